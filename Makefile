@@ -1,0 +1,49 @@
+# Everything lives in .venv; pip and a Python of 3.11 or newer are all it takes.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+ARGS ?=
+
+.PHONY: run test check bench clean lock
+
+run: $(VENV)/.run-ready  ## Start the service with the sample listing.
+	@exec $(BIN)/paperwire up --sample $(ARGS)
+
+test: $(VENV)/.test-ready  ## All tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test-ready  ## Style, types, layers.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test-ready  ## Every benchmark; one JSON line each.
+	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "paperwire needs Python 3.11 or newer with venv (Debian: apt install python3-venv)" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $(PYTHON) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-ready: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing paperwire and what it needs (once) ..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.test-ready: requirements-dev.lock $(VENV)/.run-ready | $(BIN)/python
+	@echo "Installing what the tests need (once) ..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+lock:  ## Renew both lock files (needs uv).
+	uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --upgrade -q -o requirements.lock
+	uv pip compile pyproject.toml --group build --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header -c requirements.lock -q -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

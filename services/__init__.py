@@ -1,0 +1,1 @@
+"""paperwire: research-paper alerts."""

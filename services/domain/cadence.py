@@ -1,0 +1,79 @@
+"""When: the next poll of a source, and the moment from which a match may be told."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+CADENCES = ("immediate", "daily", "weekly")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+GROUP_CLOSES_AFTER = timedelta(minutes=2)
+LONGEST_POLL_PAUSE = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """A channel's hours, in its account's time zone."""
+
+    timezone: str
+    at: time = time(8)
+    weekday: int = 0
+    """0 = Monday, as datetime.weekday()."""
+    quiet_from: time | None = None
+    quiet_to: time | None = None
+
+
+def not_before(
+    cadence: str, rhythm: Rhythm, now: datetime, told_on: date | None, paused_until: datetime | None
+) -> datetime:
+    """The moment from which a match may be told; `told_on` is the local date of the channel's last digest."""
+    start = max(now, paused_until) if paused_until else now
+    if cadence == "immediate":
+        return after_quiet_hours(start, rhythm)
+    return digest_slot(rhythm, start, told_on, weekly=cadence == "weekly")
+
+
+def digest_slot(rhythm: Rhythm, now: datetime, told_on: date | None, *, weekly: bool = False) -> datetime:
+    """The first digest instant (UTC) at or after `now` on a local date later than `told_on`.
+
+    A local time that a clock change skips comes as much later; one that comes twice is its first coming; a local date
+    that does not exist (Apia, 2011-12-30) is passed over.
+    """
+    zone = ZoneInfo(rhythm.timezone)
+    day = now.astimezone(zone).date()
+    if told_on is not None:
+        day = max(day, told_on + timedelta(days=1))
+    for _ in range(370):
+        slot = datetime.combine(day, rhythm.at, zone).astimezone(ZoneInfo("UTC"))
+        exists = slot.astimezone(zone).date() == day
+        if exists and slot >= now and (not weekly or day.weekday() == rhythm.weekday):
+            return slot
+        day += timedelta(days=1)
+    raise AssertionError("a year without a slot")
+
+
+def local_date(moment: datetime, timezone: str) -> date:
+    return moment.astimezone(ZoneInfo(timezone)).date()
+
+
+def after_quiet_hours(moment: datetime, rhythm: Rhythm) -> datetime:
+    """`moment`, or the end of the quiet hours that it falls into (they may span midnight)."""
+    if rhythm.quiet_from is None or rhythm.quiet_to is None or rhythm.quiet_from == rhythm.quiet_to:
+        return moment
+    zone = ZoneInfo(rhythm.timezone)
+    local = moment.astimezone(zone)
+    clock, start, end = local.time(), rhythm.quiet_from, rhythm.quiet_to
+    quiet = start <= clock < end if start < end else clock >= start or clock < end
+    if not quiet:
+        return moment
+    day = local.date() if clock < end else local.date() + timedelta(days=1)
+    return datetime.combine(day, end, zone).astimezone(ZoneInfo("UTC"))
+
+
+def next_poll(every: timedelta, failures: int, retry_after: float | None, now: datetime, jitter: float) -> datetime:
+    """When a source is due again: its interval, doubled for each failure in a row up to six hours, never before
+    Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause."""
+    pause = min(every * 2 ** min(failures, 8), max(every, LONGEST_POLL_PAUSE))
+    pause += pause * 0.1 * jitter
+    if retry_after is not None:
+        pause = max(pause, timedelta(seconds=min(retry_after, 86_400)))
+    return now + pause

@@ -1,0 +1,178 @@
+"""The state machine of a delivery: pure transitions; the rows, leases and fencing are the store's.
+
+    pending ─claim─▶ claimed ─commit─▶ sending ─▶ sent
+       ▲                │                 ├─────▶ uncertain ─claim once─▶ claimed
+       └──retry, held───┴─────────────────┤
+                                          └─────▶ dead ─replay─▶ pending
+
+Guarantee: no delivery is lost while its row lives, and at most one extra copy goes out, only after a doubtful send.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+CLAIM_LEASE = timedelta(seconds=180)
+RESEND_AFTER = timedelta(minutes=15)
+GIVE_UP_AFTER = timedelta(hours=48)
+FIRST_BACKOFF = timedelta(seconds=60)
+LONGEST_BACKOFF = timedelta(hours=1)
+MOST_EXPIRED_LEASES = 5
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    SENDING = "sending"
+    SENT = "sent"
+    UNCERTAIN = "uncertain"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({State.SENT, State.DEAD, State.CANCELLED})
+AT_MOST_ONCE_KINDS = frozenset({"signin", "test"})
+"""Kinds whose receiver simply asks again: a doubtful send is never repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The receiver said yes. `receipt` is what it answered (a queue id, a timestamp), without secrets."""
+
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A definite no that may pass; `after` in seconds when the receiver named one."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A definite no for good. `scope`: this `delivery` alone, or the whole `channel`."""
+
+    reason: str
+    scope: str = "delivery"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The transport itself (server, token) is down: everything that goes through it waits, no attempt is burnt."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The irreversible byte is out and no answer came: it may or may not have arrived."""
+
+    reason: str
+
+
+Outcome = Sent | Retry | Refused | Held | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The part of a delivery's row that decides. `next_attempt_at` None: no step is left without a person."""
+
+    kind: str
+    state: State = State.PENDING
+    attempt: int = 0
+    ambiguous_resends: int = 0
+    expired_leases: int = 0
+    frozen: bool = False
+    """A send was in doubt: its bytes stay as they are."""
+    refused_since: datetime | None = None
+    next_attempt_at: datetime | None = None
+    error: str = ""
+    receipt: str = ""
+
+
+def claimable(delivery: Delivery, now: datetime) -> bool:
+    """Whether a worker may claim it now: waiting and due, or in doubt with its one resend unspent."""
+    waits = delivery.state is State.PENDING or (delivery.state is State.UNCERTAIN and may_resend(delivery))
+    return waits and delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
+
+
+def may_resend(delivery: Delivery) -> bool:
+    return delivery.ambiguous_resends == 0 and delivery.kind not in AT_MOST_ONCE_KINDS
+
+
+def claim(delivery: Delivery) -> Delivery:
+    return replace(delivery, state=State.CLAIMED, attempt=delivery.attempt + 1)
+
+
+def commit(delivery: Delivery) -> Delivery:
+    """Right before the first byte that cannot be taken back."""
+    resends = delivery.ambiguous_resends + (1 if delivery.frozen else 0)
+    return replace(delivery, state=State.SENDING, ambiguous_resends=resends)
+
+
+def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1.0) -> Delivery:
+    """What follows from an outcome in `claimed` (provably unsent) or `sending`."""
+    match outcome:
+        case Sent(receipt):
+            return replace(delivery, state=State.SENT, receipt=receipt, error="", next_attempt_at=None)
+        case Refused(reason, scope="channel"):
+            # The channel is disabled by it; what waits goes on when a person enables it again.
+            return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
+        case Refused(reason):
+            return replace(delivery, state=State.DEAD, error=reason, next_attempt_at=None)
+        case Held(reason):
+            return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
+        case Unknown(reason) if delivery.state is State.SENDING:
+            return _in_doubt(delivery, reason, now, scale)
+        case Unknown(reason):
+            return _refused(delivery, Retry(reason), now, scale)
+        case Retry():
+            return _refused(delivery, outcome, now, scale)
+
+
+def expire(delivery: Delivery, now: datetime, scale: float = 1.0) -> Delivery:
+    """The lease ran out: claimed was provably unsent, sending is in doubt."""
+    if delivery.state is State.SENDING:
+        return _in_doubt(delivery, "the worker was lost while sending", now, scale)
+    expired = delivery.expired_leases + 1
+    if expired >= MOST_EXPIRED_LEASES:
+        error = f"{expired} workers were lost on it"
+        return replace(delivery, state=State.DEAD, expired_leases=expired, error=error, next_attempt_at=None)
+    return replace(_waiting(delivery, now), expired_leases=expired)
+
+
+def cancel(delivery: Delivery, reason: str) -> Delivery:
+    return replace(delivery, state=State.CANCELLED, error=reason, next_attempt_at=None)
+
+
+def replay(delivery: Delivery, now: datetime) -> Delivery:
+    """A person asks for another try of a dead or doubtful one: same id and bytes, counters from zero."""
+    waiting = replace(delivery, state=State.PENDING, next_attempt_at=now)
+    return replace(waiting, attempt=0, expired_leases=0, ambiguous_resends=0, refused_since=None)
+
+
+def backoff(attempt: int, scale: float = 1.0) -> timedelta:
+    """1, 2, 4 … minutes, at most an hour, times `scale`; `attempt` counts from 1."""
+    return min(FIRST_BACKOFF * 2 ** min(attempt - 1, 10), LONGEST_BACKOFF) * scale
+
+
+def _waiting(delivery: Delivery, due: datetime) -> Delivery:
+    """Back to where it was claimed from: a doubt that was never cleared up stays a doubt."""
+    return replace(delivery, state=State.PENDING, next_attempt_at=due)
+
+
+def _in_doubt(delivery: Delivery, reason: str, now: datetime, scale: float) -> Delivery:
+    again = now + RESEND_AFTER * scale if may_resend(delivery) else None
+    return replace(delivery, state=State.UNCERTAIN, frozen=True, error=reason, next_attempt_at=again)
+
+
+def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float) -> Delivery:
+    since = delivery.refused_since or now
+    if now - since >= GIVE_UP_AFTER:
+        return replace(delivery, state=State.DEAD, error=f"given up after 48 h: {outcome.reason}", next_attempt_at=None)
+    pause = backoff(max(1, delivery.attempt), scale)
+    if outcome.after is not None:
+        pause = max(pause, timedelta(seconds=outcome.after))
+    return replace(_waiting(delivery, now + pause), refused_since=since, error=outcome.reason)

@@ -1,0 +1,100 @@
+"""Content encodings undone within a limit: a few kilobytes can stand for gigabytes."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import brotli
+
+ACCEPTED = "gzip, br, deflate"
+_STEP = 1 << 18
+
+Decoder = Callable[[bytes], Iterator[bytes]]
+
+
+class TooLarge(ValueError):
+    """More content than the limit."""
+
+
+class Damaged(ValueError):
+    """Content that is not what its encoding says, or ends too soon."""
+
+
+def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
+    """The content of `chunks` without its encoding, never more than `limit` bytes. Raises TooLarge or Damaged."""
+    makers: dict[str, Callable[[], _Zlib | _Brotli | _Plain]] = {
+        "": _Plain,
+        "identity": _Plain,
+        "gzip": lambda: _Zlib(31),
+        "x-gzip": lambda: _Zlib(31),
+        "deflate": _Zlib,
+        "br": _Brotli,
+    }
+    maker = makers.get(coding.strip().lower())
+    if maker is None:
+        raise Damaged(f"in the unknown encoding {coding.strip()[:40]!r}")
+    decoder, content, received = maker(), bytearray(), 0
+    for chunk in chunks:
+        received += len(chunk)
+        for part in decoder.feed(chunk):
+            content += part
+            if len(content) > limit:
+                raise TooLarge
+        if received > limit:
+            raise TooLarge
+    if received and not decoder.finished():
+        raise Damaged("cut off")
+    return bytes(content)
+
+
+class _Plain:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        yield chunk
+
+    def finished(self) -> bool:
+        return True
+
+
+class _Zlib:
+    """gzip, also in several members; deflate with its header, or bare as some servers send it (`bits` 0)."""
+
+    def __init__(self, bits: int = 0) -> None:
+        self._bits = bits
+        self._decoder = zlib.decompressobj(bits) if bits else None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        if self._decoder is None:
+            bare = chunk[:1] and (chunk[0] & 0x0F != 8 or chunk[0] >> 4 > 7)
+            self._decoder = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS)
+        try:
+            while chunk:
+                yield self._decoder.decompress(chunk, _STEP)
+                chunk = self._decoder.unconsumed_tail or self._next_member()
+        except zlib.error:
+            raise Damaged("not what its encoding says") from None
+
+    def _next_member(self) -> bytes:
+        assert self._decoder is not None
+        rest = self._decoder.unused_data
+        if not (self._decoder.eof and self._bits and rest.startswith(b"\x1f\x8b")):
+            return b""
+        self._decoder = zlib.decompressobj(self._bits)
+        return rest
+
+    def finished(self) -> bool:
+        return self._decoder is not None and self._decoder.eof
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._decoder = brotli.Decompressor()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        try:
+            yield self._decoder.process(chunk, output_buffer_limit=_STEP)
+            while not self._decoder.can_accept_more_data():
+                yield self._decoder.process(b"", output_buffer_limit=_STEP)
+        except brotli.error:
+            raise Damaged("not what its encoding says") from None
+
+    def finished(self) -> bool:
+        return bool(self._decoder.is_finished())

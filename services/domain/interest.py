@@ -1,0 +1,155 @@
+"""Interests: example papers and a text become one weight vector; a wanted volume becomes a threshold on its score."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.errors import ConfigError
+
+Vector = NDArray[np.float32]
+
+FLOOR = 0.3
+"""A cosine below which nothing is similar: of random titles and papers nine pairs in ten stay below 0.29, of papers
+that curators put to a topic 19 in 20 reach 0.31 with its description (all-MiniLM-L6-v2, arXiv papers of June 2025)."""
+DISLIKED_WEIGHT = 0.3
+SCORES_THAT_TELL = 50
+BULK = 0.1
+"""The share of papers at which an interest's own scores place it among the reference quantiles."""
+USUAL_PAPERS_PER_DAY = 500.0
+"""About what arXiv announces in computer science on a working day; taken while nothing was announced yet."""
+DAYS = {"day": 1, "week": 7, "month": 30}
+MOST_PER_DAY = 1000
+_VOLUME = re.compile(r"(\d{1,9})\s*(?:/|per\b|an?\b)\s*(day|week|month)", re.ASCII)
+_ALMOST_NOTHING = 1e-6
+
+
+def embedding_text(title: str, abstract: str) -> str:
+    """What of a paper is embedded: `title. abstract`."""
+    return ". ".join(part for part in (title.strip().rstrip("."), abstract.strip()) if part)
+
+
+def compile_interest(text: Vector | None, liked: Vector, disliked: Vector) -> Vector:
+    """The unit weight vector of a text and of liked and disliked papers (matrices of unit rows, perhaps of none).
+
+    unit(unit(unit(text) + unit(mean of liked)) - 0.3 unit(mean of disliked)). The text counts as much as all liked
+    papers together: on five curated topics that ranked best (average precision 0.38 with five examples and the text,
+    against 0.35 with a quarter of the weight and 0.32 without it). Dislikes of the best-ranked wrong papers help
+    up to 0.3 and cost precision from 0.5 on, since they are near to what is wanted.
+    """
+    parts = [_unit(text)] if text is not None else []
+    if len(liked):
+        parts.append(_unit(liked.mean(axis=0)))
+    if not parts:
+        raise ConfigError("an interest needs a text or a paper you like; disliked papers alone say nothing")
+    # What cancels out falls back on its first part, in the end on the paper liked first.
+    candidates = [_unit(np.sum(parts, axis=0)), parts[0], *liked[:1]]
+    wanted: Vector = next((vector for vector in candidates if vector.any()), candidates[0])
+    if not len(disliked):
+        return wanted
+    return _unit(wanted - DISLIKED_WEIGHT * _unit(disliked.mean(axis=0)))
+
+
+def score(weights: Vector, vectors: Vector) -> Vector:
+    """The cosine of each row of `vectors` (unit length) with the weights; shape (len(vectors),)."""
+    scores: Vector = vectors @ weights
+    return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """How many papers a person wants: `count` per `day`, `week` or `month`."""
+
+    count: int
+    period: str
+
+    @property
+    def per_day(self) -> float:
+        return self.count / DAYS[self.period]
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.period}"
+
+
+def parse_volume(text: str) -> Volume:
+    """Reads `5/week`, `1 a day`, `3 per day`. Raises ConfigError."""
+    found = _VOLUME.fullmatch(text.strip().lower())
+    if found is None:
+        raise ConfigError(f"volume: {text[:40]!r} is not like 5/week, 1/day or 3/month (a whole number)")
+    volume = Volume(int(found[1]), found[2])
+    if volume.count == 0:
+        raise ConfigError("volume: 0 papers would never match; pause the subscription instead, or take 1/month")
+    if volume.per_day > MOST_PER_DAY:
+        raise ConfigError(f"volume: {volume} is more than {MOST_PER_DAY} a day; for everything use a query instead")
+    return volume
+
+
+def threshold_from_scores(scores: Vector, days: float, volume: Volume, floor: float = FLOOR) -> float:
+    """The score that lets through `volume` of what the archive's last `days` days held, at least one paper.
+
+    `scores` are those of all the papers of these days. A paper matches at or above the threshold, which lies halfway
+    between the last paper let through and the next; papers that score the same pass or fail together.
+    """
+    ranked = np.sort(np.asarray(scores, np.float64))[::-1]
+    wanted = max(1, round(volume.per_day * days))
+    if wanted >= len(ranked):
+        return floor
+    return max(floor, float(ranked[wanted - 1] + ranked[wanted]) / 2)
+
+
+def threshold_from_quantiles(
+    quantiles: Sequence[tuple[float, float]],
+    volume: Volume,
+    papers_per_day: float,
+    scores: Vector | None = None,
+    floor: float = FLOOR,
+) -> float:
+    """An estimate of the score for `volume` out of `papers_per_day`, while the archive is too young to calibrate.
+
+    Reads an embedder's reference quantiles (share of papers, cosine). `scores` are the interest's own on the papers
+    there are: 50 or more shift the reference to where they lie, since examples score all papers higher than a text.
+    """
+    papers = papers_per_day if papers_per_day > 0 else USUAL_PAPERS_PER_DAY
+    threshold = _reference(quantiles, volume.per_day / papers)
+    if scores is not None and len(scores) >= SCORES_THAT_TELL:
+        threshold += float(np.quantile(scores, 1 - BULK)) - _reference(quantiles, BULK)
+    return min(1.0, max(floor, threshold))
+
+
+def _reference(quantiles: Sequence[tuple[float, float]], share: float) -> float:
+    """The cosine at a share, linear in its logarithm; beyond the rarest along the last two, as the tail is straight."""
+    points = sorted(quantiles, reverse=True)
+    rarity, cosines = -np.log([share for share, _ in points]), np.array([cosine for _, cosine in points])
+    beyond = -np.log(share) - rarity[-1]
+    if beyond > 0:
+        return float(cosines[-1] + beyond * (cosines[-1] - cosines[-2]) / (rarity[-1] - rarity[-2]))
+    return float(np.interp(-np.log(share), rarity, cosines))
+
+
+def nearest(liked: Vector, vector: Vector) -> tuple[int, float]:
+    """The liked paper (row) closest to `vector`, and its cosine. `liked` holds one row at least."""
+    cosines = liked @ vector
+    row = int(cosines.argmax())
+    return row, float(cosines[row])
+
+
+def describe_interest(score: float, threshold: float, nearest_title: str | None = None) -> str:
+    """The reason in one line: `0.61 close to your interest (threshold 0.45), nearest to “A title you liked”`."""
+    digits = 2 if round(score, 2) != round(threshold, 2) else 3
+    close = "close" if score >= threshold else "not close enough"
+    line = f"{score:.{digits}f} {close} to your interest (threshold {threshold:.{digits}f})"
+    return f"{line}, nearest to “{_shortened(nearest_title)}”" if nearest_title else line
+
+
+def _shortened(title: str, length: int = 80) -> str:
+    words = " ".join(title.split())
+    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
+
+
+def _unit(vector: Vector) -> Vector:
+    """At length 1; zeros for next to nothing, whose direction is only rounding."""
+    length = float(np.linalg.norm(vector))
+    unit: Vector = np.zeros_like(vector) if length < _ALMOST_NOTHING else vector / length
+    return unit

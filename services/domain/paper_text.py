@@ -1,0 +1,159 @@
+"""What queries ask of a paper, normalised once, and where in it a clause holds."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.domain.paper import Paper
+from services.domain.query_ast import Author, Category, Exact, Near, Phrase, Word, is_initial
+from services.domain.text import Token, fold, tokens
+
+Span = tuple[int, int]
+"""Start and end, in characters of the text as the paper has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """Title or abstract, with the ascending positions of its stems and of its folded words."""
+
+    name: str
+    text: str
+    tokens: tuple[Token, ...]
+    stems: Mapping[str, Sequence[int]]
+    folded: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, name: str, text: str) -> FieldText:
+        found = tokens(text)
+        stems, folded = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+        for token in found:
+            stems[token.stem].append(token.position)
+            folded[token.folded].append(token.position)
+        return cls(name, text, found, dict(stems), dict(folded))
+
+    def spans(self, clause: Phrase | Near | Exact) -> Iterator[Span]:
+        """Where the clause holds: whole phrases, or the words of a stretch where they are near."""
+        match clause:
+            case Phrase(words=words):
+                return self._phrases(words)
+            case Near():
+                return self._near(clause)
+            case Exact():
+                return self._exact(clause)
+
+    def _positions(self, word: Word) -> Sequence[int]:
+        if not word.prefix:
+            return self.stems.get(word.text, ())
+        return sorted(at for folded, places in self.folded.items() if folded.startswith(word.text) for at in places)
+
+    def _runs(self, words: Sequence[Word]) -> Iterator[int]:
+        """The positions where the words begin to follow each other."""
+        first = self._positions(words[0])
+        if not first or len(words) == 1:
+            return iter(first)
+        rest = [frozenset(self._positions(word)) for word in words[1:]]
+        return (at for at in first if all(at + offset in places for offset, places in enumerate(rest, start=1)))
+
+    def _phrases(self, words: Sequence[Word]) -> Iterator[Span]:
+        for at in self._runs(words):
+            yield self.tokens[at].start, self.tokens[at + len(words) - 1].end
+
+    def _exact(self, clause: Exact) -> Iterator[Span]:
+        wanted = unicodedata.normalize("NFC", clause.text)
+        for at in self._runs(clause.words):
+            start = self.tokens[at].start - clause.lead
+            end = self.tokens[at + len(clause.words) - 1].end + clause.trail
+            if start >= 0 and unicodedata.normalize("NFC", self.text[start:end]) == wanted:
+                yield start, end
+
+    def _near(self, clause: Near) -> Iterator[Span]:
+        events = sorted((at, word) for word in clause.words for at in self._positions(word))
+        inside: Counter[Word] = Counter()
+        first = shown = 0
+        for last, (at, word) in enumerate(events):
+            inside[word] += 1
+            while events[first][0] < at - clause.within:
+                gone = events[first][1]
+                inside[gone] -= 1
+                first += 1
+            if all(inside[word] for word in clause.words):
+                yield from self._spans_at(sorted({at for at, _ in events[max(first, shown) : last + 1]}))
+                shown = last + 1
+
+    def _spans_at(self, positions: Sequence[int]) -> Iterator[Span]:
+        return ((self.tokens[at].start, self.tokens[at].end) for at in positions)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperText:
+    """A paper's words, authors, categories and sources; built once, asked by every query."""
+
+    title: FieldText
+    abstract: FieldText
+    authors: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    """The folded words of each author."""
+    categories: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def of(cls, paper: Paper) -> PaperText:
+        return cls(
+            title=FieldText.of("title", paper.title),
+            abstract=FieldText.of("abstract", paper.abstract),
+            authors=paper.authors,
+            names=tuple(tuple(fold(author).split()) for author in paper.authors),
+            categories=paper.categories,
+            sources=paper.sources,
+        )
+
+    def fields(self, name: str = "") -> tuple[FieldText, ...]:
+        """The texts that a clause in the field `name` is looked for in; both without a name."""
+        match name:
+            case "title":
+                return (self.title,)
+            case "abstract":
+                return (self.abstract,)
+        return (self.title, self.abstract)
+
+
+def is_named(author: Author, names: Sequence[str]) -> bool:
+    """Whether a person of these folded names may be the author, in whatever order either is written.
+
+    At least one whole name is the same. Beyond that a name and an initial agree, and the paper may have further
+    names; the query may have further initials only (`Geoffrey E. Hinton`) where two whole names are the same and
+    the paper's are used up.
+    """
+    theirs, ours = list(names), list(author.names)
+    whole = 0
+    for same in [name for name in ours if name in theirs]:
+        if same in theirs:
+            theirs.remove(same)
+            ours.remove(same)
+            whole += not is_initial(same)
+    # Whole names first: they can take nothing but an initial, while an initial can take either.
+    for name in sorted(ours, key=len, reverse=True):
+        agreeing = [other for other in theirs if _agree(name, other)]
+        if agreeing:
+            theirs.remove(min(agreeing, key=len))
+            ours.remove(name)
+    return whole > 0 and (not ours or (whole > 1 and not theirs and all(map(is_initial, ours))))
+
+
+def is_below(category: Category, paper_category: str) -> bool:
+    """Whether the paper's category is the one asked for, below it, or begins as a pattern with `*` does."""
+    wanted, have = _plain(category.text), _plain(paper_category)
+    if wanted.endswith("*"):
+        return have.startswith(wanted[:-1])
+    return have == wanted or have.startswith(f"{wanted}.")
+
+
+def _agree(name: str, other: str) -> bool:
+    return name[0] == other[0] and (is_initial(name) or is_initial(other))
+
+
+def _plain(category: str) -> str:
+    return " ".join(category.casefold().replace("_", " ").split())

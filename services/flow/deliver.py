@@ -1,0 +1,181 @@
+"""Deliver: what is due on a channel becomes one delivery, and each delivery goes out under a lease."""
+
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection
+
+from services import plugins
+from services.domain import cadence
+from services.domain import delivery as domain
+from services.domain.cadence import Rhythm
+from services.domain.digest import Digest, Reason, compose, test_message
+from services.errors import LeaseLost
+from services.ports import Envelope, Held, Outcome, Refused
+from services.settings import Settings
+from services.store import channels, deliveries, papers
+from services.store.database import Database, Row
+from services.store.vault import Vault
+from services.telemetry import fault_point, log
+
+# ── gathering ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gather(db: Database, settings: Settings) -> bool:
+    """Makes the deliveries of one channel that has something due; False when none has."""
+    now = db.now()
+    with db.transaction() as tx:
+        channel = deliveries.lock_channel_with_items(tx, now)
+        if channel is None:
+            return False
+        items = _living_items(tx, channel, now)
+        host = urlsplit(settings.base_url).hostname or "localhost"
+        at_once = [item["id"] for item in items if item["cadence"] == "immediate"]
+        if at_once:
+            deliveries.create(tx, channel, "message", f"message:{channel['id']}:{at_once[0]}", host, at_once)
+        later = [item["id"] for item in items if item["cadence"] != "immediate"]
+        if later:
+            _gather_digest(tx, channel, later, now, host)
+    fault_point("gathered")
+    return True
+
+
+def _living_items(tx: Connection, channel: Row, now: datetime) -> list[Row]:
+    """The due items that a subscription still asks for; the others are dropped with the reason."""
+    items = deliveries.due_items(tx, channel["id"], now)
+    ids = [item["paper_id"] for item in items]
+    asked = {row["paper_id"] for row in deliveries.reasons(tx, channel["id"], ids)}
+    withdrawn = {one for one, paper in papers.load(tx, ids).items() if paper.withdrawn}
+    unasked = [item["id"] for item in items if item["paper_id"] not in asked]
+    deliveries.drop(tx, unasked, "no subscription asks for it any more")
+    gone = [item["id"] for item in items if item["paper_id"] in asked & withdrawn]
+    deliveries.drop(tx, gone, "the paper was withdrawn")
+    return [item for item in items if item["paper_id"] in asked - withdrawn]
+
+
+def _gather_digest(tx: Connection, channel: Row, items: list[int], now: datetime, host: str) -> None:
+    """One digest a channel and local date; what comes after it waits for the next slot."""
+    today = cadence.local_date(now, channel["timezone"])
+    told = channel["told_on"]
+    if told is None or told < today:
+        made = deliveries.create(tx, channel, "digest", f"digest:{channel['id']}:{today}", host, items)
+        deliveries.note_digest_day(tx, channel["id"], today)
+        if made is not None:
+            return
+    rhythm = Rhythm(timezone=channel["timezone"], at=channel["at"], weekday=channel["weekday"])
+    deliveries.postpone(tx, items, cadence.digest_slot(rhythm, now, max(told or today, today)))
+
+
+# ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def send(db: Database, settings: Settings, vault: Vault) -> bool:
+    """Sends the delivery that is due longest; False when nothing can be sent now."""
+    now = db.now()
+    with db.transaction() as tx:
+        claimed = deliveries.claim(tx, now, domain.CLAIM_LEASE * settings.time_scale)
+        if claimed is None:
+            return False
+        row, channel = claimed
+        plugin = plugins.notifier(channel["kind"])
+        deliveries.pace(tx, channel["id"], now + plugin.spacing)
+    fault_point("claimed")
+    try:
+        body = _render(db, settings, vault, row, channel)
+        if body is not None:
+            target = channels.target_of(channel, vault)
+            outcome = plugin.send(body, target, _commit(db, settings, row, channel))
+            fault_point("answered")
+            _record(db, settings, row, channel, outcome)
+    except LeaseLost as lost:
+        log.info("delivery left to another worker", delivery=row["id"], why=str(lost))
+    return True
+
+
+def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: Row) -> bytes | None:
+    """The bytes to send: as they were when a send was in doubt, else made anew; None when nothing is left to say."""
+    if row["frozen"]:
+        return bytes(row["rendered"])
+    with db.transaction() as tx:
+        digest = _digest(tx, settings, row, channel)
+        if digest.kind != "test" and not digest.papers:
+            cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
+            deliveries.finish(tx, row, cancelled, db.now())
+            return None
+        envelope = Envelope(delivery_id=row["id"], message_id=row["message_id"], date=row["created_at"])
+        body = plugins.notifier(channel["kind"]).render(digest, envelope, channels.target_of(channel, vault))
+        deliveries.update_claimed(tx, row, deliveries.state_of(row), rendered=body, subject=digest.title)
+    return body
+
+
+def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Digest:
+    if row["kind"] == "test":
+        return test_message(settings.base_url)
+    ids = deliveries.paper_ids(tx, row["id"])
+    reasons: dict[int, list[Reason]] = {one: [] for one in ids}
+    for match in deliveries.reasons(tx, channel["id"], ids):
+        reasons[match["paper_id"]].append(
+            Reason(
+                subscription=match["subscription_id"],
+                name=match["name"],
+                for_whom=match["for_whom"],
+                why=match["decided"].get("why", ""),
+                score=match["score"],
+            )
+        )
+    loaded = papers.load(tx, ids)
+    found = {one: (loaded[one], reasons[one]) for one in ids}
+    return compose(row["kind"], found, row["created_at"].date(), settings.base_url)
+
+
+def _commit(db: Database, settings: Settings, row: Row, channel: Row) -> Callable[[], None]:
+    """What the notifier calls before the first byte that cannot be taken back; raises LeaseLost to stop it."""
+
+    def commit() -> None:
+        lease = plugins.notifier(channel["kind"]).lease * settings.time_scale
+        with db.transaction() as tx:
+            sending = domain.commit(deliveries.state_of(row))
+            deliveries.update_claimed(tx, row, sending, lease_until=db.now() + lease)
+        row.update(state=sending.state.value, ambiguous_resends=sending.ambiguous_resends)
+        fault_point("sending")
+
+    return commit
+
+
+def _record(db: Database, settings: Settings, row: Row, channel: Row, outcome: Outcome) -> None:
+    with db.transaction() as tx:
+        now = db.now()
+        after = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale)
+        deliveries.finish(tx, row, after, now)
+        if isinstance(outcome, Held):
+            channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
+        elif isinstance(outcome, Refused) and outcome.scope == "channel":
+            channels.disable(tx, channel["id"], outcome.reason)
+        elif after.state is domain.State.SENT:
+            channels.let_go(tx, channel["transport"])
+    log.info("delivery " + after.state.value, delivery=row["id"], channel=channel["id"], why=after.error or None)
+
+
+# ── leases and transports ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def expire(db: Database, settings: Settings) -> bool:
+    """Ends one lease whose worker was lost; False when none ran out."""
+    with db.transaction() as tx:
+        return deliveries.expire_one(tx, db.now(), settings.time_scale)
+
+
+def check_transport(db: Database, settings: Settings, vault: Vault) -> bool:
+    """Looks whether one held transport answers again; False when none is due for a look."""
+    with db.transaction() as tx:
+        now = db.now()
+        due, channel = channels.claim_check(tx, now, domain.CLAIM_LEASE * settings.time_scale)
+    if channel is not None:
+        still = plugins.notifier(channel["kind"]).check(channels.target_of(channel, vault))
+        with db.transaction() as tx:
+            if still is None:
+                channels.let_go(tx, channel["transport"])
+            else:
+                channels.hold(tx, channel["transport"], still.reason, db.now(), settings.time_scale)
+    return due

@@ -1,0 +1,79 @@
+"""Embed: vectors for the papers of each new run, then for whatever the archive still lacks."""
+
+from datetime import timedelta
+
+from services.domain.interest import embedding_text
+from services.errors import EmbedderError
+from services.ports import Embedder
+from services.settings import Settings
+from services.store import channels, papers, runs
+from services.store.database import Database, Row
+from services.telemetry import fault_point, log
+
+BATCH = 32
+"""Papers embedded between two commits, about two seconds on one core."""
+BATCHES_A_CLAIM = 8
+LEASE = timedelta(minutes=5)
+TRANSPORT = "embedder"
+"""Key under which a failing embedder is held, as a mail server would be."""
+
+
+def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
+    """Embeds a part of one run, and hands it to matching when it is whole.
+
+    Without the embedder the run goes on with its words alone, and so does one that keeps ending its workers.
+    """
+    with db.transaction() as tx:
+        row = runs.claim_unembedded(tx, db.now(), LEASE * settings.time_scale)
+    if row is None:
+        return False
+    whole = row["attempts"] > runs.MOST_ATTEMPTS or _embed_part(db, settings, embedder, row)
+    with db.transaction() as tx:
+        if whole:
+            runs.finish_embedding(tx, row, db.now())
+        else:
+            runs.put_back(tx, row)
+    fault_point("embedded")
+    return True
+
+
+def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row) -> bool:
+    """Whether nothing is left to embed, or nothing can be."""
+    for _ in range(BATCHES_A_CLAIM):
+        with db.transaction() as tx:
+            ids = [] if channels.is_held(tx, TRANSPORT) else runs.lacking(tx, row["id"], embedder.name, BATCH)
+        if not ids or not _embed(db, settings, embedder, ids):
+            return True
+    return False
+
+
+def backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
+    """Embeds a batch of what no run waits for: silent imports, and papers whose embedder was down.
+
+    The latter, whose words were matched already, become a run of `vector` events.
+    """
+    with db.transaction() as tx:
+        ids = [] if channels.is_held(tx, TRANSPORT) else papers.without_vector(tx, embedder.name, BATCH)
+    if not ids or not _embed(db, settings, embedder, ids):
+        return False
+    with db.transaction() as tx:
+        late = runs.late(tx, ids)
+        if late:
+            runs.open_run(tx, [(one, "vector") for one in late])
+    return True
+
+
+def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int]) -> bool:
+    """Embeds and stores; False when the embedder fails, which is noted and tried again later."""
+    with db.transaction() as tx:
+        texts = {one.id: embedding_text(one.title, one.abstract) for one in papers.load(tx, ids).values()}
+    try:
+        vectors = embedder.embed(list(texts.values()))
+    except EmbedderError as error:
+        log.warning("embedder failed, keywords go on without it", why=str(error))
+        with db.transaction() as tx:
+            channels.hold(tx, TRANSPORT, str(error), db.now(), settings.time_scale)
+        return False
+    with db.transaction() as tx:
+        papers.store_vectors(tx, embedder.name, list(texts), vectors)
+    return True

@@ -1,0 +1,114 @@
+"""Match: a run's papers against every subscription of a shard, each match with what decided it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from services.domain.matching import Candidate, Match, Matcher, Standing
+from services.errors import QueryError
+from services.settings import Settings
+from services.store import matches, runs, standing, subscriptions
+from services.store.database import Database, Row
+from services.telemetry import fault_point, log
+
+LEASE = timedelta(minutes=5)
+BATCH = 256
+"""Papers matched between two writes."""
+
+
+@dataclass(slots=True)
+class Shard:
+    """One shard's subscriptions in memory, as of a revision."""
+
+    number: int
+    model: str
+    revision: int = 0
+    matcher: Matcher = field(default_factory=Matcher)
+    rows: dict[int, Row] = field(default_factory=dict)
+    standing: dict[int, Standing] = field(default_factory=dict)
+
+    def refresh(self, tx: Connection) -> None:
+        """Reads what was saved or deleted since; afterwards everything saved before this transaction is seen."""
+        for row in subscriptions.since(tx, self.number, self.revision):
+            self._take(tx, row)
+            self.revision = row["revision"]
+
+    def _take(self, tx: Connection, row: Row) -> None:
+        self.matcher.remove(row["id"])
+        self.rows.pop(row["id"], None)
+        self.standing.pop(row["id"], None)
+        if row["deleted_at"] is not None:
+            return
+        try:
+            compiled = standing.compiled(row, self.model)
+        except QueryError as error:
+            log.warning("query no longer compiles", subscription=row["id"])
+            subscriptions.note_error(tx, row["id"], f"this query no longer compiles, please change it: {error}")
+            return
+        if compiled is not None:
+            self.matcher.put(compiled)
+            self.rows[row["id"]], self.standing[row["id"]] = row, compiled
+
+
+def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
+    """Works off one job of these shards; False when none waits."""
+    by_number = {shard.number: shard for shard in shards}
+    with db.transaction() as tx:
+        job = runs.claim_job(tx, list(by_number), db.now(), LEASE * settings.time_scale)
+    if job is None:
+        return False
+    if job["attempts"] > runs.MOST_ATTEMPTS:
+        with db.transaction() as tx:
+            runs.finish_job(tx, job, db.now(), error=f"given up: it ended {job['attempts'] - 1} workers")
+        return True
+    shard = by_number[job["shard"]]
+    with db.transaction() as tx:
+        shard.refresh(tx)
+        events = runs.events_of(tx, job["run_id"])
+    ids = sorted(events)
+    for start in range(0, len(ids), BATCH):
+        _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
+    with db.transaction() as tx:
+        runs.finish_job(tx, job, db.now())
+    fault_point("matched")
+    return True
+
+
+def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
+    with db.transaction() as tx:
+        candidates = standing.candidates(tx, events, shard.model)
+    by_id = {one.paper.id: one for one in candidates}
+    found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], events[m.paper])]
+    with db.transaction() as tx:
+        matches.store(tx, [_row(tx, shard, one, by_id[one.paper], job["run_id"]) for one in found])
+
+
+def _row(tx: Connection, shard: Shard, one: Match, candidate: Candidate, run_id: int) -> Row:
+    return {
+        "account_id": shard.rows[one.subscription]["account_id"],
+        "subscription_id": one.subscription,
+        "paper_id": one.paper,
+        "run_id": run_id,
+        "score": one.score,
+        "decided": {"why": _reason(tx, shard, one, candidate)},
+        "revision": shard.rows[one.subscription]["revision"],
+    }
+
+
+def concerns(row: Row, what: set[str]) -> bool:
+    """Whether events of these kinds can change the subscription's answer; a new paper concerns everybody."""
+    if "new" in what:
+        return True
+    place = bool(row["sources"]) or any(name in row["query"] for name in ("source:", "cat:"))
+    return (
+        (bool(what & {"source", "category"}) and place)
+        or ("upvotes" in what and row["min_upvotes"] > 0)
+        or ("vector" in what and bool(row["volume"]))
+    )
+
+
+def _reason(tx: Connection, shard: Shard, one: Match, candidate: Candidate) -> str:
+    like = standing.nearest_liked(tx, one.subscription, candidate, shard.model) if one.score is not None else None
+    return standing.why(shard.standing[one.subscription], candidate, one.score, like)

@@ -1,0 +1,80 @@
+"""Subscribe: a draft is checked, its interest compiled, and both saved so that the next paper is matched against it."""
+
+from collections.abc import Sequence
+
+from services import plugins
+from services.domain.subscription import Draft, check
+from services.errors import ConfigError
+from services.ports import Embedder
+from services.settings import Settings
+from services.store import channels, interests, subscriptions
+from services.store.database import Database, Row
+from services.store.vault import Vault
+
+
+def save(
+    db: Database,
+    embedder: Embedder,
+    account_id: int,
+    draft: Draft,
+    channel_ids: Sequence[int],
+    subscription_id: int | None = None,
+) -> int:
+    """Saves a new subscription, or changes one of the account's; its id. Raises QueryError, ConfigError, NotFound."""
+    draft = check(draft)
+    for kind in draft.sources:
+        plugins.source(kind)
+    compiled = interests.compile(db, embedder, draft)
+    with db.transaction() as tx:
+        for channel_id in channel_ids:
+            channels.find(tx, channel_id, account_id)
+        return subscriptions.save(tx, account_id, draft, compiled, channel_ids, subscription_id)
+
+
+def email_channel(db: Database, settings: Settings, account_id: int, email: str) -> int:
+    """The account's own address as a channel, added when it is not there yet."""
+    return add_channel(db, settings, account_id, f"email:{email}", verified=True)
+
+
+def add_channel(
+    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool, **hours: object
+) -> int:
+    """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `email:ADDRESS`.
+
+    Raises TargetError for a target that cannot be one, NotFound for an id of somebody else's.
+    """
+    if word.isdigit():
+        with db.transaction() as tx:
+            return int(channels.find(tx, int(word), account_id)["id"])
+    kind, _, text = word.partition(":")
+    kind = {"slack-webhook": "slack"}.get(kind, kind)
+    if not text:
+        raise ConfigError(f"--to takes a channel id, email, slack:#channel or slack-webhook:URL, not {word!r}")
+    target = plugins.notifier(kind).parse_target(text)
+    vault = Vault(settings.secret_key.get_secret_value())
+    with db.transaction() as tx:
+        return channels.add(tx, vault, account_id, kind, target, verified=verified, **hours)
+
+
+def recompile(db: Database, embedder: Embedder) -> bool:
+    """Compiles one interest that waits for the embedder, as its own next revision; False when none can be."""
+    with db.transaction() as tx:
+        waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
+        if waiting is None or channels.is_held(tx, "embedder"):
+            return False
+        row = subscriptions.find(tx, waiting)
+        kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [waiting]).get(waiting, [])]
+        draft = draft_of(row, *subscriptions.examples_of(tx, waiting))
+    compiled = interests.compile(db, embedder, draft)
+    if compiled.error:
+        return False
+    with db.transaction() as tx:
+        subscriptions.save(tx, row["account_id"], draft, compiled, kept, waiting)
+    return True
+
+
+def draft_of(row: Row, liked: tuple[int, ...], disliked: tuple[int, ...]) -> Draft:
+    """A stored subscription as the draft it came from."""
+    names = ("name", "for_whom", "query", "interest", "trending", "volume", "min_upvotes", "cadence")
+    values = {name: row[name] for name in names}
+    return Draft(**values, sources=tuple(row["sources"]), liked=liked, disliked=disliked)

@@ -1,0 +1,90 @@
+"""Trace: the whole story of one paper and one subscription, also why not."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from services.domain.matching import explain_non_match
+from services.domain.paper import Paper
+from services.errors import QueryError
+from services.ports import Embedder
+from services.store import deliveries, matches, papers, sources, standing, subscriptions
+from services.store.database import Database, Row
+
+Step = tuple[str, str]
+"""A stage's name and what happened there, one line."""
+
+
+def trace(
+    db: Database, embedder: Embedder, paper_name: str, subscription_id: int, account_id: int | None = None
+) -> list[Step]:
+    """What happened to a paper on its way to a subscription, stage by stage. Raises NotFound."""
+    with db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, account_id)
+        found = papers.load(tx, [papers.find(tx, paper_name)])
+        paper = next(iter(found.values()))
+        return list(_steps(tx, embedder, paper, row))
+
+
+def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterator[Step]:
+    yield "paper", f"{paper.id}: {paper.title}" + (" (withdrawn)" if paper.withdrawn else "")
+    yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
+    for place in sources.appearances_of(tx, paper.id):
+        silently = ", silently" if place["silent"] else ""
+        where = f"{place['kind']} {place['location']}".strip()
+        yield (
+            "announced",
+            f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",
+        )
+    match = matches.one(tx, row["id"], paper.id)
+    if match is None:
+        yield "not matched", _why_not(tx, embedder, paper, row)
+        return
+    yield "matched", f"{match['created_at']:%Y-%m-%d %H:%M}: {match['decided'].get('why', '')}"
+    if match["notified_at"] is None:
+        yield "notification", "waits until all of its announcement is matched, at most two minutes"
+        return
+    yield from _deliveries(tx, paper, row)
+
+
+def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
+    try:
+        asked = standing.compiled(row, embedder.name)
+    except QueryError as error:
+        return f"the query does not compile: {error}"
+    if asked is None:
+        return row["error"] or "the interest waits for the embedder"
+    candidate = standing.candidates(tx, [paper.id], embedder.name)[0]
+    reason = explain_non_match(asked, candidate)
+    if reason:
+        return reason
+    if not sources.heard(tx, paper.id):
+        return "it would match, but the paper only came silently (a first poll or a silent import)"
+    if paper.first_seen_at < row["created_at"]:
+        return "it would match, but the paper was announced before the subscription was saved"
+    return "it would match now; its run is not matched yet, or the subscription was changed since"
+
+
+def _deliveries(tx: Connection, paper: Paper, row: Row) -> Iterator[Step]:
+    channels = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])
+    if not channels:
+        yield "notification", "the subscription has no channel"
+    items = deliveries.item_of(tx, [channel for channel, _, _ in channels], paper.id)
+    if channels and not items:
+        yield "notification", "nothing to tell: the channel was added after the match"
+    for item in items:
+        where = f"{item['label']}: "
+        if item["dropped_because"]:
+            yield "dropped", where + item["dropped_because"]
+        elif item["delivery_id"] is None:
+            yield "waits", f"{where}for {item['not_before']:%Y-%m-%d %H:%M} UTC ({item['cadence']})"
+        else:
+            yield "delivery", where + _delivery(item)
+
+
+def _delivery(item: Row) -> str:
+    line = f"{item['kind']} {item['delivery_id']} {item['state']}"
+    if item["sent_at"]:
+        line += f" {item['sent_at']:%Y-%m-%d %H:%M} UTC"
+    details = [item["error"], item["receipt"]]
+    return line + "".join(f", {detail}" for detail in details if detail)

@@ -1,0 +1,21 @@
+"""The embedded PostgreSQL and Valkey, and the processes of `paperwire up`."""
+
+from services.local.process import die_with_parent
+from services.local.run_file import RunFile
+from services.local.secret import secret_key
+from services.local.servers import database, role_environment, running, servers
+from services.local.supervisor import Child, Supervisor
+from services.local.valkey import redis_url
+
+__all__ = [
+    "Child",
+    "RunFile",
+    "Supervisor",
+    "database",
+    "die_with_parent",
+    "redis_url",
+    "role_environment",
+    "running",
+    "secret_key",
+    "servers",
+]

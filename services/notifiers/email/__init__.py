@@ -1,0 +1,80 @@
+"""E-mail: one recipient a mail, through an SMTP server or into the outbox folder."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from services.domain.digest import Digest
+from services.errors import TargetError
+from services.notifiers.email import config, files, smtp
+from services.notifiers.email.config import EmailSettings, email_settings
+from services.notifiers.email.digest import digest_parts
+from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
+from services.notifiers.email.message import message
+from services.ports import Envelope, Held, Outcome
+
+__all__ = [
+    "EmailSettings",
+    "EmailTarget",
+    "OutboxMail",
+    "ReadMail",
+    "email_settings",
+    "message",
+    "outbox",
+    "plugin",
+    "read_outbox",
+]
+
+
+class EmailTarget(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    address: str
+
+    @field_validator("address")
+    @classmethod
+    def _canonical(cls, text: str) -> str:
+        return config.address(text).addr_spec
+
+
+class Email:
+    kind = "email"
+    summary = "Mail with everything in it, as HTML and as plain text"
+    example = "ada@example.org"
+    target: type[BaseModel] = EmailTarget
+    spacing = timedelta(0)
+    lease = timedelta(seconds=900)
+
+    def parse_target(self, text: str) -> EmailTarget:
+        try:
+            return EmailTarget(address=text)
+        except ValueError:
+            raise TargetError(f"{text[:100]!r} is no e-mail address; it reads name@example.org") from None
+
+    def label(self, target: BaseModel) -> str:
+        return _address(target)
+
+    def transport(self, target: BaseModel) -> str:
+        return "smtp"
+
+    def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
+        return message(*digest_parts(digest, envelope), to=_address(target), envelope=envelope)
+
+    def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
+        server = config.server()
+        if server is None:
+            return files.write(body, commit)
+        return smtp.deliver(body, config.sender(), config.address(_address(target)), server, commit)
+
+    def check(self, target: BaseModel) -> Held | None:
+        server = config.server()
+        return smtp.check(server, config.sender()) if server else files.check()
+
+
+def _address(target: BaseModel) -> str:
+    assert isinstance(target, EmailTarget)
+    return target.address
+
+
+plugin = Email()

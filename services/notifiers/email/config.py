@@ -1,0 +1,103 @@
+"""The settings of mail: which server, and in whose name."""
+
+from email.errors import MessageError
+from email.headerregistry import Address
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import SecretStr, field_validator
+
+from services.render import line
+from services.settings import Configured, load, settings
+
+
+class Server(NamedTuple):
+    """An SMTP server; `tls` is `implicit` (smtps), `starttls` (asked for), `none`, or empty: whatever it offers."""
+
+    host: str
+    port: int
+    user: str
+    password: SecretStr
+    tls: str
+    timeout: float
+
+
+class EmailSettings(Configured):
+    smtp_url: SecretStr = SecretStr("")
+    mail_from: str = ""
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _readable_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            parse_smtp_url(url.get_secret_value())
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_address(cls, sender: str) -> str:
+        if sender:
+            parse_sender(sender)
+        return sender
+
+
+@cache
+def email_settings() -> EmailSettings:
+    return load(EmailSettings)
+
+
+def parse_smtp_url(url: str) -> Server:
+    """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30` or `smtps://…`. Raises ValueError without the URL."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or set(options) - {"tls", "timeout"}:
+        raise ValueError("must read smtp://user:password@host:587?tls=starttls or smtps://user:password@host:465")
+    tls = "implicit" if parts.scheme == "smtps" else options.get("tls", [""])[0]
+    if tls not in ("implicit", "starttls", "none", ""):
+        raise ValueError("tls is starttls or none; for implicit TLS write smtps://")
+    try:
+        timeout = float(options.get("timeout", ["30"])[0])
+        port = parts.port or (465 if tls == "implicit" else 587 if parts.username else 25)
+    except ValueError:
+        raise ValueError("its port and timeout must be numbers") from None
+    if not 1 <= timeout <= 600:
+        raise ValueError("its timeout must lie between 1 and 600 seconds")
+    password = SecretStr(unquote(parts.password or ""))
+    return Server(parts.hostname, port, unquote(parts.username or ""), password, tls, timeout)
+
+
+def parse_sender(text: str) -> Address:
+    """Reads `Name <address>` or an address. Raises ValueError."""
+    name, bracket, rest = text.rpartition("<")
+    return address(rest.removesuffix(">") if bracket else text, line(name.strip(' "')))
+
+
+def address(text: str, name: str = "") -> Address:
+    """An address with its domain as every server knows it: lower case, IDNA. Raises ValueError."""
+    local, _, domain = text.strip().rpartition("@")
+    try:
+        domain = domain.lower().encode("idna").decode()
+        if not (local and domain and len(text) <= 254 and text.strip().isprintable()) or " " in local + domain:
+            raise ValueError
+        # Only `username` takes a local part beyond ASCII, only `addr_spec` checks the others.
+        if local.isascii():
+            return Address(name, addr_spec=f"{local}@{domain}")
+        return Address(name, username=local, domain=domain)
+    except (ValueError, IndexError, MessageError):
+        raise ValueError("is no e-mail address; it reads name@example.org") from None
+
+
+def server() -> Server | None:
+    """None: mails are written to files."""
+    url = email_settings().smtp_url.get_secret_value()
+    return parse_smtp_url(url) if url else None
+
+
+def sender() -> Address:
+    """PAPERWIRE_MAIL_FROM, else paperwire at the host that people know this service by."""
+    if email_settings().mail_from:
+        return parse_sender(email_settings().mail_from)
+    host = urlsplit(settings().base_url).hostname or "localhost"
+    known = "." in host and not host.replace(".", "").isdigit() and ":" not in host
+    return Address(display_name="paperwire", addr_spec=f"paperwire@{host if known else 'localhost'}")

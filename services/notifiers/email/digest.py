@@ -1,0 +1,36 @@
+"""A digest as a mail: subject, plain text and HTML that say the same."""
+
+from services.domain.digest import Digest
+from services.ports import Envelope
+from services.render import line, link, render, title
+
+LARGEST_HTML = 95_000
+"""In bytes: Gmail cuts a mail at about 102 kB and shows no foot, hence no unsubscribe link."""
+ABSTRACTS = (600, 280, 0)
+"""Longest abstract in characters, tried in turn until the mail is small enough."""
+
+
+def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
+    """(subject, text, HTML). A mail too large loses abstracts, then all but titles and reasons, but never a paper."""
+    context = {
+        "digest": digest,
+        "subject": subject(digest),
+        "preheader": preheader(digest),
+        "more_url": link(digest.more_url),
+        "settings_url": link(digest.settings_url),
+        "unsubscribe_url": link(envelope.unsubscribe_url),
+    }
+    for longest, bare in (*((longest, False) for longest in ABSTRACTS), (0, True)):
+        html = render("email/digest.html", longest=longest, bare=bare, **context)
+        if len(html.encode()) <= LARGEST_HTML:
+            break
+    return subject(digest), render("email/digest.txt", longest=longest, bare=bare, **context), html
+
+
+def subject(digest: Digest) -> str:
+    return line(digest.title) or "Papers for you"
+
+
+def preheader(digest: Digest) -> str:
+    """What a mail program shows beside the subject: the first titles."""
+    return line(" · ".join(title(item.paper, 90) for item in digest.papers[:3]))

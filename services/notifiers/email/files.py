@@ -1,0 +1,141 @@
+"""Mails as files, for a service without a mail server: `DATA_DIR/outbox/<delivery>.eml`."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.parser import BytesHeaderParser
+from email.policy import SMTP
+from pathlib import Path
+from typing import NamedTuple
+
+from services.errors import NotFound
+from services.ports import Held, Outcome, Sent
+from services.settings import settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.eml")
+
+
+class OutboxMail(NamedTuple):
+    name: str
+    date: datetime
+    to: str
+    subject: str
+
+
+class ReadMail(NamedTuple):
+    """A mail as `/outbox` shows it; `html` is a whole document, to be shown in a sandboxed frame."""
+
+    name: str
+    headers: tuple[tuple[str, str], ...]
+    text: str
+    html: str
+
+
+def folder() -> Path:
+    return settings().data_dir / "outbox"
+
+
+def write(body: bytes, commit: Callable[[], None]) -> Outcome:
+    """Writes one mail so that it is there whole or not at all; the same mail again replaces itself."""
+    path = folder() / _file_name(body)
+    try:
+        temporary = _beside(path, body)
+    except OSError as error:
+        return _held(error)
+    try:
+        commit()
+        return _moved(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _moved(temporary: Path, path: Path) -> Outcome:
+    try:
+        os.replace(temporary, path)
+    except OSError as error:
+        return _held(error)
+    return Sent(path.name)
+
+
+def check() -> Held | None:
+    """Whether the folder takes files."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder(), prefix=".check-") as probe:
+            probe.write(b"x" * 4096)
+            probe.flush()
+    except OSError as error:
+        return _held(error)
+    return None
+
+
+def _held(error: OSError) -> Held:
+    return Held(f"cannot write to the outbox: {error.strerror or type(error).__name__}")
+
+
+def outbox(limit: int = 500) -> list[OutboxMail]:
+    """What lies in the outbox, newest first; files that are no mail of ours are left out."""
+    found = []
+    for path in folder().glob("*.eml"):
+        with suppress(OSError):  # Retention may take a file away meanwhile.
+            found.append((path.stat().st_mtime, path.name))
+    mails = (_summary(name, written) for written, name in sorted(found, reverse=True)[:limit] if _NAME.fullmatch(name))
+    return [mail for mail in mails if mail]
+
+
+def read_outbox(name: str) -> ReadMail:
+    """One mail by its file's name. Raises NotFound, also for whatever lies outside the folder."""
+    if not _NAME.fullmatch(name):
+        raise NotFound(f"no mail {name[:100]!r} in the outbox")
+    try:
+        mail = message_from_bytes((folder() / name).read_bytes(), policy=SMTP)
+    except OSError:
+        raise NotFound(f"no mail {name!r} in the outbox") from None
+    headers = tuple(
+        (header, str(value)) for header, value in mail.items() if not header.startswith(("MIME", "Content"))
+    )
+    return ReadMail(name, headers, _content(mail, "plain"), _content(mail, "html"))
+
+
+def _file_name(body: bytes) -> str:
+    """From the Message-ID, which every sending of one delivery shares."""
+    local = str(_headers(body)["Message-ID"] or "").strip("<> ").partition("@")[0]
+    return (re.sub(r"[^A-Za-z0-9._-]+", "_", local).strip("._-")[:100] or "mail") + ".eml"
+
+
+def _beside(path: Path, body: bytes) -> Path:
+    """A finished file in the same folder, ready to take its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with open(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return Path(temporary)
+
+
+def _headers(start: bytes) -> EmailMessage:
+    return BytesHeaderParser(policy=SMTP).parsebytes(start)
+
+
+def _summary(name: str, written: float) -> OutboxMail | None:
+    try:
+        with open(folder() / name, "rb") as file:
+            headers = _headers(file.read(16_384))
+    except OSError:
+        return None
+    return OutboxMail(name, datetime.fromtimestamp(written, UTC), str(headers["To"]), str(headers["Subject"]))
+
+
+def _content(mail: EmailMessage, kind: str) -> str:
+    part = mail.get_body((kind,))
+    return str(part.get_content()) if part else ""

@@ -1,0 +1,54 @@
+"""Discovery: a plugin is one module with a `plugin` in it; nothing else needs to know of it."""
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from services.errors import ConfigError
+
+if TYPE_CHECKING:
+    from services.ports import Embedder, Notifier, Source
+
+
+def _modules(package: str) -> dict[str, Any]:
+    path = importlib.import_module(package).__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+    return {name: importlib.import_module(f"{package}.{name}") for name in names}
+
+
+@cache
+def sources() -> "dict[str, Source]":
+    """Every source by kind, the most particular first. A module may hold several as `plugins`."""
+    found: list[Source] = []
+    for module in _modules("services.sources").values():
+        found += getattr(module, "plugins", None) or [module.plugin]
+    return {source.kind: source for source in sorted(found, key=lambda source: source.rank)}
+
+
+@cache
+def notifiers() -> "dict[str, Notifier]":
+    return {module.plugin.kind: module.plugin for module in _modules("services.notifiers").values()}
+
+
+@cache
+def embedder(setting: str) -> "Embedder":
+    """The embedder of a setting such as `minilm` or `kind:argument`; one per process, since models are large."""
+    kind, _, argument = setting.partition(":")
+    modules = _modules("services.embedders")
+    if kind not in modules:
+        raise ConfigError(f"PAPERWIRE_EMBEDDER: no embedder {kind!r}; there are: {', '.join(modules)}")
+    plugin: Embedder = modules[kind].plugin(argument)
+    return plugin
+
+
+def source(kind: str) -> "Source":
+    if kind not in sources():
+        raise ConfigError(f"no source kind {kind!r}; there are: {', '.join(sources())}")
+    return sources()[kind]
+
+
+def notifier(kind: str) -> "Notifier":
+    if kind not in notifiers():
+        raise ConfigError(f"no channel kind {kind!r}; there are: {', '.join(notifiers())}")
+    return notifiers()[kind]

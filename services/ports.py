@@ -1,0 +1,138 @@
+"""The three kinds of plugins and what passes through their ports: nothing here does anything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from services.domain.delivery import Held as Held
+from services.domain.delivery import Outcome as Outcome
+from services.domain.delivery import Refused as Refused
+from services.domain.delivery import Retry as Retry
+from services.domain.delivery import Sent as Sent
+from services.domain.delivery import Unknown as Unknown
+from services.domain.digest import Digest
+from services.domain.paper import Listing
+
+# ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One GET that a source wants made. `timeout` in seconds, for everything together."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 30.0
+
+
+class Source(Protocol):
+    """Knows where a listing is announced and how its bytes read; it does no I/O.
+
+    One module in `services/sources` with an instance named `plugin`.
+    """
+
+    kind: str
+    summary: str
+    """One line for the documentation."""
+    example: str
+    """A valid location."""
+    formats: tuple[str, ...]
+    """The formats of saved listings it reads, as `import --format` names them."""
+    rank: int
+    """Sources are asked in this order whether they recognise a file: the most particular first."""
+    every: timedelta | None
+    """How often it is polled unless told otherwise; None: it only reads saved files."""
+
+    def location(self, text: str) -> str:
+        """The location in its canonical form. Raises SourceError with a hint when it cannot be one."""
+
+    def gate(self, location: str) -> tuple[str, timedelta]:
+        """The key of the politeness gate that the requests share, and the pause between two of them."""
+
+    def request(self, location: str, now: datetime) -> Request:
+        """What to fetch for the present announcement."""
+
+    def recognise(self, body: bytes) -> str | None:
+        """The format of `body` if it is one of `formats`, judged by content; quick, never raises."""
+
+    def parse(self, body: bytes, *, day: date) -> Listing:
+        """Reads a listing; `day` is the day of fetching, for dates without a year.
+
+        A damaged entry becomes a `Skipped`. Raises SourceError when the whole is not a listing.
+        """
+
+
+# ── notifiers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What a rendered message needs besides its digest."""
+
+    delivery_id: int
+    message_id: str
+    """Fixed at creation, e.g. `<delivery-12.ab34@example.org>`."""
+    date: datetime
+    unsubscribe_url: str = ""
+
+
+class Notifier(Protocol):
+    """Turns a digest into bytes, and bytes into an outcome.
+
+    One module in `services/notifiers` with an instance named `plugin`. Its settings, payload, limits and target
+    belong to it alone.
+    """
+
+    kind: str
+    summary: str
+    example: str
+    """A valid target as the command line takes it."""
+    target: type[BaseModel]
+    """Of a channel's target; fields of type SecretStr are stored encrypted and never shown."""
+    spacing: timedelta
+    """The least time between two messages on one channel."""
+    lease: timedelta
+    """The longest a send may take."""
+
+    def parse_target(self, text: str) -> BaseModel:
+        """The target from the command line's word. Raises TargetError with a hint."""
+
+    def label(self, target: BaseModel) -> str:
+        """The target as people see it, without secrets; equal for equal targets."""
+
+    def transport(self, target: BaseModel) -> str:
+        """The key of what `Held` holds: all channels with this key wait together. Carries no secret."""
+
+    def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
+        """The message's bytes, complete: a resend sends the same."""
+
+    def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
+        """Sends once. Calls `commit` right before the first byte that cannot be taken back.
+
+        What fails before `commit` is provably unsent (Retry, Refused, Held); after it, silence is Unknown.
+        Never raises for a network failure; an exception of `commit` passes through and nothing is sent.
+        """
+
+    def check(self, target: BaseModel) -> Held | None:
+        """Whether a held transport answers again, without sending anything."""
+
+
+# ── embedders ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors. One module in `services/embedders` with a function `plugin(argument)`."""
+
+    name: str
+    """Of the model, as stored beside each vector."""
+    dimensions: int
+    score_quantiles: Sequence[tuple[float, float]]
+    """(share of papers, cosine): a typical interest scores higher than `cosine` on that share of all papers."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (len(texts), dimensions), rows of length 1. Raises EmbedderError when it cannot."""

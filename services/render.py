@@ -1,0 +1,116 @@
+"""Text for people: the Jinja environment, and what makes a paper's words, links and dates safe to show anywhere."""
+
+import unicodedata
+from datetime import date
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from services.domain.latex import readable
+from services.domain.paper import Paper
+
+LONGEST_TITLE = 300
+LONGEST_LINK = 2000
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+# A format character may reorder or hide text (bidi, zero width); only joiners shape words, in Persian or in emoji.
+_JOINERS = "\u200c\u200d"
+_LINK_RELATIONS = (("abstract", "Abstract"), ("pdf", "PDF"), ("code", "Code"), ("project", "Project"))
+
+
+def templates() -> Path:
+    """Inside an installed wheel, else beside `services` in a checkout; never in the working directory."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+@cache
+def environment() -> Environment:
+    env = Environment(
+        loader=FileSystemLoader(templates()),
+        autoescape=lambda name: not (name or "").endswith(".txt"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
+    env.filters |= {"title": title, "abstract": abstract, "links": links, "home": home}
+    return env
+
+
+def render(template: str, **context: object) -> str:
+    """A template by its path in the folder; a name that the context lacks is an error, not an empty place."""
+    return environment().get_template(template).render(context)
+
+
+def line(text: str, limit: int = 200) -> str:
+    """One harmless line: no control or bidi characters, spaces collapsed, at most `limit` characters."""
+    return shorten(_clean(text[: 8 * limit]), limit)
+
+
+def _clean(text: str) -> str:
+    kept = (
+        " " if character.isspace() else character
+        for character in text
+        if character.isspace()
+        or character in _JOINERS
+        or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+    )
+    return " ".join("".join(kept).split())
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters, cut at a word where one ends near."""
+    if len(text) <= limit:
+        return text
+    cut = text[: max(limit - 1, 0)]
+    head, space, _ = cut.rpartition(" ")
+    return (head if space and len(head) > limit * 0.6 else cut).rstrip(" ,.;:–—-") + "…"
+
+
+def link(url: str) -> str:
+    """`url` if a browser may follow it: http or https, with a host, nothing that ends an attribute; else empty."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+    except ValueError:
+        return ""
+    cleaned = quote(_clean(url), safe="%/:?#[]@!$&()*+,;=~-._")
+    return cleaned if usable and len(cleaned) <= LONGEST_LINK else ""
+
+
+def title(paper: Paper, limit: int = LONGEST_TITLE) -> str:
+    return line(readable(paper.title[: 4 * limit]), limit) or "(untitled)"
+
+
+def abstract(paper: Paper, limit: int) -> str:
+    return line(readable(paper.abstract[: 4 * limit]), limit) if limit else ""
+
+
+def authors(paper: Paper, shown: int = 3) -> str:
+    """`A, B, C and 5 more`; `5 authors` when only their number is known; empty when nothing is."""
+    total = max(paper.author_count or 0, len(paper.authors))
+    shown += total == shown + 1  # A name is no longer than "and 1 more".
+    names = [line(readable(name[:400]), 80) for name in paper.authors[:shown]]
+    if not names:
+        return f"{total} author{'s' if total > 1 else ''}" if total else ""
+    more = total - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
+
+
+def day(value: date) -> str:
+    """`6 Nov 2025`, whatever the locale."""
+    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
+
+
+def links(paper: Paper) -> list[tuple[str, str]]:
+    """(label, URL) of what a reader may want to open, safe ones only."""
+    return [(label, url) for relation, label in _LINK_RELATIONS if (url := link(paper.links.get(relation, "")))]
+
+
+def home(paper: Paper) -> str:
+    """Where the title leads: the abstract, else whatever link there is; empty when there is none."""
+    urls = (link(paper.links.get(relation, "")) for relation in ("abstract", "listing", "project", "pdf", "code"))
+    return next((url for url in urls if url), "")

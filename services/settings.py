@@ -1,0 +1,120 @@
+"""Settings from the environment or `.env`; every one also as `NAME_FILE`, for secrets that are mounted as files."""
+
+import os
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import platformdirs
+import tzlocal
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.errors import ConfigError
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """`PAPERWIRE_X_FILE=/run/secrets/x` gives the file's content as `PAPERWIRE_X`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        prefix = self.config.get("env_prefix", "")
+        path = os.environ.get(f"{prefix}{field_name}_file".upper())
+        return (Path(path).read_text().strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Configured(BaseSettings):
+    """Base of the settings; a plugin derives its own from it and so owns them."""
+
+    model_config = SettingsConfigDict(env_prefix="paperwire_", env_file=".env", extra="ignore", env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (named["init_settings"], _FileSource(settings_cls), named["env_settings"], named["dotenv_settings"])
+
+
+def default_data_dir() -> Path:
+    # The PostgreSQL wheel runs the server as its own OS user for root, and would open root's home to it.
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/paperwire")
+    return Path(platformdirs.user_data_dir("paperwire"))
+
+
+def _local_timezone() -> str:
+    try:
+        name = tzlocal.get_localzone_name()
+    except (ZoneInfoNotFoundError, ValueError):
+        return "UTC"
+    return name or "UTC"
+
+
+class Settings(Configured):
+    """What belongs to no plugin."""
+
+    database_url: SecretStr = SecretStr("")
+    broker_url: SecretStr = SecretStr("")
+    data_dir: Path = Field(default_factory=default_data_dir)
+    base_url: str = "http://127.0.0.1:8400"
+    bind: str = "127.0.0.1"
+    secret_key: SecretStr = SecretStr("")
+    timezone: str = Field(default_factory=_local_timezone)
+    embedder: str = "minilm"
+    allow_hosts: str = ""
+    user_agent: str = "paperwire/0.1 (research-paper alerts)"
+    retention: str = Field(default="30d", pattern=r"^\d+d$")
+    shards: int = Field(default=1, ge=1, le=1024)
+    time_scale: float = Field(default=1.0, gt=0, le=1.0)
+    """Multiplies every lease, backoff and sweep; for tests only."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no time zone; use one like Europe/Berlin") from error
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/")
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        return tuple(host.strip() for host in self.allow_hosts.split(",") if host.strip())
+
+
+S = TypeVar("S", bound=Configured)
+
+
+def load(kind: type[S], **overrides: Any) -> S:
+    """Reads settings; a bad value is a ConfigError that names the variable, never its (perhaps secret) content."""
+    try:
+        return kind(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"PAPERWIRE_{first['loc'][0]}".upper() if first["loc"] else "settings"
+        raise ConfigError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read a secret file: {error.strerror}: {error.filename}") from None
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return load(Settings)
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)

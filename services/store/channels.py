@@ -1,0 +1,177 @@
+"""Channels, and the transports that several of them share."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services import plugins
+from services.domain.cadence import WEEKDAYS
+from services.errors import ConfigError, NotFound
+from services.store.database import Row, first, rows, wake
+from services.store.tables import account, channel, delivery, delivery_item, transport
+from services.store.vault import Vault
+
+
+def parse_at(text: str) -> time:
+    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
+    if not match:
+        raise ConfigError(f"an hour reads 08:00, not {text!r}")
+    return time(int(match[1]), int(match[2]))
+
+
+def parse_weekday(text: str) -> int:
+    if text.lower()[:3] not in WEEKDAYS:
+        raise ConfigError(f"a weekday is one of {', '.join(WEEKDAYS)}, not {text!r}")
+    return WEEKDAYS.index(text.lower()[:3])
+
+
+def split_target(kind: str, target: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
+    """The open and the secret fields of a target."""
+    values = {name: getattr(target, name) for name in type(target).model_fields}
+    secret = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
+    return {name: value for name, value in values.items() if name not in secret}, secret
+
+
+def target_of(row: Row, vault: Vault) -> BaseModel:
+    secrets = vault.open(row["secret"]) if row["secret"] else {}
+    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secrets})
+
+
+def add(
+    tx: Connection, vault: Vault, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
+) -> int:
+    """Adds a channel, or changes the hours of the one that has this target."""
+    plugin = plugins.notifier(kind)
+    label = plugin.label(target)
+    values, secrets = split_target(kind, target)
+    same = and_(
+        channel.c.account_id == account_id,
+        channel.c.kind == kind,
+        channel.c.label == label,
+        channel.c.deleted_at.is_(None),
+    )
+    sealed = vault.seal(secrets) if secrets else None
+    settings = {"target": values, "secret": sealed, "transport": plugin.transport(target), **hours}
+    found = tx.scalars(select(channel.c.id).where(same).with_for_update()).first()
+    if found is not None:
+        tx.execute(update(channel).where(channel.c.id == found).values(settings))
+        return int(found)
+    new = insert(channel).values(account_id=account_id, kind=kind, label=label, verified=verified, **settings)
+    return int(tx.scalars(new.returning(channel.c.id)).one())
+
+
+def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:
+    """A living channel. Raises NotFound, also for another account's."""
+    wanted = and_(channel.c.id == channel_id, channel.c.deleted_at.is_(None))
+    if account_id is not None:
+        wanted = and_(wanted, channel.c.account_id == account_id)
+    row = first(tx, select(channel, account.c.email, account.c.timezone).join(account).where(wanted))
+    if row is None:
+        raise NotFound(f"no channel {channel_id}")
+    return row
+
+
+def all_of(tx: Connection, account_id: int | None = None) -> Sequence[Row]:
+    """Living channels with `held_because` of their transport."""
+    query = select(channel, account.c.email, func.coalesce(transport.c.held_because, "").label("held_because"))
+    query = (
+        query.join(account)
+        .outerjoin(transport, transport.c.key == channel.c.transport)
+        .where(channel.c.deleted_at.is_(None))
+    )
+    query = query.where(channel.c.account_id == account_id) if account_id is not None else query
+    return rows(tx, query.order_by(channel.c.id))
+
+
+def remove(tx: Connection, channel_id: int) -> None:
+    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
+    waiting = and_(delivery_item.c.channel_id == channel_id, delivery_item.c.delivery_id.is_(None))
+    tx.execute(
+        update(delivery_item)
+        .where(waiting, delivery_item.c.dropped_because == "")
+        .values(dropped_because="channel removed")
+    )
+    open_ones = and_(delivery.c.channel_id == channel_id, delivery.c.state.in_(["pending", "claimed"]))
+    tx.execute(
+        update(delivery)
+        .where(open_ones)
+        .values(state="cancelled", error="channel removed", next_attempt_at=None, lease_token=None)
+    )
+
+
+def disable(tx: Connection, channel_id: int, because: str) -> None:
+    tx.execute(
+        update(channel).where(channel.c.id == channel_id).values(disabled_because=because, disabled_at=func.now())
+    )
+
+
+def enable(tx: Connection, channel_id: int) -> None:
+    """Lets a disabled channel go on, with what has waited."""
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(disabled_because="", disabled_at=None))
+    wake(tx, "deliver")
+
+
+# ── transports ────────────────────────────────────────────────────────────────────────────────────────────────
+
+FIRST_CHECK = timedelta(seconds=30)
+LONGEST_CHECK = timedelta(minutes=15)
+
+
+def hold(tx: Connection, key: str, because: str, now: datetime, scale: float) -> None:
+    """Holds all channels of a transport; the next look is after 30 s, doubling up to 15 minutes."""
+    failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
+    pause = min(FIRST_CHECK * 2 ** min(failures, 8), LONGEST_CHECK) * scale
+    values = {"held_because": because, "check_at": now + pause, "failures": failures + 1}
+    statement = upsert(transport).values(key=key, **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
+
+
+def let_go(tx: Connection, key: str) -> None:
+    tx.execute(update(transport).where(transport.c.key == key).values(held_because="", check_at=None, failures=0))
+
+
+def checks_due(now: datetime) -> Any:
+    return and_(transport.c.held_because != "", transport.c.check_at <= now)
+
+
+def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, Row | None]:
+    """Whether a held transport is to be looked at again, and a living channel of it; nobody else looks for `lease`."""
+    due = select(transport.c.key).where(checks_due(now)).order_by(transport.c.check_at).limit(1)
+    key = tx.scalars(due.with_for_update(skip_locked=True)).first()
+    if key is None:
+        return False, None
+    tx.execute(update(transport).where(transport.c.key == key).values(check_at=now + lease))
+    row = first(tx, select(channel).where(channel.c.transport == key, channel.c.deleted_at.is_(None)).limit(1))
+    if row is None:  # The embedder's, or one whose channels are gone: its next user will see.
+        let_go(tx, key)
+    return True, row
+
+
+def is_held(tx: Connection, key: str) -> bool:
+    return (
+        tx.scalars(select(transport.c.key).where(transport.c.key == key, transport.c.held_because != "")).first()
+        is not None
+    )
+
+
+def held(row_transport: Any) -> Any:
+    """SQL: whether the transport in a column is held."""
+    return select(transport.c.key).where(transport.c.key == row_transport, transport.c.held_because != "").exists()
+
+
+def open_now(now: datetime) -> Any:
+    """SQL: channels that may be sent to at this moment."""
+    paced = or_(channel.c.free_at.is_(None), channel.c.free_at <= now)
+    return and_(
+        channel.c.disabled_because == "",
+        channel.c.deleted_at.is_(None),
+        channel.c.verified,
+        ~held(channel.c.transport),
+        paced,
+    )

@@ -1,0 +1,58 @@
+"""The one place that opens transactions and commits, and the call that wakes a stage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, create_engine, func, select, text
+
+Row = dict[str, Any]
+WAKE_CHANNEL = "paperwire_wake"
+
+
+class Database:
+    """A pool of connections; make one per process, after forking."""
+
+    def __init__(self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 0) -> None:
+        options = f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
+        self.engine: Engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=5,
+            pool_pre_ping=True,
+            connect_args={"options": options, "connect_timeout": 10},
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commits at the end, rolls back on any exception. Nothing else in paperwire commits."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def now(self) -> datetime:
+        """The database's clock, the only one that leases and slots go by."""
+        with self.transaction() as tx:
+            return tx.scalars(select(func.now())).one()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def wake(tx: Connection, stage: str) -> None:
+    """Says at commit, and never after a rollback, that `stage` has work; lost notices cost one sweep."""
+    tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": stage})
+
+
+def lock(tx: Connection, name: str) -> None:
+    """Holds the advisory lock `name` until the transaction ends."""
+    tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
+
+
+def rows(tx: Connection, query: Executable) -> list[Row]:
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def first(tx: Connection, query: Executable) -> Row | None:
+    row = tx.execute(query).mappings().first()
+    return None if row is None else dict(row)

@@ -1,0 +1,34 @@
+"""Which stages have rows that nobody works on: what the sweep wakes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from services.store import channels, deliveries, matches, runs, sources
+from services.store.tables import delivery, delivery_item, listing, match, match_job, run, source, transport
+
+
+def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]:
+    """Names of the queues' work, as `workers.tasks` knows it; `match.N` for each shard that has a job."""
+    questions: dict[str, Any] = {
+        "poll": exists(select(source.c.id).where(sources.due(now))),
+        "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
+        "embed": exists(select(run.c.id).where(runs.unembedded(now))),
+        "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
+        "slow": runs.any_without_vector(model),
+    }
+    answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
+    shards = tx.scalars(select(match_job.c.shard).where(runs.unmatched(now)).distinct())
+    due = [name for name, yes in answers.items() if yes] + [f"match.{number}" for number in shards]
+    return [*due, "deliver"] if _deliver_due(tx, now) else due
+
+
+def _deliver_due(tx: Connection, now: datetime) -> bool:
+    questions = (
+        exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
+        exists(select(delivery.c.id).where(deliveries.sendable(now))),
+        exists(select(delivery.c.id).where(deliveries.expired(now))),
+        exists(select(transport.c.key).where(channels.checks_due(now))),
+    )
+    return any(tx.scalars(select(question)).one() for question in questions)

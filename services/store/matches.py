@@ -1,0 +1,102 @@
+"""Matches: found once per subscription and paper, and told through delivery items."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.domain.cadence import GROUP_CLOSES_AFTER
+from services.store.database import Row, first, rows
+from services.store.tables import account, channel, delivery_item, match, paper, run, subscription, subscription_channel
+
+
+def store(tx: Connection, found: Sequence[Row]) -> int:
+    """Writes matches; one that exists stays as it is. The number of new ones."""
+    if not found:
+        return 0
+    statement = upsert(match).on_conflict_do_nothing(index_elements=["subscription_id", "paper_id"])
+    return len(tx.scalars(statement.returning(match.c.id), found).all())
+
+
+def closed(now: datetime, scale: float) -> Any:
+    """Matches whose group is complete: every shard has seen its run, or the group has waited long enough."""
+    whole = exists().where(
+        run.c.id == match.c.run_id,
+        or_(run.c.matched_at.is_not(None), run.c.created_at <= now - GROUP_CLOSES_AFTER * scale),
+    )
+    return and_(match.c.notified_at.is_(None), or_(match.c.run_id.is_(None), whole))
+
+
+def claim_account(tx: Connection, now: datetime, scale: float) -> int | None:
+    """Locks one account that has something to tell; its matches go out together or not at all."""
+    query = select(account.c.id).where(exists().where(match.c.account_id == account.c.id, closed(now, scale)))
+    return tx.scalars(query.order_by(account.c.id).limit(1).with_for_update(skip_locked=True, key_share=True)).first()
+
+
+def to_notify(tx: Connection, account_id: int, now: datetime, scale: float) -> Sequence[Row]:
+    """The account's complete, untold matches with what decides when they are told."""
+    columns = (
+        match.c.id,
+        match.c.paper_id,
+        match.c.subscription_id,
+        subscription.c.cadence,
+        subscription.c.paused_until,
+    )
+    query = select(*columns, subscription.c.deleted_at, paper.c.withdrawn).join(
+        subscription, subscription.c.id == match.c.subscription_id
+    )
+    query = query.join(paper, paper.c.id == match.c.paper_id)
+    return rows(tx, query.where(match.c.account_id == account_id, closed(now, scale)).order_by(match.c.id))
+
+
+def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
+    """Subscription by subscription, the living channels it tells, with their hours."""
+    hours = (
+        channel.c.at,
+        channel.c.weekday,
+        channel.c.told_on,
+        account.c.timezone,
+        account.c.quiet_from,
+        account.c.quiet_to,
+    )
+    query = select(subscription_channel.c.subscription_id, channel.c.id.label("channel_id"), *hours)
+    query = query.join(channel, channel.c.id == subscription_channel.c.channel_id).join(
+        account, account.c.id == channel.c.account_id
+    )
+    return rows(tx, query.where(channel.c.account_id == account_id, channel.c.deleted_at.is_(None)))
+
+
+def add_items(tx: Connection, items: Sequence[Row]) -> None:
+    """One item per channel and paper; a further match may only bring a waiting one forward."""
+    if not items:
+        return
+    statement = upsert(delivery_item)
+    fresh = statement.excluded
+    waiting = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
+    sooner = fresh.not_before < delivery_item.c.not_before
+    forward = {
+        "not_before": func.least(delivery_item.c.not_before, fresh.not_before),
+        "cadence": case((sooner, fresh.cadence), else_=delivery_item.c.cadence),
+    }
+    tx.execute(
+        statement.on_conflict_do_update(index_elements=["channel_id", "paper_id"], set_=forward, where=waiting), items
+    )
+
+
+def mark_notified(tx: Connection, ids: Iterable[int], now: datetime) -> None:
+    tx.execute(update(match).where(match.c.id.in_(list(ids))).values(notified_at=now))
+
+
+def one(tx: Connection, subscription_id: int, paper_id: int) -> Row | None:
+    return first(tx, select(match).where(match.c.subscription_id == subscription_id, match.c.paper_id == paper_id))
+
+
+def recent(tx: Connection, account_id: int, limit: int = 100, subscription_id: int | None = None) -> Sequence[Row]:
+    """The newest matches with what decided them."""
+    query = select(match, subscription.c.name, subscription.c.for_whom).join(
+        subscription, subscription.c.id == match.c.subscription_id
+    )
+    query = query.where(match.c.account_id == account_id).order_by(match.c.id.desc()).limit(limit)
+    return rows(tx, query.where(match.c.subscription_id == subscription_id) if subscription_id else query)

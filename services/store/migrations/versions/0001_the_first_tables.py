@@ -1,0 +1,539 @@
+"""the first tables"""
+
+from alembic import op
+import sqlalchemy as sa
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    op.create_table(
+        "account",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("timezone", sa.Text(), server_default="UTC", nullable=False),
+        sa.Column("quiet_from", sa.Time(), nullable=True),
+        sa.Column("quiet_to", sa.Time(), nullable=True),
+        sa.Column("operator", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("email = lower(email)", name=op.f("ck_account_lower_email")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
+        sa.UniqueConstraint("email", name=op.f("uq_account_email")),
+    )
+    op.create_table(
+        "gate",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("next_free_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_gate")),
+    )
+    op.create_table(
+        "paper",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("abstract", sa.Text(), server_default="", nullable=False),
+        sa.Column("authors", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.Column("author_count", sa.Integer(), nullable=True),
+        sa.Column("categories", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.Column("title_key", sa.Text(), nullable=False),
+        sa.Column("announced_on", sa.Date(), nullable=False),
+        sa.Column("published_on", sa.Date(), nullable=True),
+        sa.Column("version", sa.SmallInteger(), server_default="1", nullable=False),
+        sa.Column("upvotes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("comments", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("withdrawn", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("links", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+        sa.Column("first_seen_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("merged_into", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["merged_into"], ["paper.id"], name=op.f("fk_paper_merged_into"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_paper")),
+    )
+    op.create_index("ix_paper_announced_on", "paper", ["announced_on", "id"], unique=False)
+    op.create_index("ix_paper_title_key", "paper", [sa.literal_column("md5(title_key)")], unique=False)
+    op.create_table(
+        "run",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("embedded_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("matched_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
+    )
+    op.create_index("ix_run_unembedded", "run", ["id"], unique=False, postgresql_where=sa.text("embedded_at IS NULL"))
+    op.create_table(
+        "shard",
+        sa.Column("id", sa.SmallInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_shard")),
+    )
+    op.create_table(
+        "transport",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("held_because", sa.Text(), server_default="", nullable=False),
+        sa.Column("check_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_transport")),
+    )
+    op.create_table(
+        "api_token",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_api_token_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_api_token")),
+        sa.UniqueConstraint("digest", name=op.f("uq_api_token_digest")),
+    )
+    op.create_index(op.f("ix_api_token_account_id"), "api_token", ["account_id"], unique=False)
+    op.create_table(
+        "channel",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("target", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=True),
+        sa.Column("transport", sa.Text(), server_default="", nullable=False),
+        sa.Column("at", sa.Time(), server_default="08:00", nullable=False),
+        sa.Column("weekday", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("verified", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("disabled_because", sa.Text(), server_default="", nullable=False),
+        sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("free_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("told_on", sa.Date(), nullable=True),
+        sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_channel_account_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_channel")),
+        sa.UniqueConstraint("account_id", "id", name=op.f("uq_channel_account_id_id")),
+    )
+    op.create_index(
+        "uq_channel_target",
+        "channel",
+        ["account_id", "kind", "label"],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_table(
+        "event",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.CheckConstraint("what IN ('new', 'source', 'category', 'upvotes', 'vector')", name=op.f("ck_event_what")),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_event_paper_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_event_run_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run_id", "paper_id", "what", name=op.f("pk_event")),
+    )
+    op.create_index(op.f("ix_event_paper_id"), "event", ["paper_id"], unique=False)
+    op.create_table(
+        "match_job",
+        sa.Column("run_id", sa.BigInteger(), nullable=False),
+        sa.Column("shard", sa.SmallInteger(), nullable=False),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("done_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_match_job_run_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["shard"], ["shard.id"], name=op.f("fk_match_job_shard")),
+        sa.PrimaryKeyConstraint("run_id", "shard", name=op.f("pk_match_job")),
+    )
+    op.create_index(
+        "ix_match_job_waiting",
+        "match_job",
+        ["shard", "run_id"],
+        unique=False,
+        postgresql_where=sa.text("done_at IS NULL"),
+    )
+    op.create_table(
+        "paper_identifier",
+        sa.Column("scheme", sa.Text(), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["paper.id"], name=op.f("fk_paper_identifier_paper_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("scheme", "value", name=op.f("pk_paper_identifier")),
+    )
+    op.create_index(op.f("ix_paper_identifier_paper_id"), "paper_identifier", ["paper_id"], unique=False)
+    op.create_table(
+        "paper_vector",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("vector", VECTOR(), nullable=False),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_paper_vector_paper_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("paper_id", "model", name=op.f("pk_paper_vector")),
+    )
+    op.create_table(
+        "signin_link",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_signin_link_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_signin_link")),
+    )
+    op.create_index(op.f("ix_signin_link_account_id"), "signin_link", ["account_id"], unique=False)
+    op.create_table(
+        "source",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("location", sa.Text(), server_default="", nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=True),
+        sa.Column("polled", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("announce_first", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("every", sa.Interval(), nullable=True),
+        sa.Column("next_poll_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("gate", sa.Text(), nullable=True),
+        sa.Column("gate_pause", sa.Interval(), nullable=True),
+        sa.Column("etag", sa.Text(), server_default="", nullable=False),
+        sa.Column("last_modified", sa.Text(), server_default="", nullable=False),
+        sa.Column("moved_to", sa.Text(), server_default="", nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("polled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("succeeded_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_source_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["gate"], ["gate.key"], name=op.f("fk_source_gate")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_source")),
+        sa.UniqueConstraint("kind", "location", name=op.f("uq_source_kind_location")),
+    )
+    op.create_table(
+        "subscription",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("for_whom", sa.Text(), server_default="", nullable=False),
+        sa.Column("query", sa.Text(), server_default="", nullable=False),
+        sa.Column("interest", sa.Text(), server_default="", nullable=False),
+        sa.Column("trending", sa.Integer(), nullable=True),
+        sa.Column("min_upvotes", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("sources", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.Column("volume", sa.Text(), server_default="", nullable=False),
+        sa.Column("cadence", sa.Text(), server_default="daily", nullable=False),
+        sa.Column("weights", VECTOR(), nullable=True),
+        sa.Column("threshold", sa.Double(), nullable=True),
+        sa.Column("model", sa.Text(), server_default="", nullable=False),
+        sa.Column("estimated", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("shard", sa.SmallInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("paused_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("cadence IN ('immediate', 'daily', 'weekly')", name=op.f("ck_subscription_cadence")),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_subscription_account_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["shard"], ["shard.id"], name=op.f("fk_subscription_shard")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subscription")),
+        sa.UniqueConstraint("account_id", "id", name=op.f("uq_subscription_account_id_id")),
+    )
+    op.create_index("ix_subscription_freshness", "subscription", ["shard", "revision"], unique=False)
+    op.create_table(
+        "batch",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("announced_on", sa.Date(), nullable=False),
+        sa.Column("announced", sa.Integer(), nullable=True),
+        sa.Column("fetched", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("new", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("known", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("updated", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("skipped", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("state", sa.Text(), server_default="complete", nullable=False),
+        sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('complete', 'partial', 'stale', 'empty', 'failed')", name=op.f("ck_batch_state")),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_batch_source_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
+        sa.UniqueConstraint("source_id", "announced_on", name=op.f("uq_batch_source_id_announced_on")),
+    )
+    op.create_table(
+        "delivery",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("idem_key", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("ambiguous_resends", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("expired_leases", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("refused_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("next_attempt_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("frozen", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
+        sa.Column("rendered", sa.LargeBinary(), nullable=True),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("receipt", sa.Text(), server_default="", nullable=False),
+        sa.Column("sent_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')",
+            name=op.f("ck_delivery_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id", "channel_id"],
+            ["channel.account_id", "channel.id"],
+            name=op.f("fk_delivery_account_id_channel_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
+        sa.UniqueConstraint("account_id", "id", name=op.f("uq_delivery_account_id_id")),
+        sa.UniqueConstraint("idem_key", name=op.f("uq_delivery_idem_key")),
+    )
+    op.create_index(
+        "ix_delivery_due",
+        "delivery",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'uncertain')"),
+    )
+    op.create_index(
+        "ix_delivery_leased",
+        "delivery",
+        ["lease_until"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('claimed', 'sending')"),
+    )
+    op.create_table(
+        "feedback",
+        sa.Column("subscription_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("verdict IN ('more', 'less')", name=op.f("ck_feedback_verdict")),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_feedback_paper_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["subscription.id"], name=op.f("fk_feedback_subscription_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("subscription_id", "paper_id", name=op.f("pk_feedback")),
+    )
+    op.create_table(
+        "interest_example",
+        sa.Column("subscription_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("liked", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["paper.id"], name=op.f("fk_interest_example_paper_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"],
+            ["subscription.id"],
+            name=op.f("fk_interest_example_subscription_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("subscription_id", "paper_id", name=op.f("pk_interest_example")),
+    )
+    op.create_index(op.f("ix_interest_example_paper_id"), "interest_example", ["paper_id"], unique=False)
+    op.create_table(
+        "listing",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("fetched_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("done_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_listing_source_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_listing")),
+    )
+    op.create_index(op.f("ix_listing_source_id"), "listing", ["source_id"], unique=False)
+    op.create_index("ix_listing_waiting", "listing", ["id"], unique=False, postgresql_where=sa.text("done_at IS NULL"))
+    op.create_table(
+        "match",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("subscription_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=True),
+        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("decided", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("notified_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "subscription_id"],
+            ["subscription.account_id", "subscription.id"],
+            name=op.f("fk_match_account_id_subscription_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_match_paper_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_match_run_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_match")),
+        sa.UniqueConstraint("subscription_id", "paper_id", name=op.f("uq_match_subscription_id_paper_id")),
+    )
+    op.create_index(op.f("ix_match_paper_id"), "match", ["paper_id"], unique=False)
+    op.create_index(
+        "ix_match_unnotified", "match", ["account_id"], unique=False, postgresql_where=sa.text("notified_at IS NULL")
+    )
+    op.create_table(
+        "paper_appearance",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("announced_on", sa.Date(), nullable=False),
+        sa.Column("first_seen_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["paper.id"], name=op.f("fk_paper_appearance_paper_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"], ["source.id"], name=op.f("fk_paper_appearance_source_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("paper_id", "source_id", name=op.f("pk_paper_appearance")),
+    )
+    op.create_table(
+        "silence",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("query", sa.Text(), server_default="", nullable=False),
+        sa.Column("subscription_id", sa.BigInteger(), nullable=True),
+        sa.Column("until", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_silence_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["subscription.id"], name=op.f("fk_silence_subscription_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_silence")),
+    )
+    op.create_index(op.f("ix_silence_account_id"), "silence", ["account_id"], unique=False)
+    op.create_table(
+        "subscription_channel",
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("subscription_id", sa.BigInteger(), nullable=False),
+        sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "channel_id"],
+            ["channel.account_id", "channel.id"],
+            name=op.f("fk_subscription_channel_account_id_channel_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id", "subscription_id"],
+            ["subscription.account_id", "subscription.id"],
+            name=op.f("fk_subscription_channel_account_id_subscription_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("subscription_id", "channel_id", name=op.f("pk_subscription_channel")),
+    )
+    op.create_index(op.f("ix_subscription_channel_channel_id"), "subscription_channel", ["channel_id"], unique=False)
+    op.create_table(
+        "delivery_item",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("not_before", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("cadence", sa.Text(), nullable=False),
+        sa.Column("delivery_id", sa.BigInteger(), nullable=True),
+        sa.Column("dropped_because", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id", "channel_id"],
+            ["channel.account_id", "channel.id"],
+            name=op.f("fk_delivery_item_account_id_channel_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id", "delivery_id"],
+            ["delivery.account_id", "delivery.id"],
+            name=op.f("fk_delivery_item_account_id_delivery_id"),
+        ),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_delivery_item_paper_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery_item")),
+        sa.UniqueConstraint("channel_id", "paper_id", name=op.f("uq_delivery_item_channel_id_paper_id")),
+    )
+    op.create_index(op.f("ix_delivery_item_delivery_id"), "delivery_item", ["delivery_id"], unique=False)
+    op.create_index(
+        "ix_delivery_item_due",
+        "delivery_item",
+        ["not_before"],
+        unique=False,
+        postgresql_where=sa.text("delivery_id IS NULL AND dropped_because = ''"),
+    )
+    op.create_index(op.f("ix_delivery_item_paper_id"), "delivery_item", ["paper_id"], unique=False)
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_delivery_item_paper_id"), table_name="delivery_item")
+    op.drop_index(
+        "ix_delivery_item_due",
+        table_name="delivery_item",
+        postgresql_where=sa.text("delivery_id IS NULL AND dropped_because = ''"),
+    )
+    op.drop_index(op.f("ix_delivery_item_delivery_id"), table_name="delivery_item")
+    op.drop_table("delivery_item")
+    op.drop_index(op.f("ix_subscription_channel_channel_id"), table_name="subscription_channel")
+    op.drop_table("subscription_channel")
+    op.drop_index(op.f("ix_silence_account_id"), table_name="silence")
+    op.drop_table("silence")
+    op.drop_table("paper_appearance")
+    op.drop_index("ix_match_unnotified", table_name="match", postgresql_where=sa.text("notified_at IS NULL"))
+    op.drop_index(op.f("ix_match_paper_id"), table_name="match")
+    op.drop_table("match")
+    op.drop_index("ix_listing_waiting", table_name="listing", postgresql_where=sa.text("done_at IS NULL"))
+    op.drop_index(op.f("ix_listing_source_id"), table_name="listing")
+    op.drop_table("listing")
+    op.drop_index(op.f("ix_interest_example_paper_id"), table_name="interest_example")
+    op.drop_table("interest_example")
+    op.drop_table("feedback")
+    op.drop_index(
+        "ix_delivery_leased", table_name="delivery", postgresql_where=sa.text("state IN ('claimed', 'sending')")
+    )
+    op.drop_index(
+        "ix_delivery_due", table_name="delivery", postgresql_where=sa.text("state IN ('pending', 'uncertain')")
+    )
+    op.drop_table("delivery")
+    op.drop_table("batch")
+    op.drop_index("ix_subscription_freshness", table_name="subscription")
+    op.drop_table("subscription")
+    op.drop_table("source")
+    op.drop_index(op.f("ix_signin_link_account_id"), table_name="signin_link")
+    op.drop_table("signin_link")
+    op.drop_table("paper_vector")
+    op.drop_index(op.f("ix_paper_identifier_paper_id"), table_name="paper_identifier")
+    op.drop_table("paper_identifier")
+    op.drop_index("ix_match_job_waiting", table_name="match_job", postgresql_where=sa.text("done_at IS NULL"))
+    op.drop_table("match_job")
+    op.drop_index(op.f("ix_event_paper_id"), table_name="event")
+    op.drop_table("event")
+    op.drop_index("uq_channel_target", table_name="channel", postgresql_where=sa.text("deleted_at IS NULL"))
+    op.drop_table("channel")
+    op.drop_index(op.f("ix_api_token_account_id"), table_name="api_token")
+    op.drop_table("api_token")
+    op.drop_table("transport")
+    op.drop_table("shard")
+    op.drop_index("ix_run_unembedded", table_name="run", postgresql_where=sa.text("embedded_at IS NULL"))
+    op.drop_table("run")
+    op.drop_index("ix_paper_title_key", table_name="paper")
+    op.drop_index("ix_paper_announced_on", table_name="paper")
+    op.drop_table("paper")
+    op.drop_table("gate")
+    op.drop_table("account")

@@ -1,0 +1,224 @@
+"""Papers, their identifiers, appearances and vectors."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.domain.paper import Identifier, Paper, title_key
+from services.errors import NotFound
+from services.store.database import rows
+from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
+
+_CHUNK = 5_000
+
+
+def _select() -> Select[Any]:
+    identifiers = (
+        select(
+            func.array_agg(
+                aggregate_order_by(
+                    paper_identifier.c.scheme + ":" + paper_identifier.c.value, paper_identifier.c.scheme
+                )
+            )
+        )
+        .where(paper_identifier.c.paper_id == paper.c.id)
+        .scalar_subquery()
+    )
+    kinds = (
+        select(func.array_agg(func.distinct(source.c.kind)))
+        .join(paper_appearance, paper_appearance.c.source_id == source.c.id)
+        .where(paper_appearance.c.paper_id == paper.c.id)
+        .scalar_subquery()
+    )
+    return select(paper, identifiers.label("identifiers"), kinds.label("sources"))
+
+
+def _paper(row: Any) -> Paper:
+    return Paper(
+        id=row["id"],
+        title=row["title"],
+        abstract=row["abstract"],
+        authors=tuple(row["authors"]),
+        author_count=row["author_count"],
+        categories=tuple(row["categories"]),
+        identifiers=tuple(Identifier(*name.split(":", 1)) for name in row["identifiers"] or ()),
+        sources=tuple(sorted(row["sources"] or ())),
+        announced_on=row["announced_on"],
+        published_on=row["published_on"],
+        first_seen_at=row["first_seen_at"],
+        version=row["version"],
+        upvotes=row["upvotes"],
+        comments=row["comments"],
+        withdrawn=row["withdrawn"],
+        links=row["links"],
+    )
+
+
+def load(tx: Connection, ids: Collection[int]) -> dict[int, Paper]:
+    """The papers of these ids; one that was merged away is answered by what it became, under its own id."""
+    found_rows = rows(tx, _select().where(paper.c.id.in_(ids)))
+    found = {row["id"]: _paper(row) for row in found_rows if row["merged_into"] is None}
+    moved = {row["id"]: row["merged_into"] for row in found_rows if row["merged_into"] is not None}
+    if moved:
+        targets = load(tx, set(moved.values()))
+        found |= {old: targets[new] for old, new in moved.items() if new in targets}
+    return found
+
+
+def between(tx: Connection, first: date, last: date) -> list[Paper]:
+    """The archive's papers announced on `first` … `last`, the newest first."""
+    window = and_(paper.c.announced_on.between(first, last), paper.c.merged_into.is_(None))
+    query = _select().where(window).order_by(paper.c.announced_on.desc(), paper.c.id)
+    return [_paper(row) for row in rows(tx, query)]
+
+
+def find(tx: Connection, name: str) -> int:
+    """The id of a paper by our id, `arxiv:2506.01234`, `doi:…` or a bare arXiv id. Raises NotFound."""
+    scheme, _, value = name.strip().partition(":")
+    if not value:
+        scheme, value = ("id", scheme) if scheme.isdigit() else ("arxiv", scheme)
+    if scheme == "id":
+        query = select(func.coalesce(paper.c.merged_into, paper.c.id)).where(paper.c.id == int(value))
+    else:
+        wanted = (paper_identifier.c.scheme == scheme.lower()) & (paper_identifier.c.value == value)
+        query = select(paper_identifier.c.paper_id).where(wanted)
+    found: int | None = tx.scalars(query).first() if scheme != "id" or len(value) < 19 else None
+    if found is None:
+        raise NotFound(f"no paper {name!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+    return found
+
+
+def by_identifiers(tx: Connection, identifiers: Collection[Identifier]) -> dict[Identifier, int]:
+    key = tuple_(paper_identifier.c.scheme, paper_identifier.c.value)
+    found: dict[Identifier, int] = {}
+    wanted = [(identifier.scheme, identifier.value) for identifier in identifiers]
+    for start in range(0, len(wanted), _CHUNK):
+        for row in tx.execute(select(paper_identifier).where(key.in_(wanted[start : start + _CHUNK]))):
+            found[Identifier(row.scheme, row.value)] = row.paper_id
+    return found
+
+
+def by_titles(tx: Connection, keys: Collection[str]) -> list[int]:
+    """Ids of the papers with one of these title keys."""
+    md5s = [row[0] for row in tx.execute(select(func.md5(func.unnest(sorted(keys)))))] if keys else []
+    query = select(paper.c.id).where(func.md5(paper.c.title_key).in_(md5s), paper.c.merged_into.is_(None))
+    return list(tx.scalars(query))
+
+
+def appearances(tx: Connection, ids: Collection[int]) -> dict[int, dict[int, bool]]:
+    """paper → source → whether its appearance there was silent."""
+    found: dict[int, dict[int, bool]] = {}
+    for row in tx.execute(select(paper_appearance).where(paper_appearance.c.paper_id.in_(ids))):
+        found.setdefault(row.paper_id, {})[row.source_id] = row.silent
+    return found
+
+
+def new_ids(tx: Connection, count: int) -> list[int]:
+    sequence = text("SELECT nextval(pg_get_serial_sequence('paper', 'id')) FROM generate_series(1, :count)")
+    return list(tx.scalars(sequence, {"count": count}))
+
+
+def insert_all(tx: Connection, papers: Sequence[Paper], now: datetime) -> None:
+    if papers:
+        tx.execute(
+            insert(paper), [{"id": one.id, "first_seen_at": one.first_seen_at, **_values(one, now)} for one in papers]
+        )
+
+
+def update_all(tx: Connection, papers: Sequence[Paper], now: datetime) -> None:
+    if papers:
+        query = update(paper).where(paper.c.id == bindparam("key"))
+        tx.execute(query, [{"key": one.id, **_values(one, now)} for one in papers])
+
+
+def _values(one: Paper, now: datetime) -> dict[str, Any]:
+    return {
+        "title": one.title,
+        "abstract": one.abstract,
+        "authors": list(one.authors),
+        "author_count": one.author_count,
+        "categories": list(one.categories),
+        "title_key": title_key(one.title),
+        "announced_on": one.announced_on,
+        "published_on": one.published_on,
+        "version": one.version,
+        "upvotes": one.upvotes,
+        "comments": one.comments,
+        "withdrawn": one.withdrawn,
+        "links": dict(one.links),
+        "updated_at": now,
+    }
+
+
+def identify(tx: Connection, papers: Iterable[Paper]) -> None:
+    """Notes the papers' identifiers; one that belongs to another paper already stays there."""
+    values = [{"scheme": i.scheme, "value": i.value, "paper_id": one.id} for one in papers for i in one.identifiers]
+    if values:
+        tx.execute(upsert(paper_identifier).on_conflict_do_nothing(), values)
+
+
+def appear(
+    tx: Connection, ids: Collection[int], source_id: int, days: Mapping[int, date], now: datetime, silent: bool
+) -> None:
+    """Notes that the papers stood in the source; an appearance once heard stays heard."""
+    values = [
+        {"paper_id": one, "source_id": source_id, "announced_on": days[one], "first_seen_at": now, "silent": silent}
+        for one in sorted(ids)
+    ]
+    statement = upsert(paper_appearance)
+    heard = {"silent": paper_appearance.c.silent & statement.excluded.silent}
+    if values:
+        key = [paper_appearance.c.paper_id, paper_appearance.c.source_id]
+        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=heard), values)
+
+
+# ── vectors ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def vectors(tx: Connection, ids: Collection[int], model: str) -> dict[int, NDArray[np.float32]]:
+    query = select(paper_vector.c.paper_id, paper_vector.c.vector)
+    found = tx.execute(query.where(paper_vector.c.model == model, paper_vector.c.paper_id.in_(ids)))
+    return {row.paper_id: np.asarray(row.vector, dtype=np.float32) for row in found}
+
+
+def store_vectors(tx: Connection, model: str, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
+    values = [{"paper_id": one, "model": model, "vector": row} for one, row in zip(ids, rows, strict=True)]
+    if values:
+        tx.execute(upsert(paper_vector).on_conflict_do_nothing(), values)
+
+
+def without_vector(tx: Connection, model: str, limit: int) -> list[int]:
+    """Papers that this model has not embedded yet, the newest first."""
+    has = (
+        select(literal_column("1")).where(paper_vector.c.paper_id == paper.c.id, paper_vector.c.model == model).exists()
+    )
+    query = select(paper.c.id).where(~has, paper.c.merged_into.is_(None)).order_by(paper.c.id.desc()).limit(limit)
+    return list(tx.scalars(query))
+
+
+def span(tx: Connection) -> tuple[date | None, date | None, int]:
+    """The archive's first and last day, and its number of papers."""
+    present = or_(paper.c.merged_into.is_(None))
+    row = tx.execute(
+        select(func.min(paper.c.announced_on), func.max(paper.c.announced_on), func.count()).where(present)
+    ).one()
+    return row[0], row[1], row[2]

@@ -1,0 +1,103 @@
+"""Runs of events: what one ingestion changed, to be embedded and then matched once in every shard."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, insert, literal, select, true, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.store import leases
+from services.store.database import Row
+from services.store.tables import event, match_job, paper, paper_vector, run, shard
+
+MOST_ATTEMPTS = 5
+
+
+def open_run(tx: Connection, events: Iterable[tuple[int, str]]) -> int:
+    """A run of `(paper, what)` events, waiting to be embedded."""
+    run_id = int(tx.scalars(insert(run).returning(run.c.id)).one())
+    tx.execute(insert(event), [{"run_id": run_id, "paper_id": paper_id, "what": what} for paper_id, what in events])
+    return run_id
+
+
+def events_of(tx: Connection, run_id: int) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = {}
+    for row in tx.execute(select(event).where(event.c.run_id == run_id)):
+        found.setdefault(row.paper_id, set()).add(row.what)
+    return found
+
+
+# ── embedding ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def unembedded(now: datetime) -> Any:
+    return and_(run.c.embedded_at.is_(None), leases.free(run, now))
+
+
+def claim_unembedded(tx: Connection, now: datetime, lease: timedelta) -> Row | None:
+    return leases.claim(tx, run, unembedded(now), order=run.c.id, until=now + lease, attempts=run.c.attempts + 1)
+
+
+def lacking(tx: Connection, run_id: int, model: str, limit: int) -> list[int]:
+    """The run's papers that this model has not embedded yet."""
+    has = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model == model)
+    return list(tx.scalars(select(event.c.paper_id).where(event.c.run_id == run_id, ~has).distinct().limit(limit)))
+
+
+def finish_embedding(tx: Connection, row: Row, now: datetime) -> None:
+    """Hands the run to every shard."""
+    leases.release(tx, run, row, embedded_at=now)
+    tx.execute(
+        upsert(match_job)
+        .from_select(["run_id", "shard"], select(literal(row["id"]), shard.c.id))
+        .on_conflict_do_nothing()
+    )
+
+
+def put_back(tx: Connection, row: Row) -> None:
+    """More of the run is to be embedded; this part went well."""
+    leases.release(tx, run, row, attempts=0)
+
+
+def late(tx: Connection, ids: Sequence[int]) -> list[int]:
+    """Those of the papers whose words have been handed to matching already."""
+    query = select(event.c.paper_id).join(run, run.c.id == event.c.run_id).where(event.c.paper_id.in_(ids))
+    return list(tx.scalars(query.where(run.c.embedded_at.is_not(None)).distinct()))
+
+
+def any_without_vector(model: str) -> Any:
+    return exists(select(paper.c.id).where(paper.c.merged_into.is_(None), ~_has_vector(model)))
+
+
+def _has_vector(model: str) -> Any:
+    return exists().where(paper_vector.c.paper_id == paper.c.id, paper_vector.c.model == model)
+
+
+# ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def unmatched(now: datetime, shards: Sequence[int] | None = None) -> Any:
+    mine = match_job.c.shard.in_(shards) if shards is not None else true()
+    return and_(match_job.c.done_at.is_(None), leases.free(match_job, now), mine)
+
+
+def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> Row | None:
+    return leases.claim(
+        tx,
+        match_job,
+        unmatched(now, shards),
+        order=match_job.c.run_id,
+        until=now + lease,
+        attempts=match_job.c.attempts + 1,
+    )
+
+
+def finish_job(tx: Connection, row: Row, now: datetime, error: str = "") -> None:
+    """Ends a job; the run is matched when it was the last one."""
+    tx.execute(select(run.c.id).where(run.c.id == row["run_id"]).with_for_update())
+    leases.release(tx, match_job, row, done_at=now, error=error)
+    waits = exists().where(match_job.c.run_id == row["run_id"], match_job.c.done_at.is_(None))
+    tx.execute(
+        update(run).where(run.c.id == row["run_id"], ~waits).values(matched_at=func.coalesce(run.c.matched_at, now))
+    )

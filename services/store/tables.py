@@ -1,0 +1,257 @@
+"""The tables; their names are the vocabulary. Migrations make them, a test holds the two together."""
+
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Interval,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _at(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, TIMESTAMP(timezone=True), nullable=nullable)
+
+
+def _created() -> Column[object]:
+    return Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now())
+
+
+def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(target, ondelete="CASCADE"), nullable=nullable, index=index)
+
+
+def _text(name: str, default: str | None = "") -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=default)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
+def _flag(name: str, default: bool = False) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, server_default=text(str(default).lower()))
+
+
+def _lease() -> tuple[Column[object], Column[object]]:
+    """Who works on the row and until when; every update is fenced by the token."""
+    return Column("lease_token", UUID(as_uuid=True)), _at("lease_until")
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+account = Table(
+    "account", metadata, _id(),
+    Column("email", Text, nullable=False, unique=True),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
+    CheckConstraint("email = lower(email)", name="lower_email"),
+)  # fmt: skip
+
+api_token = Table(
+    "api_token", metadata, _id(), _ref("account_id", "account.id", index=True),
+    Column("digest", LargeBinary, nullable=False, unique=True), _created(), _at("revoked_at"),
+)  # fmt: skip
+
+signin_link = Table(
+    "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
+    _ref("account_id", "account.id", index=True), _at("expires_at", nullable=False), _at("used_at"), _created(),
+)  # fmt: skip
+
+channel = Table(
+    "channel", metadata, _id(), _ref("account_id", "account.id"),
+    _text("kind", None), _text("label", None), Column("target", JSONB, nullable=False),
+    Column("secret", LargeBinary), _text("transport"),
+    Column("at", Time, nullable=False, server_default="08:00"),
+    Column("weekday", SmallInteger, nullable=False, server_default="0"),
+    _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("free_at"),
+    Column("told_on", Date), _at("deleted_at"), _created(),
+    UniqueConstraint("account_id", "id"),
+    Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
+)  # fmt: skip
+
+transport = Table(
+    "transport", metadata, Column("key", Text, primary_key=True), _text("held_because"), _at("check_at"), _count("failures"),
+)  # fmt: skip
+
+# ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+gate = Table(
+    "gate", metadata, Column("key", Text, primary_key=True), _at("next_free_at"), *_lease(),
+)  # fmt: skip
+
+source = Table(
+    "source", metadata, _id(), _text("kind", None), _text("location"), _ref("account_id", "account.id", nullable=True),
+    _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
+    Column("gate", ForeignKey("gate.key")), Column("gate_pause", Interval),
+    _text("etag"), _text("last_modified"), _text("moved_to"), _count("failures"), _text("error"),
+    _at("polled_at"), _at("succeeded_at"), _created(),
+    UniqueConstraint("kind", "location"),
+)  # fmt: skip
+
+listing = Table(
+    "listing", metadata, _id(), _ref("source_id", "source.id", index=True), _at("fetched_at", nullable=False),
+    Column("body", LargeBinary), _flag("silent"), _count("attempts"), *_lease(), _text("error"), _at("done_at"),
+    Index("ix_listing_waiting", "id", postgresql_where=text("done_at IS NULL")),
+)  # fmt: skip
+
+batch = Table(
+    "batch", metadata, _id(), _ref("source_id", "source.id"), Column("announced_on", Date, nullable=False),
+    Column("announced", Integer), _count("fetched"), _count("new"), _count("known"), _count("updated"), _count("skipped"),
+    _text("state", "complete"), _text("note"), _at("updated_at"),
+    UniqueConstraint("source_id", "announced_on"),
+    CheckConstraint("state IN ('complete', 'partial', 'stale', 'empty', 'failed')", name="state"),
+)  # fmt: skip
+
+paper = Table(
+    "paper", metadata, Column("id", BigInteger, Identity(), primary_key=True), _text("title", None), _text("abstract"),
+    Column("authors", ARRAY(Text), nullable=False, server_default="{}"), Column("author_count", Integer),
+    Column("categories", ARRAY(Text), nullable=False, server_default="{}"), _text("title_key", None),
+    Column("announced_on", Date, nullable=False), Column("published_on", Date),
+    Column("version", SmallInteger, nullable=False, server_default="1"), _count("upvotes"), _count("comments"),
+    _flag("withdrawn"), Column("links", JSONB, nullable=False, server_default="{}"),
+    _at("first_seen_at", nullable=False), _at("updated_at"), _ref("merged_into", "paper.id", nullable=True),
+    Index("ix_paper_title_key", text("md5(title_key)")), Index("ix_paper_announced_on", "announced_on", "id"),
+)  # fmt: skip
+
+paper_identifier = Table(
+    "paper_identifier", metadata, Column("scheme", Text, primary_key=True), Column("value", Text, primary_key=True),
+    _ref("paper_id", "paper.id", index=True),
+)  # fmt: skip
+
+paper_appearance = Table(
+    "paper_appearance", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
+    Column("source_id", ForeignKey("source.id", ondelete="CASCADE"), primary_key=True),
+    Column("announced_on", Date, nullable=False), _at("first_seen_at", nullable=False), _flag("silent"),
+)  # fmt: skip
+
+paper_vector = Table(
+    "paper_vector", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", Text, primary_key=True), Column("vector", VECTOR, nullable=False),
+)  # fmt: skip
+
+# ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+run = Table(
+    "run", metadata, _id(), _created(), *_lease(), _count("attempts"), _at("embedded_at"), _at("matched_at"),
+    Index("ix_run_unembedded", "id", postgresql_where=text("embedded_at IS NULL")),
+)  # fmt: skip
+
+event = Table(
+    "event", metadata, Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("what", Text, primary_key=True),
+    CheckConstraint("what IN ('new', 'source', 'category', 'upvotes', 'vector')", name="what"),
+)  # fmt: skip
+
+shard = Table(
+    "shard", metadata, Column("id", SmallInteger, primary_key=True),
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+)  # fmt: skip
+
+match_job = Table(
+    "match_job", metadata, Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("shard", ForeignKey("shard.id"), primary_key=True), *_lease(), _count("attempts"), _at("done_at"), _text("error"),
+    Index("ix_match_job_waiting", "shard", "run_id", postgresql_where=text("done_at IS NULL")),
+)  # fmt: skip
+
+subscription = Table(
+    "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
+    _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
+    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("cadence", "daily"),
+    Column("weights", VECTOR), Column("threshold", Double), _text("model"), _flag("estimated"), _text("error"),
+    Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
+    _at("paused_until"), _at("deleted_at"), _created(),
+    UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),
+    CheckConstraint("cadence IN ('immediate', 'daily', 'weekly')", name="cadence"),
+)  # fmt: skip
+
+subscription_channel = Table(
+    "subscription_channel", metadata, Column("account_id", BigInteger, nullable=False),
+    Column("subscription_id", BigInteger, primary_key=True), Column("channel_id", BigInteger, primary_key=True, index=True),
+    ForeignKeyConstraint(["account_id", "subscription_id"], ["subscription.account_id", "subscription.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
+)  # fmt: skip
+
+interest_example = Table(
+    "interest_example", metadata, Column("subscription_id", ForeignKey("subscription.id", ondelete="CASCADE"), primary_key=True),
+    Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True, index=True), _flag("liked", True),
+)  # fmt: skip
+
+match = Table(
+    "match", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("subscription_id", BigInteger, nullable=False),
+    _ref("paper_id", "paper.id", index=True), _ref("run_id", "run.id", nullable=True),
+    Column("score", Double), Column("decided", JSONB, nullable=False, server_default="{}"),
+    Column("revision", BigInteger, nullable=False), _at("notified_at"), _created(),
+    UniqueConstraint("subscription_id", "paper_id"),
+    ForeignKeyConstraint(["account_id", "subscription_id"], ["subscription.account_id", "subscription.id"], ondelete="CASCADE"),
+    Index("ix_match_unnotified", "account_id", postgresql_where=text("notified_at IS NULL")),
+)  # fmt: skip
+
+feedback = Table(
+    "feedback", metadata, Column("subscription_id", ForeignKey("subscription.id", ondelete="CASCADE"), primary_key=True),
+    Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True), _text("verdict", None), _created(),
+    CheckConstraint("verdict IN ('more', 'less')", name="verdict"),
+)  # fmt: skip
+
+silence = Table(
+    "silence", metadata, _id(), _ref("account_id", "account.id", index=True), _text("query"),
+    _ref("subscription_id", "subscription.id", nullable=True), _at("until", nullable=False), _at("ended_at"), _created(),
+)  # fmt: skip
+
+# ── delivery ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+delivery = Table(
+    "delivery", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
+    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"),
+    *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
+    _at("next_attempt_at"), _flag("frozen"), _text("message_id", None), _text("subject"), Column("rendered", LargeBinary),
+    _text("error"), _text("receipt"), _at("sent_at"), _created(),
+    UniqueConstraint("account_id", "id"),
+    ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
+    CheckConstraint("state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')", name="state"),
+    Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state IN ('pending', 'uncertain')")),
+    Index("ix_delivery_leased", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')")),
+)  # fmt: skip
+
+delivery_item = Table(
+    "delivery_item", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
+    _ref("paper_id", "paper.id", index=True), _at("not_before", nullable=False), _text("cadence", None),
+    Column("delivery_id", BigInteger, index=True), _text("dropped_because"), _created(),
+    UniqueConstraint("channel_id", "paper_id"),
+    ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
+    ForeignKeyConstraint(["account_id", "delivery_id"], ["delivery.account_id", "delivery.id"]),
+    Index("ix_delivery_item_due", "not_before", postgresql_where=text("delivery_id IS NULL AND dropped_because = ''")),
+)  # fmt: skip

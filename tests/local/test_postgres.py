@@ -1,0 +1,196 @@
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+
+from services.errors import ConfigError
+from services.local import database
+from services.local.account import open_way, server_account
+from services.local.datadir import DataDir
+from services.local.postgres import Postgres, reachable_copy
+from services.settings import Settings
+
+from .processes import alive, ask, postmaster, until
+
+pytestmark = pytest.mark.processes
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what root does")
+
+
+def test_a_fresh_database_is_up_quickly_and_speaks_unicode_and_vectors(settings: Settings) -> None:
+    started = time.monotonic()
+    with database(settings) as url:
+        assert time.monotonic() - started < 15
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            assert connection.execute(text("SELECT current_database()")).scalar() == "paperwire"
+            assert connection.execute(text("SELECT upper('é') || lower('Ω')")).scalar() == "Éω"
+            connection.execute(text("CREATE EXTENSION vector"))
+        engine.dispose()
+
+
+def test_it_listens_on_a_private_socket_only(used: Settings) -> None:
+    with database(used) as url:
+        assert ask(url, "SHOW listen_addresses") == ""
+        assert ask(url, "SHOW fsync") == "on"
+        socket = next((used.data_dir / "run" / "postgres").glob(".s.PGSQL.5432"))
+        assert socket.stat().st_mode & 0o077 == 0
+        assert socket.parent.stat().st_mode & 0o077 == 0
+
+
+def test_what_was_committed_is_there_at_the_next_start(used: Settings) -> None:
+    with database(used) as url:
+        ask(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    with database(used) as url:
+        assert ask(url, "SELECT answer FROM kept") == 42
+
+
+def test_a_killed_server_comes_back_by_itself_with_its_data(used: Settings) -> None:
+    with database(used) as url:
+        ask(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+        killed = postmaster(used.data_dir)
+        os.kill(killed, 9)
+        until(lambda: not alive(killed), "it is dead")
+
+        def answer() -> int | None:
+            try:
+                return int(ask(url, "SELECT answer FROM kept"))
+            except psycopg.OperationalError:
+                return None
+
+        assert until(answer, "the server is back") == 42
+
+
+def test_a_stale_pid_file_naming_a_live_stranger_harms_neither(used: Settings) -> None:
+    with database(used):
+        pass
+    folder = used.data_dir / "postgres"
+    account = server_account(folder)
+    stranger = subprocess.Popen(["sleep", "600"], user=account.uid if account else None)
+    try:
+        content = f"{stranger.pid}\n{folder}\n1700000000\n5432\n{folder}\n\n  1 1\nready\n"
+        (folder / "postmaster.pid").write_text(content)
+        (used.data_dir / "run" / "postgres" / ".s.PGSQL.5432.lock").write_text(content)
+        with database(used) as url:
+            assert ask(url, "SELECT 1") == 1
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_another_directorys_server_is_no_leftover_of_ours(
+    tmp_path: Path, settings_at: Callable[[Path], Settings]
+) -> None:
+    one, other = settings_at(tmp_path / "one"), settings_at(tmp_path / "other")
+    with database(other):
+        pass
+    with database(one) as url:
+        number = postmaster(one.data_dir)
+        (other.data_dir / "postgres" / "postmaster.pid").write_text(f"{number}\n")
+        with database(other) as other_url:
+            assert ask(other_url, "SELECT 1") == 1
+        assert alive(number)
+        assert ask(url, "SELECT 1") == 1
+
+
+def test_an_orphaned_server_is_stopped_before_a_new_one_starts(used: Settings) -> None:
+    with database(used):
+        pass
+    server = Postgres(DataDir.at(used.data_dir))
+    orphan = server.spawn()
+    try:
+        until(lambda: server.problem() is None, "the orphan answers")
+        (used.data_dir / "postgres" / "postmaster.pid").unlink()
+        with database(used) as url:
+            assert not alive(orphan.pid)
+            assert ask(url, "SELECT 1") == 1
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+def test_a_killed_setup_leaves_nothing_half_made(settings: Settings) -> None:
+    unfinished = settings.data_dir / "postgres.unfinished-x"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    (settings.data_dir / "postgres").mkdir()
+    with database(settings) as url:
+        assert ask(url, "SELECT 1") == 1
+    assert not unfinished.exists()
+
+
+def test_a_database_of_another_major_version_is_refused_with_a_way_out(settings: Settings) -> None:
+    folder = settings.data_dir / "postgres"
+    folder.mkdir(parents=True)
+    (folder / "PG_VERSION").write_text("16\n")
+    with pytest.raises(ConfigError, match=r"PostgreSQL 16.*PostgreSQL 18.*restore"), database(settings):
+        pass
+    assert (folder / "PG_VERSION").read_text() == "16\n"
+
+
+def test_a_folder_that_is_no_database_is_left_alone(settings: Settings) -> None:
+    folder = settings.data_dir / "postgres"
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").touch()
+    with pytest.raises(ConfigError, match="move it away"), database(settings):
+        pass
+    assert (folder / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "with space, comma & ünïcödé %41"], ids=["long", "odd"])
+def test_any_path_will_do(tmp_path: Path, settings_at: Callable[[Path], Settings], name: str) -> None:
+    settings = settings_at(tmp_path / name)
+    with database(settings) as url:
+        assert "%" not in url
+        assert ask(url, "SELECT 1") == 1
+        socket_dir = Path(url.split("host=")[1].split("&")[0])
+        assert socket_dir.is_relative_to("/tmp")
+    socket_dir.rmdir()
+
+
+def test_somebody_elses_socket_folder_is_not_used(tmp_path: Path, settings_at: Callable[[Path], Settings]) -> None:
+    settings = settings_at(tmp_path / ("x" * 120))
+    folder = DataDir.at(settings.data_dir).socket_dir("postgres", ".s.PGSQL.5432")
+    folder.symlink_to(tmp_path)
+    try:
+        with pytest.raises(ConfigError, match="somebody else"), database(settings):
+            pass
+    finally:
+        folder.unlink()
+
+
+def test_an_environment_meant_for_other_servers_does_not_matter(
+    used: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGPORT": "6000", "PGDATA": "/nowhere", "LC_ALL": "xx_YY.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    with database(used) as url:
+        assert ask(url, "SELECT 1") == 1
+
+
+@needs_root
+def test_root_opens_the_way_but_not_the_view(settings: Settings) -> None:
+    closed = settings.data_dir.parent / "closed"
+    closed.mkdir(mode=0o700)
+    open_way(closed / "data")
+    assert closed.stat().st_mode & 0o777 == 0o701
+
+
+@needs_root
+def test_programs_out_of_the_servers_reach_are_copied(tmp_path: Path) -> None:
+    account = server_account(tmp_path)
+    assert account
+    wheel = Postgres(DataDir.at(tmp_path / "data"))._bin(account)
+    copy = reachable_copy(wheel, tmp_path / "programs" / "wheel-1")
+    assert reachable_copy(wheel, tmp_path / "programs" / "wheel-1") == copy
+    as_server = {"user": account.uid, "group": account.gid, "extra_groups": []}
+    for program in ("initdb", "postgres"):
+        said = subprocess.run([copy / program, "--version"], cwd="/", capture_output=True, text=True, **as_server)
+        assert "18." in said.stdout, said.stderr
+    assert (copy.parent / "share" / "postgresql" / "extension" / "vector.control").exists()
+    assert (copy / "postgres").stat().st_mode & 0o777 == 0o755

@@ -1,0 +1,188 @@
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from services.errors import ConfigError, Conflict, PaperwireError
+from services.local import database, role_environment, running, servers
+from services.local.datadir import DataDir
+from services.local.locks import Locks
+from services.settings import Settings
+
+from .processes import alive, ask, finish, first_line, postmaster, script, until
+
+pytestmark = pytest.mark.processes
+
+USE = """
+import sys
+from pathlib import Path
+from services.local import database
+from services.settings import Settings
+with database(Settings(data_dir=Path(sys.argv[1]))) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+UP = USE.replace("database", "servers").replace("as url", "as (url, broker)")
+
+
+def test_two_commands_share_a_server_and_the_last_one_out_stops_it(used: Settings) -> None:
+    first = script(USE, used.data_dir, stdin=subprocess.PIPE)
+    assert first_line(first)
+    with database(used) as url:
+        shared = postmaster(used.data_dir)
+        assert first.stdin
+        first.stdin.close()
+        assert finish(first) == 0
+        assert ask(url, "SELECT 1") == 1
+        assert postmaster(used.data_dir) == shared
+    assert not alive(shared)
+
+
+def test_killing_the_command_that_started_it_leaves_the_other_working(used: Settings) -> None:
+    first = script(USE, used.data_dir, stdin=subprocess.PIPE)
+    assert first_line(first)
+    with database(used) as url:
+        shared = postmaster(used.data_dir)
+        finish(first, kill=True)
+        assert first.stdin
+        first.stdin.close()
+        assert ask(url, "SELECT 1") == 1
+    assert not alive(shared)
+
+
+def test_after_kill_9_of_the_last_user_the_server_goes_and_the_data_stays(used: Settings) -> None:
+    only = script(USE, used.data_dir, stdin=subprocess.PIPE)
+    ask(first_line(only), "CREATE TABLE kept AS SELECT 42 AS answer")
+    number = postmaster(used.data_dir)
+    finish(only, kill=True)
+    assert only.stdin
+    only.stdin.close()
+    until(lambda: not alive(number), "the server has noticed")
+    with database(used) as url:
+        assert ask(url, "SELECT answer FROM kept") == 42
+
+
+def test_after_kill_9_of_everything_the_next_up_works(used: Settings) -> None:
+    up = script(UP, used.data_dir, stdin=subprocess.PIPE)
+    ask(first_line(up), "CREATE TABLE kept AS SELECT 42 AS answer")
+    home = DataDir.at(used.data_dir)
+    keepers = [int((home.run / f"{name}.keeper").read_text()) for name in ("postgres", "valkey")]
+    for number in (up.pid, *keepers, postmaster(used.data_dir)):
+        os.kill(number, signal.SIGKILL)
+    finish(up)
+    assert up.stdin
+    up.stdin.close()
+    with servers(used) as (url, _):
+        assert ask(url, "SELECT answer FROM kept") == 42
+
+
+def test_up_starts_a_killed_keeper_again(used: Settings) -> None:
+    said: list[str] = []
+    with servers(used, say=said.append) as (url, _):
+        locks = Locks(DataDir.at(used.data_dir), "postgres")
+        killed = locks.keeper.read_note()
+        os.kill(int(killed), signal.SIGKILL)
+        until(lambda: locks.keeper.read_note() != killed, "there is a new keeper")
+        locks.close()
+
+        def answer() -> bool:
+            try:
+                return bool(ask(url, "SELECT 1"))
+            except psycopg.OperationalError:
+                return False
+
+        assert until(answer, "the server is back")
+    assert said == ["PostgreSQL is gone; starting it again"]
+
+
+def test_a_second_up_is_refused_and_says_who_runs(used: Settings) -> None:
+    with servers(used) as (url, broker_url):
+        up = running(used)
+        assert up
+        assert (up.pid, up.database_url, up.broker_url) == (os.getpid(), url, broker_url)
+        assert (used.data_dir / "run" / "up.json").stat().st_mode & 0o777 == 0o600
+        refused = rf"already running on .*data \(process {os.getpid()}, http://127.0.0.1:8400\)"
+        with pytest.raises(Conflict, match=refused), servers(used):
+            pass
+        assert ask(url, "SELECT 1") == 1
+    assert running(used) is None
+    assert not (used.data_dir / "run" / "up.json").exists()
+
+
+def test_a_command_joins_the_server_of_up_and_does_not_stop_it(used: Settings) -> None:
+    with servers(used) as (url, _):
+        with database(used) as joined:
+            assert joined == url
+        assert ask(url, "SELECT 1") == 1
+
+
+def test_with_urls_set_nothing_is_started(settings: Settings) -> None:
+    urls = {"database_url": SecretStr("postgresql://db/x"), "broker_url": SecretStr("redis://broker/0")}
+    elsewhere = settings.model_copy(update=urls)
+    with servers(elsewhere) as found:
+        assert found == ("postgresql://db/x", "redis://broker/0")
+        with database(elsewhere) as url:
+            assert url == "postgresql://db/x"
+        with database(settings) as url:
+            assert url == "postgresql://db/x", "a command joins the database that `up` was told of"
+    assert not (settings.data_dir / "postgres").exists()
+
+
+def test_the_database_is_prepared_before_anybody_uses_it(settings: Settings) -> None:
+    prepared: list[str] = []
+    with database(settings, prepared.append) as url:
+        assert prepared == [url]
+
+
+def test_a_failed_preparation_stops_the_server_and_may_be_tried_again(used: Settings) -> None:
+    def fail(url: str) -> None:
+        raise ConfigError("the migration failed")
+
+    with pytest.raises(ConfigError, match="the migration failed"), database(used, fail):
+        pass
+    assert not (used.data_dir / "postgres" / "postmaster.pid").exists()
+    with database(used) as url:
+        assert ask(url, "SELECT 1") == 1
+
+
+def test_a_server_that_does_not_start_says_why(used: Settings) -> None:
+    with database(used):
+        pass
+    (used.data_dir / "postgres" / "global" / "pg_control").unlink()
+    why = r"PostgreSQL does not start: .*(pg_control|control file).*postgres\.log"
+    with pytest.raises(PaperwireError, match=why), database(used):
+        pass
+
+
+def test_an_unusable_data_directory_is_said_in_one_line(
+    tmp_path: Path, settings_at: Callable[[Path], Settings]
+) -> None:
+    (tmp_path / "file").touch()
+    why = r"cannot use the data directory .*PAPERWIRE_DATA_DIR"
+    with pytest.raises(ConfigError, match=why), database(settings_at(tmp_path / "file")):
+        pass
+
+
+def test_roles_left_by_a_killed_up_are_ended_and_nobody_else(settings: Settings, tmp_path: Path) -> None:
+    wait = "import time; print('here', flush=True); time.sleep(600)"
+    environment = role_environment(settings, "postgresql://db/x", "redis://broker/0")
+    supervised = {**environment, "PAPERWIRE_SUPERVISED": "1"}
+    orphan = script(wait, env=supervised)
+    command = script(wait, env=environment)
+    neighbour = script(wait, env={**supervised, "PAPERWIRE_DATA_DIR": str(tmp_path / "other")})
+    everyone = (orphan, command, neighbour)
+    try:
+        assert [first_line(process) for process in everyone] == ["here"] * 3
+        urls = {"database_url": SecretStr("postgresql://db/x"), "broker_url": SecretStr("redis://broker/0")}
+        with servers(settings.model_copy(update=urls)):
+            assert not alive(orphan.pid)
+            assert alive(command.pid)
+            assert alive(neighbour.pid)
+    finally:
+        for process in everyone:
+            finish(process, kill=True)

@@ -1,0 +1,1 @@
+"""The processes that work: Celery workers and the scheduler that wakes them."""

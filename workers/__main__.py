@@ -1,0 +1,56 @@
+"""`python -P -m workers worker [--queues …]` and `… scheduler`: the roles as processes."""
+
+import argparse
+import os
+import sys
+
+from services.errors import PaperwireError
+from services.settings import settings
+
+PREFORK = {"poll", "deliver"}
+"""Queues whose work waits on the network; the others hold a model and a matcher, once per process."""
+
+
+def _queues(text: str) -> list[str]:
+    """Queue names; `match` alone stands for every shard's queue."""
+    from workers.app import shard_numbers
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    expanded = [f"match.{number}" for number in shard_numbers()] if "match" in names else []
+    return [name for name in names if name != "match"] + expanded
+
+
+def _work(queues: str, concurrency: int) -> None:
+    from workers.app import app
+
+    names = _queues(queues)
+    pool = "prefork" if set(names) <= PREFORK else "solo"
+    name = f"{'+'.join(name.split('.')[0] for name in names)}-{os.getpid()}@paperwire"
+    options = ["--queues", ",".join(names), "--pool", pool, "--concurrency", str(concurrency), "--hostname", name]
+    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="paperwire worker")
+    parser.add_argument("role", choices=["worker", "scheduler"])
+    parser.add_argument("--queues", default="poll,embed,match,deliver,slow")
+    parser.add_argument("--concurrency", type=int, default=2)
+    options = parser.parse_args()
+    try:
+        if not settings().broker_url.get_secret_value():
+            print("PAPERWIRE_BROKER_URL is not set; `paperwire up` sets it for its own processes", file=sys.stderr)
+            return 1
+        if options.role == "scheduler":
+            from workers.scheduler import main as schedule
+
+            schedule()
+        else:
+            _work(options.queues, options.concurrency)
+    except PaperwireError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

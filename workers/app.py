@@ -1,0 +1,112 @@
+"""The Celery application and what every worker process holds: database, shards, embedder."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from celery import Celery
+from celery.signals import setup_logging
+from services.http import Fetcher
+from sqlalchemy import func, select
+
+from services import plugins
+from services.errors import ConfigError
+from services.flow.match import Shard
+from services.ports import Embedder
+from services.settings import Settings, settings
+from services.store.database import Database
+from services.store.tables import shard
+from services.store.vault import Vault
+from services.telemetry import configure_logging
+
+QUEUES = ("poll", "embed", "match", "deliver", "slow")
+
+
+def _configured(config: Settings) -> Celery:
+    """The settings that make Redis bearable as a broker; the reasons stand in DECISIONS.md."""
+    app = Celery("paperwire", broker=config.broker_url.get_secret_value(), include=["workers.tasks"])
+    app.conf.update(
+        broker_transport_options={
+            "visibility_timeout": 1800,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+        },
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_soft_time_limit=720,
+        task_time_limit=780,
+        worker_soft_shutdown_timeout=30 * config.time_scale,
+        worker_max_tasks_per_child=500,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_serializer="json",
+        accept_content=["json"],
+        task_create_missing_queues=True,
+        task_default_queue="deliver",
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+    )
+    return app
+
+
+app = _configured(settings())
+
+
+@setup_logging.connect
+def _log_our_way(**_: object) -> None:
+    configure_logging()
+
+
+@cache
+def _database(pid: int) -> Database:
+    url = settings().database_url.get_secret_value()
+    if not url:
+        raise ConfigError("PAPERWIRE_DATABASE_URL is not set; `paperwire up` sets it for its own processes")
+    return Database(url)
+
+
+def db() -> Database:
+    """The process's own connections: those of a parent may not be used after a fork."""
+    return _database(os.getpid())
+
+
+@cache
+def vault() -> Vault:
+    return Vault(settings().secret_key.get_secret_value())
+
+
+@cache
+def fetcher() -> Fetcher:
+    return Fetcher(user_agent=settings().user_agent, allow_hosts=settings().allowed_hosts)
+
+
+def embedder() -> Embedder:
+    return plugins.embedder(settings().embedder)
+
+
+def shard_numbers() -> range:
+    """Every shard's number. Raises ConfigError when the worker was told otherwise than the database."""
+    with db().transaction() as tx:
+        count = tx.scalars(select(func.count()).select_from(shard)).one()
+    if count != settings().shards:
+        raise ConfigError(f"PAPERWIRE_SHARDS is {settings().shards}, the database has {count} shards")
+    return range(count)
+
+
+@cache
+def held_shard(number: int) -> Shard:
+    return Shard(number=number, model=embedder().name)
+
+
+def beat() -> None:
+    """Shows the supervisor that messages arrive and are worked on."""
+    path = os.environ.get("PAPERWIRE_HEARTBEAT")
+    if path:
+        Path(path).touch()

@@ -1,0 +1,115 @@
+"""The scheduler: ticks that only enqueue, and an ear for stages woken from pages and commands.
+
+One is active at a time, by an advisory lock on the connection that it also listens on; a second stands by.
+"""
+
+import signal
+import threading
+from datetime import timedelta
+from types import FrameType
+
+import psycopg
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from services.settings import settings
+from services.store import due
+from services.store.database import WAKE_CHANNEL
+from services.telemetry import SCHEDULER_MISSES, configure_logging, log
+from workers.app import app, db, embedder, shard_numbers
+from workers.tasks import wake
+
+SWEEP = timedelta(seconds=15)
+HEARTBEAT = timedelta(seconds=20)
+LOCK = "SELECT pg_try_advisory_lock(hashtextextended('paperwire:scheduler', 0))"
+MOST_WAITING = 4
+"""Messages of one queue beyond which a sweep adds none: a backlog does not breed messages."""
+
+
+def sweep() -> None:
+    """Wakes every stage that has due rows; lost messages cost no more than one sweep."""
+    with db().transaction() as tx:
+        stages = due.stages(tx, db().now(), settings().time_scale, embedder().name)
+    for stage in stages:
+        if _waiting(_queue(stage)) < MOST_WAITING:
+            wake(stage)
+
+
+def heartbeat() -> None:
+    """A message through each kind of worker; the supervisor restarts one that shows no life."""
+    for queue in ("poll", "embed", "deliver"):
+        if _waiting(queue) < MOST_WAITING * 4:
+            app.send_task("paperwire.heartbeat", queue=queue, expires=60, retry=False)
+
+
+def _queue(stage: str) -> str:
+    return {"ingest": "poll", "notify": "deliver"}.get(stage, stage)
+
+
+def _waiting(queue: str) -> int:
+    with app.connection_for_write() as connection:
+        return int(connection.default_channel.client.llen(queue))
+
+
+def _ticks() -> BackgroundScheduler:
+    defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
+    scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
+    scale = settings().time_scale
+    scheduler.add_job(sweep, "interval", seconds=max(0.5, SWEEP.total_seconds() * scale), id="sweep")
+    scheduler.add_job(heartbeat, "interval", seconds=HEARTBEAT.total_seconds(), id="heartbeat")
+    scheduler.add_listener(_count_miss, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
+    return scheduler
+
+
+def _count_miss(event: JobExecutionEvent) -> None:
+    SCHEDULER_MISSES.labels(event.job_id).inc()
+    if error := getattr(event, "exception", None):
+        log.warning("tick failed", job=event.job_id, why=f"{type(error).__name__}: {str(error).splitlines()[:1]}")
+
+
+def _stage_of(payload: str) -> list[str]:
+    return [f"match.{number}" for number in shard_numbers()] if payload == "match" else [payload]
+
+
+def _listen(connection: psycopg.Connection, stop: threading.Event) -> None:
+    """Forwards notices until told to stop; raises when the connection, and with it the lock, is lost."""
+    connection.execute(f"LISTEN {WAKE_CHANNEL}")
+    while not stop.is_set():
+        for notice in connection.notifies(timeout=1.0, stop_after=1):
+            for stage in _stage_of(notice.payload):
+                wake(stage)
+        connection.execute("SELECT 1")
+
+
+def _serve(url: str, stop: threading.Event) -> None:
+    """Waits for the lock, then ticks and listens for as long as it is held."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+        while connection.execute(LOCK).fetchone() != (True,):
+            if stop.wait(1.0):
+                return
+        log.info("scheduler active")
+        ticks = _ticks()
+        ticks.start()
+        try:
+            sweep()
+            _listen(connection, stop)
+        finally:
+            ticks.shutdown(wait=False)
+
+
+def main() -> None:
+    configure_logging()
+    stop = threading.Event()
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    url = settings().database_url.get_secret_value().replace("postgresql+psycopg://", "postgresql://", 1)
+    while not stop.is_set():
+        try:
+            _serve(url, stop)
+        except psycopg.OperationalError as error:
+            log.warning("scheduler lost the database, trying again", why=str(error).splitlines()[0])
+            stop.wait(1.0)

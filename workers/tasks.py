@@ -1,0 +1,103 @@
+"""The way through the house, top to bottom: each stage works off its due rows, then wakes the next.
+
+listing → papers → vectors → matches → notifications → deliveries
+"""
+
+import time
+from collections.abc import Callable
+
+from kombu.exceptions import OperationalError as BrokerError
+from sqlalchemy.exc import OperationalError
+
+from services.errors import LeaseLost
+from services.flow import deliver as deliver_stage
+from services.flow import embed as embed_stage
+from services.flow import ingest as ingest_stage
+from services.flow import match as match_stage
+from services.flow import notify as notify_stage
+from services.flow import poll as poll_stage
+from services.settings import settings
+from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
+from workers.app import app, beat, db, embedder, fetcher, held_shard, shard_numbers, vault
+
+TURN = 20.0
+"""Seconds a task works before it lets others have the worker, by a message to itself."""
+
+
+def wake(stage: str) -> None:
+    """Sends a stage its message. A broker that is down costs latency: the sweep sends another."""
+    name, _, shard = stage.partition(".")
+    queue = {"ingest": "poll", "notify": "deliver"}.get(name, stage)
+    try:
+        app.send_task(f"paperwire.{name}", args=[int(shard)] if shard else [], queue=queue, retry=False)
+    except (BrokerError, OSError) as error:
+        log.warning("broker does not take messages, the sweep will", stage=stage, why=type(error).__name__)
+
+
+def drain(stage: str, work: Callable[[], bool], turn: float = TURN) -> bool:
+    """Works until nothing is due or the turn is over (then more is asked for); whether anything was done."""
+    end, done = time.monotonic() + turn, 0
+    try:
+        while work():
+            done += 1
+            STAGE_ITEMS.labels(stage).inc()
+            if time.monotonic() >= end:
+                wake(stage)
+                break
+    except LeaseLost as lost:
+        log.info("left to another worker", stage=stage, why=str(lost))
+    except OperationalError as error:
+        STAGE_ERRORS.labels(stage).inc()
+        log.warning("database lost, the sweep will go on", stage=stage, why=str(error.orig).splitlines()[0])
+    return done > 0
+
+
+@app.task(name="paperwire.poll")
+def poll() -> None:
+    if drain("poll", lambda: poll_stage.work(db(), settings(), fetcher())):
+        wake("ingest")
+
+
+@app.task(name="paperwire.ingest")
+def ingest() -> None:
+    if drain("ingest", lambda: ingest_stage.work(db(), settings())):
+        wake("embed")
+
+
+@app.task(name="paperwire.embed")
+def embed() -> None:
+    if drain("embed", lambda: embed_stage.work(db(), settings(), embedder())):
+        for number in shard_numbers():
+            wake(f"match.{number}")
+
+
+@app.task(name="paperwire.match")
+def match(shard: int) -> None:
+    if drain(f"match.{shard}", lambda: match_stage.work(db(), settings(), [held_shard(shard)])):
+        wake("notify")
+
+
+@app.task(name="paperwire.notify")
+def notify() -> None:
+    if drain("notify", lambda: notify_stage.work(db(), settings())):
+        wake("deliver")
+
+
+@app.task(name="paperwire.deliver")
+def deliver() -> None:
+    drain("deliver", lambda: deliver_stage.expire(db(), settings()))
+    drain("deliver", lambda: deliver_stage.check_transport(db(), settings(), vault()))
+    drain("deliver", lambda: deliver_stage.gather(db(), settings()))
+    drain("deliver", lambda: deliver_stage.send(db(), settings(), vault()))
+
+
+@app.task(name="paperwire.slow")
+def slow() -> None:
+    """What alerts may not wait for: the archive's missing vectors, one batch a turn."""
+    if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
+        wake("embed")
+
+
+@app.task(name="paperwire.heartbeat")
+def heartbeat() -> None:
+    beat()
