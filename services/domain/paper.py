@@ -8,6 +8,7 @@ from services.domain.text import fold
 
 STRONG_SCHEMES = ("arxiv", "doi", "openreview")
 TITLE_WORDS_THAT_IDENTIFY = 5
+ABSTRACT_WORDS_THAT_IDENTIFY = 12
 UPVOTE_STEPS = (5, 10, 25, 50, 100)
 
 
@@ -103,17 +104,25 @@ def contradict(a: tuple[Identifier, ...], b: tuple[Identifier, ...]) -> bool:
     return any(known.get(identifier.scheme, identifier.value) != identifier.value for identifier in b)
 
 
+def begin_alike(a: str, b: str) -> bool:
+    """Whether one abstract is the other, perhaps cut short; a dozen words are too few to tell."""
+    short, long = sorted((fold(a).split(), fold(b).split()), key=len)
+    # The last word may be cut in the middle.
+    return len(short) > ABSTRACT_WORDS_THAT_IDENTIFY and long[: len(short) - 1] == short[:-1]
+
+
 def same_by_title(paper: Paper, entry: Entry) -> bool:
     """Whether title and first author make the two one paper; only asked when no identifier decides.
 
-    Without authors on one side the title must have five words or more, since short titles recur.
+    Without authors on one side the title must have five words or more, since short titles recur, or the abstracts
+    must begin alike.
     """
     key = title_key(entry.title)
     if not key or key != title_key(paper.title) or contradict(paper.identifiers, entry.identifiers):
         return False
     if paper.authors and entry.authors:
         return family_name(paper.authors[0]) == family_name(entry.authors[0])
-    return len(key.split()) >= TITLE_WORDS_THAT_IDENTIFY
+    return len(key.split()) >= TITLE_WORDS_THAT_IDENTIFY or begin_alike(paper.abstract, entry.abstract)
 
 
 def first_paper(entry: Entry, paper_id: int, announced_on: date, now: datetime) -> Paper:

@@ -27,6 +27,8 @@ Hit = tuple[Paper, Match, str]
 class Preview:
     days: int
     until: date
+    spanned: int
+    """Days of the window that the archive reaches back to, a week at least: what `per_week` is reckoned over."""
     scanned: int
     found: list[Hit]
     """Newest first, each with its reason."""
@@ -46,7 +48,7 @@ class Preview:
             "papers_scanned": self.scanned,
             "matched": len(self.found),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.found) / self.days, 1),
+            "per_week": round(7 * len(self.found) / self.spanned, 1),
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": samples,
@@ -90,7 +92,20 @@ def preview(
     found = _hits(asked, candidates) if asked is not None else []
     adds = None if known is None else sum(paper.id not in known for paper, _, _ in found)
     warnings = tuple(_warnings(draft, compiled, len(found), candidates))
-    return Preview(days=days, until=until, scanned=len(candidates), found=found, adds=adds, warnings=warnings)
+    return Preview(
+        days=days,
+        until=until,
+        spanned=_spanned(candidates, until),
+        scanned=len(candidates),
+        found=found,
+        adds=adds,
+        warnings=warnings,
+    )
+
+
+def _spanned(candidates: list[Candidate], until: date) -> int:
+    oldest = min((one.paper.announced_on for one in candidates), default=until)
+    return max(7, (until - oldest).days + 1)
 
 
 def window_end(tx: Connection, today: date) -> date:

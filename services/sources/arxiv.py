@@ -28,7 +28,7 @@ _ARCHIVES = (
     r"astro-ph|cond-mat|cs|econ|eess|gr-qc|hep-(?:ex|lat|ph|th)|math-ph|math|nlin|nucl-(?:ex|th)|physics|q-bio|q-fin"
     r"|quant-ph|stat"
 )
-_CATEGORY = re.compile(rf"({_ARCHIVES})(?:\.([a-z]{{2}}|[a-z]+-[a-z]+|optics|class-ph))?", re.IGNORECASE)
+_CATEGORY = re.compile(rf"({_ARCHIVES})(?:\.([a-z]{{2}}|[a-z]+-[a-z]+|optics|other|soft))?", re.IGNORECASE)
 _API = re.compile(r"<title[^>]*>\s*arxiv (?:query:|search results)", re.IGNORECASE)
 _RSS = re.compile(
     r"<title[^>]*>\s*(?:[^<]* updates on arXiv\.org|Feed error for query)|<(?:id|link)>\s*https?://rss\.arxiv\.org/",

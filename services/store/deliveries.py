@@ -185,7 +185,7 @@ def expire_one(tx: Connection, now: datetime, scale: float) -> bool:
 def all_of(tx: Connection, account_id: int | None = None, state: str | None = None, limit: int = 1000) -> Sequence[Row]:
     """The newest deliveries with their channel and the ids of their papers."""
     papers = (
-        select(func.coalesce(func.array_agg(delivery_item.c.paper_id), "{}"))
+        select(func.array_agg(delivery_item.c.paper_id))
         .where(delivery_item.c.delivery_id == delivery.c.id, delivery_item.c.dropped_because == "")
         .scalar_subquery()
     )
@@ -197,7 +197,8 @@ def all_of(tx: Connection, account_id: int | None = None, state: str | None = No
     )
     query = query.where(delivery.c.account_id == account_id) if account_id is not None else query
     query = query.where(delivery.c.state == state) if state else query
-    return rows(tx, query.order_by(delivery.c.id.desc()).limit(limit))
+    found = rows(tx, query.order_by(delivery.c.id.desc()).limit(limit))
+    return [{**row, "papers": row["papers"] or []} for row in found]
 
 
 def lock_one(tx: Connection, delivery_id: int, account_id: int | None = None) -> Row:

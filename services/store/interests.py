@@ -1,7 +1,7 @@
 """Compiling interests against the archive: text and examples to a weight vector, a volume to a threshold."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,19 +59,17 @@ def calibrate(tx: Connection, embedder: Embedder, weights: Vector, volume: str) 
     """The threshold that brings about `volume`, and whether it is only estimated from the model's usual scores."""
     wanted = parse_volume(volume)
     first, last, count = papers.span(tx)
-    if first is None or last is None or last - first < CALIBRATED_FROM:
-        days = max(7, (last - first).days + 1) if first and last else 7
-        return threshold_from_quantiles(
-            embedder.score_quantiles, wanted, max(FEWEST_PAPERS_PER_DAY, count / days)
-        ), True
-    start = max(first, last - WINDOW)
-    scores = score(weights, _archive(tx, embedder.name, start))
-    if not len(scores):
-        return threshold_from_quantiles(embedder.score_quantiles, wanted, FEWEST_PAPERS_PER_DAY), True
+    start = max(first, last - WINDOW) if first and last else None
+    archive = _archive(tx, embedder.name, start) if start else None
+    scores = score(weights, archive) if archive is not None and len(archive) else None
+    if last is None or start is None or scores is None or last - start < CALIBRATED_FROM:
+        days = max(7, (last - start).days + 1) if start and last else 7
+        rate = max(FEWEST_PAPERS_PER_DAY, count / days)
+        return threshold_from_quantiles(embedder.score_quantiles, wanted, rate, scores), True
     return threshold_from_scores(scores, (last - start).days + 1, wanted), False
 
 
-def _archive(tx: Connection, model: str, start: object) -> Vector:
+def _archive(tx: Connection, model: str, start: date) -> Vector:
     query = select(paper_vector.c.vector).join(paper, paper.c.id == paper_vector.c.paper_id)
     rows = tx.scalars(
         query.where(paper_vector.c.model == model, paper.c.announced_on >= start, ~paper.c.withdrawn)

@@ -1,5 +1,6 @@
 """Papers, their identifiers, appearances and vectors."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -118,10 +119,13 @@ def by_identifiers(tx: Connection, identifiers: Collection[Identifier]) -> dict[
 
 
 def by_titles(tx: Connection, keys: Collection[str]) -> list[int]:
-    """Ids of the papers with one of these title keys."""
-    md5s = [row[0] for row in tx.execute(select(func.md5(func.unnest(sorted(keys)))))] if keys else []
-    query = select(paper.c.id).where(func.md5(paper.c.title_key).in_(md5s), paper.c.merged_into.is_(None))
-    return list(tx.scalars(query))
+    """Ids of the papers with one of these title keys; PostgreSQL's md5() keeps their index narrow."""
+    md5s = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in keys]
+    query = select(paper.c.id).where(paper.c.merged_into.is_(None))
+    found: list[int] = []
+    for start in range(0, len(md5s), _CHUNK):
+        found += tx.scalars(query.where(func.md5(paper.c.title_key).in_(md5s[start : start + _CHUNK])))
+    return found
 
 
 def appearances(tx: Connection, ids: Collection[int]) -> dict[int, dict[int, bool]]:

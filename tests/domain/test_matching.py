@@ -18,8 +18,8 @@ from services.errors import QueryError
 
 SAMPLE = Path(__file__).parents[1] / "data" / "arxiv_abstracts.jsonl"
 CLAUSES = [
-    "model", "language", '"language model*"', "learning", "diffus*", "title:learning", '"we data"~9', "=LLM",
-    "cat:cs.*", "cat:cs.LG", "source:arxiv", "robot", "quantum", "abstract:(method OR task)", 'author:"Makoto Sato"', "author:wang",
+    "model", "language", '"language model*"', "learning", "diffus*", "title:learning", '"we data"~9', "=LLM", "robot",
+    "cat:cs.*", "cat:cs.LG", "source:arxiv", "abstract:(method OR task)", 'author:"Makoto Sato"', "author:wang",
 ]  # fmt: skip
 
 

@@ -1,0 +1,129 @@
+"""Slack: a channel through a bot token, or an incoming webhook."""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from slack_sdk.errors import SlackApiError
+
+from services.domain.digest import Digest
+from services.errors import TargetError
+from services.notifiers.slack import blocks, client, outcome
+from services.notifiers.slack.outcome import Answer, BadForm
+from services.notifiers.slack.target import (
+    SlackSettings,
+    SlackTarget,
+    digest_of,
+    require_webhook_host,
+    slack_settings,
+)
+from services.ports import Envelope, Held, Outcome, Refused, Retry, Sent
+
+__all__ = ["SlackSettings", "SlackTarget", "plugin", "slack_settings"]
+
+Payload = dict[str, Any]
+# A name space of our own, so that one delivery has one client_msg_id in all its sendings.
+_DELIVERIES = uuid.UUID("6e2f0e6c-5a0c-4b2b-9a53-6d3cf1c1b8a4")
+
+
+class Slack:
+    kind = "slack"
+    summary = "One message per announcement in a channel, each paper with its reasons"
+    example = "#papers"
+    target: type[BaseModel] = SlackTarget
+    spacing = timedelta(seconds=1)
+    lease = timedelta(seconds=60)
+
+    def parse_target(self, text: str) -> SlackTarget:
+        is_url = "://" in text
+        try:
+            target = SlackTarget(webhook_url=SecretStr(text.strip())) if is_url else SlackTarget(channel=text)
+        except ValidationError as error:
+            raise TargetError(f"this {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        if is_url:
+            require_webhook_host(text.strip())
+        return target
+
+    def label(self, target: BaseModel) -> str:
+        wanted = _slack(target)
+        url, token = wanted.webhook_url.get_secret_value(), wanted.token.get_secret_value()
+        if url:
+            return f"webhook …{url[-4:]}"
+        # One name may be two channels in two workspaces, and an id never is.
+        by_name = wanted.channel.startswith("#") and token
+        return f"{wanted.channel} (token {digest_of(token, 6)})" if by_name else wanted.channel
+
+    def transport(self, target: BaseModel) -> str:
+        wanted = _slack(target)
+        if wanted.channel:
+            return f"slack:{digest_of(wanted.bot_token(), 12)}"
+        return f"slack:{urlsplit(wanted.webhook_url.get_secret_value()).hostname}"
+
+    def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
+        payload: Payload = blocks.message(digest)
+        channel = _slack(target).channel
+        if channel:
+            payload["channel"] = channel
+            payload["client_msg_id"] = str(uuid.uuid5(_DELIVERIES, envelope.message_id))
+            delivery = {"delivery": envelope.delivery_id}
+            payload["metadata"] = {"event_type": "paperwire_delivery", "event_payload": delivery}
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
+        wanted = _slack(target)
+        payload: Payload = json.loads(body)
+        unready = _unready(wanted)
+        if unready:
+            return unready
+        commit()
+        result = _post(payload, wanted)
+        if isinstance(result, BadForm):
+            # Slack took nothing, so a plain form of the same message is no second one.
+            result = _post({name: value for name, value in payload.items() if name != "blocks"}, wanted)
+        return Refused(f"Slack: {result}") if isinstance(result, BadForm) else result
+
+    def check(self, target: BaseModel) -> Held | None:
+        """A webhook has nothing to ask: its next message is the check."""
+        wanted = _slack(target)
+        if not wanted.channel:
+            return None
+        if not wanted.bot_token():
+            return _NO_TOKEN
+        answer = client.ask(wanted.bot_token(), "auth.test", {})
+        if not isinstance(answer, Answer):
+            return Held(answer.reason)
+        return None if isinstance(outcome.of_bot(answer), Sent | Retry) else Held(f"no sign-in: {answer}")
+
+
+_NO_TOKEN = Held("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one")
+
+
+def _slack(target: BaseModel) -> SlackTarget:
+    assert isinstance(target, SlackTarget)
+    return target
+
+
+def _unready(target: SlackTarget) -> Held | Refused | None:
+    """What forbids to send at all."""
+    if target.channel:
+        return None if target.bot_token() else _NO_TOKEN
+    try:
+        require_webhook_host(target.webhook_url.get_secret_value())
+    except TargetError as error:
+        return Refused(str(error), scope="channel")
+    return None
+
+
+def _post(payload: Payload, target: SlackTarget) -> Outcome | BadForm:
+    if target.channel:
+        answer = client.ask(target.bot_token(), "chat.postMessage", payload)
+        return outcome.of_bot(answer) if isinstance(answer, Answer) else answer
+    answer = client.post(target.webhook_url.get_secret_value(), payload)
+    return outcome.of_webhook(answer) if isinstance(answer, Answer) else answer
+
+
+plugin = Slack()

@@ -1,0 +1,74 @@
+"""What an answer of Slack means for a message; decided here, without I/O."""
+
+from dataclasses import dataclass
+from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+
+TOKEN_ERRORS = frozenset(
+    ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope")
+    + ("not_allowed_token_type", "no_permission", "org_login_required", "ekm_access_denied", "access_denied")
+)
+CHANNEL_ERRORS = frozenset(
+    ("channel_not_found", "not_in_channel", "is_archived", "restricted_action", "restricted_action_read_only_channel")
+    + ("restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "user_not_found")
+    + ("messages_tab_disabled", "cannot_dm_bot", "user_disabled")
+)
+WEBHOOK_GONE = frozenset(
+    ("no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "action_prohibited", "no_active_hooks")
+    + ("channel_not_found", "channel_is_archived", "posting_to_general_channel_denied", "user_not_found")
+)
+FORM_ERRORS = frozenset(("invalid_blocks", "invalid_blocks_format", "invalid_payload", "no_text"))
+UNSURE_ERRORS = frozenset(("internal_error", "fatal_error", "request_timeout", "service_unavailable"))
+
+
+class BadForm(Exception):
+    """Slack refuses the blocks: the plain text may still pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer. `ok`: Slack says yes; `error`: its word for what is wrong, empty when it says none."""
+
+    status: int
+    ok: bool
+    error: str = ""
+    retry_after: float = 30.0
+    receipt: str = ""
+
+    def __str__(self) -> str:
+        return f"Slack answers {self.error or self.status}"
+
+
+def of_bot(answer: Answer) -> Outcome | BadForm:
+    if answer.status == 429 or answer.error in ("ratelimited", "rate_limited"):
+        return Retry("Slack's rate limit", after=answer.retry_after)
+    if answer.status >= 500 or answer.error in UNSURE_ERRORS:
+        return Unknown(str(answer))
+    if answer.status == 200 and (answer.ok or not answer.error):
+        return Sent(answer.receipt) if answer.ok else Unknown("Slack's answer cannot be read")
+    if answer.error in TOKEN_ERRORS:
+        return Held(f"Slack refuses the token: {answer.error}")
+    if answer.error in CHANNEL_ERRORS:
+        return Refused(str(answer), scope="channel")
+    return _other(answer)
+
+
+def of_webhook(answer: Answer) -> Outcome | BadForm:
+    if answer.status == 200:
+        return Sent(answer.receipt) if answer.ok else Unknown("the webhook's answer cannot be read")
+    if answer.status == 429:
+        return Retry("Slack's rate limit", after=answer.retry_after)
+    if answer.status in (403, 404, 410) or answer.error in WEBHOOK_GONE:
+        return Refused(str(answer), scope="channel")
+    if answer.status >= 500:
+        return Unknown(str(answer))
+    return _other(answer)
+
+
+def _other(answer: Answer) -> Outcome | BadForm:
+    if answer.error in FORM_ERRORS or answer.error.startswith("msg_"):
+        return BadForm(answer.error)
+    if 300 <= answer.status < 400:
+        return Retry(f"Slack answers with a redirect ({answer.status}), which is not followed")
+    if answer.status == 408:
+        return Unknown(str(answer))
+    return Refused(str(answer))

@@ -1,0 +1,114 @@
+"""Slots in local time: one digest a local date, whatever clocks do."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.cadence import Rhythm, after_quiet_hours, digest_slot, local_date, next_poll, not_before
+
+BERLIN = Rhythm(timezone="Europe/Berlin")
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def test_before_the_hour_the_slot_is_today() -> None:
+    assert digest_slot(BERLIN, at("2026-05-04T05:59"), None) == at("2026-05-04T06:00")
+
+
+def test_a_paper_five_minutes_late_waits_for_tomorrow() -> None:
+    assert digest_slot(BERLIN, at("2026-05-04T06:05"), None) == at("2026-05-05T06:00")
+
+
+def test_a_date_that_had_its_digest_is_over() -> None:
+    assert digest_slot(BERLIN, at("2026-05-04T05:00"), date(2026, 5, 4)) == at("2026-05-05T06:00")
+
+
+def test_a_weekly_slot_lies_on_the_weekday() -> None:
+    slot = digest_slot(BERLIN, at("2026-05-05T00:00"), None, weekly=True)
+    assert slot == at("2026-05-11T06:00")
+
+
+def test_an_hour_that_the_clock_skips_comes_later_on_that_day() -> None:
+    slot = digest_slot(Rhythm(timezone="Europe/Berlin", at=time(2, 30)), at("2026-03-28T20:00"), None)
+    assert slot == at("2026-03-29T01:30")
+
+
+def test_an_hour_that_comes_twice_is_its_first_coming() -> None:
+    slot = digest_slot(Rhythm(timezone="Europe/Berlin", at=time(2, 30)), at("2026-10-24T20:00"), None)
+    assert slot == at("2026-10-25T00:30")
+
+
+def test_a_date_that_does_not_exist_is_passed_over() -> None:
+    apia = Rhythm(timezone="Pacific/Apia")
+    first = digest_slot(apia, at("2011-12-29T12:00"), None)
+    second = digest_slot(apia, first + timedelta(minutes=1), local_date(first, "Pacific/Apia"))
+    assert [local_date(slot, "Pacific/Apia") for slot in (first, second)] == [date(2011, 12, 29), date(2011, 12, 31)]
+
+
+ZONES = st.sampled_from(
+    ["Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "America/New_York", "Asia/Kathmandu", "UTC"]
+)
+TIMES = st.times().map(lambda t: t.replace(second=0, microsecond=0, tzinfo=None))
+MOMENTS = st.datetimes(datetime(2011, 12, 1), datetime(2012, 1, 31)) | st.datetimes(
+    datetime(2026, 1, 1), datetime(2027, 1, 1)
+)
+
+
+@given(ZONES, TIMES, MOMENTS)
+def test_slots_follow_each_other_on_later_local_dates(zone: str, hour: time, moment: datetime) -> None:
+    rhythm, now = Rhythm(timezone=zone, at=hour), moment.replace(tzinfo=UTC)
+    told: date | None = None
+    for _ in range(5):
+        slot = digest_slot(rhythm, now, told)
+        day = local_date(slot, zone)
+        assert slot >= now
+        assert told is None or day > told
+        now, told = slot, day
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        ("2026-05-04T19:00", "2026-05-04T19:00"),
+        ("2026-05-04T21:00", "2026-05-05T05:00"),
+        ("2026-05-04T03:00", "2026-05-04T05:00"),
+    ],
+)
+def test_quiet_hours_over_midnight_delay(moment: str, expected: str) -> None:
+    rhythm = Rhythm(timezone="Europe/Berlin", quiet_from=time(22), quiet_to=time(7))
+    assert after_quiet_hours(at(moment), rhythm) == at(expected)
+
+
+def test_a_pause_holds_what_is_immediate() -> None:
+    until = at("2026-06-01T00:00")
+    assert not_before("immediate", BERLIN, at("2026-05-04T12:00"), None, until) == until
+
+
+def test_a_pause_that_is_over_holds_nothing() -> None:
+    now = at("2026-05-04T12:00")
+    assert not_before("immediate", BERLIN, now, None, at("2026-05-01T00:00")) == now
+
+
+def test_polls_back_off_and_come_back() -> None:
+    now, every = at("2026-05-04T12:00"), timedelta(minutes=15)
+    pauses = [next_poll(every, failures, None, now, 0.0) - now for failures in range(8)]
+    assert pauses[:3] == [every, 2 * every, 4 * every]
+    assert pauses[-1] == timedelta(hours=6)
+
+
+def test_retry_after_is_kept_but_not_for_ever() -> None:
+    now = at("2026-05-04T12:00")
+    assert next_poll(timedelta(minutes=1), 0, 600, now, 0.0) == now + timedelta(minutes=10)
+    assert next_poll(timedelta(minutes=1), 0, 1e12, now, 0.0) == now + timedelta(days=1)
+
+
+def test_local_dates_are_of_the_zone() -> None:
+    assert (
+        local_date(at("2026-05-04T23:00"), "Europe/Berlin")
+        == datetime(2026, 5, 5, tzinfo=ZoneInfo("Europe/Berlin")).date()
+    )
