@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -51,14 +51,12 @@ def line(text: str, limit: int = 200) -> str:
 
 
 def _clean(text: str) -> str:
-    kept = (
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace()
-        or character in _JOINERS
-        or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
-    )
-    return " ".join("".join(kept).split())
+    text = " ".join(text.split())
+    return text if text.isprintable() else " ".join("".join(filter(_harmless, text)).split())
+
+
+def _harmless(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -70,6 +68,7 @@ def shorten(text: str, limit: int) -> str:
     return (head if space and len(head) > limit * 0.6 else cut).rstrip(" ,.;:–—-") + "…"
 
 
+@lru_cache(4096)
 def link(url: str) -> str:
     """`url` if a browser may follow it: http or https, with a host, nothing that ends an attribute; else empty."""
     try:

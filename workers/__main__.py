@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 
 from services.errors import PaperwireError
 from services.settings import settings
@@ -21,13 +22,17 @@ def _queues(text: str) -> list[str]:
 
 
 def _work(queues: str, concurrency: int) -> None:
+    from celery.platforms import SecurityWarning
+
     from workers.app import app
 
+    # Said once by the operating system's own means; in a container root is the rule, and tasks are JSON, not pickle.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     names = _queues(queues)
     pool = "prefork" if set(names) <= PREFORK else "solo"
     name = f"{'+'.join(name.split('.')[0] for name in names)}-{os.getpid()}@paperwire"
     options = ["--queues", ",".join(names), "--pool", pool, "--concurrency", str(concurrency), "--hostname", name]
-    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
+    app.worker_main(["--quiet", "worker", *options, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])
 
 
 def main() -> int:

@@ -78,7 +78,8 @@ def check_url(url: str, allowed: AllowList) -> None:
     """Raises NotAllowed for what no name server needs to be asked about; `check_addresses` judges the answer."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or WEB_PORTS.get(parts.scheme, 0)
+        host = parts.hostname or ""
+        port = WEB_PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         raise NotAllowed("the address is not a web address") from None
     if parts.scheme not in WEB_PORTS or not host:

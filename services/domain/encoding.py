@@ -35,12 +35,12 @@ def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
     decoder, content, received = maker(), bytearray(), 0
     for chunk in chunks:
         received += len(chunk)
+        if received > limit:
+            raise TooLarge
         for part in decoder.feed(chunk):
             content += part
             if len(content) > limit:
                 raise TooLarge
-        if received > limit:
-            raise TooLarge
     if received and not decoder.finished():
         raise Damaged("cut off")
     return bytes(content)

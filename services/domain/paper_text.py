@@ -66,7 +66,7 @@ class FieldText:
         for at in self._runs(clause.words):
             start = self.tokens[at].start - clause.lead
             end = self.tokens[at + len(clause.words) - 1].end + clause.trail
-            if start >= 0 and unicodedata.normalize("NFC", self.text[start:end]) == wanted:
+            if unicodedata.normalize("NFC", self.text[start:end]) == wanted:
                 yield start, end
 
     def _near(self, clause: Near) -> Iterator[Span]:
@@ -128,19 +128,18 @@ def is_named(author: Author, names: Sequence[str]) -> bool:
     the paper's are used up.
     """
     theirs, ours = list(names), list(author.names)
-    whole = 0
-    for same in [name for name in ours if name in theirs]:
-        if same in theirs:
-            theirs.remove(same)
-            ours.remove(same)
-            whole += not is_initial(same)
+    for name in author.names:
+        if name in theirs and not is_initial(name):
+            theirs.remove(name)
+            ours.remove(name)
+    same = len(author.names) - len(ours)
     # Whole names first: they can take nothing but an initial, while an initial can take either.
     for name in sorted(ours, key=len, reverse=True):
         agreeing = [other for other in theirs if _agree(name, other)]
         if agreeing:
             theirs.remove(min(agreeing, key=len))
             ours.remove(name)
-    return whole > 0 and (not ours or (whole > 1 and not theirs and all(map(is_initial, ours))))
+    return same > 0 and (not ours or (same > 1 and not theirs and all(map(is_initial, ours))))
 
 
 def is_below(category: Category, paper_category: str) -> bool:

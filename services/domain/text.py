@@ -134,7 +134,7 @@ def _decorates(character: str) -> bool:
 
 
 def _shape(character: str) -> str:
-    """What a character is to `_WORD`: letter a (A if ASCII), digit d, mark m, word of its own c, symbol x, or itself."""
+    """What a character is to `_WORD`: letter a (ASCII A), digit d, mark m, word of its own c, symbol x, or itself."""
     if character in _APOSTROPHES:
         return "'"
     if character in "+#":

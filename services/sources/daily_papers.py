@@ -250,6 +250,6 @@ def _date(found: re.Match[str], until: date) -> date | None:
             stamp = date(year, month, number)
         except ValueError:
             continue
-        if found["year"] or stamp <= until:
+        if found["year"] or timedelta(0) <= until - stamp <= timedelta(days=366):
             return stamp
     return None

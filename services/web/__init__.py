@@ -1,0 +1,1 @@
+"""The pages, served by FastAPI: HTML made on the server, forms that work without JavaScript."""

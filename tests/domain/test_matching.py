@@ -1,6 +1,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,15 @@ def naive(subscriptions: Sequence[Standing], papers: Sequence[Candidate]) -> lis
             if wanted and (one.query is not None or one.weights is not None):
                 found.append(Match(one.id, paper.paper.id, score))
     return found
+
+
+@pytest.mark.parametrize("form", ["{} {}", "{} OR {}", "{} -{}", "{} -(-{} -robot)"])
+def test_every_pair_of_clauses_is_found_where_it_holds(form: str) -> None:
+    pairs = [standing(n, form.format(a, b)) for n, (a, b) in enumerate(permutations(CLAUSES, 2))]
+    matcher = Matcher()
+    for one in pairs:
+        matcher.put(one)
+    assert matcher.match(PAPERS) == naive(pairs, PAPERS)
 
 
 @settings(max_examples=60, deadline=None)

@@ -170,6 +170,8 @@ def test_the_whole_language_at_once() -> None:
         ("“diffusion models” –survey", '"diffusion models" -survey'),
         ("=Kullback–Leibler", "=Kullback–Leibler"),
         ("-(-a OR -b)", "-(-a OR -b)"),
+        ("-(-a OR b)", "-(-a OR b)"),
+        ("author:((li OR ng) wu)", "author:((li OR ng) wu)"),
     ],
 )
 def test_queries_have_one_canonical_text(text: str, canonical: str) -> None:
@@ -237,6 +239,9 @@ def test_the_words_of_a_phrase_are_stems_and_prefixes() -> None:
         ("cat:c*s", 5, "only at the end"),
         ("cat:*", 4, "cs.*"),
         ("source:++", 7, "source:arxiv"),
+        ("model.*", 6, "letters or more before it"),
+        ("title:(a (author:x))", 10, "cannot stand inside 'title:'"),
+        ("-(-a b)", 0, "only excludes"),
         ("-a", 0, "only excludes"),
         ("-a -b", 0, "only excludes"),
         ("a OR -b", 5, "this alternative only excludes"),

@@ -1,5 +1,4 @@
 import unicodedata
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from time import perf_counter
 
@@ -31,6 +30,7 @@ def stems(text: str) -> list[str]:
         ("ﬁne 10² ½ №5 LLM™ ℃", "fine 102 1 2 no 5 llm tm c"),
         ("un\u00adlike a\u200bb ＦＵＬＬ", "unlike a b full"),
         ("深度学习 ディープ 한국어", "深 度 学 习 デ ィ ー プ 한국어"),
+        ("שָׁלוֹם مُحَمَّد", "שלום محمد"),
         ("$\\mathcal{O}(n^2)$", "mathcal o n 2"),
         ("… — ++ 😀", ""),
         ("", ""),
@@ -92,11 +92,3 @@ def test_long_texts_take_linear_time(piece: str) -> None:
     started = perf_counter()
     tokens(text)
     assert perf_counter() - started < 1
-
-
-def test_threads_get_the_stems_that_one_thread_gets() -> None:
-    words = [f"{start}{end}" for start in map(chr, range(97, 123)) for end in ("izations", "fulness", "ingly", "ed")]
-    alone = [stem(word) for word in words]
-    stem.__globals__["_stem"].cache_clear()
-    with ThreadPoolExecutor(8) as pool:
-        assert all(result == alone for result in pool.map(lambda _: [stem(word) for word in words], range(32)))

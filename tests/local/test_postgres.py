@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from services.errors import ConfigError
 from services.local import database
 from services.local.account import open_way, server_account
-from services.local.datadir import DataDir
+from services.local.datadir import DataDir, make_private
 from services.local.postgres import Postgres, reachable_copy
 from services.settings import Settings
 
@@ -171,6 +171,15 @@ def test_an_environment_meant_for_other_servers_does_not_matter(
         monkeypatch.setenv(name, value)
     with database(used) as url:
         assert ask(url, "SELECT 1") == 1
+
+
+@needs_root
+def test_a_folder_that_another_os_user_has_put_there_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    with pytest.raises(ConfigError, match="somebody else"):
+        make_private(folder, None)
 
 
 @needs_root

@@ -182,6 +182,8 @@ def _reply(code: int, text: bytes | str) -> str:
 
 def _told(what: str, error: Exception) -> str:
     """The failure in words of ours: a server's own may repeat what we sent it, passwords too."""
+    if isinstance(error, smtplib.SMTPServerDisconnected) and isinstance(error.__context__, OSError):
+        error = error.__context__
     if isinstance(error, TimeoutError):
         return f"{what}: timed out"
     if isinstance(error, ssl.SSLError):

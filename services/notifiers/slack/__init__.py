@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
-from slack_sdk.errors import SlackApiError
 
 from services.domain.digest import Digest
 from services.errors import TargetError

@@ -1,23 +1,26 @@
 """What an answer of Slack means for a message; decided here, without I/O."""
 
 from dataclasses import dataclass
+
 from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
 
-TOKEN_ERRORS = frozenset(
-    ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope")
-    + ("not_allowed_token_type", "no_permission", "org_login_required", "ekm_access_denied", "access_denied")
-)
-CHANNEL_ERRORS = frozenset(
-    ("channel_not_found", "not_in_channel", "is_archived", "restricted_action", "restricted_action_read_only_channel")
-    + ("restricted_action_thread_only_channel", "restricted_action_non_threadable_channel", "user_not_found")
-    + ("messages_tab_disabled", "cannot_dm_bot", "user_disabled")
-)
-WEBHOOK_GONE = frozenset(
-    ("no_service", "no_service_id", "no_team", "team_disabled", "invalid_token", "action_prohibited", "no_active_hooks")
-    + ("channel_not_found", "channel_is_archived", "posting_to_general_channel_denied", "user_not_found")
-)
-FORM_ERRORS = frozenset(("invalid_blocks", "invalid_blocks_format", "invalid_payload", "no_text"))
-UNSURE_ERRORS = frozenset(("internal_error", "fatal_error", "request_timeout", "service_unavailable"))
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+TOKEN_ERRORS = _words("""
+    invalid_auth not_authed account_inactive token_revoked token_expired missing_scope not_allowed_token_type
+    no_permission org_login_required ekm_access_denied access_denied""")
+CHANNEL_ERRORS = _words("""
+    channel_not_found not_in_channel is_archived restricted_action restricted_action_read_only_channel
+    restricted_action_thread_only_channel restricted_action_non_threadable_channel user_not_found user_disabled
+    messages_tab_disabled cannot_dm_bot""")
+WEBHOOK_GONE = _words("""
+    no_service no_service_id no_team team_disabled invalid_token action_prohibited no_active_hooks channel_not_found
+    channel_is_archived posting_to_general_channel_denied user_not_found""")
+FORM_ERRORS = _words("invalid_blocks invalid_blocks_format invalid_payload no_text")
+UNSURE_ERRORS = _words("internal_error fatal_error request_timeout service_unavailable")
 
 
 class BadForm(Exception):

@@ -90,7 +90,7 @@ def require_webhook_host(url: str) -> None:
         return
     if not _allowed(parts.hostname or "", parts.port or WEB_PORTS[parts.scheme]):
         raise TargetError(
-            f"a Slack webhook reads https://{WEBHOOK_HOSTS[0]}/services/…; PAPERWIRE_ALLOW_HOSTS lets other hosts through"
+            f"a Slack webhook reads https://{WEBHOOK_HOSTS[0]}/services/…; PAPERWIRE_ALLOW_HOSTS allows other hosts"
         )
 
 

@@ -1,0 +1,96 @@
+"""Who asks: sign-in keys, and sessions in a signed cookie. Light to import, since the command line does."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+SIGNIN_KEY_FILE = Path("run") / "signin-key"
+"""In the data directory; `up` writes it anew at every start, readable for its own OS user only."""
+COOKIE = "paperwire_session"
+SESSION_SECONDS = 30 * 86_400
+
+
+def signin_url(base_url: str, key: str) -> str:
+    """The link that signs in: with the printed key of a loopback server, or a single-use key."""
+    return f"{base_url}/signin?key={quote(key, safe='')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host (no port, IPv6 without brackets) is this machine by name or address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_name(header: str) -> str:
+    """The host of a `Host` header; empty when it cannot be one."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_printed_key(key: str, *, data_dir: Path, bind: str, host_header: str) -> bool:
+    """Whether `key` is the one that `up` printed at its last start, asked for on this machine itself."""
+    if not (is_loopback(bind) and is_loopback(host_name(host_header))):
+        return False
+    try:
+        printed = (data_dir.expanduser() / SIGNIN_KEY_FILE).read_bytes().strip()
+    except OSError:
+        return False
+    return bool(printed) and hmac.compare_digest(printed, key.encode())
+
+
+def safe_next(path: str) -> str:
+    """`path` when it leads to a page of ours, else the first page."""
+    ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and len(path) <= 500
+    return path if ours else "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What the cookie says. `nonce` ties forms to it; `then` is where somebody wanted to go before signing in."""
+
+    nonce: str
+    account_id: int | None = None
+    then: str = "/"
+
+
+class Sessions:
+    """Signs and reads sessions; they outlive restarts as long as the secret key stays."""
+
+    def __init__(self, secret_key: str) -> None:
+        self._signer = URLSafeTimedSerializer(
+            secret_key, salt="paperwire session", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+        self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
+
+    def new(self, account_id: int | None = None, then: str = "/") -> Session:
+        return Session(nonce=secrets.token_urlsafe(16), account_id=account_id, then=then)
+
+    def write(self, session: Session) -> str:
+        return str(self._signer.dumps([session.nonce, session.account_id, session.then]))
+
+    def read(self, cookie: str) -> Session | None:
+        """None for a cookie that is forged, damaged or older than thirty days."""
+        try:
+            nonce, account_id, then = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+        except (BadSignature, ValueError, TypeError):
+            return None
+        return Session(nonce=nonce, account_id=account_id, then=then)
+
+    def form_token(self, session: Session) -> str:
+        """What every form of this session carries."""
+        return hmac.new(self._form_key, session.nonce.encode(), hashlib.sha256).hexdigest()
+
+    def fits(self, token: str, session: Session) -> bool:
+        return hmac.compare_digest(self.form_token(session).encode(), token.encode())

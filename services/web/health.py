@@ -1,0 +1,50 @@
+"""For the machines that look after the service: is it up, is it ready, how does it fare."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.store import migrate
+from services.store.audit import audit
+from services.telemetry import log
+from services.web.house import House
+
+router = APIRouter()
+
+DATABASE_UP = Gauge("paperwire_database_up", "1 when the database answers")
+AUDIT = Gauge("paperwire_audit", "What should have happened by now and has not", ["figure"])
+
+
+@router.get("/healthz")
+def healthz() -> PlainTextResponse:
+    """The process is up."""
+    return PlainTextResponse("ok\n")
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> PlainTextResponse:
+    """The database answers and has our schema."""
+    house: House = request.app.state.house
+    try:
+        if migrate.is_current(house.db.engine):
+            return PlainTextResponse("ready\n")
+    except SQLAlchemyError as error:
+        log.warning("not ready", why=type(error).__name__)
+        return PlainTextResponse("the database does not answer\n", 503)
+    return PlainTextResponse("the database is not migrated; run: paperwire migrate\n", 503)
+
+
+@router.get("/metrics")
+def metrics(request: Request) -> Response:
+    house: House = request.app.state.house
+    try:
+        with house.db.transaction() as tx:
+            figures = audit(tx, house.db.now()).figures()
+    except SQLAlchemyError:
+        DATABASE_UP.set(0)
+    else:
+        DATABASE_UP.set(1)
+        for name, value in figures.items():
+            AUDIT.labels(name).set(value)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

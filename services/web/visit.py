@@ -1,0 +1,134 @@
+"""One request of one person: what a handler gets, and how it answers with a page."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Path, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from services import render
+from services.errors import NotFound
+from services.store import accounts
+from services.store.database import Row
+from services.web import phrases
+from services.web.auth import COOKIE, SESSION_SECONDS, Session
+from services.web.house import House
+
+Id = Annotated[int, Path(ge=1, lt=2**63)]
+SAID = {
+    "saved": "Saved.",
+    "created": "Subscribed. New papers that match will reach you from now on.",
+    "deleted": "Deleted.",
+    "removed": "Removed.",
+    "paused": "Paused. What matches meanwhile waits for the end of the pause.",
+    "resumed": "The subscription goes on.",
+    "polling": "The poll is under way; this page shows its outcome once it is in.",
+    "added": "Added.",
+    "enabled": "Enabled. What has waited is sent now.",
+    "testing": "A test message is on its way; see Deliveries for what became of it.",
+    "retrying": "It is tried again now.",
+    "signed-in": "Welcome back.",
+}
+"""What a redirect may say on the next page, by the word in its address: nobody can put words of theirs there."""
+
+
+class NeedsSignIn(Exception):
+    """Nobody is signed in, and this page is somebody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    request: Request
+    house: House
+    session: Session
+    known: Row | None
+    """The account that is signed in, if one is."""
+
+    @property
+    def account(self) -> Row:
+        assert self.known is not None, "only the sign-in pages do without an account"
+        return self.known
+
+    @property
+    def account_id(self) -> int:
+        return int(self.account["id"])
+
+    @property
+    def by_htmx(self) -> bool:
+        return self.request.headers.get("HX-Request") == "true"
+
+    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+        zone = ZoneInfo(self.known["timezone"]) if self.known else UTC
+        now = datetime.now(UTC)
+        html = render.render(
+            f"web/{template}",
+            account=self.known,
+            token=self.house.sessions.form_token(self.session),
+            here=self.request.url.path,
+            said=SAID.get(self.request.query_params.get("said", ""), ""),
+            now=now,
+            local=lambda moment: phrases.local(moment, zone, now),
+            ago=lambda moment: phrases.distance(moment, now),
+            **context,
+        )
+        response = HTMLResponse(html, status)
+        # Forms carry the session's token, so whoever gets one needs the session.
+        if COOKIE not in self.request.cookies or self.house.sessions.read(self.request.cookies[COOKIE]) is None:
+            self.remember(response, self.session)
+        return response
+
+    def go(self, path: str, said: str = "") -> Response:
+        """To another page after a step was taken."""
+        return RedirectResponse(f"{path}?said={said}" if said else path, 303)
+
+    def remember(self, response: Response, session: Session) -> None:
+        response.set_cookie(
+            COOKIE,
+            self.house.sessions.write(session),
+            max_age=SESSION_SECONDS,
+            httponly=True,
+            samesite="lax",
+            secure=self.house.secure,
+        )
+
+
+def anyone(request: Request) -> Visit:
+    """Whoever comes, signed in or not."""
+    house: House = request.app.state.house
+    session = house.sessions.read(request.cookies.get(COOKIE, "")) or house.sessions.new()
+    known = None
+    if session.account_id is not None:
+        with house.db.transaction() as tx:
+            known = accounts.by_id(tx, session.account_id)
+    return Visit(request=request, house=house, session=session, known=known)
+
+
+def signed_in(visit: Annotated[Visit, Depends(anyone)]) -> Visit:
+    if visit.known is None:
+        raise NeedsSignIn
+    return visit
+
+
+def operator(visit: Annotated[Visit, Depends(signed_in)]) -> Visit:
+    if not visit.account["operator"]:
+        raise NotFound("there is no such page")
+    return visit
+
+
+Anyone = Annotated[Visit, Depends(anyone)]
+SignedIn = Annotated[Visit, Depends(signed_in)]
+Operator = Annotated[Visit, Depends(operator)]
+
+
+def signin_path(request: Request) -> str:
+    """Where to sign in, and back: to the page asked for, or the one that a form stood on."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return f"/signin?next={quote(path)}" if request.method == "GET" else "/signin"
+
+
+def soon(days: int) -> str:
+    """A day from now, as a date field takes it."""
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()

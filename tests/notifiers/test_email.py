@@ -1,0 +1,322 @@
+import email
+import ssl
+from dataclasses import replace
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+
+import pytest
+
+from services.errors import ConfigError, LeaseLost, NotFound, TargetError
+from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
+from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+from tests.certificates import certificate
+from tests.digests import ENVELOPE, about, digest
+from tests.notifiers.conftest import Commit, Configure
+from tests.sinks import CLOSE, SmtpSink, refused_port
+
+ADA = EmailTarget(address="ada@example.org")
+BODY = b"From: a@b.c\r\nMessage-ID: <delivery-12.ab@x>\r\n\r\none\r\n.two\r\n..three\r\n"
+
+
+def parsed(body: bytes) -> EmailMessage:
+    return email.message_from_bytes(body, policy=SMTP)
+
+
+def text_and_html(body: bytes) -> tuple[str, str]:
+    mail = parsed(body)
+    plain, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    return plain.get_content(), html.get_content()
+
+
+# ── the message ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_digest_is_a_mail_of_its_own_with_text_and_html() -> None:
+    mail = parsed(plugin.render(digest(), ENVELOPE, ADA))
+    assert mail.get_content_type() == "multipart/alternative"
+    assert mail["To"] == "ada@example.org"
+    assert mail["From"] == "paperwire <paperwire@papers.example.org>"
+    assert mail["Message-ID"] == ENVELOPE.message_id
+    assert mail["Date"].datetime == ENVELOPE.date
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["List-Id"] == "paperwire <alerts.papers.example.org>"
+    assert "References" not in mail
+    assert "In-Reply-To" not in mail
+
+
+def test_unsubscribing_is_one_click_only_where_the_service_has_https() -> None:
+    mail = parsed(plugin.render(digest(1), ENVELOPE, ADA))
+    assert mail["List-Unsubscribe"] == f"<{ENVELOPE.unsubscribe_url}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    bare = replace(ENVELOPE, unsubscribe_url="http://papers.example.org/u/1")
+    assert parsed(plugin.render(digest(1), bare, ADA))["List-Unsubscribe-Post"] is None
+    none = parsed(plugin.render(digest(1), replace(ENVELOPE, unsubscribe_url=""), ADA))
+    assert none["List-Unsubscribe"] is None
+
+
+def test_a_long_unsubscribe_link_stays_one_readable_header() -> None:
+    url = "https://papers.example.org/unsubscribe/" + "a1B2" * 60
+    raw = message("s", "t", "<p>h</p>", "a@example.org", replace(ENVELOPE, unsubscribe_url=url))
+    assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in raw
+
+
+def test_text_and_html_name_every_paper_and_every_reason() -> None:
+    for content in text_and_html(plugin.render(digest(), ENVELOPE, ADA)):
+        flat = " ".join(content.split())
+        for said in ("Scaling Diffusion Transformers Efficiently via μP", "https://arxiv.org/pdf/2505.15623", "128"):
+            assert said in flat
+        assert "and 12 more" in flat
+        assert "cs.LG: 131 announced, 131 read, 7 for you" in flat
+        assert flat.count("Diffusion models") == 4 + 1  # one abstract begins with it
+        assert "for Ana" in flat
+        assert ENVELOPE.unsubscribe_url in flat
+
+
+@pytest.mark.parametrize("count", [30, 60, 150])
+def test_a_large_digest_stays_under_100_kb_and_keeps_every_paper(count: int) -> None:
+    _, html = text_and_html(plugin.render(digest(count), ENVELOPE, ADA))
+    assert len(html.encode()) < 100_000
+    assert html.count('href="https://arxiv.org/abs/') >= count
+    assert "Unsubscribe" in html
+
+
+def test_every_line_ends_in_crlf_and_is_short_ascii() -> None:
+    raw = plugin.render(digest(), ENVELOPE, ADA)
+    lines = raw.split(b"\r\n")
+    assert raw.isascii()
+    assert not any(b"\n" in line or b"\r" in line or len(line) > 998 for line in lines)
+
+
+def test_a_subject_beyond_ascii_arrives_as_it_was() -> None:
+    raw = plugin.render(about("Über 模型 and naïve π"), ENVELOPE, ADA)
+    assert parsed(raw)["Subject"] == "Über 模型 and naïve π"
+
+
+def test_names_and_domains_beyond_ascii_are_addresses() -> None:
+    assert plugin.parse_target("ada@Bücher.example").address == "ada@xn--bcher-kva.example"
+    raw = message("s", "t", "<p>h</p>", "jörg@example.org", ENVELOPE)
+    assert "To: jörg@example.org\r\n".encode() in raw
+
+
+@pytest.mark.parametrize("text", ["", "ada", "ada@", "@x", "a b@x.org", "a@x.org, b@x.org", "a@x.org\r\nBcc: c@x.org"])
+def test_what_is_no_single_address_is_refused(text: str) -> None:
+    with pytest.raises(TargetError, match=r"name@example\.org"):
+        plugin.parse_target(text)
+
+
+# ── settings ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x", "smtp://", "smtp://u:geheim@h:x", "smtp://u:geheim@h?tls=maybe", "smtp://h?x=1"]
+)
+def test_a_bad_server_address_names_the_setting_and_not_its_content(configure: Configure, url: str) -> None:
+    configure(smtp_url=url)
+    with pytest.raises(ConfigError, match="PAPERWIRE_SMTP_URL") as caught:
+        email_settings()
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_sender_may_have_a_name(configure: Configure) -> None:
+    configure(mail_from='"Papiere, täglich" <alerts@example.org>')
+    mail = parsed(plugin.render(digest(1), ENVELOPE, ADA))
+    assert mail["From"].addresses[0].display_name == "Papiere, täglich"
+    assert mail["List-Id"] == "paperwire <alerts.example.org>"
+
+
+# ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def send(configure: Configure, sink: SmtpSink, commit: Commit, body: bytes = BODY, query: str = "") -> Outcome:
+    configure(smtp_url=sink.url + query, mail_from="alerts@example.org")
+    return plugin.send(body, ADA, commit)
+
+
+def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    rendered = plugin.render(digest(), ENVELOPE, ADA)
+    for body in (rendered, BODY):
+        assert send(configure, smtp, commit, body) == Sent("250 2.0.0 queued as Q1")
+        assert smtp.mails[-1].body == body
+    assert (smtp.mails[0].sender, smtp.mails[0].recipient) == ("alerts@example.org", "ada@example.org")
+    assert commit.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "reply", "outcome", "committed"),
+    [
+        ("CONNECT", "421 too busy", Held, 0),
+        ("CONNECT", "554 go away", Held, 0),
+        ("CONNECT", CLOSE, Held, 0),
+        ("EHLO", CLOSE, Held, 0),
+        ("MAIL", "451 4.3.0 later", Retry, 0),
+        ("MAIL", "550 5.7.1 sender refused", Held, 0),
+        ("MAIL", "530 5.7.0 sign in first", Held, 0),
+        ("MAIL", "552 5.3.4 too large", Refused, 0),
+        ("RCPT", "451 4.7.1 greylisted", Retry, 0),
+        ("RCPT", "nonsense", Retry, 0),
+        ("RCPT", "550 5.7.1 policy", Refused, 0),
+        ("RCPT", "552 5.2.2 mailbox full", Refused, 0),
+        ("RCPT", CLOSE, Retry, 0),
+        ("DATA", "451 4.3.0 later", Retry, 1),
+        ("DATA", "554 5.6.0 no", Refused, 1),
+        ("DATA", CLOSE, Retry, 1),
+        (".", "451 4.3.0 later", Retry, 1),
+        (".", "554 5.6.0 spam", Refused, 1),
+        (".", "nonsense", Unknown, 1),
+        (".", CLOSE, Unknown, 1),
+    ],
+)
+def test_a_reply_is_classed_by_its_code_and_its_place(
+    configure: Configure, smtp: SmtpSink, commit: Commit, step: str, reply: str, outcome: type, committed: int
+) -> None:
+    smtp.script(step, reply)
+    result = send(configure, smtp, commit)
+    assert type(result) is outcome
+    assert commit.calls == committed
+    assert getattr(result, "scope", "delivery") == "delivery"
+
+
+@pytest.mark.parametrize("step", ["RCPT", "."])
+def test_an_address_that_does_not_exist_ends_the_channel(
+    configure: Configure, smtp: SmtpSink, commit: Commit, step: str
+) -> None:
+    smtp.script(step, "550 5.1.1 no such user")
+    assert send(configure, smtp, commit) == Refused("550 5.1.1 no such user", scope="channel")
+
+
+def test_a_drop_within_the_body_is_a_safe_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    smtp.script("BODY", CLOSE)
+    body = BODY + b"x" * 70 * 500_000
+    assert isinstance(send(configure, smtp, commit, body), Retry)
+    assert smtp.mails == []
+
+
+def test_silence_after_the_final_dot_is_uncertain_and_ends_in_time(
+    configure: Configure, smtp: SmtpSink, commit: Commit
+) -> None:
+    configure(time_scale="0.0005")
+    smtp.delays["."] = 30
+    configure(smtp_url=smtp.url + "?timeout=600", mail_from="alerts@example.org")
+    assert plugin.send(BODY, ADA, commit) == Unknown("no answer after the mail: timed out")
+
+
+def test_a_server_that_drops_the_farewell_has_the_mail(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    smtp.script("QUIT", CLOSE)
+    assert isinstance(send(configure, smtp, commit), Sent)
+
+
+def test_a_lost_lease_stops_the_mail_before_data(configure: Configure, smtp: SmtpSink) -> None:
+    with pytest.raises(LeaseLost):
+        send(configure, smtp, Commit(LeaseLost("taken")))
+    assert smtp.mails == []
+    assert not any(command.startswith("DATA") for command in smtp.commands)
+
+
+@pytest.mark.parametrize("target", ["refused", "unknown"])
+def test_a_server_that_is_not_there_holds_the_transport(configure: Configure, commit: Commit, target: str) -> None:
+    with refused_port() as port:
+        configure(smtp_url=f"smtp://127.0.0.1:{port}" if target == "refused" else "smtp://nowhere.invalid")
+        result = plugin.send(BODY, ADA, commit)
+        assert isinstance(result, Held)
+        assert isinstance(plugin.check(ADA), Held)
+    assert commit.calls == 0
+
+
+def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, commit: Commit) -> None:
+    with SmtpSink("AUTH PLAIN") as sink:
+        sink.always("AUTH", "535 5.7.8 wrong: geheim")
+        configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}?tls=none")
+        assert plugin.send(BODY, ADA, commit) == Held("the mail server refuses the sign-in (535)")
+        assert plugin.check(ADA) == Held("the mail server refuses the sign-in (535)")
+        sink.always("AUTH", "235 2.7.0 ok")
+        assert plugin.check(ADA) is None
+
+
+def test_a_password_is_never_sent_in_the_clear_unasked(configure: Configure, commit: Commit) -> None:
+    with SmtpSink("AUTH PLAIN") as sink:
+        configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}")
+        assert isinstance(plugin.send(BODY, ADA, commit), Held)
+        assert not any(command.startswith("AUTH") for command in sink.commands)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_tls_is_used_and_its_certificate_verified(
+    configure: Configure, commit: Commit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, implicit: bool
+) -> None:
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with SmtpSink("AUTH PLAIN", tls=context, implicit=implicit) as sink:
+        configure(smtp_url=sink.url.replace("//", "//me:geheim@"), mail_from="alerts@example.org")
+        untrusted = plugin.send(BODY, ADA, commit)
+        assert isinstance(untrusted, Held)
+        assert "TLS" in untrusted.reason
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+        assert len(sink.mails) == 1
+
+
+def test_starttls_that_was_asked_for_is_not_done_without(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    result = send(configure, smtp, commit, query="?tls=starttls")
+    assert isinstance(result, Held)
+    assert "STARTTLS" in result.reason
+
+
+def test_an_address_beyond_ascii_needs_a_server_that_can(configure: Configure, commit: Commit) -> None:
+    target = EmailTarget(address="jörg@example.org")
+    with SmtpSink() as plain, SmtpSink("SMTPUTF8", "8BITMIME") as able:
+        configure(smtp_url=plain.url)
+        refused = plugin.send(BODY, target, commit)
+        assert isinstance(refused, Refused)
+        assert refused.scope == "channel"
+        configure(smtp_url=able.url)
+        assert isinstance(plugin.send(plugin.render(digest(1), ENVELOPE, target), target, commit), Sent)
+        assert able.mails[0].recipient == "jörg@example.org"
+
+
+# ── the outbox ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_server_a_mail_becomes_a_file_that_can_be_read_again(commit: Commit, tmp_path: Path) -> None:
+    rendered = plugin.render(digest(1), ENVELOPE, ADA)
+    assert plugin.send(rendered, ADA, commit) == Sent("delivery-12.ab34cd56.eml")
+    assert plugin.send(rendered, ADA, commit) == Sent("delivery-12.ab34cd56.eml")
+    assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["delivery-12.ab34cd56.eml"]
+    (mail,) = outbox()
+    assert (mail.to, mail.subject) == ("ada@example.org", "1 papers for you, Tuesday 27 May")
+    shown = read_outbox(mail.name)
+    assert "<h1" in shown.html
+    assert "Scaling Diffusion Transformers" in shown.text
+    assert ("Auto-Submitted", "auto-generated") in shown.headers
+
+
+def test_a_lost_lease_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(LeaseLost):
+        plugin.send(BODY, ADA, Commit(LeaseLost("taken")))
+    assert list((tmp_path / "outbox").iterdir()) == []
+
+
+def test_an_outbox_that_cannot_be_written_holds_the_transport(tmp_path: Path, commit: Commit) -> None:
+    (tmp_path / "outbox").write_text("in the way")
+    assert isinstance(plugin.send(BODY, ADA, commit), Held)
+    assert isinstance(plugin.check(ADA), Held)
+    assert commit.calls == 0
+    (tmp_path / "outbox").unlink()
+    assert plugin.check(ADA) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.eml", "/etc/passwd", "..", "", "a/b.eml", "x\0.eml", ".hidden.eml", "gone.eml"]
+)
+def test_nothing_outside_the_outbox_can_be_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "outbox").mkdir()
+    (tmp_path / "secret.eml").write_text("x")
+    with pytest.raises(NotFound):
+        read_outbox(name)
+
+
+def test_an_empty_outbox_is_no_error() -> None:
+    assert outbox() == []

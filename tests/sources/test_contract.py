@@ -1,0 +1,151 @@
+"""What every source keeps to, whatever it reads."""
+
+import gzip
+import random
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.domain.paper import Listing
+from services.errors import SourceError
+from services.plugins import sources
+from services.ports import Source
+from tests.sources.listings import DAY, SAMPLES
+
+every_source = pytest.mark.parametrize("source", sources().values(), ids=sources())
+
+FORMATS = {
+    "arxiv_api.xml": "arxiv-api",
+    "arxiv_api_error.xml": "arxiv-api",
+    "arxiv_atom.xml": "arxiv-rss",
+    "arxiv_rdf.xml": "arxiv-rss",
+    "arxiv_rss.xml": "arxiv-rss",
+    "arxiv_rss_empty.xml": "arxiv-rss",
+    "arxiv_rss_error.xml": "arxiv-rss",
+    "daily_papers.json": "daily-papers-json",
+    "daily_papers_2024.json": "daily-papers-json",
+    "daily_papers_page.txt": "daily-papers-page",
+    "feed.json": "rss",
+    "feed_atom.xml": "rss",
+    "feed_rdf.xml": "rss",
+    "feed_rss.xml": "rss",
+    "papers.jsonl": "jsonl",
+}
+
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+ATOM = b'<feed xmlns="http://www.w3.org/2005/Atom"><title>arXiv Query: x</title>'
+BOMB = b'<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">' + b"".join(
+    b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(12)
+)
+GARBAGE = {
+    "nothing": b"",
+    "random": random.Random(1).randbytes(100_000),
+    "html": b"<!DOCTYPE html><html><head><title>Daily Papers</title></head><body><p>No</body></html>",
+    "gzip": gzip.compress(b"x" * 10_000)[:-20],
+    "bomb": BOMB + b"]><rss version='2.0'><channel><item><title>&m;</title></item></channel></rss>",
+    "nuls": b"\x00" * 50_000,
+    "feed of nuls": b"<rss version='2.0'><channel><item><title>a\x00b</title></item></channel></rss>",
+    "utf-16": "<rss version='2.0'><channel><item><title>é</title></item></channel></rss>".encode("utf-16"),
+    "utf-7": b"<?xml version='1.0' encoding='utf-7'?><rss version='2.0'><channel>+ADw-item+AD4-</channel></rss>",
+    "deep rss": b"<rss version='2.0'><channel><item><title>t</title>" + b"<a>" * 50_000,
+    "deep atom": ATOM + b"<entry><id>i</id><title>" + b"<b>" * 50_000 + b"</b>" * 50_000 + b"</title></entry></feed>",
+    "deep list": b'[{"paper": ' + b"[" * 50_000,
+    "deep repr": b"[\"{'paper': " + b"(" * 50_000 + b'"]',
+    "deep object": b'{"version": "https://jsonfeed.org/version/1", "items": ' + b"[" * 50_000,
+    "deep line": b'{"title": "T"}\n' + b'{"title":' * 50_000,
+    "surrogates": b'[{"paper": {"id": "2505.00001", "title": "\\ud800", "authors": [{"name": "\\udfff"}]}}]',
+    "surrogate bytes": b"<rss version='2.0'><channel><item><title>\xed\xa0\x80</title></item></channel></rss>",
+    "huge number": b'[{"paper": {"id": "2505.00001", "title": "T", "upvotes": ' + b"9" * 10_000 + b"}}]",
+    "unclosed": b"<rss version='2.0'><channel><item><title>" + b"<" * 50_000,
+    "wrong types": b'[{"paper": null}, {"paper": {"id": 7}}, null, 7, {"paper": {"id": "2505.00001", "title": []}}]',
+    "page of digits": "Daily Papers\n\nNov 6\n\nT\n\nA\n\n  • 9999999999999999999999 authors\n·\nNov 31\n".encode(),
+}
+
+
+@every_source
+def test_the_example_is_a_canonical_location(source: Source) -> None:
+    assert source.location(source.example) == source.example
+
+
+@every_source
+def test_a_source_names_itself_its_formats_and_how_often_it_is_asked(source: Source) -> None:
+    assert source.summary
+    assert source.formats
+    assert source.every is None or source.every >= timedelta(minutes=5)
+
+
+@every_source
+def test_what_is_polled_is_asked_politely_over_https(source: Source) -> None:
+    if source.every is None:
+        return
+    request = source.request(source.example, datetime(2026, 5, 30, tzinfo=UTC))
+    key, pause = source.gate(source.example)
+    assert request.url.startswith("https://")
+    assert key
+    assert pause >= timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("name", "expected"), FORMATS.items())
+def test_a_listing_is_recognised_by_its_content(name: str, expected: str) -> None:
+    body = (SAMPLES / name).read_bytes()
+    found = [form for source in sources().values() if (form := source.recognise(body))]
+    assert found[0] == expected
+    assert set(found[1:]) <= {"rss"}, "arXiv's feeds are feeds as well; nothing else is two things"
+
+
+def test_every_sample_and_every_format_is_tried() -> None:
+    assert {path.name for path in SAMPLES.iterdir()} == set(FORMATS)
+    assert {form for source in sources().values() for form in source.formats} == set(FORMATS.values())
+
+
+def tries(source: Source, body: bytes) -> None:
+    started = time.monotonic()
+    form = source.recognise(body)
+    assert form is None or form in source.formats
+    try:
+        listing: Listing | None = source.parse(body, day=DAY)
+    except SourceError as error:
+        message, listing = str(error), None
+    else:
+        message = "fine"
+    assert time.monotonic() - started < 10
+    assert re.fullmatch(r".{4,500}", message), "an error is one line for people"
+    if listing:
+        assert listing.format in source.formats
+        assert_plain(listing)
+
+
+def assert_plain(listing: Listing) -> None:
+    for entry in listing.entries:
+        assert entry.title
+        for text in (entry.title, entry.abstract, *entry.authors, *entry.categories):
+            assert not UNFIT.search(text)
+        assert all(link.startswith(("http://", "https://")) for link in entry.links.values())
+
+
+@every_source
+@pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
+def test_garbage_is_an_error_or_a_listing_that_names_it(source: Source, body: bytes) -> None:
+    tries(source, body)
+
+
+@every_source
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_sample_cut_anywhere_never_breaks_a_source(source: Source, name: str) -> None:
+    body = (SAMPLES / name).read_bytes()
+    for end in range(0, len(body), max(1, len(body) // 7)):
+        tries(source, body[:end])
+
+
+@every_source
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_bytes_break_a_source(source: Source, data: st.DataObject) -> None:
+    sample = (SAMPLES / data.draw(st.sampled_from(sorted(FORMATS)))).read_bytes()
+    place = data.draw(st.integers(0, len(sample)))
+    noise = data.draw(st.binary(max_size=200))
+    tries(source, data.draw(st.sampled_from([noise, sample[:place] + noise + sample[place + len(noise) :]])))

@@ -1,0 +1,159 @@
+import time
+from datetime import date
+
+import pytest
+
+from services.errors import SourceError
+from services.plugins import source
+from tests.sources.listings import ids, parse, sample
+
+feed = source("feed")
+
+
+def rss(items: str) -> bytes:
+    return f"<rss version='2.0'><channel><title>A feed</title>{items}</channel></rss>".encode()
+
+
+def test_markup_becomes_text_in_any_charset() -> None:
+    first = parse("feed", sample("feed_rss.xml")).entries[0]
+    assert first.title == "Café models with a < b"
+    assert first.abstract == "H2O and more"
+
+
+def test_formulas_are_no_markup() -> None:
+    (entry,) = parse("feed", sample("feed_atom.xml")).entries
+    assert entry.abstract == "Where $x<y$ and <eta> holds."
+
+
+def test_relative_links_follow_the_feeds_own_address() -> None:
+    assert parse("feed", sample("feed_rss.xml")).entries[0].links["listing"] == "https://lab.example.org/p/2604.26238"
+    (entry,) = parse("feed", sample("feed_atom.xml")).entries
+    assert entry.links["listing"] == "https://journal.example.org/articles/1"
+
+
+def test_only_web_links_come_through() -> None:
+    second = parse("feed", sample("feed_rss.xml")).entries[1]
+    assert second.links == {"abstract": "https://doi.org/10.1000/abc.7"}
+
+
+def test_a_paper_seen_elsewhere_has_its_identifiers() -> None:
+    rss_entries = parse("feed", sample("feed_rss.xml")).entries
+    assert [ids(entry) for entry in rss_entries] == [["arxiv:2604.26238"], ["doi:10.1000/abc.7"]]
+    assert ids(parse("feed", sample("feed_rdf.xml")).entries[0]) == ["doi:10.1101/287961"]
+    json_entry = parse("feed", sample("feed.json")).entries[0]
+    assert (ids(json_entry), json_entry.version) == (["arxiv:2505.00001"], 2)
+
+
+def test_a_paper_that_another_site_shows_is_linked_at_its_own() -> None:
+    (entry,) = parse("feed", sample("feed_atom.xml")).entries
+    assert entry.links["abstract"] == "https://doi.org/10.5555/test.1"
+    assert entry.links["pdf"] == "https://journal.example.org/articles/1.pdf"
+
+
+def test_all_authors_in_one_name_are_taken_apart() -> None:
+    assert parse("feed", sample("feed_rss.xml")).entries[0].authors == ("Ana Silva", "Bo Li", "Cy Young")
+    assert parse("feed", sample("feed_rdf.xml")).entries[0].authors == ("Meena, R. C.", "Chakrabarti, A.")
+
+
+def test_the_editor_of_a_feed_is_nobodys_author() -> None:
+    assert parse("feed", sample("feed_rss.xml")).entries[1].authors == ()
+
+
+def test_the_day_is_the_one_the_feeds_own_clock_shows() -> None:
+    assert parse("feed", sample("feed_rss.xml")).entries[0].announced_on == date(2026, 4, 29)
+    assert parse("feed", sample("feed_atom.xml")).entries[0].announced_on == date(2026, 4, 28)
+    assert parse("feed", sample("feed.json")).entries[0].announced_on == date(2026, 4, 28)
+
+
+def test_an_unset_clock_is_no_date() -> None:
+    item = "<item><title>T</title><pubDate>Thu, 01 Jan 1970 00:00:00 GMT</pubDate></item>"
+    assert parse("feed", rss(item)).entries[0].announced_on is None
+
+
+def test_untitled_items_are_skipped_and_named() -> None:
+    assert [skipped.where for skipped in parse("feed", sample("feed.json")).skipped] == ["entry 2", "entry 3"]
+    assert [skipped.reason for skipped in parse("feed", sample("feed_rss.xml")).skipped] == ["it has no title"]
+
+
+def test_a_page_is_named_as_such_with_the_feed_it_names() -> None:
+    page = (
+        b'<!DOCTYPE html><html><head><link rel="alternate" type="application/rss+xml" href="/feed.xml"></head></html>'
+    )
+    with pytest.raises(SourceError, match=r"it is an HTML page; the feed it names is /feed\.xml"):
+        parse("feed", page)
+
+
+@pytest.mark.parametrize(
+    "prolog",
+    [
+        '<!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;&lol;">]>',
+        '<?x <!-- ?><!DOCTYPE lolz [<!ENTITY lol "lol">]><!-- -->',
+        '<!DOCTYPE lolz SYSTEM "<!--" [<!ENTITY lol SYSTEM "file:///etc/passwd">]><!-- -->',
+        '<!-- <rss> --><!doctype lolz [<!EnTiTy lol "lol">]>',
+        'junk <!ENTITY lol "lol">',
+    ],
+)
+def test_entities_are_refused_however_they_are_hidden(prolog: str) -> None:
+    body = f"<?xml version='1.0'?>{prolog}".encode() + rss("<item><title>&lol;</title></item>")
+    with pytest.raises(SourceError, match=r"entities|no feed"):
+        parse("feed", body)
+
+
+def test_a_string_that_names_a_file_is_not_opened() -> None:
+    with pytest.raises(SourceError):
+        parse("feed", b"/etc/passwd")
+
+
+def test_texts_are_capped() -> None:
+    item = f"<item><title>{'t' * 9_000}</title><description>{'a ' * 50_000}</description></item>"
+    (entry,) = parse("feed", rss(item)).entries
+    assert (len(entry.title), entry.title[-1]) == (500, "…")
+    assert len(entry.abstract) <= 20_000
+
+
+@pytest.mark.parametrize("author", ["a" * 300_000, "a&#x41;" * 60_000, "a]]><![CDATA[a" * 0 + "a<!-- -->" * 60_000])
+def test_an_endless_author_takes_no_time(author: str) -> None:
+    started = time.monotonic()
+    parse("feed", rss(f"<item><title>T</title><author>{author}</author></item>"))
+    assert time.monotonic() - started < 10
+
+
+def test_a_feed_of_a_hundred_thousand_items_gives_its_first_ones_and_says_so() -> None:
+    items = "".join(f"<item><title>Paper {number}</title></item>" for number in range(100_000))
+    listing = parse("feed", rss(items))
+    assert len(listing.entries) == 10_000
+    assert listing.skipped[-1].where == "entry 10001 and all after it"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("https://Example.org", "https://example.org/"),
+        (" http://example.org:80/feed?x=1#top ", "http://example.org/feed?x=1"),
+        ("https://example.org:8443/a", "https://example.org:8443/a"),
+        ("https://bücher.example/feed", "https://xn--bcher-kva.example/feed"),
+        ("http://[2606:4700::1]/feed", "http://[2606:4700::1]/feed"),
+    ],
+)
+def test_a_location_has_one_spelling(text: str, canonical: str) -> None:
+    assert feed.location(text) == canonical
+    assert feed.location(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "example.org/feed",
+        "ftp://example.org/",
+        "javascript:alert(1)",
+        "https://",
+        "https://me:pw@example.org/",
+        "https://a:x/",
+        "http://[::1",
+    ],
+)
+def test_a_location_that_is_no_web_address_gets_a_hint(text: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        feed.location(text)
+    assert "pw" not in str(caught.value)
