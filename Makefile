@@ -12,7 +12,7 @@ run: $(VENV)/.run-ready  ## Start the service with the sample listing.
 	@exec $(BIN)/paperwire up --sample $(ARGS)
 
 test: $(VENV)/.test-ready  ## All tests.
-	$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.test-ready  ## Style, types, layers.
 	$(BIN)/ruff check .
@@ -23,18 +23,24 @@ check: $(VENV)/.test-ready  ## Style, types, layers.
 bench: $(VENV)/.test-ready  ## Every benchmark; one JSON line each.
 	@for b in benchmarks/[a-z]*.py; do $(BIN)/python $$b $(ARGS) || exit 1; done
 
+# Also when the link in it dangles, since the Python it was made with is gone.
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "paperwire needs Python 3.11 or newer with venv (Debian: apt install python3-venv)" >&2; exit 1; }
-	@echo "Setting up $(VENV) with $(PYTHON) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; test -n "$$python" || { \
+		echo "paperwire needs Python 3.11 or newer with venv, found:" \
+			"$$(python3 --version 2>/dev/null || echo no python3)" \
+			"(Debian: apt install python3-venv; or name one: make PYTHON=/path/to/python)" >&2; exit 1; }; \
+	echo "Setting up $(VENV) with $$python ..."; \
+	$$python -m venv --clear --without-pip $(VENV)
 
-$(VENV)/.run-ready: requirements.lock pyproject.toml | $(BIN)/python
+# A stamp is written last, so that what was interrupted is done again; ensurepip mends a pip that was cut short.
+$(VENV)/.run-ready: requirements.lock pyproject.toml $(BIN)/python
 	@echo "Installing paperwire and what it needs (once) ..."
+	@$(BIN)/python -m ensurepip --default-pip >/dev/null
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.test-ready: requirements-dev.lock $(VENV)/.run-ready | $(BIN)/python
+$(VENV)/.test-ready: requirements-dev.lock $(VENV)/.run-ready
 	@echo "Installing what the tests need (once) ..."
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
@@ -46,4 +52,4 @@ lock:  ## Renew both lock files (needs uv).
 		--no-emit-index-url --no-header -c requirements.lock -q -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -81,18 +81,24 @@ def link(url: str) -> str:
 
 
 def title(paper: Paper, limit: int = LONGEST_TITLE) -> str:
-    return line(readable(paper.title[: 4 * limit]), limit) or "(untitled)"
+    return _words(paper.title[: 4 * limit], limit) or "(untitled)"
 
 
 def abstract(paper: Paper, limit: int) -> str:
-    return line(readable(paper.abstract[: 4 * limit]), limit) if limit else ""
+    return _words(paper.abstract[: 4 * limit], limit) if limit else ""
+
+
+@lru_cache(4096)
+def _words(latex: str, limit: int) -> str:
+    # Many people get the same papers, and each mail says everything twice.
+    return line(readable(latex), limit)
 
 
 def authors(paper: Paper, shown: int = 3) -> str:
     """`A, B, C and 5 more`; `5 authors` when only their number is known; empty when nothing is."""
     total = max(paper.author_count or 0, len(paper.authors))
     shown += total == shown + 1  # A name is no longer than "and 1 more".
-    names = [line(readable(name[:400]), 80) for name in paper.authors[:shown]]
+    names = [_words(name[:400], 80) for name in paper.authors[:shown]]
     if not names:
         return f"{total} author{'s' if total > 1 else ''}" if total else ""
     more = total - len(names)

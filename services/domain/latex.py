@@ -42,6 +42,7 @@ _RAISED = dict(zip("0123456789+-−=()nixTk∘′⊤*", "⁰¹²³⁴⁵⁶⁷�
 _LOWERED = dict(zip("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 
 _OPEN, _CLOSE, _DOLLAR = "\ue000", "\ue001", "\ue002"
+_RESERVED = re.compile(f"[{_OPEN}-{_DOLLAR}]")
 # As pandoc: a dollar opens before a non-space and closes after one. "$5 and $10" is money: what starts with a digit
 # does not close before one. `z$\sim$0.1` and `z$ > $1` are math: a mere symbol may touch anything.
 _MATH = re.compile(
@@ -58,7 +59,7 @@ def readable(text: str) -> str:
     """`$\\alpha$-stable \\emph{L\\'evy} noise` → `α-stable Lévy noise`; text without LaTeX comes back as it is."""
     if not any(mark in text for mark in ("\\", "$", "{", "``", "--")):
         return text
-    text = text.translate({0xE000: None, 0xE001: None, 0xE002: None}).replace("\\$", _DOLLAR)
+    text = _RESERVED.sub("", text).replace("\\$", _DOLLAR)
     text = _MATH.sub(lambda found: f"{_OPEN}{found[found.lastgroup or 0]}{_CLOSE}", _TIE.sub(" ", text))
     plain = _Reader(text.replace("\\(", _OPEN).replace("\\)", _CLOSE)).read()
     plain = plain.replace("``", "“").replace("''", "”").replace("---", "—").replace(_DOLLAR, "$")

@@ -51,10 +51,10 @@ class FieldText:
 
     def _runs(self, words: Sequence[Word]) -> Iterator[int]:
         """The positions where the words begin to follow each other."""
-        first = self._positions(words[0])
-        if not first or len(words) == 1:
-            return iter(first)
-        rest = [frozenset(self._positions(word)) for word in words[1:]]
+        first, *others = [self._positions(word) for word in words]
+        if not others or not all(others):
+            return iter(() if others else first)
+        rest = [frozenset(places) for places in others]
         return (at for at in first if all(at + offset in places for offset, places in enumerate(rest, start=1)))
 
     def _phrases(self, words: Sequence[Word]) -> Iterator[Span]:

@@ -189,12 +189,9 @@ class _Parser:
         if name not in FIELDS:
             close = get_close_matches(name, FIELDS, n=1)
             meant = _OTHER_NAMES.get(name) or (close[0] if close else "")
-            hint = (
-                f"did you mean '{meant}'?"
-                if meant
-                else f"fields are {', '.join(FIELDS)}; put any other text with a colon in quotes"
-            )
-            raise self._error(f"unknown field '{lexeme.text[:-1]}'; {hint}", lexeme.position)
+            others = f"fields are {', '.join(FIELDS)}; put any other text with a colon in quotes"
+            hint = f"did you mean '{meant}'?" if meant else others
+            raise self._error(f"unknown field '{lexeme.text[:-1][:40]}'; {hint}", lexeme.position)
         if outer := group.name or group.scope:
             raise self._error(f"'{name}:' cannot stand inside '{outer}:'", lexeme.position)
         group.name, group.waiting = name, lexeme
@@ -236,7 +233,7 @@ def _clause(lexeme: _Lexeme, name: str) -> Clause:
     kind, text = lexeme.kind, lexeme.text
     if name and name not in TEXT_FIELDS:
         if kind not in ("word", "phrase"):
-            raise QueryError(f"'{name}:' takes a word or a phrase, not {text}", text, 0)
+            raise QueryError(f"'{name}:' takes a word or a phrase, not {text[:40]}", text, 0)
         return _metadata(name, text.strip('"'))
     if kind == "near":
         inside, window = text[1:].rsplit('"', 1)

@@ -219,7 +219,7 @@ def _words(text: str) -> tuple[Word, ...]:
     """Raises QueryError with the position in `text`."""
     words = [word for chunk in re.finditer(r"\S+", text) for word in _chunk(chunk[0], text, chunk.start())]
     if not words:
-        what = f"{text.strip()!r} has no letters or digits" if text.strip() else "the phrase is empty"
+        what = f"{text.strip()[:40]!r} has no letters or digits" if text.strip() else "the phrase is empty"
         raise QueryError(f"{what}: nothing to search for", text, 0)
     return tuple(words)
 
@@ -234,7 +234,7 @@ def _chunk(chunk: str, text: str, position: int) -> list[Word]:
     words = [Word(token.stem) for token in found]
     if beginning != chunk:
         if not found or found[-1].end < len(beginning) or len(found[-1].surface) < SHORTEST_PREFIX:
-            hint = f"; for the characters themselves write ={chunk}" if found else ""
+            hint = f"; for the characters themselves write ={chunk[:40]}" if found else ""
             message = f"'*' needs {SHORTEST_PREFIX} letters or more before it{hint}"
             raise QueryError(message, text, position + len(beginning))
         words[-1] = Word(found[-1].folded, prefix=True)

@@ -23,9 +23,7 @@ def claim(
     if row is None:
         return None
     leased = {"lease_token": uuid4(), "lease_until": until, **values}
-    tx.execute(update(table).where(_same(table, row)).values(leased))
-    plain = {name: value for name, value in leased.items() if not isinstance(value, ColumnElement)}
-    return {**row, **plain}
+    return first(tx, update(table).where(_same(table, row)).values(leased).returning(table))
 
 
 def fenced(tx: Connection, table: Table, row: Row, **values: Any) -> None:

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import NotFound
@@ -43,7 +44,7 @@ def imported(tx: Connection, kind: str) -> int:
 
 def all_of(tx: Connection) -> Sequence[Row]:
     """Every source with its newest batch (`day`, `found`, `new`, `skipped`, `state`)."""
-    newest = select(batch).distinct(batch.c.source_id).order_by(batch.c.source_id, batch.c.updated_at.desc()).subquery()
+    newest = select(batch).ext(distinct_on(batch.c.source_id)).order_by(batch.c.source_id, batch.c.updated_at.desc()).subquery()
     columns = (
         newest.c.announced_on.label("day"),
         newest.c.fetched.label("found"),

@@ -22,7 +22,7 @@ from services.web import (
     pages_signin,
     pages_sources,
     pages_subscriptions,
-    preview_fragment,
+    pages_preview,
 )
 from services.web.house import House
 
@@ -30,7 +30,7 @@ STATIC = Path(__file__).parent / "static"
 ROUTERS = (
     health.router,
     pages_signin.router,
-    preview_fragment.router,
+    pages_preview.router,
     pages_subscriptions.router,
     pages_matches.router,
     pages_papers.router,

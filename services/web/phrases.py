@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, tzinfo
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+_NEAR = {1: "yesterday", 0: "today", -1: "tomorrow"}
 
 
 def local(moment: datetime, zone: tzinfo, now: datetime) -> str:
@@ -10,8 +11,8 @@ def local(moment: datetime, zone: tzinfo, now: datetime) -> str:
     there, today = moment.astimezone(zone), now.astimezone(zone).date()
     clock = f"{there:%H:%M}"
     days = (today - there.date()).days
-    if days in (0, 1, -1):
-        return f"{ {0: 'today', 1: 'yesterday', -1: 'tomorrow'}[days]}, {clock}"
+    if days in _NEAR:
+        return f"{_NEAR[days]}, {clock}"
     year = "" if there.year == today.year else f" {there.year}"
     return f"{there.day} {there:%b}{year}, {clock}"
 

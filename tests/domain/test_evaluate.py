@@ -1,5 +1,5 @@
 from datetime import UTC, date, datetime
-from time import perf_counter
+from time import process_time
 
 import pytest
 
@@ -230,6 +230,6 @@ def test_a_paper_without_abstract_has_a_title_only() -> None:
 @pytest.mark.parametrize("query", ['"the they"~100', '"the they the they"', "the*", "=they"])
 def test_a_huge_text_takes_linear_time(query: str) -> None:
     text = paper("", "the they " * 12_500)
-    started = perf_counter()
+    started = process_time()
     assert evidence(parse(query), text)
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1

@@ -161,7 +161,8 @@ def test_put_replaces_and_remove_forgets() -> None:
         matcher.put(standing(id, "graph" if id % 2 else "", [0, 1] if id % 3 else None))
     matcher.put(standing(2, "dogs"))
     matcher.put(standing(3, weights=[1, 0, 0]))
-    for id in (0, 4, 39, 39, 99):
+    matcher.put(standing(50, "grap*"))
+    for id in (0, 4, 39, 39, 50, 99):
         matcher.remove(id)
     assert len(matcher) == 37
     expected = [id for id in range(40) if (id % 2 or id % 3) and id not in (0, 2, 3, 4, 39)]

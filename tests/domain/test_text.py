@@ -1,6 +1,6 @@
 import unicodedata
 from itertools import pairwise
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +66,7 @@ def test_vowel_signs_of_a_script_are_kept() -> None:
     assert fold("か\u3099") == fold("が") != fold("か")
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(SCRIPTS | st.text(max_size=30))
 def test_folding_is_stable_and_the_same_for_equivalent_text(text: str) -> None:
     folded = fold(text)
@@ -75,7 +75,7 @@ def test_folding_is_stable_and_the_same_for_equivalent_text(text: str) -> None:
         assert fold(unicodedata.normalize(form, text)) == folded
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(SCRIPTS | st.text(max_size=30))
 def test_tokens_lie_in_order_and_are_never_empty(text: str) -> None:
     found = tokens(text)
@@ -89,6 +89,6 @@ def test_tokens_lie_in_order_and_are_never_empty(text: str) -> None:
 @pytest.mark.parametrize("piece", ["a", "'", "a'", "+", "a+", "½", "\u0301", "a\u0301 ", "深", "x-", "word "])
 def test_long_texts_take_linear_time(piece: str) -> None:
     text = piece * (50_000 // len(piece))
-    started = perf_counter()
+    started = process_time()
     tokens(text)
-    assert perf_counter() - started < 1
+    assert process_time() - started < 1

@@ -12,7 +12,8 @@ LONGEST_BLOCKS = 9000
 """Blocks of about 13,200 characters in all are refused (slackapi/bolt-js#2509); 12,000 are safe, less the text."""
 LONGEST_TEXT = 2800
 _LONGEST_FOOT = 1000
-_LONGEST_URL = 300
+_LONGEST_NAMES = 64
+_LONGEST_URL = 200
 _ABSTRACT = 280
 
 Block = dict[str, Any]
@@ -39,10 +40,18 @@ def escape(text: str) -> str:
     return inert.replace("*", "∗").replace("`", "ˋ").replace("~", "∼")
 
 
-def linked(url: str, text: str) -> str:
+def fitted(text: str, limit: int) -> str:
+    """The escaped text in at most `limit` characters, cut before escaping so that no entity is cut in two."""
+    room = limit
+    while len(escaped := escape(line(text, room))) > limit:
+        room = min(room - 1, room * limit // len(escaped))
+    return escaped
+
+
+def linked(url: str, text: str, limit: int = 60) -> str:
     """`<url|text>`; the text alone when there is no safe URL."""
     safe = link(url).replace("|", "%7C").replace("<", "%3C").replace(">", "%3E").replace("&", "&amp;")
-    return f"<{safe}|{escape(text)}>" if safe and len(safe) <= _LONGEST_URL else escape(text)
+    return f"<{safe}|{fitted(text, limit)}>" if safe and len(safe) <= _LONGEST_URL else fitted(text, limit)
 
 
 def _section(text: str) -> Block:
@@ -52,25 +61,18 @@ def _section(text: str) -> Block:
 def _paper(item: DigestPaper, room: int) -> str:
     """One section of at most `room` characters: the title, then by weight the reasons, the facts, the rest."""
     paper = item.paper
-    reasons = [_reason(reason) for reason in item.reasons]
-    facts, brief = _facts(item), escape(abstract(paper, _ABSTRACT))
+    heading = f"*{linked(home(paper), title(paper), 150)}*"
+    reasons = list(dict.fromkeys(_reason(reason) for reason in item.reasons))
+    facts, brief = _facts(item), fitted(abstract(paper, _ABSTRACT), _ABSTRACT)
     other = " · ".join(linked(url, label) for label, url in links(paper) if url != home(paper))
-    heading = _heading(item, room // 2)
     chosen = [heading]
     for text in (*reasons, facts, other, brief):
-        if text and sum(map(len, chosen)) + len(chosen) + len(text) <= room:
+        if text and sum(map(len, chosen)) + len(chosen) + len(text) <= room - _LONGEST_NAMES:
             chosen.append(text)
-    if reasons and not set(reasons) & set(chosen):
-        chosen.append(_because(item.reasons))
+    names = _names(item.reasons) if len(set(reasons) - set(chosen)) == len(reasons) else ""
     return "\n".join(
-        text for text in (heading, facts, *reasons, _because(item.reasons), brief, other) if text in chosen
+        [heading, *(text for text in (facts, *reasons, brief, other) if text in chosen), *filter(None, [names])]
     )
-
-
-def _heading(item: DigestPaper, room: int) -> str:
-    """The linked title, as long as the room allows; escaping may make five characters of one."""
-    tried = (f"*{linked(home(item.paper), title(item.paper, limit))}*" for limit in (150, 80, 30))
-    return next((text for text in tried if len(text) <= room), f"*{escape(title(item.paper, 30))}*")
 
 
 def _facts(item: DigestPaper) -> str:
@@ -78,17 +80,22 @@ def _facts(item: DigestPaper) -> str:
     votes = f"▲ {paper.upvotes}" if paper.upvotes > 0 else ""
     categories = ", ".join(line(category, 30) for category in paper.categories[:3])
     facts = (line(authors(paper), 120), categories, day(paper.announced_on), votes)
-    return escape(" · ".join(fact for fact in facts if fact))
+    return fitted(" · ".join(fact for fact in facts if fact), 220)
 
 
 def _reason(reason: Reason) -> str:
-    whom = f" for {escape(line(reason.for_whom, 40))}" if reason.for_whom else ""
-    return f"↳ *{escape(line(reason.name, 60))}*{whom}: {escape(line(reason.why, 120))}"
+    whom = f" for {fitted(reason.for_whom, 40)}" if reason.for_whom else ""
+    return f"↳ *{fitted(reason.name, 60)}*{whom}: {fitted(reason.why, 120)}"
+
+
+def _names(reasons: tuple[Reason, ...]) -> str:
+    names = (f"{reason.name} for {reason.for_whom}" if reason.for_whom else reason.name for reason in reasons)
+    return f"({fitted(', '.join(names), _LONGEST_NAMES - 3)})" if reasons else ""
 
 
 def _foot(digest: Digest, more: int) -> str:
     parts = [linked(digest.more_url, f"and {more} more")] if more else []
-    parts += [escape(line(note, 160)) for note in digest.foot[:3]]
+    parts += [fitted(note, 160) for note in digest.foot[:3]]
     parts += [linked(digest.settings_url, "Settings")] if link(digest.settings_url) else []
     return "  ·  ".join(parts)
 
@@ -96,13 +103,8 @@ def _foot(digest: Digest, more: int) -> str:
 def _plain(heading: str, papers: tuple[DigestPaper, ...], more: int) -> str:
     """The whole message as one text: what is shown when the blocks are refused."""
     room = (LONGEST_TEXT - LONGEST_HEADER - 40) // max(len(papers), 1)
-    lines = [escape(heading)]
+    lines = [fitted(heading, LONGEST_HEADER)]
     for item in papers:
-        whole = f"• {linked(home(item.paper), title(item.paper, 80))} {_because(item.reasons)}"
-        lines.append(whole if len(whole) <= room else f"• {escape(title(item.paper, 80))}")
+        whole = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
+        lines.append(whole if len(whole) < room else f"• {fitted(title(item.paper), 80)}")
     return "\n".join(lines + ([f"and {more} more"] if more else []))
-
-
-def _because(reasons: tuple[Reason, ...]) -> str:
-    names = ", ".join(f"{reason.name} for {reason.for_whom}" if reason.for_whom else reason.name for reason in reasons)
-    return f"({escape(line(names, 60))})" if names else ""

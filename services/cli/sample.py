@@ -1,0 +1,68 @@
+"""`paperwire up --sample`: the sample listing, two subscriptions to it, and what came of them."""
+
+import time
+from collections.abc import Callable
+from datetime import date
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from services.domain.subscription import Draft
+
+if TYPE_CHECKING:
+    from services.cli.session import Session
+
+ANNOUNCED = date(2025, 5, 30)
+"""The day at the head of the sample, which has no year."""
+SUBSCRIPTIONS = (
+    Draft(name="Language model agents", query='"web agent*" OR ("language model*" AND tool*)', cadence="immediate"),
+    Draft(
+        name="Attacks on multimodal models",
+        interest="Jailbreaks, backdoors and other attacks on vision-language models, and defences against them.",
+        cadence="immediate",
+    ),
+)
+PATIENCE = 60.0
+LOOK_EVERY = 0.25
+
+
+def load(session: "Session") -> bool:
+    """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
+    from services.flow import ingest, subscribe
+    from services.store import accounts, papers, subscriptions
+
+    with session.db.transaction() as tx:
+        operator = accounts.first_operator(tx)
+        _, _, count = papers.span(tx)
+        if count or operator is None:
+            return False
+        known = {row["name"] for row in subscriptions.all_of(tx, operator["id"])}
+    settings = session.keyed()
+    channel = subscribe.email_channel(session.db, settings, operator["id"], operator["email"])
+    for draft in SUBSCRIPTIONS:
+        if draft.name not in known:
+            subscribe.save(session.db, session.embedder, operator["id"], draft, [channel])
+    body = resources.files("services.local").joinpath("sample.txt").read_bytes()
+    ingest.import_listing(session.db, body, day=ANNOUNCED, format=None, silent=False)
+    return True
+
+
+def report(session: "Session", say: Callable[[str], None], base_url: str) -> None:
+    """Waits for the digest, a while, and says in three lines what happened."""
+    from services.store import accounts, deliveries, matches, papers
+
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with session.db.transaction() as tx:
+            operator = accounts.first_operator(tx)
+            account_id = operator["id"] if operator else 0
+            _, _, count = papers.span(tx)
+            found = matches.recent(tx, account_id, limit=1000)
+            sent = [row for row in deliveries.all_of(tx, account_id) if row["state"] == "sent"]
+        if sent or time.monotonic() > deadline:
+            break
+        time.sleep(LOOK_EVERY)
+    matched = len({row["paper_id"] for row in found})
+    say(f"papers:  {count} of the sample listing are in the archive")
+    say(f"matches: {matched} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
+    outbox = f"{base_url}/outbox"
+    say(f"digest:  read it at {outbox}" if sent else f"digest:  still on its way; it will be at {outbox}")

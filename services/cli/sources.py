@@ -1,0 +1,99 @@
+"""`paperwire source …`: where papers are announced."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from services.cli import output
+from services.cli.session import Id, Json, MaybeId, opened
+from services.errors import ConfigError, NotFound
+
+commands = typer.Typer(help="Where papers are announced.", no_args_is_help=True)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """Reads `15m`, `90s`, `2h` or `1d`. Raises ConfigError."""
+    found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text.strip().lower(), re.ASCII)
+    if not found:
+        raise ConfigError(f"a time span reads 15m, 2h or 1d, not {text!r}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@commands.command()
+def add(
+    kind: Annotated[str, typer.Argument(help="arxiv, daily-papers, feed …", show_default=False)],
+    location: Annotated[str, typer.Argument(help="What to watch there; its form depends on the kind.")] = "",
+    every: Annotated[str, typer.Option(help="How often, e.g. 15m or 2h; else the kind's own pace.")] = "",
+    announce: Annotated[bool, typer.Option("--announce", help="Announce what the first poll brings, too.")] = False,
+) -> None:
+    """Watch a source; its first poll fills the archive silently."""
+    from services import plugins
+    from services.store import sources
+    from services.store.database import wake
+
+    plugin = plugins.source(kind)
+    where = plugin.location(location)
+    if plugin.every is None:
+        raise ConfigError(f"{kind} is only read from files; use: paperwire import FILE --format {plugin.formats[0]}")
+    pace = duration(every) if every else plugin.every
+    with opened() as session:
+        with session.db.transaction() as tx:
+            source_id = sources.add(tx, plugin, where, pace, announce_first=announce)
+            wake(tx, "poll")
+        output.say(f"source {source_id}: {kind} {where}".rstrip() + f", every {pace}")
+        session.say_who_works()
+
+
+@commands.command("list")
+def list_(json: Json = False) -> None:
+    """Show every source with its last poll."""
+    from services.store import sources
+
+    with opened() as session, session.db.transaction() as tx:
+        rows = sources.all_of(tx)
+    names = ("kind", "location", "polled", "every", "polled_at", "next_poll_at", "failures", "error")
+    newest = ("day", "found", "new", "skipped", "state")
+    if json:
+        output.as_json(
+            [
+                {
+                    "id": str(row["id"]),
+                    **{name: row[name] for name in names},
+                    "every": row["every"].total_seconds() if row["every"] else None,
+                    "last_batch": {name: row[name] for name in newest} if row["state"] else None,
+                }
+                for row in rows
+            ]
+        )
+        return
+    shown = ("id", "kind", "location", "polled", "every", "polled_at", *newest, "error")
+    output.table([{name: row[name] for name in shown} for row in rows], empty="no sources yet")
+
+
+@commands.command()
+def poll(source: MaybeId = None) -> None:
+    """Poll one source now, or all."""
+    from services.store import sources
+    from services.store.database import wake
+
+    with opened() as session:
+        with session.db.transaction() as tx:
+            count = sources.poll_now(tx, source)
+            if not count:
+                raise NotFound(f"no polled source {source}" if source else "no source is polled; add one first")
+            wake(tx, "poll")
+        output.say(f"{count} source{'s' * (count != 1)} due now")
+        session.say_who_works()
+
+
+@commands.command()
+def remove(source: Id) -> None:
+    """Stop watching a source; its papers stay in the archive."""
+    from services.store import sources
+
+    with opened() as session, session.db.transaction() as tx:
+        sources.remove(tx, source)
+    output.say(f"source {source} is no longer polled")

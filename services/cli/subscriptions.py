@@ -1,0 +1,168 @@
+"""`paperwire subscribe` and `subscription …`: what people ask for."""
+
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from services.cli import output
+from services.cli.session import Email, Id, Json, MaybeEmail, Session, opened
+from services.cli.wishes import Wishes, takes_wishes
+from services.errors import ConfigError
+
+commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Paused until somebody says otherwise."""
+
+
+@takes_wishes
+def subscribe(email: Email, wishes: Wishes, json: Json = False) -> None:
+    """Add a subscription: a keyword query, an interest, or both."""
+    from services.flow import subscribe
+
+    with opened() as session:
+        account_id = session.account(email)
+        with session.db.transaction() as tx:
+            draft = wishes.draft(tx)  # before a channel is added for it
+        to = wishes.channels(session, account_id, email) or Wishes(to=["email"]).channels(session, account_id, email)
+        subscription_id = subscribe.save(session.db, session.embedder, account_id, draft, to)
+        _show_saved(session, subscription_id, json=json)
+
+
+@takes_wishes
+def set_(subscription: Id, wishes: Wishes, json: Json = False) -> None:
+    """Change what is given; an empty text, or 0, takes a wish back."""
+    from services.flow import subscribe
+    from services.store import subscriptions
+
+    if wishes == Wishes():
+        raise ConfigError("nothing to change; give one of the options of subscribe")
+    with opened() as session:
+        with session.db.transaction() as tx:
+            row = subscriptions.find(tx, subscription)
+            before = subscribe.draft_of(row, *subscriptions.examples_of(tx, subscription))
+            draft = wishes.draft(tx, before)
+            kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
+        to = wishes.channels(session, row["account_id"], row["email"]) if wishes.to else kept
+        subscribe.save(session.db, session.embedder, row["account_id"], draft, to, subscription)
+        _show_saved(session, subscription, json=json)
+
+
+commands.command("set")(set_)
+
+
+@commands.command("list")
+def list_(email: MaybeEmail = None, json: Json = False) -> None:
+    """Show the subscriptions, of one account or of all."""
+    from services.store import subscriptions
+
+    with opened() as session:
+        account_id = session.account(email) if email else None
+        with session.db.transaction() as tx:
+            ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
+            found = [described(tx, one) for one in ids]
+    if json:
+        output.as_json(found)
+        return
+    shown = ("id", "account", "name", "for", "query", "cadence", "paused_until", "error")
+    output.table([{name: one[name] for name in shown} for one in found], empty="no subscriptions yet")
+
+
+@commands.command()
+def show(subscription: Id, json: Json = False) -> None:
+    """Show all of one subscription."""
+    with opened() as session, session.db.transaction() as tx:
+        found = described(tx, subscription)
+    if json:
+        output.as_json(found)
+        return
+    for name, value in found.items():
+        if value not in (None, "", [], 0):
+            output.say(f"{name.replace('_', ' ')}: {value}")
+
+
+@commands.command()
+def pause(
+    subscription: Id,
+    until: Annotated[str, typer.Option(metavar="DATE", help="A day that is over ends a pause.")] = "",
+) -> None:
+    """Keep back what it matches, until a day or until you say otherwise."""
+    from services.store import accounts, subscriptions
+
+    with opened() as session:
+        now = session.db.now()
+        with session.db.transaction() as tx:
+            row = subscriptions.find(tx, subscription)
+            account = accounts.by_id(tx, row["account_id"])
+            end = _start(until, account["timezone"] if account else "UTC") if until else FOREVER
+            subscriptions.pause(tx, subscription, row["account_id"], end if end > now else None)
+    if end <= now:
+        output.say(f"subscription {subscription} goes on")
+    else:
+        output.say(f"subscription {subscription} paused " + (f"until {until}" if until else "until further notice"))
+
+
+@commands.command()
+def delete(subscription: Id) -> None:
+    """Delete a subscription; what only it asked for is not sent any more."""
+    from services.store import subscriptions
+
+    with opened() as session, session.db.transaction() as tx:
+        subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription)["account_id"])
+    output.say(f"subscription {subscription} deleted")
+
+
+def _start(day: str, timezone: str) -> datetime:
+    """The first moment of a day where the account lives. Raises ConfigError."""
+    try:
+        return datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
+    except ValueError:
+        raise ConfigError(f"--until takes a day such as 2026-01-31, not {day!r}") from None
+
+
+def described(tx: Any, subscription_id: int) -> dict[str, Any]:
+    """A subscription in the words of the REST API."""
+    from services.store import subscriptions
+
+    row = subscriptions.find(tx, subscription_id)
+    liked, disliked = ([str(one) for one in ids] for ids in subscriptions.examples_of(tx, subscription_id))
+    interest = {"text": row["interest"], "liked": liked, "disliked": disliked} if row["interest"] or liked else None
+    plain = ("query", "trending", "volume", "sources", "min_upvotes", "cadence", "estimated", "error", "created_at")
+    channels = subscriptions.channels_of(tx, [subscription_id]).get(subscription_id, [])
+    paused = row["paused_until"]
+    return {
+        "id": str(row["id"]),
+        "account": row["email"],
+        "name": row["name"],
+        "for": row["for_whom"],
+        "interest": interest,
+        **{name: row[name] for name in plain},
+        "channels": [str(channel) for channel, _, _ in channels],
+        "paused_until": paused,
+    }
+
+
+def _show_saved(session: Session, subscription_id: int, *, json: bool) -> None:
+    """The subscription with what it would have brought; the archive decides, not a promise."""
+    from services.flow.preview import preview
+    from services.flow.subscribe import draft_of
+    from services.store import subscriptions
+
+    with session.db.transaction() as tx:
+        found = described(tx, subscription_id)
+        row = subscriptions.find(tx, subscription_id)
+        draft = draft_of(row, *subscriptions.examples_of(tx, subscription_id))
+    with output.working("looking through the archive"):
+        seen = preview(session.db, session.embedder, draft).as_json()
+    if json:
+        short = {name: seen[name] for name in ("days", "until", "papers_scanned", "matched", "per_week", "warnings")}
+        output.as_json({**found, "preview": short})
+        return
+    output.say(f"subscription {subscription_id}: {found['name']}, {found['cadence']}")
+    output.say(
+        f"would have matched {seen['matched']} of the {seen['papers_scanned']} papers "
+        f"of {seen['days']} days, {seen['per_week']} a week"
+    )
+    for warning in seen["warnings"]:
+        output.say(f"warning: {warning}")

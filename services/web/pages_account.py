@@ -1,0 +1,46 @@
+"""The account itself: address, time zone, quiet hours."""
+
+from zoneinfo import available_timezones
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services.errors import ConfigError, PaperwireError
+from services.store import accounts, addresses
+from services.web.forms import Form, Posted
+from services.web.visit import SignedIn, Visit
+
+router = APIRouter(prefix="/account")
+
+
+@router.get("")
+def page(visit: SignedIn) -> Response:
+    return _show(visit)
+
+
+@router.post("")
+def change(visit: SignedIn, form: Posted) -> Response:
+    try:
+        _save(visit, form)
+    except PaperwireError as error:
+        return _show(visit, error=str(error), status=422)
+    return visit.go("/account", "saved")
+
+
+def _save(visit: Visit, form: Form) -> None:
+    quiet_from, quiet_to = form.text("quiet_from"), form.text("quiet_to")
+    if bool(quiet_from) != bool(quiet_to):
+        raise ConfigError("quiet hours need both a beginning and an end")
+    start, end = accounts.quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
+    zone = accounts.known_timezone(form.text("timezone"))
+    address = form.text("email") or visit.account["email"]
+    if accounts.normal_email(address) != visit.account["email"] and not visit.account["operator"]:
+        raise ConfigError("only an operator changes an address, since nothing proves yet that the new one is yours")
+    with visit.house.db.transaction() as tx:
+        accounts.change(tx, visit.account_id, timezone=zone, quiet_from=start, quiet_to=end)
+        addresses.move(tx, visit.account, address)
+
+
+def _show(visit: Visit, error: str = "", status: int = 200) -> Response:
+    zones = sorted(available_timezones())
+    return visit.page("account.html", status, zones=zones, error=error)

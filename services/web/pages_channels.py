@@ -1,0 +1,100 @@
+"""Where an account's papers are sent: channels, their state and their hours."""
+
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services.domain.cadence import WEEKDAYS
+from services.errors import ConfigError, NotFound, PaperwireError
+from services.flow import subscribe
+from services.store import channels, deliveries, overview
+from services.store.database import wake
+from services.web.forms import Form, Posted
+from services.web.visit import Id, SignedIn, Visit
+
+router = APIRouter(prefix="/channels")
+KINDS = {"slack": "Slack channel", "slack-webhook": "Slack webhook"}
+"""What a person may add here; another mail address would have to be confirmed by its owner first."""
+
+
+@router.get("")
+def page(visit: SignedIn) -> Response:
+    return _listing(visit)
+
+
+@router.post("")
+def add(visit: SignedIn, form: Posted) -> Response:
+    try:
+        kind, target = form.text("kind"), form.text("target")
+        if kind not in KINDS:
+            raise ConfigError(f"a channel is one of {', '.join(KINDS.values())}")
+        if not target:
+            raise ConfigError("say which channel: #papers, or the webhook's address")
+        subscribe.add_channel(
+            visit.house.db, visit.house.settings, visit.account_id, f"{kind}:{target}", verified=True, **_hours(form)
+        )
+    except NotFound:
+        raise
+    except PaperwireError as error:
+        return _listing(visit, error=str(error), status=422)
+    return visit.go("/channels", "added")
+
+
+@router.post("/{channel_id}/hours")
+def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = channels.find(tx, channel_id, visit.account_id)
+        channels.set_hours(tx, row["id"], **_hours(form))
+    return visit.go("/channels", "saved")
+
+
+@router.post("/{channel_id}/enable")
+def enable(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        channels.enable(tx, channels.find(tx, channel_id, visit.account_id)["id"])
+    return visit.go("/channels", "enabled")
+
+
+@router.post("/{channel_id}/test")
+def test(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    host = urlsplit(visit.house.settings.base_url).hostname or "localhost"
+    with visit.house.db.transaction() as tx:
+        row = channels.find(tx, channel_id, visit.account_id)
+        deliveries.create(tx, row, "test", f"test:{row['id']}:{secrets.token_hex(8)}", host)
+        wake(tx, "deliver")
+    return visit.go("/channels", "testing")
+
+
+@router.get("/{channel_id}/remove")
+def confirm_remove(visit: SignedIn, channel_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = channels.find(tx, channel_id, visit.account_id)
+    return visit.page(
+        "confirm.html",
+        question=f"Remove the channel {row['label']}?",
+        consequence="What waits for it is dropped; subscriptions that tell only this channel then tell nobody.",
+        label="Remove",
+        back="/channels",
+    )
+
+
+@router.post("/{channel_id}/remove")
+def remove(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        channels.remove(tx, channels.find(tx, channel_id, visit.account_id)["id"])
+    return visit.go("/channels", "removed")
+
+
+def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
+    with visit.house.db.transaction() as tx:
+        found = channels.all_of(tx, visit.account_id)
+        used = overview.uses(tx, visit.account_id)
+    context = {"channels": found, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
+    return visit.page("channels.html", status, **context)
+
+
+def _hours(form: Form) -> dict[str, Any]:
+    return {"at": channels.parse_at(form.text("at", "08:00")), "weekday": channels.parse_weekday(form.text("weekday", "mon"))}

@@ -1,0 +1,34 @@
+"""One paper: what is known of it, why it matched, and on request the whole trace to one subscription."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from services.errors import NotFound
+from services.flow.trace import trace
+from services.store import overview, papers, sources, subscriptions
+from services.web.subscription_form import find_paper
+from services.web.visit import SignedIn
+
+router = APIRouter()
+
+
+@router.get("/papers/{name:path}")
+def paper(
+    visit: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None
+) -> Response:
+    house, account_id = visit.house, visit.account_id
+    with house.db.transaction() as tx:
+        paper_id = find_paper(tx, name)
+        loaded = papers.load(tx, [paper_id]).get(paper_id)
+        if loaded is None:
+            raise NotFound(f"no paper {name[:60]!r} in the archive")
+        reasons = overview.reasons(tx, account_id, [paper_id]).get(paper_id, [])
+        places = sources.appearances_of(tx, paper_id)
+        mine = subscriptions.all_of(tx, account_id)
+        asked = subscriptions.find(tx, subscription, account_id) if subscription else None
+    steps = trace(house.db, house.embedder, str(paper_id), asked["id"], account_id) if asked else []
+    return visit.page(
+        "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=mine, asked=asked, steps=steps
+    )

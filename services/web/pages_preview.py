@@ -1,0 +1,61 @@
+"""What the subscription in the form would have brought: a fragment that htmx puts beside it, or the page anew."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services.errors import PaperwireError, QueryError
+from services.flow.preview import Hit, Preview
+from services.flow.preview import preview as run_preview
+from services.web import pages_subscriptions, subscription_form
+from services.web.chart import Bar, weeks
+from services.web.forms import Form, Posted
+from services.web.subscription_form import Fields
+from services.web.visit import SignedIn, Visit
+
+router = APIRouter()
+SAMPLES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The outcome: nothing asked yet, an error (with the query's caret), or the preview."""
+
+    result: Preview | None = None
+    bars: tuple[Bar, ...] = ()
+    samples: tuple[Hit, ...] = ()
+    error: str = ""
+    caret: str = ""
+
+
+@router.post("/subscriptions/preview")
+def preview(visit: SignedIn, form: Posted) -> Response:
+    fields = subscription_form.of_form(form)
+    editing = form.number("editing") or None
+    shown = _shown(visit, fields, editing)
+    if visit.by_htmx:
+        return visit.page("preview.html", preview=shown)
+    if editing:
+        return pages_subscriptions.editing(visit, editing, fields, preview=shown)
+    return pages_subscriptions.listing(visit, fields, preview=shown)
+
+
+def _shown(visit: Visit, fields: Fields, editing: int | None) -> Shown:
+    if fields.asks_nothing:
+        return Shown()
+    house = visit.house
+    # One that is being changed has matches of its own, which would hide what it adds.
+    against = None if editing else visit.account_id
+    try:
+        with house.db.transaction() as tx:
+            draft = subscription_form.draft(tx, fields)
+        with house.previews:
+            result = run_preview(house.patient, house.embedder, draft, account_id=against)
+    except QueryError as error:
+        return Shown(error=error.message, caret=error.caret())
+    except PaperwireError as error:
+        return Shown(error=str(error))
+    bars = weeks((paper.announced_on for paper, _, _ in result.found), result.until, result.days)
+    best = sorted(result.found, key=lambda hit: -(hit[1].score or 0.0))[:SAMPLES]
+    return Shown(result=result, bars=tuple(bars), samples=tuple(best))

@@ -1,0 +1,178 @@
+"""The subscriptions of an account: listed, made, changed, paused, deleted."""
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services import plugins
+from services.errors import ConfigError, NotFound, PaperwireError, QueryError
+from services.flow import subscribe
+from services.store import overview, subscriptions
+from services.web import subscription_form
+from services.web.forms import Form, Posted
+from services.web.subscription_form import Fields
+from services.web.visit import Id, SignedIn, Visit, soon
+
+router = APIRouter(prefix="/subscriptions")
+COUNTED = timedelta(days=30)
+LONGEST_PAUSE = timedelta(days=1000)
+
+
+@router.get("")
+def overview_page(visit: SignedIn) -> Response:
+    return listing(visit)
+
+
+@router.post("")
+def create(visit: SignedIn, form: Posted) -> Response:
+    fields = subscription_form.of_form(form)
+    try:
+        _save(visit, fields)
+    except NotFound:
+        raise
+    except PaperwireError as error:
+        return listing(visit, fields, error, 422)
+    return visit.go("/subscriptions", "created")
+
+
+@router.get("/{subscription_id}")
+def edit_page(visit: SignedIn, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+        fields = subscription_form.of_row(tx, row)
+    return editing(visit, subscription_id, fields)
+
+
+@router.post("/{subscription_id}")
+def change(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    fields = subscription_form.of_form(form)
+    try:
+        _save(visit, fields, subscription_id)
+    except NotFound:
+        raise
+    except PaperwireError as error:
+        return editing(visit, subscription_id, fields, error, 422)
+    return visit.go("/subscriptions", "saved")
+
+
+@router.post("/{subscription_id}/pause")
+def pause(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    until = _moment(form.text("until"), visit.account["timezone"])
+    with visit.house.db.transaction() as tx:
+        subscriptions.pause(tx, subscription_id, visit.account_id, until)
+    return visit.go("/subscriptions", "paused")
+
+
+@router.post("/{subscription_id}/resume")
+def resume(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        subscriptions.pause(tx, subscription_id, visit.account_id, None)
+    return visit.go("/subscriptions", "resumed")
+
+
+@router.get("/{subscription_id}/delete")
+def confirm_delete(visit: SignedIn, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+    return visit.page(
+        "confirm.html",
+        question=f"Delete the subscription “{row['name']}”?",
+        consequence="Nothing more is matched for it, and its matches leave your pages. What was sent stays on record.",
+        label="Delete",
+        back="/subscriptions",
+    )
+
+
+@router.post("/{subscription_id}/delete")
+def delete(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        subscriptions.remove(tx, subscription_id, visit.account_id)
+    return visit.go("/subscriptions", "deleted")
+
+
+def listing(
+    visit: Visit,
+    fields: Fields | None = None,
+    error: PaperwireError | None = None,
+    status: int = 200,
+    preview: Any = None,
+) -> Response:
+    """All subscriptions, and the form for a new one, perhaps as it was typed, with what is wrong or its preview."""
+    with visit.house.db.transaction() as tx:
+        found = subscriptions.all_of(tx, visit.account_id)
+        told = subscriptions.channels_of(tx, [row["id"] for row in found])
+        counts = overview.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
+        choices = subscription_form.channel_choices(tx, visit.account)
+    typed = fields or Fields(channels=(choices[0][0],))
+    form = form_context(typed, choices, error, preview)
+    return visit.page(
+        "subscriptions.html",
+        status,
+        subscriptions=found,
+        told=told,
+        counts=counts,
+        pause_until=soon(7),
+        started=fields is not None,
+        **form,
+    )
+
+
+def editing(
+    visit: Visit,
+    subscription_id: int,
+    fields: Fields,
+    error: PaperwireError | None = None,
+    status: int = 200,
+    preview: Any = None,
+) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+        choices = subscription_form.channel_choices(tx, visit.account)
+    context = form_context(fields, choices, error, preview, subscription_id)
+    return visit.page("subscription_edit.html", status, subscription=row, **context)
+
+
+def form_context(
+    fields: Fields,
+    choices: list[tuple[str, str, str]],
+    error: PaperwireError | None,
+    preview: Any,
+    editing: int | None = None,
+) -> dict[str, Any]:
+    """What `subscription_form.html` needs."""
+    caret = error.caret() if isinstance(error, QueryError) else ""
+    kinds = [(kind, source.summary) for kind, source in plugins.sources().items() if source.every is not None]
+    return {
+        "fields": fields,
+        "choices": choices,
+        "error": error,
+        "caret": caret,
+        "preview": preview,
+        "editing": editing,
+        "kinds": kinds,
+    }
+
+
+def _save(visit: Visit, fields: Fields, subscription_id: int | None = None) -> None:
+    house, account_id = visit.house, visit.account_id
+    with house.db.transaction() as tx:
+        kept = subscriptions.find(tx, subscription_id, account_id)["trending"] if subscription_id else None
+        draft = subscription_form.draft(tx, fields, kept)
+    ids = subscription_form.channel_ids(house, visit.account, fields)
+    with house.previews:
+        subscribe.save(house.patient, house.embedder, account_id, draft, ids, subscription_id)
+
+
+def _moment(day: str, timezone: str) -> datetime:
+    """The start of a day in the account's time zone. Raises ConfigError."""
+    try:
+        until = datetime.combine(datetime.strptime(day, "%Y-%m-%d").date(), time(), ZoneInfo(timezone))  # noqa: DTZ007
+    except ValueError:
+        raise ConfigError(f"a pause ends on a day such as 2026-08-31, not {day[:20]!r}") from None
+    now = datetime.now(UTC)
+    if not now < until < now + LONGEST_PAUSE:
+        raise ConfigError("a pause ends on a day from tomorrow to three years ahead")
+    return until

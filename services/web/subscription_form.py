@@ -1,0 +1,135 @@
+"""The form of a subscription: its fields as typed, and the draft that they mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from services import plugins
+from services.domain.cadence import CADENCES
+from services.domain.interest import DAYS
+from services.domain.subscription import DEFAULT_VOLUME, Draft
+from services.errors import ConfigError, NotFound
+from services.flow import subscribe
+from services.store import addresses, channels, papers, subscriptions
+from services.store.database import Row
+from services.web.forms import Form
+from services.web.house import House
+
+OWN_EMAIL = "email"
+"""Stands for the account's own address as long as that is no channel yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Everything as text, so that what cannot be read is shown again as it was typed."""
+
+    name: str = ""
+    for_whom: str = ""
+    query: str = ""
+    interest: str = ""
+    liked: str = ""
+    disliked: str = ""
+    volume_count: str = DEFAULT_VOLUME.partition("/")[0]
+    volume_per: str = DEFAULT_VOLUME.partition("/")[2]
+    cadence: str = "daily"
+    min_upvotes: str = ""
+    sources: Sequence[str] = ()
+    channels: Sequence[str] = (OWN_EMAIL,)
+    trending: int | None = None
+    cadences: Sequence[str] = field(default=CADENCES)
+    periods: Sequence[str] = field(default=tuple(DAYS))
+
+    @property
+    def asks_nothing(self) -> bool:
+        return not (self.query or self.interest or self.liked)
+
+
+def of_form(form: Form) -> Fields:
+    names = ("name", "for_whom", "query", "interest", "liked", "disliked", "volume_count", "volume_per")
+    texts = {name: form.text(name) for name in names}
+    return Fields(
+        **texts,
+        cadence=form.text("cadence", "daily"),
+        min_upvotes=form.text("min_upvotes"),
+        sources=form.all("sources"),
+        channels=form.all("channels"),
+    )
+
+
+def of_row(tx: Connection, row: Row) -> Fields:
+    """The fields of a stored subscription."""
+    liked, disliked = subscriptions.examples_of(tx, row["id"])
+    told = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])
+    count, _, per = (row["volume"] or DEFAULT_VOLUME).partition("/")
+    return Fields(
+        **{name: row[name] for name in ("name", "for_whom", "query", "interest", "cadence", "trending")},
+        liked=", ".join(map(str, liked)),
+        disliked=", ".join(map(str, disliked)),
+        volume_count=count,
+        volume_per=per,
+        min_upvotes=str(row["min_upvotes"] or ""),
+        sources=row["sources"],
+        channels=[str(channel) for channel, _, _ in told],
+    )
+
+
+def draft(tx: Connection, fields: Fields, trending: int | None = None) -> Draft:
+    """What the fields ask for. Raises ConfigError naming the one that cannot be read."""
+    liked, disliked = _papers(tx, fields.liked), _papers(tx, fields.disliked)
+    scored = bool(fields.interest or liked)
+    upvotes = fields.min_upvotes or "0"
+    if not (upvotes.isascii() and upvotes.isdigit() and len(upvotes) <= 6):
+        raise ConfigError(f"upvotes: {upvotes[:40]!r} is no whole number")
+    for kind in fields.sources:
+        plugins.source(kind)
+    return Draft(
+        name=fields.name,
+        for_whom=fields.for_whom[:120],
+        query=fields.query,
+        interest=fields.interest,
+        liked=liked,
+        disliked=disliked,
+        trending=trending,
+        volume=f"{fields.volume_count}/{fields.volume_per}" if scored else "",
+        sources=tuple(fields.sources),
+        min_upvotes=int(upvotes),
+        cadence=fields.cadence,
+    )
+
+
+def channel_ids(house: House, account: Row, fields: Fields) -> list[int]:
+    """The channels that were ticked; the account's own address becomes one now."""
+    found = []
+    for word in dict.fromkeys(fields.channels):
+        if word == OWN_EMAIL:
+            found.append(subscribe.email_channel(house.db, house.settings, account["id"], account["email"]))
+        elif word.isascii() and word.isdigit() and len(word) < 19:
+            found.append(int(word))
+        else:
+            raise NotFound(f"no channel {word[:40]!r}")
+    return found
+
+
+def channel_choices(tx: Connection, account: Row) -> list[tuple[str, str, str]]:
+    """(value, kind, label) of every channel that a subscription of the account may tell, its own address first."""
+    own = addresses.own_channel(tx, account)
+    first = (str(own) if own is not None else OWN_EMAIL, "email", account["email"])
+    others = [(str(row["id"]), row["kind"], row["label"]) for row in channels.all_of(tx, account["id"])]
+    return [first, *(one for one in others if one[0] != first[0])]
+
+
+def find_paper(tx: Connection, name: str) -> int:
+    """The paper that a person names by number, arXiv id or DOI. Raises NotFound."""
+    scheme, colon, _ = name.partition(":")
+    if not name.isascii() or not name.isprintable() or (colon and scheme == "id"):
+        raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+    return papers.find(tx, name)
+
+
+def _papers(tx: Connection, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(find_paper(tx, name) for name in re.split(r"[\s,;]+", text) if name))
+    except NotFound as error:  # A paper is nobody's secret: the form says so and stays.
+        raise ConfigError(str(error)) from None

@@ -1,0 +1,151 @@
+"""A small world to try stages in: accounts, subscriptions, papers, and an embedder that knows a few words."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sqlalchemy import select, update
+
+from services.domain.paper import Entry, Identifier, Listing
+from services.domain.subscription import Draft
+from services.errors import EmbedderError
+from services.flow import deliver, embed, ingest, match, notify, subscribe
+from services.notifiers.email import email_settings
+from services.notifiers.slack import slack_settings
+from services.settings import Settings
+from services.store import accounts, sources
+from services.store.database import Database, Row
+from services.store.tables import delivery, delivery_item, match_job, paper
+from services.store.tables import match as match_table
+from services.store.vault import Vault
+
+Configure = Callable[..., None]
+WORDS = ("diffusion", "agent", "protein", "robot")
+DAY = date(2026, 5, 4)
+
+
+class WordEmbedder:
+    """A vector is which of four words a text has; `down` makes it fail as a lost server would."""
+
+    name = "words"
+    dimensions = len(WORDS) + 1
+    score_quantiles = ((0.2, 0.3), (0.001, 0.7))
+
+    def __init__(self) -> None:
+        self.down = False
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self.down:
+            raise EmbedderError("no answer")
+        rows = np.array([[*(word in text.lower() for word in WORDS), 0.1] for text in texts], dtype=np.float32)
+        return rows.reshape(-1, self.dimensions) / np.linalg.norm(rows.reshape(-1, self.dimensions), axis=1)[:, None]
+
+
+def entry(title: str, number: int = 0, **values: Any) -> Entry:
+    identifiers = (Identifier("arxiv", f"2605.{number:05d}"),) if number else ()
+    return Entry(title=title, identifiers=identifiers, **{"announced_on": DAY, **values})
+
+
+class World:
+    """Stages called as functions, at the database's time plus `later`."""
+
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self.db, self.settings, self.embedder = db, settings, WordEmbedder()
+        self.shard = match.Shard(number=0, model=self.embedder.name)
+        with db.transaction() as tx:
+            self.account = accounts.add(tx, "ada@example.org", "UTC")
+            self.source = sources.imported(tx, "daily-papers")
+        self.email = subscribe.email_channel(db, settings, self.account, "ada@example.org")
+
+    def subscribe(self, name: str = "Mine", to: Sequence[int] = (), **values: Any) -> int:
+        draft = Draft(name=name, **{"cadence": "immediate", **values})
+        return subscribe.save(self.db, self.embedder, self.account, draft, to or [self.email])
+
+    def announce(self, *entries: Entry, source: str = "daily-papers", silent: bool = False) -> ingest.Tally:
+        with self.db.transaction() as tx:
+            where = sources.imported(tx, source)
+            listing = Listing(format="test", entries=entries, announced_on=DAY)
+            return ingest.store(tx, where, listing, now=self.db.now(), silent=silent)
+
+    def embed_and_match(self) -> None:
+        while embed.work(self.db, self.settings, self.embedder):
+            pass
+        while match.work(self.db, self.settings, [self.shard]):
+            pass
+
+    def notify(self) -> None:
+        while notify.work(self.db, self.settings):
+            pass
+
+    def deliver(self) -> None:
+        while deliver.gather(self.db, self.settings):
+            pass
+        while deliver.send(self.db, self.settings, Vault(self.settings.secret_key.get_secret_value())):
+            pass
+
+    def run(self, *entries: Entry) -> None:
+        """A listing all the way to people."""
+        self.announce(*entries)
+        self.embed_and_match()
+        self.notify()
+        self.deliver()
+
+    def rows(self, query: Any) -> list[Row]:
+        with self.db.transaction() as tx:
+            return [dict(row) for row in tx.execute(query).mappings()]
+
+    def matches(self) -> set[tuple[int, int]]:
+        return {(row["subscription_id"], row["paper_id"]) for row in self.rows(select(match_table))}
+
+    def items(self) -> list[Row]:
+        return self.rows(select(delivery_item).order_by(delivery_item.c.id))
+
+    def deliveries(self) -> list[Row]:
+        return self.rows(select(delivery).order_by(delivery.c.id))
+
+    def paper(self, title: str) -> int:
+        return int(self.rows(select(paper).where(paper.c.title == title))[0]["id"])
+
+    def make_due(self, table: Any, **columns: timedelta) -> None:
+        """Moves times of a table into the past, as if the clock had gone on."""
+        with self.db.transaction() as tx:
+            tx.execute(update(table).values({name: table.c[name] - by for name, by in columns.items()}))
+
+    def expire_leases(self) -> None:
+        with self.db.transaction() as tx:
+            for table in (delivery, match_job):
+                tx.execute(update(table).values(lease_until=self.db.now() - timedelta(seconds=1)))
+
+    def mails(self) -> list[str]:
+        outbox = Path(self.settings.data_dir) / "outbox"
+        return [path.read_text() for path in sorted(outbox.glob("*.eml"))]
+
+    def now(self) -> datetime:
+        return self.db.now()
+
+
+@pytest.fixture
+def configure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Configure]:
+    """Sets plugins' settings by their names without the prefix, until the test ends."""
+
+    def forget() -> None:
+        email_settings.cache_clear()
+        slack_settings.cache_clear()
+
+    def set_to(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"PAPERWIRE_{name.upper()}", value)
+        forget()
+
+    set_to()
+    yield set_to
+    forget()
+
+
+@pytest.fixture
+def world(db: Database, settings: Settings, configure: Configure) -> World:
+    return World(db, settings)

@@ -1,0 +1,128 @@
+"""A listing's entries become papers, each once, whatever comes twice, late, damaged or from elsewhere."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from services.domain.paper import Identifier
+from services.errors import SourceError
+from services.flow import ingest
+from services.store import papers, sources
+from services.store.tables import batch, event, listing, paper, paper_appearance
+
+from .conftest import DAY, World, entry
+
+PAGE = (
+    "Daily Papers\n\nMay 4\n\nOn the growth of small models\n\nWe study growth.\n\n  • 3 authors\n·\nMay 1\n".encode()
+)
+
+
+def events(world: World) -> list[tuple[int, str]]:
+    return [(row["paper_id"], row["what"]) for row in world.rows(select(event).order_by(event.c.run_id))]
+
+
+def test_a_listing_twice_adds_nothing(world: World) -> None:
+    first = world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    again = world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    assert (first.new, first.known) == (2, 0)
+    assert (again.new, again.known, again.updated, again.run) == (0, 2, 0, None)
+
+
+def test_one_listing_that_names_a_paper_twice_makes_one(world: World) -> None:
+    tally = world.announce(entry("One paper about agents", 1), entry("One paper about agents", 1))
+    assert (tally.found, tally.new, tally.known) == (2, 1, 1)
+
+
+def test_a_paper_from_several_sources_is_one_with_all_its_names(world: World) -> None:
+    world.announce(entry("One paper about agents that plan"))
+    world.announce(entry("One Paper About Agents That Plan", 7, authors=("Ada L",)), source="arxiv")
+    world.announce(entry("Renamed since", 7), source="feed")
+    with world.db.transaction() as tx:
+        found = papers.load(tx, [world.paper("One paper about agents that plan")])
+    (one,) = found.values()
+    assert one.identifiers == (Identifier("arxiv", "2605.00007"),)
+    assert one.sources == ("arxiv", "daily-papers", "feed")
+    assert world.rows(select(func.count().label("n")).select_from(paper)) == [{"n": 1}]
+
+
+def test_a_silent_listing_makes_no_event_until_the_paper_is_announced(world: World) -> None:
+    world.announce(entry("One paper about agents", 1), silent=True)
+    assert events(world) == []
+    world.announce(entry("One paper about agents", 1), source="arxiv")
+    assert [what for _, what in events(world)] == ["new"]
+
+
+def test_a_silent_listing_never_silences_what_was_heard(world: World) -> None:
+    world.announce(entry("One paper about agents", 1))
+    world.announce(entry("One paper about agents", 1), silent=True)
+    assert [row["silent"] for row in world.rows(select(paper_appearance))] == [False]
+
+
+def test_a_further_source_and_upvotes_are_events(world: World) -> None:
+    world.announce(entry("One paper about agents", 1, upvotes=3))
+    world.announce(entry("One paper about agents", 1, upvotes=6), source="arxiv")
+    assert [what for _, what in events(world)] == ["new", "source", "upvotes"]
+
+
+def test_announcements_never_lie_in_the_future(world: World) -> None:
+    world.announce(entry("A paper of tomorrow and later", announced_on=world.now().date() + timedelta(days=30)))
+    assert world.rows(select(paper))[0]["announced_on"] == world.now().date()
+
+
+def test_the_ledger_counts_each_announcement(world: World) -> None:
+    world.announce(entry("One paper about agents", 1))
+    world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    (line,) = world.rows(select(batch))
+    assert (line["announced_on"], line["fetched"], line["new"], line["known"], line["state"]) == (
+        DAY,
+        2,
+        2,
+        1,
+        "complete",
+    )
+
+
+def keep(world: World, body: bytes, attempts: int = 0) -> None:
+    with world.db.transaction() as tx:
+        values = {"source_id": world.source, "body": body, "fetched_at": world.now(), "attempts": attempts}
+        tx.execute(insert(listing).values(values))
+
+
+def test_a_fetched_listing_is_read_once_and_let_go(world: World) -> None:
+    keep(world, PAGE)
+    assert ingest.work(world.db, world.settings)
+    assert not ingest.work(world.db, world.settings)
+    (row,) = world.rows(select(listing))
+    assert row["body"] is None
+    assert world.paper("On the growth of small models")
+
+
+def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
+    keep(world, b"<html><body>Rate exceeded.</body></html>")
+    assert ingest.work(world.db, world.settings)
+    assert world.rows(select(batch))[0]["state"] == "failed"
+    with world.db.transaction() as tx:
+        assert sources.all_of(tx)[0]["error"]
+
+
+def test_a_listing_that_ends_its_readers_is_left_out(world: World) -> None:
+    keep(world, PAGE, attempts=sources.MOST_PARSE_ATTEMPTS)
+    assert ingest.work(world.db, world.settings)
+    assert "left out" in world.rows(select(listing))[0]["error"]
+    assert world.rows(select(paper)) == []
+
+
+def test_no_listing_is_one_clear_line(world: World) -> None:
+    with pytest.raises(SourceError, match="not a listing"):
+        ingest.import_listing(world.db, b"\x00\x01\x02", day=None, format=None, silent=False)
+
+
+def test_an_unknown_format_names_those_there_are(world: World) -> None:
+    with pytest.raises(SourceError, match="daily-papers-page"):
+        ingest.import_listing(world.db, PAGE, day=None, format="bibtex", silent=False)
+
+
+def test_the_day_that_a_person_names_counts(world: World) -> None:
+    ingest.import_listing(world.db, PAGE, day=DAY, format=None, silent=False)
+    assert world.rows(select(paper))[0]["announced_on"] == DAY

@@ -1,0 +1,154 @@
+"""Who gets what: freshness, events, missing vectors, repeated jobs."""
+
+from datetime import timedelta
+
+from sqlalchemy import select, update
+
+from services.flow import embed, match
+from services.store import runs, subscriptions
+from services.store.tables import match as match_table
+from services.store.tables import match_job, run, subscription, transport
+
+from .conftest import World, entry
+
+AGENTS = "One paper about agent planning"
+ROBOTS = "Another paper about robot arms"
+
+
+def test_queries_interests_and_both_together(world: World) -> None:
+    query = world.subscribe("Query", query="planning")
+    interest = world.subscribe("Interest", interest="agent")
+    both = world.subscribe("Both", interest="agent", query="arms")
+    world.announce(entry(AGENTS, 1), entry(ROBOTS, 2))
+    world.embed_and_match()
+    agents = world.paper(AGENTS)
+    assert world.matches() == {(query, agents), (interest, agents)}
+    assert both not in {one for one, _ in world.matches()}
+
+
+def test_each_match_says_what_decided(world: World) -> None:
+    world.subscribe("Query", query="planning")
+    world.subscribe("Interest", interest="agent")
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    why = [row["decided"]["why"] for row in world.rows(select(match_table).order_by(match_table.c.subscription_id))]
+    assert why[0] == '"planning" in the title'
+    assert "close to your interest" in why[1]
+
+
+def test_the_nearest_liked_paper_is_named(world: World) -> None:
+    world.announce(entry(AGENTS, 1), silent=True)
+    world.subscribe("Like", liked=(world.paper(AGENTS),))
+    world.announce(entry("A later paper about an agent", 2))
+    while embed.backlog(world.db, world.settings, world.embedder):
+        pass
+    world.embed_and_match()
+    (row,) = world.rows(select(match_table))
+    assert AGENTS in row["decided"]["why"]
+
+
+def test_what_is_saved_before_a_batch_is_seen_and_what_is_deleted_is_not(world: World) -> None:
+    gone = world.subscribe("Gone", query="planning")
+    world.announce(entry("First paper on planning", 1))
+    world.embed_and_match()
+    kept = world.subscribe("Kept", query="planning")
+    with world.db.transaction() as tx:
+        subscriptions.remove(tx, gone, world.account)
+    world.announce(entry("Second paper on planning", 2))
+    world.embed_and_match()
+    second = world.paper("Second paper on planning")
+    assert {one for one, paper in world.matches() if paper == second} == {kept}
+
+
+def test_a_changed_query_counts_from_the_next_paper(world: World) -> None:
+    one = world.subscribe(query="planning")
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    with world.db.transaction() as tx:
+        subscriptions.change(tx, one, world.account, query="arms")
+    world.announce(entry(ROBOTS, 2))
+    world.embed_and_match()
+    assert world.matches() == {(one, world.paper(AGENTS)), (one, world.paper(ROBOTS))}
+
+
+def test_a_query_that_no_longer_compiles_is_shown_to_its_owner(world: World) -> None:
+    one = world.subscribe(query="planning")
+    with world.db.transaction() as tx:
+        subscriptions.change(tx, one, world.account, query="planning AND (")
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    assert "no longer compiles" in world.rows(select(subscription))[0]["error"]
+
+
+def test_a_job_whose_worker_was_lost_is_done_again_without_doubling(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    with world.db.transaction() as tx:
+        tx.execute(update(match_job).values(done_at=None))
+    assert match.work(world.db, world.settings, [world.shard])
+    assert len(world.matches()) == 1
+
+
+def test_a_job_that_ends_its_workers_is_given_up(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(AGENTS, 1))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    with world.db.transaction() as tx:
+        tx.execute(update(match_job).values(attempts=runs.MOST_ATTEMPTS))
+    assert match.work(world.db, world.settings, [world.shard])
+    assert "given up" in world.rows(select(match_job))[0]["error"]
+    assert world.rows(select(run))[0]["matched_at"] is not None
+
+
+def test_another_source_concerns_only_those_who_ask_for_sources(world: World) -> None:
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    world.subscribe("Any", query="planning")
+    asks = world.subscribe("Asks", query="planning", sources=("arxiv",))
+    names = world.subscribe("Names", query="planning source:arxiv")
+    world.announce(entry(AGENTS, 1), source="arxiv")
+    world.embed_and_match()
+    assert {one for one, _ in world.matches()} == {asks, names}
+
+
+def test_upvotes_bring_a_known_paper_to_those_who_wait_for_them(world: World) -> None:
+    waits = world.subscribe("Waits", query="planning", min_upvotes=10)
+    world.announce(entry(AGENTS, 1, upvotes=2))
+    world.embed_and_match()
+    assert world.matches() == set()
+    world.announce(entry(AGENTS, 1, upvotes=12))
+    world.embed_and_match()
+    assert world.matches() == {(waits, world.paper(AGENTS))}
+
+
+def test_without_the_embedder_words_go_on_and_interests_follow(world: World) -> None:
+    query = world.subscribe("Query", query="planning")
+    interest = world.subscribe("Interest", interest="agent")
+    world.embedder.down = True
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    assert {one for one, _ in world.matches()} == {query}
+    world.embedder.down = False
+    assert not embed.backlog(world.db, world.settings, world.embedder), "held until the next look"
+    with world.db.transaction() as tx:
+        tx.execute(update(transport).values(held_because=""))
+    assert embed.backlog(world.db, world.settings, world.embedder)
+    world.embed_and_match()
+    assert {one for one, _ in world.matches()} == {query, interest}
+
+
+def test_an_interest_saved_while_the_embedder_is_down_waits_and_says_so(world: World) -> None:
+    world.embedder.down = True
+    world.subscribe("Interest", interest="agent")
+    assert "waits for the embedder" in world.rows(select(subscription))[0]["error"]
+
+
+def test_a_run_that_ends_its_embedders_goes_on_with_its_words(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(AGENTS, 1))
+    with world.db.transaction() as tx:
+        tx.execute(update(run).values(attempts=runs.MOST_ATTEMPTS, lease_until=world.now() - timedelta(seconds=1)))
+    world.embed_and_match()
+    assert len(world.matches()) == 1
