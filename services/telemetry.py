@@ -7,6 +7,7 @@ import sys
 
 import structlog
 from prometheus_client import Counter
+from structlog.typing import Processor
 
 STAGE_ITEMS = Counter("paperwire_stage_items", "Rows a stage has worked off", ["stage"])
 STAGE_ERRORS = Counter("paperwire_stage_errors", "Rows a stage failed on", ["stage"])
@@ -17,7 +18,8 @@ log = structlog.stdlib.get_logger("paperwire")
 
 def configure_logging(level: int = logging.INFO) -> None:
     """One readable line per event on stderr; libraries speak up from WARNING."""
-    pre_chain = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)]
+    clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+    pre_chain: list[Processor] = [structlog.stdlib.add_log_level, clock]
     renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=pre_chain))

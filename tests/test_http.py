@@ -294,6 +294,24 @@ def test_a_name_is_judged_by_what_it_resolves_to(server: Server) -> None:
     assert "not on the public internet" in failure(outcome).reason
 
 
+def test_a_name_is_resolved_once_and_asked_where_it_was_checked(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answers = socket.getaddrinfo, iter(["127.0.0.1", "127.9.9.9"])
+
+    def rebinding(host: object, *rest: object, **named: object) -> list[object]:
+        return real(next(answers) if host == "rebind.example" else host, *rest, **named)  # type: ignore[arg-type,return-value]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    server.answers["/"] = reply(b"here")
+    outcome = Fetcher(user_agent="t", allow_hosts=["127.0.0.1"]).fetch(
+        Request(url=f"http://rebind.example:{server.port}/")
+    )
+    assert isinstance(outcome, Fetched)
+    assert f"Host: rebind.example:{server.port}" in server.asked[0]
+    assert next(answers) == "127.9.9.9"
+
+
 def test_credentials_stay_with_their_origin(server: Server) -> None:
     with Server() as other:
         thread = Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from celery import Celery
 from celery.signals import setup_logging
-from services.http import Fetcher
 from sqlalchemy import func, select
 
 from services import plugins
 from services.errors import ConfigError
 from services.flow.match import Shard
+from services.http import Fetcher
 from services.ports import Embedder
 from services.settings import Settings, settings
 from services.store.database import Database

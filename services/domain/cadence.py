@@ -72,7 +72,7 @@ def after_quiet_hours(moment: datetime, rhythm: Rhythm) -> datetime:
 def next_poll(every: timedelta, failures: int, retry_after: float | None, now: datetime, jitter: float) -> datetime:
     """When a source is due again: its interval, doubled for each failure in a row up to six hours, never before
     Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause."""
-    pause = min(every * 2 ** min(failures, 8), max(every, LONGEST_POLL_PAUSE))
+    pause = min(every * (1 << min(failures, 8)), max(every, LONGEST_POLL_PAUSE))
     pause += pause * 0.1 * jitter
     if retry_after is not None:
         pause = max(pause, timedelta(seconds=min(retry_after, 86_400)))

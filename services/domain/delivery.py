@@ -155,7 +155,7 @@ def replay(delivery: Delivery, now: datetime) -> Delivery:
 
 def backoff(attempt: int, scale: float = 1.0) -> timedelta:
     """1, 2, 4 … minutes, at most an hour, times `scale`; `attempt` counts from 1."""
-    return min(FIRST_BACKOFF * 2 ** min(attempt - 1, 10), LONGEST_BACKOFF) * scale
+    return min(FIRST_BACKOFF * (1 << min(attempt - 1, 10)), LONGEST_BACKOFF) * scale
 
 
 def _waiting(delivery: Delivery, due: datetime) -> Delivery:

@@ -1,9 +1,11 @@
 """An account's own address: it moves in the account and in its e-mail channel together."""
 
+from contextlib import suppress
+
 from sqlalchemy import Connection, and_, select, update
 
 from services import plugins
-from services.errors import Conflict
+from services.errors import Conflict, TargetError
 from services.store import accounts
 from services.store.channels import split_target
 from services.store.database import Row
@@ -12,7 +14,9 @@ from services.store.tables import channel
 
 def own_channel(tx: Connection, account: Row) -> int | None:
     """The living e-mail channel to the account's own address."""
-    return _to(tx, account["id"], account["email"])
+    with suppress(TargetError):
+        return _to(tx, account["id"], account["email"])
+    return None
 
 
 def move(tx: Connection, account: Row, email: str) -> None:

@@ -126,7 +126,7 @@ LONGEST_CHECK = timedelta(minutes=15)
 def hold(tx: Connection, key: str, because: str, now: datetime, scale: float) -> None:
     """Holds all channels of a transport; the next look is after 30 s, doubling up to 15 minutes."""
     failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
-    pause = min(FIRST_CHECK * 2 ** min(failures, 8), LONGEST_CHECK) * scale
+    pause = min(FIRST_CHECK * (1 << min(failures, 8)), LONGEST_CHECK) * scale
     values = {"held_because": because, "check_at": now + pause, "failures": failures + 1}
     statement = upsert(transport).values(key=key, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))

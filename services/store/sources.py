@@ -44,7 +44,8 @@ def imported(tx: Connection, kind: str) -> int:
 
 def all_of(tx: Connection) -> Sequence[Row]:
     """Every source with its newest batch (`day`, `found`, `new`, `skipped`, `state`)."""
-    newest = select(batch).ext(distinct_on(batch.c.source_id)).order_by(batch.c.source_id, batch.c.updated_at.desc()).subquery()
+    latest = select(batch).ext(distinct_on(batch.c.source_id))
+    newest = latest.order_by(batch.c.source_id, batch.c.updated_at.desc()).subquery()
     columns = (
         newest.c.announced_on.label("day"),
         newest.c.fetched.label("found"),

@@ -19,10 +19,10 @@ from services.web import (
     pages_matches,
     pages_outbox,
     pages_papers,
+    pages_preview,
     pages_signin,
     pages_sources,
     pages_subscriptions,
-    pages_preview,
 )
 from services.web.house import House
 

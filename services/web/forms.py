@@ -48,7 +48,7 @@ async def posted(request: Request, visit: Annotated[Visit, Depends(anyone)]) -> 
 
 
 def is_ours(request: Request, settings: Settings) -> bool:
-    """Every browser names the origin of a POST: it must be the base URL's, or the host that the request itself names."""
+    """Whether the `Origin`, which every browser states in a POST, is the base URL's or the host asked for."""
     origin = request.headers.get("origin", "")
     known = urlsplit(settings.base_url)
     if origin == f"{known.scheme}://{known.netloc}":

@@ -45,9 +45,11 @@ def add(visit: SignedIn, form: Posted) -> Response:
 
 @router.post("/{channel_id}/hours")
 def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    vault = visit.house.vault
     with visit.house.db.transaction() as tx:
         row = channels.find(tx, channel_id, visit.account_id)
-        channels.set_hours(tx, row["id"], **_hours(form))
+        target = channels.target_of(row, vault)
+        channels.add(tx, vault, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
     return visit.go("/channels", "saved")
 
 
@@ -97,4 +99,5 @@ def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
 
 
 def _hours(form: Form) -> dict[str, Any]:
-    return {"at": channels.parse_at(form.text("at", "08:00")), "weekday": channels.parse_weekday(form.text("weekday", "mon"))}
+    at, weekday = form.text("at", "08:00"), form.text("weekday", "mon")
+    return {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}

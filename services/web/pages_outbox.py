@@ -31,8 +31,6 @@ def mail_html(visit: Operator, name: str) -> Response:
     return HTMLResponse(html, headers={"Content-Security-Policy": MAIL_POLICY})
 
 
-
-
 def _raw(visit: Visit, name: str) -> str:
     """The file's bytes as text; `name` was read, so it lies in the outbox."""
     path = visit.house.settings.data_dir / "outbox" / name

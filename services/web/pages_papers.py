@@ -15,9 +15,7 @@ router = APIRouter()
 
 
 @router.get("/papers/{name:path}")
-def paper(
-    visit: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None
-) -> Response:
+def paper(visit: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
     house, account_id = visit.house, visit.account_id
     with house.db.transaction() as tx:
         paper_id = find_paper(tx, name)

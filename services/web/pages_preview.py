@@ -10,7 +10,7 @@ from services.flow.preview import Hit, Preview
 from services.flow.preview import preview as run_preview
 from services.web import pages_subscriptions, subscription_form
 from services.web.chart import Bar, weeks
-from services.web.forms import Form, Posted
+from services.web.forms import Posted
 from services.web.subscription_form import Fields
 from services.web.visit import SignedIn, Visit
 

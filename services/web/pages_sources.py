@@ -81,5 +81,5 @@ def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
 
 def _every(kind: str, every: timedelta | None) -> str:
     plugin = plugins.sources().get(kind)
-    usual = plugin.every if plugin else None
-    return span(every or usual) if every or usual else ""
+    every = every or (plugin.every if plugin else None)
+    return span(every) if every else ""

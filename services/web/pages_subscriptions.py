@@ -12,7 +12,7 @@ from services.errors import ConfigError, NotFound, PaperwireError, QueryError
 from services.flow import subscribe
 from services.store import overview, subscriptions
 from services.web import subscription_form
-from services.web.forms import Form, Posted
+from services.web.forms import Posted
 from services.web.subscription_form import Fields
 from services.web.visit import Id, SignedIn, Visit, soon
 

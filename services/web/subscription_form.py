@@ -47,10 +47,15 @@ class Fields:
 
 
 def of_form(form: Form) -> Fields:
-    names = ("name", "for_whom", "query", "interest", "liked", "disliked", "volume_count", "volume_per")
-    texts = {name: form.text(name) for name in names}
     return Fields(
-        **texts,
+        name=form.text("name"),
+        for_whom=form.text("for_whom"),
+        query=form.text("query"),
+        interest=form.text("interest"),
+        liked=form.text("liked"),
+        disliked=form.text("disliked"),
+        volume_count=form.text("volume_count"),
+        volume_per=form.text("volume_per"),
         cadence=form.text("cadence", "daily"),
         min_upvotes=form.text("min_upvotes"),
         sources=form.all("sources"),

@@ -98,6 +98,20 @@ def test_xml_loses_its_document_type_and_what_xml_forbids() -> None:
     assert xml(b"<?xml version='1.0'?><!DOCTYPE rss SYSTEM 'x'><rss>a\x00\x0bb</rss>") == "<rss>ab</rss>"
 
 
+@pytest.mark.parametrize(
+    "prolog",
+    [
+        "<!DOCTYPE r [<!ELEMENT r ANY>]>",
+        'junk <!ENTITY a "b">',
+        '<!DOCTYPE r SYSTEM "x"><!entity a "b">',
+        "<!DOCTYPE r",
+    ],
+)
+def test_nothing_may_be_declared(prolog: str) -> None:
+    with pytest.raises(SourceError, match="never read"):
+        xml(f"{prolog}<r/>".encode())
+
+
 def test_entities_may_be_written_about() -> None:
     body = b'<rss><![CDATA[<!DOCTYPE x [<!ENTITY a "b">]>]]></rss>'
     assert xml(body) == body.decode()

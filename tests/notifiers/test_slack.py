@@ -162,7 +162,7 @@ def test_one_name_in_two_workspaces_is_two_channels() -> None:
 
 
 def send(configure: Configure, http: HttpSink, commit: Commit) -> Outcome:
-    configure(slack_bot_token="xoxb-geheim", slack_api_url=f"{http.url}/api/", http_proxy="")
+    configure(slack_bot_token="xoxb-geheim", slack_api_url=f"{http.url}/api/")
     return plugin.send(BODY, PAPERS, commit)
 
 

@@ -25,6 +25,11 @@ def test_formulas_are_no_markup() -> None:
     assert entry.abstract == "Where $x<y$ and <eta> holds."
 
 
+def test_formulas_survive_beside_markup() -> None:
+    item = "<item><title>T</title><description>&lt;p&gt;Where &lt;eta&gt; and $a&lt;b$&lt;/p&gt;</description></item>"
+    assert parse("feed", rss(item)).entries[0].abstract == "Where <eta> and $a<b$"
+
+
 def test_relative_links_follow_the_feeds_own_address() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].links["listing"] == "https://lab.example.org/p/2604.26238"
     (entry,) = parse("feed", sample("feed_atom.xml")).entries

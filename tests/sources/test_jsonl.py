@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, date, datetime
 
 import pytest
@@ -32,6 +33,12 @@ def test_fields_of_another_type_skip_the_line_alone() -> None:
     listing = parse("jsonl", b'{"title": "T", "summary": 7}\n{"title": "U"}\n{"title": "V", "authors": [1, "A"]}')
     assert [(entry.title, entry.authors) for entry in listing.entries] == [("U", ()), ("V", ("A",))]
     assert [skipped.where for skipped in listing.skipped] == ["line 1"]
+
+
+def test_a_json_feed_on_one_line_is_none_of_it() -> None:
+    body = json.dumps(json.loads(sample("feed.json"))).encode()
+    assert source("jsonl").recognise(body) is None
+    assert source("feed").recognise(body) == "rss"
 
 
 def test_it_is_never_polled() -> None:

@@ -72,12 +72,10 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-_opener = build_opener(ProxyHandler({}), _Plain(), _Encrypted(), _NoRedirect())
-
-
 def _post(request: Request) -> tuple[int, HTTPMessage, str]:
     # The SDK has no switch for proxies and redirects, hence this in place of its own urlopen.
-    with _opener.open(request, timeout=_timeout()) as response:
+    opener = build_opener(ProxyHandler({}), _Plain(), _Encrypted(), _NoRedirect())
+    with opener.open(request, timeout=_timeout()) as response:
         return response.status, response.headers, response.read(LARGEST_ANSWER).decode("utf-8", "replace")
 
 
