@@ -106,7 +106,7 @@ def held_shard(number: int) -> Shard:
 
 
 def beat() -> None:
-    """Shows the supervisor that messages arrive and are worked on."""
+    """Shows supervisor and health check that a worker gets its messages, or that the scheduler sweeps."""
     path = os.environ.get("PAPERWIRE_HEARTBEAT")
     if path:
         Path(path).touch()

@@ -16,7 +16,7 @@ from services.settings import settings
 from services.store import due
 from services.store.database import WAKE_CHANNEL
 from services.telemetry import SCHEDULER_MISSES, configure_logging, log
-from workers.app import app, db, embedder, shard_numbers
+from workers.app import app, beat, db, embedder, shard_numbers
 from workers.tasks import wake
 
 SWEEP = timedelta(seconds=15)
@@ -33,6 +33,7 @@ def sweep() -> None:
     for stage in stages:
         if _waiting(_queue(stage)) < MOST_WAITING:
             wake(stage)
+    beat()
 
 
 def heartbeat() -> None:
@@ -85,6 +86,7 @@ def _serve(url: str, stop: threading.Event) -> None:
     """Waits for the lock, then ticks and listens for as long as it is held."""
     with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
         while connection.execute(LOCK).fetchone() != (True,):
+            beat()
             if stop.wait(1.0):
                 return
         log.info("scheduler active")

@@ -24,15 +24,12 @@ def preview(
     json: Json = False,
 ) -> None:
     """Show what a subscription would have matched, without saving it."""
-    from services import plugins
     from services.flow.preview import preview
 
     with opened() as session:
         account_id = session.account(email) if email else None
         with session.db.transaction() as tx:
             draft = wishes.draft(tx)
-        for kind in draft.sources:
-            plugins.source(kind)
         with output.working("looking through the archive"):
             seen = preview(session.db, session.embedder, draft, days=days, account_id=account_id).as_json()
     output.as_json(seen) if json else _print_preview(seen)

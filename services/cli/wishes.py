@@ -45,8 +45,11 @@ class Wishes:
 
     def draft(self, tx: "Connection", base: "Draft | None" = None) -> "Draft":
         """`base` with what was asked for, checked. Raises QueryError, ConfigError, NotFound."""
+        from services import plugins
         from services.domain.subscription import Draft, check
 
+        for kind in filter(None, self.source or ()):
+            plugins.source(kind)
         names = ("name", "for_whom", "query", "interest", "min_upvotes", "volume", "cadence")
         said: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.trending is not None:

@@ -81,8 +81,8 @@ class Visit:
         return response
 
     def go(self, path: str, said: str = "") -> Response:
-        """To another page after a step was taken."""
-        return RedirectResponse(f"{path}?said={said}" if said else path, 303)
+        """To another page after a step was taken; its top, since a form's fragment would stay in the address."""
+        return RedirectResponse(f"{path}?said={said}#top" if said else path, 303)
 
     def remember(self, response: Response, session: Session) -> None:
         response.set_cookie(

@@ -123,6 +123,14 @@ def test_an_endless_author_takes_no_time(author: str) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_an_endless_list_of_tags_takes_no_time() -> None:
+    tags = "".join(f"<category>{number}</category>" for number in range(40_000))
+    started = time.monotonic()
+    (entry,) = parse("feed", rss(f"<item><title>T</title>{tags}</item>")).entries
+    assert time.monotonic() - started < 10
+    assert len(entry.categories) == 50
+
+
 def test_a_feed_of_a_hundred_thousand_items_gives_its_first_ones_and_says_so() -> None:
     items = "".join(f"<item><title>Paper {number}</title></item>" for number in range(100_000))
     listing = parse("feed", rss(items))

@@ -1,0 +1,121 @@
+"""How commands fail: one line, the right exit code, never a traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from services.settings import Settings
+from services.settings import settings as process_settings
+from services.store.database import Database
+
+from .conftest import LISTINGS, Paperwire
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["source", "--nonsense"], ["nonsense"], ["user", "add"], ["retry", "seven"], ["preview", "--days", "0"]],
+)
+def test_wrong_words_are_one_line_and_exit_code_2(paperwire: Paperwire, words: list[str]) -> None:
+    answer = paperwire(*words)
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert answer.err.count("\n") == 1
+    assert "--help" in answer.err
+
+
+def test_a_query_that_does_not_parse_shows_the_place(paperwire: Paperwire, ada: str) -> None:
+    answer = paperwire("subscribe", ada, "--query", "agents OR (graph")
+    assert answer.code == 1
+    line, query, caret = answer.err.splitlines()
+    assert line.startswith("error: ")
+    assert query == "agents OR (graph"
+    assert query[caret.index("^")] == "("
+
+
+def test_a_database_that_is_not_migrated_is_named_with_the_way_out(
+    paperwire: Paperwire, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = settings.database_url.get_secret_value()
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE bare"))
+    bare = url.replace("/postgres?", "/bare?")
+    assert bare != url
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", bare)
+    process_settings.cache_clear()
+    try:
+        assert "paperwire migrate" in paperwire("deliveries").error()
+        assert paperwire("migrate").code == 0
+        assert paperwire("deliveries", "--json").json() == []
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text("DROP DATABASE bare WITH (FORCE)"))
+        engine.dispose()
+
+
+def test_an_unreachable_database_is_one_line_without_its_password(
+    paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", "postgresql+psycopg://user:hunter2@127.0.0.1:9/none")
+    process_settings.cache_clear()
+    error = paperwire("audit").error()
+    assert "cannot be reached" in error
+    assert "hunter2" not in error
+
+
+def test_a_setting_that_cannot_be_used_is_named(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_SHARDS", "none")
+    process_settings.cache_clear()
+    assert "PAPERWIRE_SHARDS" in paperwire("audit").error()
+
+
+def test_roles_without_servers_say_what_is_missing(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PAPERWIRE_BROKER_URL" in paperwire("worker").error()
+    assert "PAPERWIRE_BROKER_URL" in paperwire("scheduler").error()
+    monkeypatch.delenv("PAPERWIRE_DATABASE_URL")
+    process_settings.cache_clear()
+    assert "PAPERWIRE_DATABASE_URL" in paperwire("web").error()
+
+
+def test_an_unexpected_error_is_one_line_too(paperwire: Paperwire, db: Database) -> None:
+    with db.transaction() as tx:
+        tx.execute(text("ALTER TABLE channel RENAME TO mislaid"))
+    try:
+        error = paperwire("channel", "list").error()
+    finally:
+        with db.transaction() as tx:
+            tx.execute(text("ALTER TABLE mislaid RENAME TO channel"))
+    assert "ProgrammingError" in error
+    assert "PAPERWIRE_DEBUG=1" in error
+
+
+def test_a_reader_that_stops_reading_hears_no_complaint(settings: Settings, paperwire: Paperwire) -> None:
+    command = [sys.executable, "-P", "-m", "services.cli", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_help_needs_neither_numpy_nor_the_database() -> None:
+    code = (
+        "import sys; from services.cli.app import run; run(['--help']);"
+        "print(sorted({'numpy', 'sqlalchemy', 'onnxruntime', 'pydantic', 'fastapi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_packages_of_the_same_name_in_the_working_directory_are_not_taken(tmp_path: Path) -> None:
+    for name in ("services", "workers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    command = [sys.executable, "-P", "-m", "services.cli", "import", str(LISTINGS / "nothing-here")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot read")

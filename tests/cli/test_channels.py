@@ -1,0 +1,62 @@
+from services.store import channels, deliveries
+from services.store.database import Database
+
+from .conftest import Paperwire
+
+WEBHOOK = "https://hooks.slack.com/services/T000/B000/wonderland"
+
+
+def test_a_channel_has_its_hours_and_no_secrets(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "07:30", "--weekday", "fri").code == 0
+    answer = paperwire("channel", "add", ada, "slack-webhook", WEBHOOK)
+    assert answer.code == 0, answer.err
+    first, second = paperwire("channel", "list", "--json").json()
+    assert (first["id"], first["account"], first["kind"], first["target"]) == ("1", ada, "email", "lab@example.org")
+    assert (first["at"], first["weekday"], first["verified"]) == ("07:30", "fri", True)
+    assert second["kind"] == "slack"
+    shown = paperwire("channel", "list").out + paperwire("channel", "list", "--json").out + answer.out
+    assert "wonderland" not in shown
+
+
+def test_a_channel_added_again_only_changes_its_hours(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "18:00").code == 0
+    assert [one["at"] for one in paperwire("channel", "list", "--json").json()] == ["18:00"]
+
+
+def test_what_cannot_be_a_channel_is_refused(paperwire: Paperwire, ada: str) -> None:
+    assert "there are: " in paperwire("channel", "add", ada, "pigeon", "coop").error()
+    assert "no e-mail address" in paperwire("channel", "add", ada, "email", "lab").error()
+    assert "08:00" in paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "noon").error()
+    assert "weekday" in paperwire("channel", "add", ada, "email", "lab@example.org", "--weekday", "noday").error()
+    for step in ("test", "enable", "remove"):
+        assert "no channel 7" in paperwire("channel", step, 7).error()
+
+
+def test_each_test_is_a_delivery_of_its_own(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "test", 1).code == 0
+    assert paperwire("channel", "test", 1).code == 0
+    rows = paperwire("deliveries", "--json").json()
+    assert [(row["id"], row["kind"], row["state"], row["papers"]) for row in rows] == [
+        ("2", "test", "pending", []),
+        ("1", "test", "pending", []),
+    ]
+
+
+def test_a_disabled_channel_is_not_tested_until_it_is_enabled(paperwire: Paperwire, ada: str, db: Database) -> None:
+    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    with db.transaction() as tx:
+        channels.disable(tx, 1, "the mailbox is gone")
+    assert "the mailbox is gone" in paperwire("channel", "test", 1).error()
+    assert paperwire("channel", "enable", 1).code == 0
+    assert paperwire("channel", "test", 1).code == 0
+
+
+def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db: Database) -> None:
+    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "test", 1).code == 0
+    assert paperwire("channel", "remove", 1).code == 0
+    assert paperwire("channel", "list", "--json").json() == []
+    with db.transaction() as tx:
+        assert deliveries.all_of(tx)[0]["state"] == "cancelled"

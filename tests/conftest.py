@@ -1,0 +1,68 @@
+"""One real PostgreSQL for all tests that need it, its schema from the migrations, its tables empty before each test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text, update
+
+from services import local
+from services.notifiers.email import email_settings
+from services.notifiers.slack import slack_settings
+from services.settings import Settings, load
+from services.settings import settings as process_settings
+from services.store import migrate
+from services.store.database import Database
+from services.store.tables import metadata, shard
+
+CACHED = (process_settings, email_settings, slack_settings)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database of one shard on an embedded server that ends with the tests."""
+    config = load(Settings, data_dir=tmp_path_factory.mktemp("postgres"), database_url="", broker_url="")
+    with local.database(config, migrate.upgrade) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _database(postgres_url: str) -> Iterator[Database]:
+    db = Database(postgres_url)
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # Nothing here must survive a power cut, and truncating is quicker so.
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    yield db
+    db.close()
+
+
+@pytest.fixture
+def db(_database: Database) -> Database:
+    """The database with one shard and nothing else in it."""
+    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables if table is not shard)
+    with _database.transaction() as tx:
+        tx.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+        tx.execute(update(shard).values(revision=0))
+    return _database
+
+
+@pytest.fixture
+def settings(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The settings of the whole process: this database, an empty data directory, nothing of the developer's own."""
+    for name in [name for name in os.environ if name.startswith("PAPERWIRE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)  # a `.env` lies in no test's directory
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("PAPERWIRE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "a key for tests alone")
+    monkeypatch.setenv("PAPERWIRE_TIMEZONE", "UTC")
+    _forget()
+    yield process_settings()
+    _forget()
+
+
+def _forget() -> None:
+    for cached in CACHED:
+        cached.cache_clear()
