@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from services.domain.cadence import Timetable
 from services.domain.delivery import Held as Held
 from services.domain.delivery import Outcome as Outcome
 from services.domain.delivery import Refused as Refused
@@ -47,6 +48,8 @@ class Source(Protocol):
     """Sources are asked in this order whether they recognise a file: the most particular first."""
     every: timedelta | None
     """How often it is polled unless told otherwise; None: it only reads saved files."""
+    timetable: Timetable
+    """When it announces."""
 
     def location(self, text: str) -> str:
         """The location in its canonical form. Raises SourceError with a hint when it cannot be one."""
@@ -56,6 +59,9 @@ class Source(Protocol):
 
     def request(self, location: str, now: datetime) -> Request:
         """What to fetch for the present announcement."""
+
+    def request_day(self, location: str, day: date) -> Request | None:
+        """What to fetch, first page, for all that was announced on a past `day`; None: it cannot look back."""
 
     def recognise(self, body: bytes) -> str | None:
         """The format of `body` if it is one of `formats`, judged by content; quick, never raises."""

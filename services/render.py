@@ -4,7 +4,7 @@ import unicodedata
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -111,11 +111,18 @@ def day(value: date) -> str:
 
 
 def links(paper: Paper) -> list[tuple[str, str]]:
-    """(label, URL) of what a reader may want to open, safe ones only."""
-    return [(label, url) for relation, label in _LINK_RELATIONS if (url := link(paper.links.get(relation, "")))]
+    """(label, URL) of what a reader may want to open, safe ones only; a search for a paper that came without any."""
+    known = [(label, url) for relation, label in _LINK_RELATIONS if (url := link(paper.links.get(relation, "")))]
+    return known or [("Find on arXiv", search(paper))]
 
 
 def home(paper: Paper) -> str:
-    """Where the title leads: the abstract, else whatever link there is; empty when there is none."""
+    """Where the title leads: the abstract, else whatever link there is, else a search for the title."""
     urls = (link(paper.links.get(relation, "")) for relation in ("abstract", "listing", "project", "pdf", "code"))
-    return next((url for url in urls if url), "")
+    return next((url for url in urls if url), "") or search(paper)
+
+
+def search(paper: Paper) -> str:
+    """arXiv's search for the title: the Daily Papers page as text names no ids, so it is the nearest way there is."""
+    query = urlencode({"query": title(paper, 300), "searchtype": "title"})
+    return f"https://arxiv.org/search/?{query}"

@@ -96,8 +96,11 @@ def test_an_abstract_is_cut_at_a_word() -> None:
     assert PAPER.abstract.replace("\n", " ").startswith(cut.removesuffix("…"))
 
 
-def test_a_paper_without_links_has_no_home() -> None:
-    assert render.home(replace(PAPER, links={})) == ""
+def test_a_paper_that_came_without_links_leads_to_a_search_for_its_title() -> None:
+    bare = replace(PAPER, title='A "quoted" & odd title', links={})
+    expected = "https://arxiv.org/search/?query=A+%22quoted%22+%26+odd+title&searchtype=title"
+    assert render.home(bare) == expected
+    assert render.links(bare) == [("Find on arXiv", expected)]
     assert (
         render.home(replace(PAPER, links={"abstract": "javascript:x", "pdf": "https://x.org/p"})) == "https://x.org/p"
     )

@@ -32,8 +32,11 @@ def import_(
     day = _day(date) if date else None
     body = unwrapped(read(file))
     with opened() as session:
-        with output.working(f"importing {file}"):
-            tally = ingest.import_listing(session.db, body, day=day, format=format or None, silent=silent)
+        try:
+            with output.working(f"importing {file}"):
+                tally = ingest.import_listing(session.db, body, day=day, format=format or None, silent=silent)
+        except SourceError as error:
+            raise SourceError(f"{file}: {error}") from None
         counts = {name: getattr(tally, name) for name in ("found", "new", "known", "updated")}
         counts["skipped"] = len(tally.skipped)
         if json:

@@ -138,7 +138,7 @@ def described(tx: Any, subscription_id: int) -> dict[str, Any]:
         "for": row["for_whom"],
         "interest": interest,
         **{name: row[name] for name in plain},
-        "channels": [str(channel) for channel, _, _ in channels],
+        "channels": [str(channel) for channel, _, _ in sorted(channels)],
         "paused_until": paused,
     }
 

@@ -11,6 +11,21 @@ LONGEST_POLL_PAUSE = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timetable:
+    """When a source announces: local days of the week (0 = Monday), and from what local time the day's list is there.
+
+    `grows`: the day's list gets longer until midnight, so that it is complete only on the next day.
+    """
+
+    timezone: str = "UTC"
+    weekdays: frozenset[int] = frozenset(range(7))
+    at: time = time(0)
+    grows: bool = False
+    states_days: bool = False
+    """Whether each listing belongs to one day, so that a day without one is a gap; plain feeds have no days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rhythm:
     """A channel's hours, in its account's time zone."""
 

@@ -53,7 +53,10 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a source said at one time. `announced` is its own count of the announcement, None if it states none."""
+    """What a source said at one time. `announced` is its own count of the announcement, None if it states none.
+
+    `next_url`: of the next page of the same answer, empty on the last one.
+    """
 
     format: str
     entries: tuple[Entry, ...]
@@ -61,6 +64,7 @@ class Listing:
     announced_on: date | None = None
     announced: int | None = None
     title: str = ""
+    next_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ def test_why_tells_a_papers_way(paperwire: Paperwire, ada: str, archive: Path) -
     steps = paperwire("why", "arxiv:2505.00002", 1, "--json").json()
     assert [step["stage"] for step in steps] == ["paper", "subscription", "announced", "not matched"]
     assert "zebra" in steps[-1]["what"]
-    assert "Symbol grounding" in paperwire("why", 1, 1).out
+    assert "Symbol grounding" in paperwire("why", "2505.00002", 1).out
     assert "no paper" in paperwire("why", "arxiv:2506.01234", 1).error()
     assert "no subscription 7" in paperwire("why", 1, 7).error()
 

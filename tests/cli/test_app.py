@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from services.settings import Settings
 from services.settings import settings as process_settings
@@ -43,8 +43,7 @@ def test_a_database_that_is_not_migrated_is_named_with_the_way_out(
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE bare"))
-    bare = url.replace("/postgres?", "/bare?")
-    assert bare != url
+    bare = make_url(url).set(database="bare").render_as_string(hide_password=False)
     monkeypatch.setenv("PAPERWIRE_DATABASE_URL", bare)
     process_settings.cache_clear()
     try:

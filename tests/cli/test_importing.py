@@ -57,9 +57,9 @@ def test_the_day_of_the_announcement_can_be_said(paperwire: Paperwire) -> None:
     ("name", "content", "says"),
     [
         ("page.html", b"<html><body>Please sign in</body></html>", "page.html"),
-        ("damaged.gz", gzip.compress(b"x" * 1000)[:50], "damaged"),
-        ("noise.bin", bytes(range(256)), ""),
-        ("empty", b"", ""),
+        ("damaged.gz", gzip.compress(b"x" * 1000)[:20], "damaged"),
+        ("noise.bin", bytes(range(256)), "noise.bin"),
+        ("empty", b"", "empty"),
     ],
 )
 def test_what_is_no_listing_is_refused(

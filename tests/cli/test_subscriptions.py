@@ -29,9 +29,11 @@ def test_a_subscription_goes_where_it_is_told_to(paperwire: Paperwire, ada: str)
 
 
 def test_an_interest_is_learned_from_papers(paperwire: Paperwire, ada: str, archive: Path) -> None:
+    seen = paperwire("preview", "--query", "symbol OR qualitative", "--json").json()["samples"]
+    ids = {str(sample["paper"]["title"])[:6]: sample["paper"]["id"] for sample in seen}
     words = ["--interest", "agents on the web", "--like", "arxiv:2505.00002", "--unlike", "2505.00012"]
     made = paperwire("subscribe", ada, *words, "--cadence", "immediate", "--json").json()
-    assert made["interest"] == {"text": "agents on the web", "liked": ["1"], "disliked": ["2"]}
+    assert made["interest"] == {"text": "agents on the web", "liked": [ids["Symbol"]], "disliked": [ids["The AI"]]}
     assert (made["volume"], made["estimated"], made["cadence"]) == ("5/week", True, "immediate")
 
 

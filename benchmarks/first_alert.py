@@ -1,0 +1,113 @@
+"""From `import` of a Daily Papers page to the last delivery recorded, and what each stage takes of it.
+
+Two runs on one machine: the whole service as processes (`seconds`), and the stages one after the other in this process
+(`parts`). `ratio` is the time that embedding alone takes over the whole: 1 would mean that nothing else costs anything.
+"""
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from services import local, plugins  # noqa: E402
+from services.domain.subscription import Draft  # noqa: E402
+from services.flow import deliver, embed, ingest, match, notify, subscribe  # noqa: E402
+from services.settings import settings  # noqa: E402
+from services.store import accounts, migrate, sources  # noqa: E402
+from services.store.database import Database  # noqa: E402
+from services.store.vault import Vault  # noqa: E402
+from services.telemetry import configure_logging  # noqa: E402
+from tests.service import SAMPLE, service, until  # noqa: E402
+
+PAGE = ROOT.parent / "shared" / "data" / "daily-papers-page.txt"
+"""The page as a person saves it, where it is at hand; else the sample listing of the package."""
+ASKED = (("Models", "--query", "model*"), ("Agents", "--interest", "language model agents that plan and use tools"))
+
+
+def whole(page: Path) -> tuple[float, int]:
+    """Seconds from the import to the last delivery, on running processes; and the number of papers."""
+    with tempfile.TemporaryDirectory() as directory, service(Path(directory) / "data") as one:
+        one.cli("user", "add", "ada@example.org")
+        for name, *what in ASKED:
+            to = ("--cadence", "immediate", "--to", "email", "--to", "slack:#papers")
+            one.cli("subscribe", "ada@example.org", "--name", name, *what, *to)
+        one.start()
+        begin = time.perf_counter()
+        papers = one.json("import", str(page))["new"]
+        until(one.settled, "everything is sent", 300)
+        return time.perf_counter() - begin, papers
+
+
+@contextmanager
+def timed(parts: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    parts[name] = round(time.perf_counter() - begin, 3)
+
+
+def drain(work: Callable[[], bool]) -> None:
+    while work():
+        pass
+
+
+def stages(page: Path) -> dict[str, float]:
+    """Seconds of each stage, one after the other."""
+    parts: dict[str, float] = {}
+    config = settings()
+    with local.database(config, migrate.upgrade) as url:
+        db, embedder, vault = Database(url), plugins.embedder("minilm"), Vault("benchmark")
+        embedder.embed(["load the model"])
+        with db.transaction() as tx:
+            account = accounts.add(tx, "ada@example.org", "UTC")
+        channel = subscribe.email_channel(db, config, account, "ada@example.org")
+        for name, flag, asked in ASKED:
+            draft = Draft(name=name, cadence="immediate", **{flag.removeprefix("--"): asked})
+            subscribe.save(db, embedder, account, draft, [channel])
+        shard = match.Shard(number=0, model=embedder.name)
+        body = page.read_bytes()
+        with timed(parts, "parse"):
+            kind = ingest.detect(body)
+            listing = plugins.source(kind).parse(body, day=db.now().date())
+        with timed(parts, "ingest"), db.transaction() as tx:
+            ingest.store(tx, sources.imported(tx, kind), listing, now=db.now(), silent=False)
+        with timed(parts, "embed"):
+            drain(lambda: embed.work(db, config, embedder))
+        with timed(parts, "match"):
+            drain(lambda: match.work(db, config, [shard]))
+        with timed(parts, "notify"):
+            drain(lambda: notify.work(db, config))
+        with timed(parts, "deliver"):
+            drain(lambda: deliver.gather(db, config))
+            drain(lambda: deliver.send(db, config, vault))
+        db.close()
+    return parts
+
+
+def main() -> None:
+    configure_logging(logging.WARNING)
+    page = PAGE if PAGE.exists() else SAMPLE
+    seconds, papers = whole(page)
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": "benchmark"}
+        settings.cache_clear()
+        parts = stages(page)
+    line = {
+        "name": "first_alert",
+        "papers": papers,
+        "ours": round(seconds, 2),
+        "seconds": round(seconds, 2),
+        "parts": parts,
+    }
+    print(json.dumps(line | {"peer": parts["embed"], "ratio": round(parts["embed"] / seconds, 2)}))
+
+
+if __name__ == "__main__":
+    main()
