@@ -1,4 +1,4 @@
-"""The wheel, installed where no checkout is: everything that runs is in it, and nobody else's packages get in its way."""
+"""The wheel, installed far from a checkout: all that runs is in it, whatever packages have the same names there."""
 
 import os
 import signal
@@ -9,10 +9,8 @@ import urllib.error
 import urllib.request
 import venv
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import cast
 from zipfile import ZipFile
 
 import psutil
@@ -158,11 +156,12 @@ def answers(port: int) -> bool:
 
 
 def assert_is_digest(mail: bytes) -> None:
-    message = cast(EmailMessage, message_from_bytes(mail, policy=default))
+    message = message_from_bytes(mail, policy=default)
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None
     assert html is not None
     for part in (text, html):
         content = part.get_content()
-        assert "https://huggingface.co/papers/" in content or "https://arxiv.org/abs/" in content
-        assert "Language model agents" in content
+        assert "WebAgent-R1: Training Web Agents via" in content, "the paper"
+        assert "https://arxiv.org/" in content, "its link"
+        assert "Language model agents" in content, "the subscription that it matched"

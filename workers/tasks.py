@@ -93,7 +93,9 @@ def deliver() -> None:
 
 @app.task(name="paperwire.slow")
 def slow() -> None:
-    """What alerts may not wait for: the archive's missing vectors, one batch a turn."""
+    """What alerts may not wait for: days that a source missed, and the archive's missing vectors, one batch a turn."""
+    if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
+        wake("ingest")
     if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
 

@@ -84,12 +84,16 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+def one_line(error: Exception) -> str:
+    """What went wrong; an error that nobody foresaw is named by its type."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PaperwireError) else f"{type(error).__name__}: {text[:500] or 'without a word'}"
+
+
 def failure(error: Exception) -> None:
     """An error in one line; for a query also the place."""
-    text = str(error)
-    if not isinstance(error, PaperwireError):
-        text = f"{type(error).__name__}: {text or 'without a word'} (PAPERWIRE_DEBUG=1 shows where)"
-    note("error: " + " ".join(text.split()))
+    hint = "" if isinstance(error, PaperwireError) else " (PAPERWIRE_DEBUG=1 shows where)"
+    note(f"error: {one_line(error)}{hint}")
     if isinstance(error, QueryError):
         note(error.caret())
 

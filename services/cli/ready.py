@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from services.errors import PaperwireError
+from services.cli.output import one_line
 
 if TYPE_CHECKING:
     from services.cli.session import Session
@@ -33,8 +33,8 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
         _say_where(config, key, say)
         if sample and load(session):
             report(session, say, config.base_url)
-    except PaperwireError as error:
-        say(f"error: {error}")
+    except Exception as error:  # the processes go on without us
+        say(f"error: {one_line(error)}")
     finally:
         session.db.close()
 

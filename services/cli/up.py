@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 MAX_SILENCE = 150.0
 """Seconds without a sign of life after which a worker is replaced: the scheduler asks for one every 20 s."""
-WORKERS = {"deliver": ("deliver", 2), "poll": ("poll", 2), "match": ("embed,match,slow", 1)}
+WORKERS = {"deliver": ("deliver", 2), "poll": ("poll", 2), "match": ("embed,match", 1), "slow": ("slow", 1)}
 """Name → queues and processes. Apart, so that slow sources and embedding keep no alert waiting."""
-FIRST_ACCOUNT = "you@localhost"
 
 
 def up(

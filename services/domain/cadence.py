@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 CADENCES = ("immediate", "daily", "weekly")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
+LONGEST_LATENESS = timedelta(minutes=5)
+"""Spread of the first polls after an announcement."""
 LONGEST_POLL_PAUSE = timedelta(hours=6)
 
 
@@ -84,11 +86,40 @@ def after_quiet_hours(moment: datetime, rhythm: Rhythm) -> datetime:
     return datetime.combine(day, end, zone).astimezone(ZoneInfo("UTC"))
 
 
-def next_poll(every: timedelta, failures: int, retry_after: float | None, now: datetime, jitter: float) -> datetime:
+def next_poll(
+    every: timedelta,
+    failures: int,
+    retry_after: float | None,
+    now: datetime,
+    jitter: float,
+    timetable: Timetable | None = None,
+    *,
+    have_today: bool = False,
+) -> datetime:
     """When a source is due again: its interval, doubled for each failure in a row up to six hours, never before
-    Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause."""
+    Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause.
+
+    A source with a timetable rests until its next announcement once it has today's whole list (`have_today`), and on
+    days without one; at the latest it is asked again after a day.
+    """
     pause = min(every * (1 << min(failures, 8)), max(every, LONGEST_POLL_PAUSE))
     pause += pause * 0.1 * jitter
     if retry_after is not None:
         pause = max(pause, timedelta(seconds=min(retry_after, 86_400)))
+    if timetable is not None and timetable.states_days and failures == 0:
+        pause = max(pause, _rest(timetable, now, have_today) + LONGEST_LATENESS * jitter)
     return now + pause
+
+
+def _rest(timetable: Timetable, now: datetime, have_today: bool) -> timedelta:
+    """Until the next announcement, a day at most; nothing while today's is still to come or grows."""
+    zone = ZoneInfo(timetable.timezone)
+    today = now.astimezone(zone).date()
+    announces = today.weekday() in timetable.weekdays
+    if announces and (timetable.grows or not have_today):
+        return timedelta()
+    tomorrow = datetime.combine(today + timedelta(days=1), timetable.at, zone)
+    day = timedelta(days=1)
+    while tomorrow.weekday() not in timetable.weekdays:
+        tomorrow += day
+    return min(tomorrow - now, day)

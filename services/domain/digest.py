@@ -30,7 +30,7 @@ class Digest:
     """One message to one channel. `more` counts the papers beyond the maximum, which only the page shows."""
 
     kind: str
-    """`message` (immediate), `digest` (daily, weekly) or `test`."""
+    """`message` (immediate), `digest` (daily, weekly), `test` or `notice`."""
     title: str
     papers: tuple[DigestPaper, ...]
     more: int = 0
@@ -68,6 +68,12 @@ def test_message(base_url: str) -> Digest:
     return Digest(
         kind="test", title=title, papers=(), settings_url=f"{base_url}/subscriptions", foot=("You asked for a test.",)
     )
+
+
+def notice(text: str, base_url: str) -> Digest:
+    """A message about paperwire itself, e.g. a source that keeps failing."""
+    foot = ("paperwire goes on trying, and tells you this once.",)
+    return Digest(kind="notice", title=text, papers=(), settings_url=f"{base_url}/sources", foot=foot)
 
 
 def _rank(one: DigestPaper) -> tuple[int, float, int, int]:

@@ -10,11 +10,11 @@ from services import plugins
 from services.domain import cadence
 from services.domain import delivery as domain
 from services.domain.cadence import Rhythm
-from services.domain.digest import Digest, Reason, compose, test_message
+from services.domain.digest import Digest, Reason, compose, notice, test_message
 from services.errors import LeaseLost
 from services.ports import Envelope, Held, Outcome, Refused
 from services.settings import Settings
-from services.store import channels, deliveries, papers
+from services.store import channels, deliveries, notices, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -99,7 +99,7 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
         return bytes(row["rendered"])
     with db.transaction() as tx:
         digest = _digest(tx, settings, row, channel)
-        if digest.kind != "test" and not digest.papers:
+        if digest.kind not in ("test", "notice") and not digest.papers:
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
             deliveries.finish(tx, row, cancelled, db.now())
             return None
@@ -112,6 +112,8 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
 def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Digest:
     if row["kind"] == "test":
         return test_message(settings.base_url)
+    if row["kind"] == "notice":
+        return notice(row["subject"], settings.base_url)
     ids = deliveries.paper_ids(tx, row["id"])
     reasons: dict[int, list[Reason]] = {one: [] for one in ids}
     for match in deliveries.reasons(tx, channel["id"], ids):
@@ -152,6 +154,9 @@ def _record(db: Database, settings: Settings, row: Row, channel: Row, outcome: O
             channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
         elif isinstance(outcome, Refused) and outcome.scope == "channel":
             channels.disable(tx, channel["id"], outcome.reason)
+            text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
+            host = urlsplit(settings.base_url).hostname or "localhost"
+            notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
         elif after.state is domain.State.SENT:
             channels.let_go(tx, channel["transport"])
     log.info("delivery " + after.state.value, delivery=row["id"], channel=channel["id"], why=after.error or None)

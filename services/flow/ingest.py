@@ -19,7 +19,7 @@ from services.domain.paper import (
 )
 from services.errors import SourceError
 from services.settings import Settings
-from services.store import papers, runs, sources, subscriptions
+from services.store import ledger, papers, runs, sources, subscriptions
 from services.store.database import Database, Row, lock, wake
 from services.telemetry import fault_point, log
 
@@ -50,30 +50,56 @@ def work(db: Database, settings: Settings) -> bool:
         with db.transaction() as tx:
             _fail(tx, row, str(error), db.now())
         return True
+    page = Page(day=row["day"], first=not row["url"])
     with db.transaction() as tx:
-        store(tx, row["source_id"], listing, now=db.now(), silent=row["silent"])
+        store(tx, row["source_id"], listing, now=db.now(), silent=row["silent"], page=page)
         sources.finish_listing(tx, row, db.now())
     fault_point("ingested")
     return True
 
 
-def store(tx: Connection, source_id: int, listing: Listing, *, now: datetime, silent: bool) -> Tally:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of an announcement a listing is: `day` it was asked for by (None: the present one), `first` page."""
+
+    day: date | None = None
+    first: bool = True
+
+
+def store(
+    tx: Connection, source_id: int, listing: Listing, *, now: datetime, silent: bool, page: Page | None = None
+) -> Tally:
     """Writes a listing's papers, its line in the ledger and, unless silent, the run of what is new; one at a time."""
     lock(tx, "ingest")
-    today = now.date()
+    page, today = page or Page(), now.date()
     desk = _Desk(tx, source_id, now, silent)
     desk.look_up(listing.entries)
     for entry in listing.entries:
-        desk.take(entry, min(entry.announced_on or listing.announced_on or today, today))
+        desk.take(entry, min(entry.announced_on or page.day or listing.announced_on or today, today))
     run = desk.write()
     tally = desk.tally(listing, run)
-    day = min(listing.announced_on or today, today)
-    counts = {"announced": listing.announced, "fetched": tally.found, "new": tally.new, "known": tally.known}
-    note = "; ".join(f"{where}: {reason}" for where, reason in tally.skipped[:5])
-    counts |= {"updated": tally.updated, "skipped": len(tally.skipped)}
-    state = "partial" if tally.skipped else "complete" if tally.found else "empty"
-    sources.enter_batch(tx, source_id, day, counts, state, note)
+    _enter(tx, source_id, listing, tally, page, now)
     return tally
+
+
+def _enter(tx: Connection, source_id: int, listing: Listing, tally: Tally, page: Page, now: datetime) -> None:
+    plugin = plugins.source(sources.kind_of(tx, source_id))
+    day = page.day or min(listing.announced_on or now.date(), now.date())
+    counts = {name: getattr(tally, name) for name in ("found", "new", "known", "updated")}
+    counts |= {"announced": listing.announced, "skipped": len(tally.skipped)}
+    location = sources.location_of(tx, source_id)
+    ledger.enter(
+        tx,
+        source_id,
+        day,
+        counts,
+        plugin.timetable,
+        now,
+        first_page=page.first,
+        next_url=listing.next_url,
+        looked_back=page.day is not None,
+        can_look_back=location is not None and plugin.request_day(location, day) is not None,
+    )
 
 
 @dataclass(slots=True)
@@ -200,6 +226,7 @@ def _parse(row: Row) -> Listing:
 
 def _fail(tx: Connection, row: Row, reason: str, now: datetime) -> None:
     log.warning("listing unreadable", source=row["source_id"], why=reason)
-    counts = dict.fromkeys(("fetched", "new", "known", "updated", "skipped"), 0)
-    sources.enter_batch(tx, row["source_id"], now.date(), counts, "failed", reason)
+    plugin = plugins.source(row["kind"])
+    day = row["day"] or now.date()
+    ledger.enter_failure(tx, row["source_id"], day, reason, plugin.timetable, now, looked_back=row["day"] is not None)
     sources.finish_listing(tx, row, now, error=reason)

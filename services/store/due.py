@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, or_, select
 
-from services.store import channels, deliveries, matches, runs, sources
-from services.store.tables import delivery, delivery_item, listing, match, match_job, run, source, transport
+from services.store import channels, deliveries, ledger, matches, runs, sources
+from services.store.tables import batch, delivery, delivery_item, listing, match, match_job, run, source, transport
 
 
 def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]:
@@ -16,7 +16,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
         "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
         "embed": exists(select(run.c.id).where(runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
-        "slow": runs.any_without_vector(model),
+        "slow": or_(runs.any_without_vector(model), exists(select(batch.c.id).where(ledger.gaps_due(now)))),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
     shards = tx.scalars(select(match_job.c.shard).where(runs.unmatched(now)).distinct())

@@ -1,6 +1,6 @@
 """Sources, their politeness gates, fetched listings and the batch ledger."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -82,6 +82,15 @@ def heard(tx: Connection, paper_id: int) -> bool:
     return bool(tx.scalars(select(exists().where(loud))).one())
 
 
+def kind_of(tx: Connection, source_id: int) -> str:
+    return str(tx.scalars(select(source.c.kind).where(source.c.id == source_id)).one())
+
+
+def location_of(tx: Connection, source_id: int) -> str | None:
+    """Where a polled source polls; None for one that only imports use."""
+    return tx.scalars(select(source.c.location).where(source.c.id == source_id, source.c.polled)).first()
+
+
 # ── polling ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -122,8 +131,12 @@ def is_first(tx: Connection, source_id: int) -> bool:
     ).one()
 
 
-def keep_listing(tx: Connection, source_id: int, body: bytes, now: datetime, *, silent: bool) -> None:
-    tx.execute(insert(listing).values(source_id=source_id, body=body, fetched_at=now, silent=silent))
+def keep_listing(
+    tx: Connection, source_id: int, body: bytes, now: datetime, *, silent: bool, day: date | None = None, url: str = ""
+) -> None:
+    """Keeps fetched bytes until they are read. `day`: they were asked for by it; `url`: of a further page."""
+    values = {"source_id": source_id, "body": body, "fetched_at": now, "silent": silent, "day": day, "url": url}
+    tx.execute(insert(listing).values(values))
 
 
 # ── ingesting ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,34 +153,12 @@ def claim_listing(tx: Connection, now: datetime, lease: timedelta) -> Row | None
     )
     if row is None:
         return None
-    return {**row, "kind": tx.scalars(select(source.c.kind).where(source.c.id == row["source_id"])).one()}
+    return {**row, "kind": kind_of(tx, row["source_id"])}
 
 
 def finish_listing(tx: Connection, row: Row, now: datetime, error: str = "") -> None:
     leases.release(tx, listing, row, done_at=now, error=error, body=None)
     tx.execute(update(source).where(source.c.id == row["source_id"]).values(error=error))
-
-
-def enter_batch(
-    tx: Connection, source_id: int, day: date, counts: Mapping[str, int | None], state: str, note: str
-) -> None:
-    """Adds one reading to the ledger of the source's announcement."""
-    statement = upsert(batch).values(
-        source_id=source_id, announced_on=day, updated_at=func.now(), state=state, note=note, **counts
-    )
-    fresh = statement.excluded
-    merged = {
-        "announced": func.coalesce(fresh.announced, batch.c.announced),
-        "fetched": func.greatest(batch.c.fetched, fresh.fetched),
-        "new": batch.c.new + fresh.new,
-        "known": fresh.known,
-        "updated": batch.c.updated + fresh.updated,
-        "skipped": fresh.skipped,
-        "state": fresh.state,
-        "note": fresh.note,
-        "updated_at": func.now(),
-    }
-    tx.execute(statement.on_conflict_do_update(index_elements=["source_id", "announced_on"], set_=merged))
 
 
 def forget_listings(tx: Connection, before: datetime) -> None:

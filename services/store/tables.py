@@ -117,22 +117,25 @@ source = Table(
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("gate", ForeignKey("gate.key")), Column("gate_pause", Interval),
     _text("etag"), _text("last_modified"), _text("moved_to"), _count("failures"), _text("error"),
-    _at("polled_at"), _at("succeeded_at"), _created(),
+    _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
 
 listing = Table(
     "listing", metadata, _id(), _ref("source_id", "source.id", index=True), _at("fetched_at", nullable=False),
-    Column("body", LargeBinary), _flag("silent"), _count("attempts"), *_lease(), _text("error"), _at("done_at"),
+    Column("body", LargeBinary), Column("day", Date), _text("url"), _flag("silent"), _count("attempts"), *_lease(),
+    _text("error"), _at("done_at"),
     Index("ix_listing_waiting", "id", postgresql_where=text("done_at IS NULL")),
 )  # fmt: skip
 
 batch = Table(
     "batch", metadata, _id(), _ref("source_id", "source.id"), Column("announced_on", Date, nullable=False),
     Column("announced", Integer), _count("fetched"), _count("new"), _count("known"), _count("updated"), _count("skipped"),
-    _text("state", "complete"), _text("note"), _at("updated_at"),
+    _count("reading"), _text("state", "missing"), _text("note"), _at("updated_at"), _flag("silent"),
+    _count("looks"), _at("next_look_at"), _text("next_url"), *_lease(),
     UniqueConstraint("source_id", "announced_on"),
-    CheckConstraint("state IN ('complete', 'partial', 'stale', 'empty', 'failed')", name="state"),
+    Index("ix_batch_due", "next_look_at", postgresql_where=text("next_look_at IS NOT NULL")),
+    CheckConstraint("state IN ('missing', 'complete', 'partial', 'stale', 'empty', 'failed')", name="state"),
 )  # fmt: skip
 
 paper = Table(

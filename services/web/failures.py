@@ -64,9 +64,9 @@ def _database(request: Request, error: Exception) -> Response:
     log.warning("database failed a page", path=request.url.path, why=type(error).__name__)
     if isinstance(error, OperationalError | PoolTimeout):
         return problem(503, "The database does not answer in time. Try again in a moment.")
-    return _unforeseen(request, error)
+    raise error
 
 
 def _unforeseen(request: Request, error: Exception) -> Response:
-    log.error("page failed", path=request.url.path, why=type(error).__name__, exc_info=error)
+    """The server logs the error itself, with its traceback."""
     return problem(500, "This is a fault of paperwire; the log of the web process tells more.")

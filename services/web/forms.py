@@ -49,12 +49,10 @@ async def posted(request: Request, visit: Annotated[Visit, Depends(anyone)]) -> 
 
 def is_ours(request: Request, settings: Settings) -> bool:
     """Whether the `Origin`, which every browser states in a POST, is the base URL's or the host asked for."""
-    origin = request.headers.get("origin", "")
+    origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     known = urlsplit(settings.base_url)
-    if origin == f"{known.scheme}://{known.netloc}":
-        return True
-    asked = urlsplit(origin) if origin.startswith(("http://", "https://")) else None
-    return asked is not None and asked.netloc == request.headers.get("host")
+    ours = (f"{known.scheme}://{known.netloc}", *((f"http://{host}", f"https://{host}") if host else ()))
+    return origin in ours
 
 
 Posted = Annotated[Form, Depends(posted)]

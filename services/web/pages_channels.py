@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.domain.cadence import WEEKDAYS
-from services.errors import ConfigError, NotFound, PaperwireError
+from services.errors import ConfigError, Conflict, NotFound, PaperwireError
 from services.flow import subscribe
 from services.store import channels, deliveries, overview
 from services.store.database import wake
@@ -65,6 +65,8 @@ def test(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
     host = urlsplit(visit.house.settings.base_url).hostname or "localhost"
     with visit.house.db.transaction() as tx:
         row = channels.find(tx, channel_id, visit.account_id)
+        if row["disabled_because"]:
+            raise Conflict(f"this channel is disabled: {row['disabled_because']}; enable it first")
         deliveries.create(tx, row, "test", f"test:{row['id']}:{secrets.token_hex(8)}", host)
         wake(tx, "deliver")
     return visit.go("/channels", "testing")

@@ -1,6 +1,6 @@
 """The subscriptions of an account: listed, made, changed, paused, deleted."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from services.web.visit import Id, SignedIn, Visit, soon
 router = APIRouter(prefix="/subscriptions")
 COUNTED = timedelta(days=30)
 LONGEST_PAUSE = timedelta(days=1000)
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @router.get("")
@@ -167,9 +168,11 @@ def _save(visit: Visit, fields: Fields, subscription_id: int | None = None) -> N
 
 
 def _moment(day: str, timezone: str) -> datetime:
-    """The start of a day in the account's time zone. Raises ConfigError."""
+    """The start of a day in the account's time zone; without a day, until further notice. Raises ConfigError."""
+    if not day:
+        return FOREVER
     try:
-        until = datetime.combine(datetime.strptime(day, "%Y-%m-%d").date(), time(), ZoneInfo(timezone))  # noqa: DTZ007
+        until = datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
     except ValueError:
         raise ConfigError(f"a pause ends on a day such as 2026-08-31, not {day[:20]!r}") from None
     now = datetime.now(UTC)

@@ -211,6 +211,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.Column("polled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("succeeded_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("failing_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_source_account_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["gate"], ["gate.key"], name=op.f("fk_source_gate")),
@@ -260,13 +261,25 @@ def upgrade() -> None:
         sa.Column("known", sa.Integer(), server_default="0", nullable=False),
         sa.Column("updated", sa.Integer(), server_default="0", nullable=False),
         sa.Column("skipped", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("state", sa.Text(), server_default="complete", nullable=False),
+        sa.Column("reading", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("state", sa.Text(), server_default="missing", nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.CheckConstraint("state IN ('complete', 'partial', 'stale', 'empty', 'failed')", name=op.f("ck_batch_state")),
+        sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_look_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("next_url", sa.Text(), server_default="", nullable=False),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('missing', 'complete', 'partial', 'stale', 'empty', 'failed')", name=op.f("ck_batch_state")
+        ),
         sa.ForeignKeyConstraint(["source_id"], ["source.id"], name=op.f("fk_batch_source_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batch")),
         sa.UniqueConstraint("source_id", "announced_on", name=op.f("uq_batch_source_id_announced_on")),
+    )
+    op.create_index(
+        "ix_batch_due", "batch", ["next_look_at"], unique=False, postgresql_where=sa.text("next_look_at IS NOT NULL")
     )
     op.create_table(
         "delivery",
@@ -355,6 +368,8 @@ def upgrade() -> None:
         sa.Column("source_id", sa.BigInteger(), nullable=False),
         sa.Column("fetched_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
+        sa.Column("day", sa.Date(), nullable=True),
+        sa.Column("url", sa.Text(), server_default="", nullable=False),
         sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lease_token", sa.UUID(), nullable=True),
@@ -511,6 +526,7 @@ def downgrade() -> None:
         "ix_delivery_due", table_name="delivery", postgresql_where=sa.text("state IN ('pending', 'uncertain')")
     )
     op.drop_table("delivery")
+    op.drop_index("ix_batch_due", table_name="batch", postgresql_where=sa.text("next_look_at IS NOT NULL"))
     op.drop_table("batch")
     op.drop_index("ix_subscription_freshness", table_name="subscription")
     op.drop_table("subscription")

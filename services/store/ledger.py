@@ -1,0 +1,170 @@
+"""The batch ledger: for each source and announcement what was announced, read and new, and which days are missing."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.domain import ledger as domain
+from services.domain.cadence import Timetable
+from services.domain.ledger import Reading
+from services.store import leases
+from services.store.database import Row, first, rows
+from services.store.tables import batch, gate, paper_appearance, source
+
+
+def enter(
+    tx: Connection,
+    source_id: int,
+    day: date,
+    counts: Mapping[str, int | None],
+    timetable: Timetable,
+    now: datetime,
+    *,
+    first_page: bool = True,
+    next_url: str = "",
+    looked_back: bool = False,
+    can_look_back: bool = False,
+) -> None:
+    """Enters one page of an announcement: `announced`, `found`, `new`, `known`, `updated`, `skipped`."""
+    row = _locked(tx, source_id, day)
+    read = (counts["found"] or 0) + (counts["skipped"] or 0) + (0 if first_page else row["reading"])
+    announced = counts["announced"] if counts["announced"] is not None else row["announced"]
+    of_day = _of_day(tx, source_id, day)
+    reading = Reading(read=read, of_day=of_day, announced=announced, more=bool(next_url), looked_back=looked_back)
+    state, note = domain.judge(reading, timetable, day, now)
+    looks = row["looks"] + (1 if looked_back and not next_url else 0)
+    look = now if next_url else None
+    if not next_url and can_look_back:
+        look = domain.next_look(state, timetable, day, now, counted=announced is not None, looks=looks)
+    tx.execute(
+        update(batch)
+        .where(batch.c.id == row["id"])
+        .values(
+            announced=announced,
+            fetched=max(row["fetched"], read, of_day),
+            new=row["new"] + (counts["new"] or 0),
+            known=counts["known"],
+            updated=row["updated"] + (counts["updated"] or 0),
+            skipped=counts["skipped"],
+            reading=read,
+            state=state,
+            note=note,
+            looks=looks,
+            next_look_at=look,
+            next_url=next_url,
+            updated_at=now,
+        )
+    )
+
+
+def enter_failure(
+    tx: Connection, source_id: int, day: date, note: str, timetable: Timetable, now: datetime, *, looked_back: bool
+) -> None:
+    """A listing that could not be fetched or read; what was read of its day before stays."""
+    row = _locked(tx, source_id, day)
+    if not looked_back and row["fetched"]:
+        return  # The present list failed once more; the batch is as good as it was.
+    state = "failed" if row["fetched"] == 0 else "partial"
+    looks = row["looks"] + (1 if looked_back else 0)
+    look = domain.next_look(state, timetable, day, now, counted=False, looks=looks) if timetable.states_days else None
+    failed = {"state": state, "note": note, "next_url": "", "looks": looks, "next_look_at": look, "updated_at": now}
+    tx.execute(update(batch).where(batch.c.id == row["id"]).values(failed))
+
+
+def _locked(tx: Connection, source_id: int, day: date) -> Row:
+    tx.execute(upsert(batch).values(source_id=source_id, announced_on=day).on_conflict_do_nothing())
+    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
+    return rows(tx, select(batch).where(mine).with_for_update())[0]
+
+
+def _of_day(tx: Connection, source_id: int, day: date) -> int:
+    mine = and_(paper_appearance.c.source_id == source_id, paper_appearance.c.announced_on == day)
+    return int(tx.scalars(select(func.count()).where(mine)).one())
+
+
+def state_of(tx: Connection, source_id: int, day: date) -> str | None:
+    """The state of a day's batch; None when it has none."""
+    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
+    return tx.scalars(select(batch.c.state).where(mine)).first()
+
+
+# ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def note_gaps(tx: Connection, source_id: int, days: Iterable[date], now: datetime, *, loud_from: date) -> int:
+    """Enters the days that have no batch as missing, to be looked at now; before `loud_from` they are read silently."""
+    values = [
+        {"source_id": source_id, "announced_on": day, "next_look_at": now, "silent": day < loud_from} for day in days
+    ]
+    if not values:
+        return 0
+    statement = upsert(batch).on_conflict_do_nothing().returning(batch.c.id)
+    return len(tx.scalars(statement, values).all())
+
+
+def gaps_due(now: datetime) -> Any:
+    """Batches to be looked at again while their source is polled and its gate is free."""
+    open_gate = exists().where(
+        source.c.id == batch.c.source_id,
+        source.c.polled,
+        gate.c.key == source.c.gate,
+        or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now),
+        leases.free(gate, now),
+    )
+    return and_(batch.c.next_look_at <= now, leases.free(batch, now), open_gate)
+
+
+def claim_gap(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
+    """A batch to be looked at, the newest day first, with its source; its gate is held under the same token."""
+    row = leases.claim(tx, batch, gaps_due(now), order=batch.c.announced_on.desc(), until=now + lease)
+    if row is None:
+        return None
+    where = rows(tx, select(source).where(source.c.id == row["source_id"]))[0]
+    taken = and_(gate.c.key == where["gate"], leases.free(gate, now))
+    held = {"lease_token": row["lease_token"], "lease_until": row["lease_until"]}
+    if tx.execute(update(gate).where(taken).values(held)).rowcount == 0:
+        leases.release(tx, batch, row)
+        return None
+    return row, where
+
+
+def finish_look(tx: Connection, row: Row, where: Row, now: datetime, **values: Any) -> None:
+    """Frees the batch, and the gate after its pause."""
+    leases.release(tx, batch, row, **values)
+    mine = and_(gate.c.key == where["gate"], gate.c.lease_token == row["lease_token"])
+    freed = {"lease_token": None, "lease_until": None, "next_free_at": now + (where["gate_pause"] or timedelta())}
+    tx.execute(update(gate).where(mine).values(freed))
+
+
+# ── what people see ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Row]:
+    """The newest announcements of a source."""
+    query = select(batch).where(batch.c.source_id == source_id).order_by(batch.c.announced_on.desc()).limit(limit)
+    return rows(tx, query)
+
+
+def of_papers(tx: Connection, paper_ids: Collection[int], limit: int = 6) -> list[Row]:
+    """The batches that these papers were announced in, with `kind`, `location` and `mine`, how many of the papers."""
+    same = and_(
+        batch.c.source_id == paper_appearance.c.source_id, batch.c.announced_on == paper_appearance.c.announced_on
+    )
+    query = (
+        select(batch, source.c.kind, source.c.location, func.count().label("mine"))
+        .join(paper_appearance, same)
+        .join(source, source.c.id == batch.c.source_id)
+        .where(paper_appearance.c.paper_id.in_(paper_ids))
+        .group_by(batch.c.id, source.c.kind, source.c.location)
+        .order_by(batch.c.announced_on.desc(), func.count().desc())
+        .limit(limit)
+    )
+    return rows(tx, query)
+
+
+def one(tx: Connection, source_id: int, day: date) -> Row | None:
+    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
+    return first(tx, select(batch).where(mine))

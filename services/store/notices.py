@@ -1,0 +1,21 @@
+"""Notices to an owner about something that went wrong and stays wrong: by mail, once a matter."""
+
+from sqlalchemy import Connection, and_, select
+
+from services.store import deliveries
+from services.store.database import first
+from services.store.tables import account, channel
+
+
+def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str) -> bool:
+    """Tells the account (None: the first operator) by its first mail channel; False when it has none or knows already.
+
+    `key` names the matter: the same one is told once.
+    """
+    whose = channel.c.account_id == account_id if account_id is not None else account.c.operator
+    usable = and_(channel.c.kind == "email", channel.c.deleted_at.is_(None), channel.c.disabled_because == "", whose)
+    query = select(channel).join(account, account.c.id == channel.c.account_id).where(usable)
+    where = first(tx, query.order_by(channel.c.account_id, channel.c.id).limit(1))
+    if where is None:
+        return False
+    return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text) is not None

@@ -1,0 +1,104 @@
+"""The web application on a real database, and browsers that are signed in or not."""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import Response
+from starlette.testclient import TestClient
+
+from services.domain.paper import Entry, Identifier, Listing
+from services.domain.subscription import Draft
+from services.flow import ingest, subscribe
+from services.settings import Settings
+from services.store import accounts, matches, sources
+from services.store.database import Database
+from services.store.interests import Compiled
+from services.store.subscriptions import save
+from services.web.app import create_app
+from services.web.auth import COOKIE
+
+BASE = "http://127.0.0.1:8400"
+DAY = date(2026, 5, 4)
+
+
+class Browser:
+    """One person's browser: keeps cookies, follows no redirects, sends what browsers send."""
+
+    def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
+        self.client = TestClient(app, base_url=base, follow_redirects=False)
+        self.origin = base
+        session = app.state.house.sessions.new(account_id)
+        self.token = app.state.house.sessions.form_token(session)
+        self.client.cookies.set(COOKIE, app.state.house.sessions.write(session))
+
+    def get(self, path: str, **headers: str) -> Response:
+        return self.client.get(path, headers=headers)
+
+    def post(self, path: str, fields: dict[str, Any] | None = None, **headers: str) -> Response:
+        data = {"token": self.token, **(fields or {})}
+        return self.client.post(path, data=data, headers={"Origin": self.origin, **headers})
+
+
+class Site:
+    def __init__(self, app: FastAPI, db: Database, settings: Settings) -> None:
+        self.app, self.db, self.settings = app, db, settings
+        with db.transaction() as tx:
+            self.ada = accounts.add(tx, "ada@example.org", "Europe/Berlin", operator=True)
+            self.ben = accounts.add(tx, "ben@example.org", "UTC")
+
+    def browser(self, account_id: int | None = None, base: str = BASE) -> Browser:
+        return Browser(self.app, account_id, base)
+
+    def channel(self, account_id: int, word: str) -> int:
+        return subscribe.add_channel(self.db, self.settings, account_id, word, verified=True)
+
+    def subscription(self, account_id: int, *channels: int, **values: Any) -> int:
+        draft = Draft(**{"name": "Mine", "query": "diffusion", **values})
+        with self.db.transaction() as tx:
+            return save(tx, account_id, draft, Compiled(), channels)
+
+    def paper(self, title: str, number: int = 1, **values: Any) -> int:
+        entry = Entry(title=title, identifiers=(Identifier("arxiv", f"2605.{number:05d}"),), **values)
+        with self.db.transaction() as tx:
+            listing = Listing(format="test", entries=(entry,), announced_on=DAY)
+            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
+            found = tx.exec_driver_sql("SELECT max(id) FROM paper").scalar_one()
+        return int(found)
+
+    def match(self, account_id: int, subscription_id: int, paper_id: int, why: str = "it fits") -> None:
+        row = {"account_id": account_id, "subscription_id": subscription_id, "paper_id": paper_id}
+        with self.db.transaction() as tx:
+            matches.store(tx, [{**row, "decided": {"why": why}, "score": None, "revision": 1}])
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.db.transaction() as tx:
+            result = tx.exec_driver_sql(statement)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+
+@pytest.fixture
+def site(db: Database, settings: Settings) -> Iterator[Site]:
+    app = create_app()
+    with TestClient(app):
+        yield Site(app, db, settings)
+
+
+@pytest.fixture
+def ada(site: Site) -> Browser:
+    """An operator's browser."""
+    return site.browser(site.ada)
+
+
+@pytest.fixture
+def ben(site: Site) -> Browser:
+    """Somebody else's, who is no operator."""
+    return site.browser(site.ben)
+
+
+def text_of(response: Response) -> str:
+    """The words of a page."""
+    return " ".join(re.sub(r"<[^>]+>", " ", response.text).split())

@@ -1,0 +1,81 @@
+"""Keys, sessions and where one may be sent after signing in."""
+
+from pathlib import Path
+
+import pytest
+
+from services.web.auth import SIGNIN_KEY_FILE, Sessions, host_name, is_loopback, is_printed_key, safe_next, signin_url
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    (tmp_path / SIGNIN_KEY_FILE).parent.mkdir()
+    (tmp_path / SIGNIN_KEY_FILE).write_text("the-key\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8400", "127.0.0.1:8400", "127.0.0.2", "[::1]:8400", "[::1]"])
+def test_the_printed_key_signs_in_on_this_machine(data_dir: Path, host: str) -> None:
+    assert is_printed_key("the-key", data_dir=data_dir, bind="127.0.0.1", host_header=host)
+
+
+@pytest.mark.parametrize(
+    ("key", "bind", "host"),
+    [
+        ("another", "127.0.0.1", "127.0.0.1"),
+        ("", "127.0.0.1", "127.0.0.1"),
+        ("the-kéy", "127.0.0.1", "127.0.0.1"),
+        ("the-key", "0.0.0.0", "127.0.0.1"),
+        ("the-key", "127.0.0.1", "papers.example.org"),
+        ("the-key", "127.0.0.1", "localhost.example.org"),
+        ("the-key", "127.0.0.1", "localhost@example.org"),
+        ("the-key", "127.0.0.1", "[broken"),
+        ("the-key", "127.0.0.1", ""),
+    ],
+)
+def test_the_printed_key_is_refused_otherwise(data_dir: Path, key: str, bind: str, host: str) -> None:
+    assert not is_printed_key(key, data_dir=data_dir, bind=bind, host_header=host)
+
+
+def test_an_empty_key_file_signs_nobody_in(data_dir: Path) -> None:
+    (data_dir / SIGNIN_KEY_FILE).write_text("\n")
+    assert not is_printed_key("", data_dir=data_dir, bind="127.0.0.1", host_header="localhost")
+
+
+def test_a_host_header_gives_its_name_alone() -> None:
+    assert host_name("[::1]:8400") == "::1"
+    assert is_loopback("LOCALHOST")
+    assert not is_loopback("10.0.0.1")
+
+
+@pytest.mark.parametrize("path", ["/", "/matches", "/matches?before=3"])
+def test_signing_in_may_lead_to_our_pages(path: str) -> None:
+    assert safe_next(path) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/a\r\nb", "/\t/evil.example"]
+)
+def test_signing_in_never_leads_elsewhere(path: str) -> None:
+    assert safe_next(path) == "/"
+
+
+def test_a_key_is_quoted_in_its_link() -> None:
+    assert signin_url("https://p.example", "a+b/c") == "https://p.example/signin?key=a%2Bb%2Fc"
+
+
+def test_a_session_is_read_back_and_only_by_its_key() -> None:
+    sessions = Sessions("one")
+    session = sessions.new(7, "/matches")
+    assert Sessions("one").read(sessions.write(session)) == session
+    assert Sessions("two").read(sessions.write(session)) is None
+    assert sessions.read(sessions.write(session) + "x") is None
+    assert sessions.read("") is None
+
+
+def test_a_form_token_fits_its_session_only() -> None:
+    sessions = Sessions("one")
+    mine, other = sessions.new(7), sessions.new(7)
+    assert sessions.fits(sessions.form_token(mine), mine)
+    assert not sessions.fits(sessions.form_token(other), mine)
+    assert not sessions.fits("ü", mine)

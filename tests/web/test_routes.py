@@ -1,0 +1,150 @@
+"""Every route × {anonymous, stranger}: a new one fails here until it is listed."""
+
+from collections.abc import Iterable
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from .conftest import Site
+
+OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/signin"), ("POST", "/signin")}
+"""For everybody."""
+OWN = {
+    ("GET", "/subscriptions"),
+    ("POST", "/subscriptions"),
+    ("POST", "/subscriptions/preview"),
+    ("GET", "/matches"),
+    ("GET", "/papers/{name:path}"),
+    ("GET", "/channels"),
+    ("POST", "/channels"),
+    ("GET", "/deliveries"),
+    ("GET", "/sources"),
+    ("GET", "/account"),
+    ("POST", "/account"),
+    ("POST", "/signout"),
+}
+"""For whoever is signed in, about themselves."""
+FOREIGN = {
+    ("GET", "/subscriptions/{subscription_id}"),
+    ("POST", "/subscriptions/{subscription_id}"),
+    ("POST", "/subscriptions/{subscription_id}/pause"),
+    ("POST", "/subscriptions/{subscription_id}/resume"),
+    ("GET", "/subscriptions/{subscription_id}/delete"),
+    ("POST", "/subscriptions/{subscription_id}/delete"),
+    ("POST", "/channels/{channel_id}/hours"),
+    ("POST", "/channels/{channel_id}/enable"),
+    ("POST", "/channels/{channel_id}/test"),
+    ("GET", "/channels/{channel_id}/remove"),
+    ("POST", "/channels/{channel_id}/remove"),
+    ("GET", "/deliveries/{delivery_id}"),
+    ("POST", "/deliveries/{delivery_id}/retry"),
+}
+"""A row's owner alone: 404 for others."""
+OPERATORS = {
+    ("POST", "/sources"),
+    ("POST", "/sources/{source_id}/poll"),
+    ("GET", "/sources/{source_id}/remove"),
+    ("POST", "/sources/{source_id}/remove"),
+    ("GET", "/outbox"),
+    ("GET", "/outbox/{name}"),
+    ("GET", "/outbox/{name}/html"),
+}
+"""404 for everybody else."""
+REDIRECT = {("GET", "/")}
+VALID = {"name": "x", "query": "stolen", "cadence": "daily", "at": "09:00", "weekday": "tue", "until": ""}
+
+
+@pytest.fixture
+def adas(site: Site) -> dict[str, str]:
+    """Ids of things that are Ada's."""
+    channel = site.channel(site.ada, "email:ada@example.org")
+    subscription = site.subscription(site.ada, channel)
+    site.sql(
+        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state) "
+        f"VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', 'dead')"
+    )
+    site.sql("INSERT INTO source (kind, location, polled) VALUES ('arxiv', 'cs.LG', true)")
+    outbox = site.settings.data_dir / "outbox"
+    outbox.mkdir(parents=True)
+    (outbox / "mail-1.eml").write_text("Subject: Hers\r\n\r\nsecret text\r\n")
+    ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1}
+    return {**{name: str(value) for name, value in ids.items()}, "name": "mail-1.eml"}
+
+
+def every_route(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
+    found = {(method, route.path) for route in routes if isinstance(route, APIRoute) for method in route.methods}
+    for route in routes:
+        inner = getattr(getattr(route, "original_router", None), "routes", None)
+        found |= every_route(inner) if inner else set()
+    return found
+
+
+def state_of(site: Site) -> list[tuple[object, ...]]:
+    tables = ("subscription", "channel", "delivery", "source", "account", "subscription_channel")
+    return [row for table in tables for row in site.sql(f"SELECT * FROM {table} ORDER BY 1")]
+
+
+def test_every_route_is_listed_here(site: Site) -> None:
+    listed = OPEN | OWN | FOREIGN | OPERATORS | REDIRECT
+    assert every_route(site.app.routes) == listed
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(OWN | FOREIGN | OPERATORS))
+def test_the_anonymous_are_sent_to_sign_in(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+    before, nobody = state_of(site), site.browser()
+    address = path.replace(":path", "").format(**adas)
+    answer = nobody.get(address) if method == "GET" else nobody.post(address, VALID)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/signin")
+    assert state_of(site) == before
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(FOREIGN | OPERATORS))
+def test_a_stranger_finds_nothing(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+    before, stranger = state_of(site), site.browser(site.ben)
+    address = path.format(**adas)
+    answer = stranger.get(address) if method == "GET" else stranger.post(address, VALID)
+    assert answer.status_code == 404
+    assert state_of(site) == before
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(FOREIGN | OPERATORS))
+def test_the_owner_finds_it(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+    """Else the tests above would pass for routes that answer 404 to everybody."""
+    owner = site.browser(site.ada)
+    address = path.format(**adas)
+    fields = {**VALID, "kind": "feed", "location": "https://example.org/feed"}
+    answer = owner.get(address) if method == "GET" else owner.post(address, fields)
+    assert answer.status_code in (200, 303)
+
+
+@pytest.mark.parametrize("path", ["/subscriptions", "/matches", "/channels", "/deliveries", "/sources", "/account"])
+def test_a_stranger_sees_nothing_of_another_account(site: Site, adas: dict[str, str], path: str) -> None:
+    paper = site.paper("Ada's paper")
+    site.match(site.ada, int(adas["subscription_id"]), paper)
+    page = site.browser(site.ben).get(path)
+    assert page.status_code == 200
+    assert "ada@example.org" not in page.text
+    assert "Ada's paper" not in page.text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("path", ["/matches?subscription={subscription_id}", "/papers/1?subscription={subscription_id}"])
+def test_a_stranger_cannot_ask_about_a_foreign_subscription(site: Site, adas: dict[str, str], path: str) -> None:
+    site.paper("A paper")
+    assert site.browser(site.ben).get(path.format(**adas)).status_code == 404
+    assert site.browser(site.ada).get(path.format(**adas)).status_code == 200
+
+
+def test_a_foreign_channel_cannot_be_subscribed_to(site: Site, adas: dict[str, str]) -> None:
+    before = state_of(site)
+    answer = site.browser(site.ben).post("/subscriptions", {"query": "x", "channels": adas["channel_id"]})
+    assert answer.status_code == 404
+    assert state_of(site) == before
+
+
+@pytest.mark.parametrize("path", ["/subscriptions/0", "/subscriptions/x", "/deliveries/99999999999999999999", "/nowhere"])
+def test_an_impossible_address_is_a_page_that_says_so(site: Site, path: str) -> None:
+    answer = site.browser(site.ada).get(path)
+    assert answer.status_code == 404
+    assert "Nothing here" in answer.text
