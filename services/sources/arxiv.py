@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 from zoneinfo import ZoneInfo
 
 from services.domain import identifiers, politeness
+from services.domain.cadence import Timetable
 from services.domain.entries import Unreadable, collect
 from services.domain.identifiers import Found
 from services.domain.markup import HEAD, decode, describe, plain, root, strip_html, xml
@@ -51,6 +52,7 @@ class Arxiv:
     formats: tuple[str, ...] = ("arxiv-api", "arxiv-rss")
     rank = 10
     every: timedelta | None = timedelta(minutes=30)
+    timetable = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
 
     def location(self, text: str) -> str:
         names = [name for name in re.split(r"[+,\s]+", text) if name]
@@ -63,6 +65,9 @@ class Arxiv:
 
     def request(self, location: str, now: datetime) -> Request:
         return Request(url=self._url(location))
+
+    def request_day(self, location: str, day: date) -> Request | None:
+        return None
 
     def recognise(self, body: bytes) -> str | None:
         if root(body) not in ("feed", "rss", "rdf"):

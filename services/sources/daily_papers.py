@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from services.domain import identifiers, politeness
+from services.domain.cadence import Timetable
 from services.domain.entries import Unreadable, collect
 from services.domain.markup import HEAD, decode, describe
 from services.domain.paper import Entry, Listing
@@ -34,6 +35,7 @@ class DailyPapers:
     formats: tuple[str, ...] = ("daily-papers-page", "daily-papers-json")
     rank = 20
     every: timedelta | None = timedelta(minutes=15)
+    timetable = Timetable(grows=True, states_days=True)
 
     def location(self, text: str) -> str:
         if text.strip():
@@ -44,8 +46,10 @@ class DailyPapers:
         return politeness.gate(SITE)
 
     def request(self, location: str, now: datetime) -> Request:
-        today = now.astimezone(UTC).date()
-        return Request(url=f"{SITE}/api/daily_papers?date={today}&limit={LONGEST_LIST}")
+        return self.request_day(location, now.astimezone(UTC).date())
+
+    def request_day(self, location: str, day: date) -> Request:
+        return Request(url=f"{SITE}/api/daily_papers?date={day}&limit={LONGEST_LIST}")
 
     def recognise(self, body: bytes) -> str | None:
         head = decode(body[:HEAD]).lstrip()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import feedparser
 
 from services.domain import identifiers, politeness
+from services.domain.cadence import Timetable
 from services.domain.entries import collect
 from services.domain.identifiers import Found
 from services.domain.markup import HEAD, decode, describe, plain, root, safe_link, strip_html, xml
@@ -44,6 +45,7 @@ class Feed:
     formats: tuple[str, ...] = ("rss",)
     rank = 80
     every: timedelta | None = timedelta(hours=1)
+    timetable = Timetable()
 
     def location(self, text: str) -> str:
         try:
@@ -67,6 +69,9 @@ class Feed:
 
     def request(self, location: str, now: datetime) -> Request:
         return Request(url=location)
+
+    def request_day(self, location: str, day: date) -> Request | None:
+        return None
 
     def recognise(self, body: bytes) -> str | None:
         if root(body) in ("rss", "feed", "rdf"):

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from services.domain import identifiers
+from services.domain.cadence import Timetable
 from services.domain.entries import Unreadable, collect
 from services.domain.markup import decode, describe
 from services.domain.paper import Entry, Listing
@@ -23,6 +24,7 @@ class JsonLines:
     formats: tuple[str, ...] = ("jsonl",)
     rank = 90
     every: timedelta | None = None
+    timetable = Timetable()
 
     def location(self, text: str) -> str:
         if text.strip():
@@ -34,6 +36,9 @@ class JsonLines:
 
     def request(self, location: str, now: datetime) -> Request:
         raise SourceError("jsonl is only read from files: there is nothing to poll")
+
+    def request_day(self, location: str, day: date) -> Request | None:
+        return None
 
     def recognise(self, body: bytes) -> str | None:
         lines = decode(body[:HEAD]).split("\n")

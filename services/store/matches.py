@@ -13,7 +13,14 @@ from services.store.tables import account, channel, delivery_item, match, paper,
 
 
 def store(tx: Connection, found: Sequence[Row]) -> int:
-    """Writes matches; one that exists stays as it is. The number of new ones."""
+    """Writes matches; one that exists stays as it is. The number of new ones.
+
+    A subscription that was deleted since it was read gets none: its row, or its account's, may be gone.
+    """
+    asked = {row["subscription_id"] for row in found}
+    living = and_(subscription.c.id.in_(asked), subscription.c.deleted_at.is_(None))
+    still = set(tx.scalars(select(subscription.c.id).where(living).with_for_update(read=True, key_share=True)))
+    found = [row for row in found if row["subscription_id"] in still]
     if not found:
         return 0
     statement = upsert(match).on_conflict_do_nothing(index_elements=["subscription_id", "paper_id"])

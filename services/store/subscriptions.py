@@ -4,13 +4,22 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
 
 from services.domain.subscription import Draft
 from services.errors import ConfigError, NotFound
-from services.store.database import Row, first, rows
+from services.store.database import Row, first, rows, wake
 from services.store.interests import Compiled
-from services.store.tables import account, channel, interest_example, match, shard, subscription, subscription_channel
+from services.store.tables import (
+    account,
+    channel,
+    delivery_item,
+    interest_example,
+    match,
+    shard,
+    subscription,
+    subscription_channel,
+)
 
 MOST_PER_ACCOUNT = 100
 
@@ -108,7 +117,18 @@ def note_error(tx: Connection, subscription_id: int, error: str) -> None:
 
 
 def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
+    """Pauses until a moment, or resumes (None): then what the pause held back is told anew, at the usual time."""
     change(tx, subscription_id, account_id, paused_until=until)
+    if until is None:
+        held = exists().where(
+            delivery_item.c.account_id == match.c.account_id,
+            delivery_item.c.paper_id == match.c.paper_id,
+            delivery_item.c.delivery_id.is_(None),
+            delivery_item.c.dropped_because == "",
+        )
+        mine = and_(match.c.subscription_id == subscription_id, held)
+        tx.execute(update(match).where(mine).values(notified_at=None))
+        wake(tx, "notify")
 
 
 def matched_papers(tx: Connection, account_id: int) -> set[int]:

@@ -335,3 +335,15 @@ def test_a_test_message_goes_out_without_papers(world: World) -> None:
         assert deliveries.create(tx, where, "test", "test:1", "localhost")
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
+
+
+def test_what_a_pause_held_back_comes_when_it_ends_early(world: World) -> None:
+    one = world.subscribe(query="planning")
+    with world.db.transaction() as tx:
+        subscriptions.pause(tx, one, world.account, world.now() + timedelta(days=9))
+    world.run(entry(AGENTS, 1))
+    with world.db.transaction() as tx:
+        subscriptions.pause(tx, one, world.account, None)
+    world.notify()
+    world.deliver()
+    assert [row["state"] for row in world.deliveries()] == ["sent"]

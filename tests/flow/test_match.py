@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from services.flow import embed, match
-from services.store import runs, subscriptions
+from services.domain.subscription import Draft
+from services.flow import embed, match, subscribe
+from services.store import accounts, runs, subscriptions
 from services.store.tables import match as match_table
 from services.store.tables import match_job, run, subscription, transport
 
@@ -152,3 +153,19 @@ def test_a_run_that_ends_its_embedders_goes_on_with_its_words(world: World) -> N
         tx.execute(update(run).values(attempts=runs.MOST_ATTEMPTS, lease_until=world.now() - timedelta(seconds=1)))
     world.embed_and_match()
     assert len(world.matches()) == 1
+
+
+def test_an_account_deleted_under_a_worker_costs_nobody_else_an_alert(world: World) -> None:
+    kept = world.subscribe("Kept", query="planning")
+    with world.db.transaction() as tx:
+        other = accounts.add(tx, "bob@example.org", "UTC")
+    draft = Draft(name="Gone", query="planning")
+    subscribe.save(world.db, world.embedder, other, draft, [])
+    world.announce(entry("First paper on planning", 1))
+    world.embed_and_match()
+    with world.db.transaction() as tx:
+        accounts.remove(tx, other)
+    world.announce(entry("Second paper on planning", 2))
+    world.embed_and_match()
+    second = world.paper("Second paper on planning")
+    assert {one for one, paper in world.matches() if paper == second} == {kept}

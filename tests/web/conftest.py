@@ -33,7 +33,10 @@ class Browser:
         self.origin = base
         session = app.state.house.sessions.new(account_id)
         self.token = app.state.house.sessions.form_token(session)
-        self.client.cookies.set(COOKIE, app.state.house.sessions.write(session))
+        host = base.partition("://")[2].partition(":")[0]
+        # As the cookie jar itself stores what an answer sets.
+        domain = host if "." in host else f"{host}.local"
+        self.client.cookies.set(COOKIE, app.state.house.sessions.write(session), domain=domain)
 
     def get(self, path: str, **headers: str) -> Response:
         return self.client.get(path, headers=headers)

@@ -129,7 +129,9 @@ def test_a_stranger_sees_nothing_of_another_account(site: Site, adas: dict[str, 
     assert "Ada's paper" not in page.text.replace("&#39;", "'")
 
 
-@pytest.mark.parametrize("path", ["/matches?subscription={subscription_id}", "/papers/1?subscription={subscription_id}"])
+@pytest.mark.parametrize(
+    "path", ["/matches?subscription={subscription_id}", "/papers/1?subscription={subscription_id}"]
+)
 def test_a_stranger_cannot_ask_about_a_foreign_subscription(site: Site, adas: dict[str, str], path: str) -> None:
     site.paper("A paper")
     assert site.browser(site.ben).get(path.format(**adas)).status_code == 404
@@ -143,7 +145,9 @@ def test_a_foreign_channel_cannot_be_subscribed_to(site: Site, adas: dict[str, s
     assert state_of(site) == before
 
 
-@pytest.mark.parametrize("path", ["/subscriptions/0", "/subscriptions/x", "/deliveries/99999999999999999999", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/subscriptions/0", "/subscriptions/x", "/deliveries/99999999999999999999", "/nowhere"]
+)
 def test_an_impossible_address_is_a_page_that_says_so(site: Site, path: str) -> None:
     answer = site.browser(site.ada).get(path)
     assert answer.status_code == 404

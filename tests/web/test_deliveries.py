@@ -1,0 +1,47 @@
+"""What was sent, and another try for what failed."""
+
+import pytest
+
+from .conftest import Browser, Site, text_of
+
+
+def deliver(site: Site, state: str, error: str = "", due: str = "NULL") -> int:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    site.sql(
+        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state, error, subject, next_attempt_at)"
+        f" VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', '{state}', '{error}', 'Three papers', {due})"
+    )
+    return int(site.sql("SELECT max(id) FROM delivery")[0][0])
+
+
+def test_nothing_sent_yet_says_what_to_do(ada: Browser) -> None:
+    assert "Nothing was sent yet" in text_of(ada.get("/deliveries"))
+
+
+def test_a_delivery_shows_state_error_and_papers(site: Site, ada: Browser) -> None:
+    one = deliver(site, "dead", "550 no such user")
+    paper = site.paper("A paper in it")
+    site.sql(
+        "INSERT INTO delivery_item (account_id, channel_id, paper_id, not_before, cadence, delivery_id)"
+        f" SELECT account_id, channel_id, {paper}, now(), 'daily', id FROM delivery"
+    )
+    page = text_of(ada.get("/deliveries"))
+    for words in ("Three papers", "ada@example.org", "dead", "550 no such user", "1"):
+        assert words in page
+    assert "A paper in it" in ada.get(f"/deliveries/{one}").text
+
+
+@pytest.mark.parametrize("state", ["dead", "uncertain"])
+def test_what_failed_for_good_is_tried_again(site: Site, ada: Browser, state: str) -> None:
+    one = deliver(site, state)
+    assert f"/deliveries/{one}/retry" in ada.get("/deliveries").text
+    assert ada.post(f"/deliveries/{one}/retry").status_code == 303
+    assert site.sql("SELECT state, next_attempt_at IS NOT NULL FROM delivery") == [("pending", True)]
+
+
+@pytest.mark.parametrize(("state", "due"), [("sent", "NULL"), ("sending", "NULL"), ("uncertain", "now()")])
+def test_nothing_else_is_sent_twice(site: Site, ada: Browser, state: str, due: str) -> None:
+    one = deliver(site, state, due=due)
+    assert "/retry" not in ada.get("/deliveries").text
+    assert ada.post(f"/deliveries/{one}/retry").status_code == 409
+    assert site.sql("SELECT state FROM delivery") == [(state,)]

@@ -1,0 +1,64 @@
+"""Health for machines, and the application without what it needs."""
+
+import pytest
+from sqlalchemy.engine import make_url
+from starlette.testclient import TestClient
+
+from services.errors import ConfigError
+from services.settings import Settings
+from services.settings import settings as process_settings
+from services.web.app import create_app
+
+from .conftest import Browser, Site, text_of
+
+
+def test_a_migrated_database_is_ready(site: Site) -> None:
+    nobody = site.browser()
+    assert nobody.get("/healthz").status_code == 200
+    assert nobody.get("/readyz").text == "ready\n"
+
+
+def test_metrics_tell_what_is_overdue(site: Site) -> None:
+    one = site.subscription(site.ada)
+    site.match(site.ada, one, site.paper("Forgotten"))
+    site.sql("UPDATE match SET created_at = now() - interval '1 hour'")
+    metrics = site.browser().get("/metrics").text
+    assert 'paperwire_audit{figure="matches_not_notified"} 1.0' in metrics
+    assert "paperwire_database_up 1.0" in metrics
+    assert "example.org" not in metrics
+
+
+def test_a_database_that_is_not_migrated_is_not_ready(
+    site: Site, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.db.engine.dispose()
+    empty = make_url(postgres_url).set(database="template1").render_as_string(hide_password=False)
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", empty)
+    process_settings.cache_clear()
+    with TestClient(create_app()) as client:
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert "paperwire migrate" in answer.text
+
+
+@pytest.mark.usefixtures("settings")
+def test_without_a_database_pages_ask_for_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+    process_settings.cache_clear()
+    app = create_app()
+    with TestClient(app, base_url="http://127.0.0.1:8400") as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        assert "paperwire_database_up 0.0" in client.get("/metrics").text
+        browser = Browser(app, 1)
+        answer = browser.get("/matches")
+    assert answer.status_code == 503
+    assert "does not answer" in text_of(answer)
+
+
+@pytest.mark.parametrize("name", ["PAPERWIRE_DATABASE_URL", "PAPERWIRE_SECRET_KEY"])
+def test_a_missing_setting_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "")
+    process_settings.cache_clear()
+    with pytest.raises(ConfigError, match=name):
+        create_app()
