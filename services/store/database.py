@@ -1,6 +1,6 @@
 """The one place that opens transactions and commits, and the call that wakes a stage."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,15 @@ WAKE_CHANNEL = "paperwire_wake"
 class Database:
     """A pool of connections; make one per process, after forking."""
 
-    def __init__(self, url: str, *, pool_size: int = 5, statement_timeout_ms: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        statement_timeout_ms: int = 0,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._clock = clock
         options = f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
         self.engine: Engine = create_engine(
             url,
@@ -31,7 +39,9 @@ class Database:
             yield connection
 
     def now(self) -> datetime:
-        """The database's clock, the only one that leases and slots go by."""
+        """The database's clock, the only one that leases and slots go by (a test may bring its own)."""
+        if self._clock is not None:
+            return self._clock()
         with self.transaction() as tx:
             return tx.scalars(select(func.now())).one()
 

@@ -8,7 +8,8 @@ from .conftest import Browser, Site, text_of
 def deliver(site: Site, state: str, error: str = "", due: str = "NULL") -> int:
     channel = site.channel(site.ada, "email:ada@example.org")
     site.sql(
-        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state, error, subject, next_attempt_at)"
+        "INSERT INTO delivery"
+        " (account_id, channel_id, kind, idem_key, message_id, state, error, subject, next_attempt_at)"
         f" VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', '{state}', '{error}', 'Three papers', {due})"
     )
     return int(site.sql("SELECT max(id) FROM delivery")[0][0])

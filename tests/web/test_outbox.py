@@ -63,8 +63,8 @@ def test_no_other_file_is_shown(site: Site, ada: Browser, name: str, view: str) 
 
 
 def test_a_mail_server_is_said_instead(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PAPERWIRE_SMTP_URL", "smtp://user:hidden@127.0.0.1:2525")
+    monkeypatch.setenv("PAPERWIRE_SMTP_URL", "smtp://user:sesame@127.0.0.1:2525")
     email_settings.cache_clear()
     page = ada.get("/outbox").text
     assert "Mails go out through the server" in page
-    assert "hidden" not in page
+    assert "sesame" not in page

@@ -73,7 +73,7 @@ def adas(site: Site) -> dict[str, str]:
 
 
 def every_route(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
-    found = {(method, route.path) for route in routes if isinstance(route, APIRoute) for method in route.methods}
+    found = {(method, route.path) for route in routes if isinstance(route, APIRoute) for method in route.methods or ()}
     for route in routes:
         inner = getattr(getattr(route, "original_router", None), "routes", None)
         found |= every_route(inner) if inner else set()

@@ -33,7 +33,7 @@ def test_a_source_that_cannot_be_is_refused(site: Site, ada: Browser, fields: di
     answer = ada.post("/sources", fields)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
-    assert said in text_of(answer)
+    assert said in text_of(answer).lower()
     assert site.sql("SELECT * FROM source") == []
 
 
