@@ -97,3 +97,24 @@ def remove(source: Id) -> None:
     with opened() as session, session.db.transaction() as tx:
         sources.remove(tx, source)
     output.say(f"source {source} is no longer polled")
+
+
+@commands.command("ledger")
+def ledger_(source: Id, json: Json = False) -> None:
+    """Show a source's announcements: what was announced, read and new, and which days are missing."""
+    from services.store import ledger
+
+    with opened() as session, session.db.transaction() as tx:
+        rows = ledger.of_source(tx, source)
+    counts = ("announced", "fetched", "new", "updated", "skipped")
+    lines = [
+        {"day": row["announced_on"], **{name: row[name] for name in counts}, "state": row["state"], "note": row["note"]}
+        for row in rows
+    ]
+    if json:
+        output.as_json(lines)
+        return
+    output.table(
+        [{**line, "announced": "not stated" if line["announced"] is None else line["announced"]} for line in lines],
+        empty=f"source {source} has announced nothing yet",
+    )

@@ -43,10 +43,17 @@ MOST_PAPERS = 50
 """In one message; the rest is counted and stands on the page."""
 
 
-def compose(kind: str, found: Mapping[int, tuple[Paper, Sequence[Reason]]], day: date, base_url: str) -> Digest:
+def compose(
+    kind: str,
+    found: Mapping[int, tuple[Paper, Sequence[Reason]]],
+    day: date,
+    base_url: str,
+    read: Sequence[str] = (),
+) -> Digest:
     """The message of these papers and reasons: the most relevant first, then upvotes, then the newest.
 
-    Papers that were withdrawn, or that nobody asks for any more, are left out; the result may be empty.
+    Papers that were withdrawn, or that nobody asks for any more, are left out; the result may be empty. `read` are
+    the ledger's lines for the foot.
     """
     living = [DigestPaper(paper=p, reasons=tuple(r)) for p, r in found.values() if r and not p.withdrawn]
     ranked = sorted(living, key=_rank)
@@ -58,8 +65,14 @@ def compose(kind: str, found: Mapping[int, tuple[Paper, Sequence[Reason]]], day:
         more=max(0, len(ranked) - MOST_PAPERS),
         more_url=f"{base_url}/matches",
         settings_url=f"{base_url}/subscriptions",
-        foot=(f"You get this because you subscribed to {', '.join(names)}.",),
+        foot=(*read, f"You get this because you subscribed to {', '.join(names)}."),
     )
+
+
+def ledger_line(name: str, announced: int | None, read: int, mine: int) -> str:
+    """`cs.LG: 131 announced, 131 read, 7 for you`; without a count of the source's own only what was read."""
+    stated = f"{announced} announced, " if announced is not None else ""
+    return f"{name}: {stated}{read} read, {mine} for you"
 
 
 def test_message(base_url: str) -> Digest:

@@ -10,11 +10,11 @@ from services import plugins
 from services.domain import cadence
 from services.domain import delivery as domain
 from services.domain.cadence import Rhythm
-from services.domain.digest import Digest, Reason, compose, notice, test_message
+from services.domain.digest import Digest, Reason, compose, ledger_line, notice, test_message
 from services.errors import LeaseLost
 from services.ports import Envelope, Held, Outcome, Refused
 from services.settings import Settings
-from services.store import channels, deliveries, notices, papers
+from services.store import channels, deliveries, ledger, notices, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -128,7 +128,12 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
         )
     loaded = papers.load(tx, ids)
     found = {one: (loaded[one], reasons[one]) for one in ids}
-    return compose(row["kind"], found, row["created_at"].date(), settings.base_url)
+    lines = [
+        ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
+        for one in ledger.of_papers(tx, ids)
+        if "://" not in one["location"]
+    ]
+    return compose(row["kind"], found, row["created_at"].date(), settings.base_url, lines)
 
 
 def _commit(db: Database, settings: Settings, row: Row, channel: Row) -> Callable[[], None]:

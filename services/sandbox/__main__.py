@@ -46,24 +46,25 @@ def serve(parse: Parse) -> None:
             body = codec.receive(sys.stdin.buffer)
         except EOFError:
             return
-        codec.send(answers, _answer(parse, request, body))
-        codec.send(answers, codec.encode(process.memory_info().rss - size))
+        # What earlier listings have left behind: the parent decides when it is too much.
+        grown = process.memory_info().rss - size
+        codec.send(answers, _answer(parse, request, body, grown))
 
 
-def _answer(parse: Parse, request: dict[str, Any], body: bytes) -> bytes:
+def _answer(parse: Parse, request: dict[str, Any], body: bytes, grown: int) -> bytes:
     try:
         with _limits(request["cpu"], request["memory"]):
-            listing = parse(request["kind"], body, date.fromisoformat(request["day"]))
-            return codec.encode({"listing": _capped(listing)})
+            listing = _capped(parse(request["kind"], body, date.fromisoformat(request["day"])))
+            return codec.encode({"listing": listing, "grown": grown})
     except MemoryError:
-        return codec.encode({"memory": True})
+        failure: dict[str, Any] = {"memory": True}
     except PaperwireError as error:
         # Sources say "damaged" of whatever their library raises.
-        if isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__):
-            return codec.encode({"memory": True})
-        return codec.encode({"error": str(error)[:MOST_MESSAGE]})
+        short = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
+        failure = {"memory": True} if short else {"error": str(error)[:MOST_MESSAGE]}
     except Exception as error:
-        return codec.encode({"bug": type(error).__name__, "at": _place(error)})
+        failure = {"bug": type(error).__name__, "at": _place(error)}
+    return codec.encode({**failure, "grown": grown})
 
 
 def _capped(listing: Listing) -> Listing:

@@ -41,7 +41,9 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 def encode(message: Any) -> bytes:
     """A message; dataclasses become lists of their fields' values."""
     # Not as ASCII: two lone surrogates would come back as one character.
-    return json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def decode(payload: bytes) -> Any:

@@ -84,7 +84,9 @@ class ParserProcess:
 
     def _read(self, kind: str, body: bytes, day: date, allowed: Allowance) -> Listing:
         try:
-            answer = self._ask({"kind": kind, "day": day, "cpu": allowed.processor, "memory": allowed.memory}, body, allowed)
+            answer = self._ask(
+                {"kind": kind, "day": day, "cpu": allowed.processor, "memory": allowed.memory}, body, allowed
+            )
             if "listing" in answer:
                 return codec.listing(answer["listing"])
         except (ValueError, TypeError, LookupError) as error:
@@ -100,7 +102,9 @@ class ParserProcess:
             raise SourceError(f"reading it takes more than {allowed.memory // 2**20} MiB of memory")
         if "bug" in answer:
             log.error("a source failed on a listing", kind=kind, what=answer["bug"], at=answer["at"])
-            raise SourceError(f"it could not be read: {answer['bug']}, a fault of paperwire's that its log tells more of")
+            raise SourceError(
+                f"it could not be read: {answer['bug']}, a fault of paperwire's that its log tells more of"
+            )
         raise SourceError(answer["error"])
 
     def _ask(self, request: dict[str, Any], body: bytes, allowed: Allowance) -> dict[str, Any]:

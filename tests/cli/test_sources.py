@@ -54,3 +54,9 @@ def test_time_spans_are_read(text: str, seconds: int) -> None:
 def test_what_is_no_time_span_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         duration(text)
+
+
+def test_the_ledger_shows_each_announcement(paperwire: Paperwire, archive: object) -> None:
+    assert "not stated" in paperwire("source", "ledger", "1").out
+    (line,) = paperwire("source", "ledger", "1", "--json").json()
+    assert (line["announced"], line["skipped"]) == (None, 0)

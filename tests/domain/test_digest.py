@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from services.domain.digest import MOST_PAPERS, Reason, compose
+from services.domain.digest import MOST_PAPERS, Reason, compose, ledger_line
 from services.domain.paper import Paper
 
 DAY = date(2026, 5, 4)
@@ -37,6 +37,13 @@ def test_beyond_the_maximum_the_rest_is_counted() -> None:
     found = {number: (paper(number), [reason()]) for number in range(1, MOST_PAPERS + 13)}
     digest = compose("digest", found, DAY, "http://x")
     assert (len(digest.papers), digest.more) == (MOST_PAPERS, 12)
+
+
+def test_the_foot_says_what_was_read() -> None:
+    assert ledger_line("cs.LG", 131, 131, 7) == "cs.LG: 131 announced, 131 read, 7 for you"
+    assert ledger_line("Lab", None, 12, 1) == "Lab: 12 read, 1 for you"
+    digest = compose("digest", {1: (paper(1), [reason()])}, DAY, "http://x", ["cs.LG: 1 read, 1 for you"])
+    assert digest.foot[0] == "cs.LG: 1 read, 1 for you"
 
 
 def test_titles_say_what_is_inside() -> None:
