@@ -18,10 +18,13 @@ import pytest
 import yaml
 from psycopg import sql
 
+from services.cli import up
 from services.local import servers
 from services.settings import Settings, load
 from tests.local.processes import DEADLINE, until
 from tests.sinks import refused_port
+from workers.app import QUEUES
+from workers.scheduler import PULSES
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -68,12 +71,22 @@ def test_every_role_of_the_design_is_there_from_one_image() -> None:
     assert not any("build" in service for name, service in SERVICES.items() if name not in ROLES)
 
 
-def test_the_workers_together_serve_every_queue() -> None:
-    from workers.app import QUEUES
+def queues_of(role: Mapping[str, Any]) -> list[str]:
+    queues: str = role["command"][role["command"].index("--queues") + 1]
+    return queues.split(",")
 
-    words = [ROLES[name]["command"] for name in ROLES if name.startswith("worker-")]
-    queues = [queue for command in words for queue in command[command.index("--queues") + 1].split(",")]
-    assert sorted(queues) == sorted(QUEUES)
+
+WORKERS = {name: queues_of(role) for name, role in ROLES.items() if name.startswith("worker-")}
+
+
+def test_the_workers_together_serve_every_queue() -> None:
+    assert sorted(queue for queues in WORKERS.values() for queue in queues) == sorted(QUEUES)
+
+
+def test_every_worker_gets_heartbeats_here_and_in_up() -> None:
+    in_up = {name: queues.split(",") for name, (queues, _) in up.WORKERS.items()}
+    for name, queues in (WORKERS | in_up).items():
+        assert set(queues) & set(PULSES), f"{name} serves no queue that takes heartbeats"
 
 
 def test_roles_start_when_servers_answer_and_the_schema_is_there() -> None:

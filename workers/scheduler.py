@@ -21,6 +21,8 @@ from workers.tasks import wake
 
 SWEEP = timedelta(seconds=15)
 HEARTBEAT = timedelta(seconds=20)
+PULSES = ("poll", "embed", "deliver", "slow")
+"""Queues that take heartbeats: every worker serves one of them, or it is taken for dead."""
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('paperwire:scheduler', 0))"
 MOST_WAITING = 4
 """Messages of one queue beyond which a sweep adds none: a backlog does not breed messages."""
@@ -38,7 +40,7 @@ def sweep() -> None:
 
 def heartbeat() -> None:
     """A message through each kind of worker; the supervisor restarts one that shows no life."""
-    for queue in ("poll", "embed", "deliver"):
+    for queue in PULSES:
         if _waiting(queue) < MOST_WAITING * 4:
             app.send_task("paperwire.heartbeat", queue=queue, expires=60, retry=False)
 

@@ -19,10 +19,11 @@ MOST_LOOKS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One pass over an announcement: `read` entries in all its pages so far, `of_day` papers first seen for this day,
-    `announced` by the source's own count (None: it states none), `more`: further pages are to come."""
+    """One pass over an announcement: `read` entries in all its pages so far, `skipped` of them because they were
+    damaged, `of_day` papers first seen for this day, `announced` by the source's own count (None: it states none), `more`: further pages are to come."""
 
     read: int
+    skipped: int
     of_day: int
     announced: int | None
     more: bool
@@ -43,6 +44,8 @@ def judge(reading: Reading, timetable: Timetable, day: date, now: datetime) -> t
         return "stale", "the same list as last time"
     if timetable.grows and now < ends_at(timetable, day):
         return "partial", "the list grows until the day is over"
+    if reading.skipped:
+        return "partial", f"{reading.skipped} entries could not be read"
     return "complete", ""
 
 

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from services import plugins
+from services import plugins, sandbox
 from services.domain.paper import (
     Entry,
     Identifier,
@@ -24,6 +24,8 @@ from services.store.database import Database, Row, lock, wake
 from services.telemetry import fault_point, log
 
 LEASE = timedelta(minutes=5)
+LARGEST_IN_SANDBOX = 50 * 2**20
+"""Bytes; a larger file can only be a person's own archive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +208,8 @@ def import_listing(db: Database, body: bytes, *, day: date | None, format: str |
     """Reads a saved listing now; what is new is announced as by a poll, unless silent. Raises SourceError."""
     kind = detect(body, format)
     now = db.now()
-    listing = plugins.source(kind).parse(body, day=day or now.date())
+    read = sandbox.parse if len(body) <= LARGEST_IN_SANDBOX else _parse_here
+    listing = read(kind, body, day or now.date())
     if day is not None:
         listing = _announced(listing, day)
     with db.transaction() as tx:
@@ -221,7 +224,11 @@ def _announced(listing: Listing, day: date) -> Listing:
 def _parse(row: Row) -> Listing:
     if row["attempts"] > sources.MOST_PARSE_ATTEMPTS:
         raise SourceError(f"reading this listing ended {row['attempts'] - 1} workers; it is left out")
-    return plugins.source(row["kind"]).parse(bytes(row["body"]), day=row["fetched_at"].date())
+    return sandbox.parse(row["kind"], bytes(row["body"]), row["fetched_at"].date())
+
+
+def _parse_here(kind: str, body: bytes, day: date) -> Listing:
+    return plugins.source(kind).parse(body, day=day)
 
 
 def _fail(tx: Connection, row: Row, reason: str, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What passes between the two processes: frames of known length, and listings as JSON.
+"""What passes between the two processes: frames of a stated length, and listings as JSON.
 
 Never pickle: whoever gets hold of the child must not get hold of the worker.
 """
@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, BinaryIO, get_args, get_origin, get_type_hints
 
@@ -39,11 +40,10 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 
 
 def encode(message: Any) -> bytes:
-    """A message; dataclasses become lists of their fields' values."""
+    """A message; in it a listing becomes the list of its fields' values, and so does all that it holds."""
     # Not as ASCII: two lone surrogates would come back as one character.
-    return json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "surrogatepass"
-    )
+    text = json.dumps(message, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogatepass")
 
 
 def decode(payload: bytes) -> Any:
@@ -51,44 +51,41 @@ def decode(payload: bytes) -> Any:
 
 
 def listing(values: Any) -> Listing:
-    """The listing that `encode` made these values of. Raises ValueError or TypeError for any others."""
+    """The listing that `encode` made these values of. Raises ValueError, TypeError or LookupError for others."""
     found: Listing = _read_listing(values)
     return found
 
 
 def _plain(value: Any) -> Any:
+    """What JSON does not know, as something that it does."""
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [getattr(value, name) for name in _names(type(value))]
-
-
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+    values = _values_of.get(type(value), dict)
+    return values(value)
 
 
 def _reader(hint: Any) -> Reader | None:
-    """What turns a JSON value into a value of the type `hint`; None where it is one already."""
+    """What makes a value of the type `hint` of what JSON has for it; None where that is one already."""
     parts = get_args(hint)
     if hint is date:
         return date.fromisoformat
     if is_dataclass(hint):
-        return _dataclass_reader(hint)  # type: ignore[arg-type]
+        return _dataclass_reader(hint)
     if get_origin(hint) is tuple and parts[1:] == (...,):
-        inner = _reader(parts[0])
-        return tuple if inner is None else lambda values: tuple([inner(value) for value in values])
+        each = _reader(parts[0])
+        return tuple if each is None else lambda values: tuple([each(value) for value in values])
     if isinstance(hint, UnionType) and len(parts) == 2 and parts[1] is NoneType:
-        inner = _reader(parts[0])
-        return None if inner is None else lambda value: None if value is None else inner(value)
+        given = _reader(parts[0])
+        return None if given is None else lambda value: None if value is None else given(value)
     if hint in (str, int, bool, Mapping[str, str]):
         return None
-    raise TypeError(f"a listing holds {hint}, which the codec does not know")
+    raise TypeError(f"a listing holds {hint}, which this codec does not know")
 
 
-def _dataclass_reader(kind: type[Any]) -> Reader:
-    names, hints = _names(kind), get_type_hints(kind)
-    readers = [(place, found) for place, name in enumerate(names) if (found := _reader(hints[name]))]
+def _dataclass_reader(kind: Any) -> Reader:
+    names, hints = [field.name for field in fields(kind)], get_type_hints(kind)
+    readers = [(place, reader) for place, name in enumerate(names) if (reader := _reader(hints[name]))]
+    _values_of[kind] = attrgetter(*names)
 
     def read(values: list[Any]) -> Any:
         for place, reader in readers:
@@ -98,4 +95,5 @@ def _dataclass_reader(kind: type[Any]) -> Reader:
     return read
 
 
+_values_of: dict[type[Any], Callable[[Any], Any]] = {}
 _read_listing = _dataclass_reader(Listing)

@@ -157,7 +157,8 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:
-    assert child.stdin and child.stdout
+    assert child.stdin is not None
+    assert child.stdout is not None
     return child.stdin, child.stdout  # type: ignore[return-value]
 
 

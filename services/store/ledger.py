@@ -30,10 +30,13 @@ def enter(
 ) -> None:
     """Enters one page of an announcement: `announced`, `found`, `new`, `known`, `updated`, `skipped`."""
     row = _locked(tx, source_id, day)
-    read = (counts["found"] or 0) + (counts["skipped"] or 0) + (0 if first_page else row["reading"])
+    before = {"reading": 0, "skipped": 0} if first_page else row
+    skipped = (counts["skipped"] or 0) + before["skipped"]
+    read = (counts["found"] or 0) + (counts["skipped"] or 0) + before["reading"]
     announced = counts["announced"] if counts["announced"] is not None else row["announced"]
     of_day = _of_day(tx, source_id, day)
-    reading = Reading(read=read, of_day=of_day, announced=announced, more=bool(next_url), looked_back=looked_back)
+    whole = {"read": read, "skipped": skipped, "of_day": of_day, "announced": announced}
+    reading = Reading(**whole, more=bool(next_url), looked_back=looked_back)
     state, note = domain.judge(reading, timetable, day, now)
     looks = row["looks"] + (1 if looked_back and not next_url else 0)
     look = now if next_url else None
@@ -44,11 +47,11 @@ def enter(
         .where(batch.c.id == row["id"])
         .values(
             announced=announced,
-            fetched=max(row["fetched"], read, of_day),
+            fetched=max(row["fetched"], read - skipped, of_day),
             new=row["new"] + (counts["new"] or 0),
             known=counts["known"],
             updated=row["updated"] + (counts["updated"] or 0),
-            skipped=counts["skipped"],
+            skipped=skipped,
             reading=read,
             state=state,
             note=note,

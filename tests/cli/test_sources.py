@@ -59,4 +59,4 @@ def test_what_is_no_time_span_is_refused(text: str) -> None:
 def test_the_ledger_shows_each_announcement(paperwire: Paperwire, archive: object) -> None:
     assert "not stated" in paperwire("source", "ledger", "1").out
     (line,) = paperwire("source", "ledger", "1", "--json").json()
-    assert (line["announced"], line["skipped"]) == (None, 0)
+    assert (line["announced"], line["fetched"], line["skipped"]) == (None, 4, 3)

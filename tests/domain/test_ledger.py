@@ -15,7 +15,9 @@ NOON = datetime(2026, 5, 4, 16, tzinfo=UTC)
 
 
 def reading(**values: Any) -> Reading:
-    return Reading(**{"read": 10, "of_day": 10, "announced": None, "more": False, "looked_back": False, **values})
+    return Reading(
+        **{"read": 10, "skipped": 0, "of_day": 10, "announced": None, "more": False, "looked_back": False, **values}
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ def reading(**values: Any) -> Reading:
     [
         (reading(), ARXIV, NOON, "complete"),
         (reading(more=True), ARXIV, NOON, "partial"),
+        (reading(skipped=1), ARXIV, NOON, "partial"),
         (reading(announced=12), ARXIV, NOON, "partial"),
         (reading(announced=10), ARXIV, NOON, "complete"),
         (reading(read=0, of_day=0), ARXIV, NOON, "empty"),
