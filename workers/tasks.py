@@ -16,6 +16,7 @@ from services.flow import ingest as ingest_stage
 from services.flow import match as match_stage
 from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
+from services.flow import subscribe as subscribe_stage
 from services.settings import settings
 from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
 from workers.app import app, beat, db, embedder, fetcher, held_shard, shard_numbers, vault
@@ -93,9 +94,11 @@ def deliver() -> None:
 
 @app.task(name="paperwire.slow")
 def slow() -> None:
-    """What alerts may not wait for: days that a source missed, and the archive's missing vectors, one batch a turn."""
+    """What alerts may not wait for: missed days, interests that waited for the embedder, the archive's vectors."""
     if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
         wake("ingest")
+    if drain("slow", lambda: subscribe_stage.recompile(db(), embedder()), turn=0):
+        wake("notify")
     if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
 

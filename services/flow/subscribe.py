@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from services import plugins
+from services.domain.matching import Candidate, Matcher
 from services.domain.subscription import Draft, check
 from services.errors import ConfigError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import channels, interests, subscriptions
-from services.store.database import Database, Row
+from services.store import channels, interests, matches, sources, standing, subscriptions
+from services.store.database import Database, Row, wake
 from services.store.vault import Vault
 
 
@@ -57,7 +60,7 @@ def add_channel(
 
 
 def recompile(db: Database, embedder: Embedder) -> bool:
-    """Compiles one interest that waits for the embedder, as its own next revision; False when none can be."""
+    """Compiles one interest that waited for the embedder, and runs it over the papers since; False when none can be."""
     with db.transaction() as tx:
         waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
         if waiting is None or channels.is_held(tx, "embedder"):
@@ -70,7 +73,36 @@ def recompile(db: Database, embedder: Embedder) -> bool:
         return False
     with db.transaction() as tx:
         subscriptions.save(tx, row["account_id"], draft, compiled, kept, waiting)
+        _catch_up(tx, embedder, waiting)
     return True
+
+
+def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int) -> None:
+    """Matches a subscription against what was announced since it was first saved."""
+    row = subscriptions.find(tx, subscription_id)
+    asked = standing.compiled(row, embedder.name)
+    if asked is None:
+        return
+    matcher = Matcher()
+    matcher.put(asked)
+    papers = {one.paper.id: one for one in _since(tx, row, embedder)}
+    found = [
+        {
+            "account_id": row["account_id"],
+            "subscription_id": subscription_id,
+            "paper_id": match.paper,
+            "score": match.score,
+            "decided": {"why": standing.why(asked, papers[match.paper], match.score)},
+            "revision": row["revision"],
+        }
+        for match in matcher.match(list(papers.values()))
+    ]
+    matches.store(tx, found)
+    wake(tx, "notify")
+
+
+def _since(tx: Connection, row: Row, embedder: Embedder) -> list[Candidate]:
+    return standing.candidates(tx, sources.heard_since(tx, row["created_at"]), embedder.name)
 
 
 def draft_of(row: Row, liked: tuple[int, ...], disliked: tuple[int, ...]) -> Draft:

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, or_, select
 
-from services.store import channels, deliveries, ledger, matches, runs, sources
+from services.store import channels, deliveries, ledger, matches, runs, sources, subscriptions
 from services.store.tables import batch, delivery, delivery_item, listing, match, match_job, run, source, transport
 
 
@@ -16,7 +16,11 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
         "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
         "embed": exists(select(run.c.id).where(runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
-        "slow": or_(runs.any_without_vector(model), exists(select(batch.c.id).where(ledger.gaps_due(now)))),
+        "slow": or_(
+            runs.any_without_vector(model),
+            exists(select(batch.c.id).where(ledger.gaps_due(now))),
+            subscriptions.any_waiting_for_embedder(model),
+        ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
     shards = tx.scalars(select(match_job.c.shard).where(runs.unmatched(now)).distinct())

@@ -91,6 +91,12 @@ def location_of(tx: Connection, source_id: int) -> str | None:
     return tx.scalars(select(source.c.location).where(source.c.id == source_id, source.c.polled)).first()
 
 
+def heard_since(tx: Connection, moment: datetime) -> list[int]:
+    """Papers announced, not silently, since a moment."""
+    loud = and_(paper_appearance.c.first_seen_at >= moment, ~paper_appearance.c.silent)
+    return list(tx.scalars(select(paper_appearance.c.paper_id).where(loud).distinct()))
+
+
 # ── polling ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

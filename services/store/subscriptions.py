@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
 from services.domain.subscription import Draft
 from services.errors import ConfigError, NotFound
@@ -137,11 +137,18 @@ def matched_papers(tx: Connection, account_id: int) -> set[int]:
     return set(tx.scalars(query.where(match.c.account_id == account_id, subscription.c.deleted_at.is_(None))))
 
 
+def _waiting(model: str) -> ColumnElement[bool]:
+    stale = or_(subscription.c.weights.is_(None), subscription.c.model != model)
+    return and_(subscription.c.deleted_at.is_(None), subscription.c.volume != "", stale)
+
+
 def waiting_for_embedder(tx: Connection, model: str) -> int | None:
     """A living subscription whose interest this model has not compiled."""
-    stale = (subscription.c.weights.is_(None)) | (subscription.c.model != model)
-    living = and_(subscription.c.deleted_at.is_(None), subscription.c.volume != "")
-    return tx.scalars(select(subscription.c.id).where(living, stale).limit(1)).first()
+    return tx.scalars(select(subscription.c.id).where(_waiting(model)).limit(1)).first()
+
+
+def any_waiting_for_embedder(model: str) -> ColumnElement[bool]:
+    return exists(select(subscription.c.id).where(_waiting(model)))
 
 
 def upvote_steps(tx: Connection) -> frozenset[int]:

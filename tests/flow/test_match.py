@@ -140,10 +140,21 @@ def test_without_the_embedder_words_go_on_and_interests_follow(world: World) -> 
     assert {one for one, _ in world.matches()} == {query, interest}
 
 
-def test_an_interest_saved_while_the_embedder_is_down_waits_and_says_so(world: World) -> None:
+def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(world: World) -> None:
     world.embedder.down = True
     world.subscribe("Interest", interest="agent")
     assert "waits for the embedder" in world.rows(select(subscription))[0]["error"]
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    assert world.matches() == set()
+    world.embedder.down = False
+    with world.db.transaction() as tx:
+        tx.execute(update(transport).values(held_because=""))
+    assert embed.backlog(world.db, world.settings, world.embedder)
+    assert subscribe.recompile(world.db, world.embedder)
+    assert not subscribe.recompile(world.db, world.embedder)
+    assert len(world.matches()) == 1
+    assert world.rows(select(subscription))[0]["error"] == ""
 
 
 def test_a_run_that_ends_its_embedders_goes_on_with_its_words(world: World) -> None:
