@@ -20,7 +20,13 @@ def configure_logging(level: int = logging.INFO) -> None:
     """One readable line per event on stderr; libraries speak up from WARNING."""
     clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     pre_chain: list[Processor] = [structlog.stdlib.add_log_level, clock]
-    renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        pad_event_to=0,
+        sort_keys=False,
+        # The default shows local variables, and secrets may be among them.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=pre_chain))
     root = logging.getLogger()

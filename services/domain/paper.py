@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import lru_cache
 
 from services.domain.text import fold
 
@@ -90,6 +91,8 @@ class Paper:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
+# An ingestion asks for the key of each title several times.
+@lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:
     """The title's words without case, accents and punctuation: equal for two spellings of one title."""
     return " ".join(fold(title).split())
@@ -103,9 +106,12 @@ def family_name(author: str) -> str:
 
 
 def contradict(a: tuple[Identifier, ...], b: tuple[Identifier, ...]) -> bool:
-    """True if the two carry different ids of one scheme: then no likeness of titles makes them one."""
-    known = {identifier.scheme: identifier.value for identifier in a}
-    return any(known.get(identifier.scheme, identifier.value) != identifier.value for identifier in b)
+    """True if the two carry different ids of one scheme, and none in common: then no likeness of titles makes them
+    one.
+    """
+    shared = set(a) & set(b)
+    schemes = {one.scheme for one in a} & {one.scheme for one in b}
+    return not schemes <= {one.scheme for one in shared}
 
 
 def begin_alike(a: str, b: str) -> bool:

@@ -6,20 +6,11 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection
 
 from services import plugins, sandbox
-from services.domain.paper import (
-    Entry,
-    Identifier,
-    Listing,
-    Paper,
-    first_paper,
-    merge,
-    same_by_title,
-    title_key,
-    what_happened,
-)
+from services.domain.identity import Register, staying, unite
+from services.domain.paper import Entry, Listing, Paper, first_paper, merge, title_key, what_happened
 from services.errors import SourceError
 from services.settings import Settings
-from services.store import ledger, papers, runs, sources, subscriptions
+from services.store import ledger, merging, papers, runs, sources, subscriptions
 from services.store.database import Database, Row, lock, wake
 from services.telemetry import fault_point, log
 
@@ -106,87 +97,89 @@ def _enter(tx: Connection, source_id: int, listing: Listing, tally: Tally, page:
 
 @dataclass(slots=True)
 class _Desk:
-    """One ingestion's work in memory: which paper an entry is, and what it changes."""
+    """One ingestion's work in memory: which paper an entry is, which papers it makes one, and what it changes."""
 
     tx: Connection
     source_id: int
     now: datetime
     silent: bool
-    archive: dict[int, Paper] = field(default_factory=dict)
+    register: Register = field(default_factory=Register)
     before: dict[int, Paper] = field(default_factory=dict)
-    by_identifier: dict[Identifier, int] = field(default_factory=dict)
-    by_title: dict[str, list[int]] = field(default_factory=dict)
     days: dict[int, date] = field(default_factory=dict)
-    known: int = 0
+    merged: dict[int, int] = field(default_factory=dict)
+    """Papers of the archive that became others, and which."""
     _ids: list[int] = field(default_factory=list)
 
     def look_up(self, entries: tuple[Entry, ...]) -> None:
         """Loads every paper that an entry could be."""
-        self.by_identifier = papers.by_identifiers(self.tx, {i for entry in entries for i in entry.identifiers})
+        named = papers.by_identifiers(self.tx, {i for entry in entries for i in entry.identifiers})
         like = papers.by_titles(self.tx, {title_key(entry.title) for entry in entries} - {""})
-        self.archive = papers.load(self.tx, {*self.by_identifier.values(), *like})
-        self.before = dict(self.archive)
-        for one in self.archive.values():
-            self._index(one)
+        self.before = papers.load(self.tx, {*named.values(), *like})
+        for one in self.before.values():
+            self.register.put(one)
         self._ids = papers.new_ids(self.tx, len(entries))
 
     def take(self, entry: Entry, day: date) -> None:
-        paper = self._find(entry)
-        if paper is None:
+        found = self.register.find(entry)
+        if not found:
             paper = first_paper(entry, self._ids.pop(), day, self.now)
         else:
-            self.known += 1
-            paper = merge(paper, entry, day)
-        self.archive[paper.id] = paper
+            paper = merge(found[0] if len(found) == 1 else self._unite(found), entry, day)
+        self.register.put(paper)
         self.days[paper.id] = min(day, self.days.get(paper.id, day))
-        self._index(paper)
 
-    def _find(self, entry: Entry) -> Paper | None:
-        for identifier in entry.identifiers:
-            if identifier in self.by_identifier:
-                return self.archive[self.by_identifier[identifier]]
-        alike = (self.archive[one] for one in self.by_title.get(title_key(entry.title), ()))
-        return next((paper for paper in alike if same_by_title(paper, entry)), None)
-
-    def _index(self, paper: Paper) -> None:
-        for identifier in paper.identifiers:
-            self.by_identifier.setdefault(identifier, paper.id)
-        ids = self.by_title.setdefault(title_key(paper.title), [])
-        if paper.id not in ids:
-            ids.append(paper.id)
+    def _unite(self, found: list[Paper]) -> Paper:
+        """The one paper that these are."""
+        stays = staying(found, merging.told(self.tx, [one.id for one in found]))
+        going = {one.id: one for one in found if one.id != stays.id}
+        for one in going.values():
+            self.register.remove(one)
+        self.merged = {old: stays.id if new in going else new for old, new in self.merged.items()}
+        self.merged |= {one: stays.id for one in going if one in self.before}
+        days = [self.days.pop(one) for one in (stays.id, *going) if one in self.days]
+        if days:
+            self.days[stays.id] = min(days)
+        return unite(stays, going.values())
 
     def write(self) -> int | None:
         """Stores papers, identifiers, appearances and, unless silent, their events; the run's id if there is one."""
-        touched = [self.archive[one] for one in self.days]
-        heard = papers.appearances(self.tx, [one for one in self.days if one in self.before])
+        touched = [self.register.papers[one] for one in self.days]
+        heard = papers.appearances(self.tx, [one for one in (*self.days, *self.merged) if one in self.before])
         papers.insert_all(self.tx, [one for one in touched if one.id not in self.before], self.now)
         papers.update_all(self.tx, [one for one in touched if self._changed(one)], self.now)
         papers.identify(self.tx, touched)
         papers.appear(self.tx, self.days.keys(), self.source_id, self.days, self.now, self.silent)
+        # Late, since until the commit no paper is matched, told or sent (merging.hold_off).
+        for goes, stays in sorted(self.merged.items()):
+            merging.merge_papers(self.tx, stays, goes, self.now)
         events = [] if self.silent else self._events(touched, heard)
         run = runs.open_run(self.tx, events) if events else None
         wake(self.tx, "embed")
         return run
 
     def _changed(self, paper: Paper) -> bool:
-        return paper.id in self.before and paper != self.before[paper.id]
+        return paper.id in self.before and (paper != self.before[paper.id] or paper.id in self.merged.values())
 
     def _events(self, touched: list[Paper], heard: dict[int, dict[int, bool]]) -> list[tuple[int, str]]:
         steps = subscriptions.upvote_steps(self.tx)
+        gained: dict[int, list[dict[int, bool]]] = {}
+        for goes, stays in self.merged.items():
+            gained.setdefault(stays, []).append(heard.get(goes, {}))
         events = []
         for paper in touched:
-            sounds = heard.get(paper.id, {})
-            announced, here = not all(sounds.values()) if sounds else False, self.source_id in sounds
+            mine, others = heard.get(paper.id, {}), gained.get(paper.id, [])
+            announced = not all(silent for sounds in (mine, *others) for silent in sounds.values())
+            here = self.source_id in mine and all(sounds.keys() <= mine.keys() for sounds in others)
             before = self.before.get(paper.id)
             happened = what_happened(before, paper, announced=announced, here=here, steps=steps)
             events += [(paper.id, what) for what in sorted(happened)]
         return events
 
     def tally(self, listing: Listing, run: int | None) -> Tally:
-        found = len(listing.entries)
-        updated = sum(self._changed(self.archive[one]) for one in self.days)
+        found, new = len(listing.entries), sum(one not in self.before for one in self.days)
+        updated = sum(self._changed(self.register.papers[one]) for one in self.days)
         skipped = tuple((one.where, one.reason) for one in listing.skipped)
-        return Tally(found=found, new=found - self.known, known=self.known, updated=updated, skipped=skipped, run=run)
+        return Tally(found=found, new=new, known=found - new, updated=updated, skipped=skipped, run=run)
 
 
 def detect(body: bytes, format: str | None = None) -> str:

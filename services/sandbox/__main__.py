@@ -46,25 +46,26 @@ def serve(parse: Parse) -> None:
             body = codec.receive(sys.stdin.buffer)
         except EOFError:
             return
-        # What earlier listings have left behind: the parent decides when it is too much.
-        grown = process.memory_info().rss - size
-        codec.send(answers, _answer(parse, request, body, grown))
+        answer = _answer(parse, request, body)
+        del body
+        codec.send(answers, answer)
+        # What this listing leaves behind: the parent decides whether it is too much.
+        codec.send(answers, codec.encode(process.memory_info().rss - size))
 
 
-def _answer(parse: Parse, request: dict[str, Any], body: bytes, grown: int) -> bytes:
+def _answer(parse: Parse, request: dict[str, Any], body: bytes) -> bytes:
     try:
         with _limits(request["cpu"], request["memory"]):
-            listing = _capped(parse(request["kind"], body, date.fromisoformat(request["day"])))
-            return codec.encode({"listing": listing, "grown": grown})
+            listing = parse(request["kind"], body, date.fromisoformat(request["day"]))
+            return codec.encode({"listing": _capped(listing)})
     except MemoryError:
-        failure: dict[str, Any] = {"memory": True}
+        return codec.encode({"memory": True})
     except PaperwireError as error:
         # Sources say "damaged" of whatever their library raises.
         short = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
-        failure = {"memory": True} if short else {"error": str(error)[:MOST_MESSAGE]}
+        return codec.encode({"memory": True} if short else {"error": str(error)[:MOST_MESSAGE]})
     except Exception as error:
-        failure = {"bug": type(error).__name__, "at": _place(error)}
-    return codec.encode({**failure, "grown": grown})
+        return codec.encode({"bug": type(error).__name__, "at": _place(error)})
 
 
 def _capped(listing: Listing) -> Listing:

@@ -21,8 +21,8 @@ from services.telemetry import log
 COMMAND = (sys.executable, "-P", "-m", "services.sandbox")
 SECONDS_TO_START = 30.0
 MOST_REQUESTS = 1_000
-MOST_GROWTH = 256 * 2**20
-"""Of a child's memory between two requests, in bytes: then the next request gets a new one."""
+MOST_GROWTH = 128 * 2**20
+"""Bytes of memory that a child keeps when it has answered; beyond it the next request gets a new one."""
 USUAL_BODY = 10 * 2**20
 """What a fetch brings at most; a larger file, which only a person can bring, gets as much more of everything."""
 # No settings: the child reads hostile bytes and needs no secrets.
@@ -115,6 +115,7 @@ class ParserProcess:
                 codec.send(requests, codec.encode(request))
                 codec.send(requests, body)
                 answer: dict[str, Any] = codec.decode(codec.receive(answers, allowed.answer))
+                grown = codec.decode(codec.receive(answers, limit=20))
             except (EOFError, OSError):
                 code = self._end()
                 if code == -signal.SIGXCPU:
@@ -123,7 +124,7 @@ class ParserProcess:
                     raise SourceError(f"reading it takes longer than {allowed.time:g} s") from None
                 raise _Died(f"signal {-code}" if code < 0 else f"exit code {code}") from None
         self._requests += 1
-        if self._requests >= MOST_REQUESTS or answer["grown"] > MOST_GROWTH:
+        if self._requests >= MOST_REQUESTS or grown > MOST_GROWTH:
             self._end()
         return answer
 

@@ -28,7 +28,7 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=5,
-            pool_pre_ping=True,
+            pool_pre_ping=True, hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10},
         )
 
@@ -54,9 +54,10 @@ def wake(tx: Connection, stage: str) -> None:
     tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": stage})
 
 
-def lock(tx: Connection, name: str) -> None:
-    """Holds the advisory lock `name` until the transaction ends."""
-    tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
+def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
+    """Holds the advisory lock `name` until the transaction ends, alone or with all others that share it."""
+    take = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
 
 
 def rows(tx: Connection, query: Executable) -> list[Row]:

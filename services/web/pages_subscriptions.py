@@ -116,7 +116,6 @@ def listing(
         told=told,
         counts=counts,
         pause_until=soon(7),
-        started=fields is not None,
         **form,
     )
 

@@ -1,0 +1,364 @@
+"""Whatever the bytes, reading them ends in time and whoever asked goes on."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from services import sandbox
+from services.domain.paper import Entry, Identifier, Listing, Skipped
+from services.errors import PaperwireError, SourceError
+from services.plugins import source, sources
+from services.sandbox import Allowance, ParserProcess, codec
+from tests.sandbox_child import LISTING
+from tests.sources.listings import DAY, SAMPLES, sample
+from tests.sources.test_contract import BOMB, FORMATS, GARBAGE
+
+CHILD = (sys.executable, "-P", str(Path(__file__).with_name("sandbox_child.py")))
+SMALL = Allowance(processor=1, time=5.0, memory=64 * 2**20, answer=100_000)
+FEED = sample("feed_rss.xml")
+
+
+@pytest.fixture(scope="module")
+def parser() -> Iterator[ParserProcess]:
+    parser = ParserProcess()
+    yield parser
+    parser.close()
+
+
+@pytest.fixture(scope="module")
+def rogue() -> Iterator[ParserProcess]:
+    """With sources that misbehave, and little allowed."""
+    parser = ParserProcess(CHILD, SMALL)
+    yield parser
+    parser.close()
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def outcome(read: Callable[[], Listing]) -> Listing | str:
+    try:
+        return read()
+    except SourceError as error:
+        return str(error)
+
+
+# ── what passes between the two ───────────────────────────────────────────────────────────────────────────────
+
+texts = st.text(st.characters(codec=None), max_size=20)
+days = st.none() | st.dates()
+counts = st.none() | st.integers(-(2**70), 2**70)
+several = st.lists(texts, max_size=3).map(tuple)
+entries = st.builds(
+    Entry,
+    title=texts,
+    abstract=texts,
+    authors=several,
+    author_count=counts,
+    categories=several,
+    identifiers=st.lists(st.builds(Identifier, texts, texts), max_size=3).map(tuple),
+    announced_on=days,
+    published_on=days,
+    version=counts,
+    upvotes=counts,
+    comments=counts,
+    withdrawn=st.booleans(),
+    links=st.dictionaries(texts, texts, max_size=3),
+)
+listings = st.builds(
+    Listing,
+    format=texts,
+    entries=st.lists(entries, max_size=3).map(tuple),
+    skipped=st.lists(st.builds(Skipped, texts, texts), max_size=3).map(tuple),
+    announced_on=days,
+    announced=counts,
+    title=texts,
+    next_url=texts,
+)
+
+
+@given(listings)
+def test_a_listing_comes_back_as_it_was(listing: Listing) -> None:
+    assert codec.listing(codec.decode(codec.encode(listing))) == listing
+
+
+def test_two_lone_surrogates_do_not_become_one_character() -> None:
+    listing = Listing(format="test", entries=(Entry(title="\ud83d" + "\ude00", announced_on=date(1, 1, 1)),))
+    assert codec.listing(codec.decode(codec.encode(listing))) == listing
+
+
+# ── the same as without it ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", sources())
+def test_the_child_reads_samples_and_garbage_as_this_process_does(parser: ParserProcess, kind: str) -> None:
+    bodies = [*((SAMPLES / name).read_bytes() for name in FORMATS), *GARBAGE.values()]
+    for body in (part for body in bodies for part in (body, body[: len(body) // 2])):
+        here = outcome(lambda body=body: source(kind).parse(body, day=DAY))  # type: ignore[misc]
+        assert outcome(lambda body=body: parser.parse(kind, body, DAY)) == here  # type: ignore[misc]
+
+
+def test_a_source_is_asked_by_the_day_of_fetching(parser: ParserProcess) -> None:
+    page = sample("daily_papers_page.txt")
+    days = {parser.parse("daily-papers", page, day).announced_on for day in (date(2025, 11, 8), date(2024, 11, 8))}
+    assert days == {date(2025, 11, 6), date(2024, 11, 6)}
+
+
+def test_a_process_has_one_child_and_asks_it_again() -> None:
+    before = set(psutil.Process().children())
+    assert sandbox.parse("feed", FEED, DAY) == sandbox.parse("feed", FEED, DAY)
+    assert len(set(psutil.Process().children()) - before) <= 1
+
+
+# ── hostile bytes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rss(inside: str) -> bytes:
+    return f"<rss version='2.0'><channel><title>F</title>{inside}</channel></rss>".encode()
+
+
+HOSTILE = {
+    "bomb": BOMB + b"]><rss version='2.0'><channel><item><title>&m;</title></item></channel></rss>",
+    "author": rss(f"<item><title>T</title><author>{'a' * 32_000}</author></item>"),
+    "long author": rss(f"<item><title>T</title><author>{'a' * 2**20}</author></item>"),
+    "nested": rss("<item><title>T</title><description>" + "<b>" * 50_000 + "</description></item>"),
+    "nested and closed": rss("<a>" * 50_000 + "</a>" * 50_000),
+    "open brackets": rss("<![" * 300_000),
+    "utf-16": rss("<item><title>é</title></item>").decode().encode("utf-16"),
+    "utf-7": b"<?xml version='1.0' encoding='utf-7'?>" + rss("+ADw-item+AD4-"),
+    "nuls": rss("\x00" * 100_000),
+    "lone surrogates": rss("<item><title>&#xD800;&#56320;</title></item>") + b"\xed\xa0\x80",
+    "random": random.Random(7).randbytes(10 * 2**20),
+    "random in a feed": b"<rss version='2.0'><channel>" + random.Random(7).randbytes(10 * 2**20),
+    "many entries": rss("<item><title>One title of many</title></item>" * 100_000),
+    "many lines": b'{"title": "T"}\n' + b"x\n" * 4_000_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bytes_end_in_time_and_the_next_feed_is_read(parser: ParserProcess, name: str) -> None:
+    for kind in ("feed", "arxiv", "daily-papers", "jsonl"):
+        began = time.monotonic()
+        said = outcome(lambda kind=kind: parser.parse(kind, HOSTILE[name], DAY))  # type: ignore[misc]
+        assert time.monotonic() - began < 30
+        assert said
+    assert parser.parse("feed", FEED, DAY).entries
+
+
+# ── sources that misbehave ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_endless_computing_ends_and_says_so(rogue: ParserProcess) -> None:
+    with pytest.raises(SourceError, match="more than 1 s of processor time"):
+        rogue.parse("spins", b"", DAY)
+    assert rogue.parse("feed", FEED, DAY).entries
+
+
+def test_computing_is_counted_anew_for_each_listing() -> None:
+    parser = ParserProcess(CHILD, Allowance(processor=2))
+    parser.parse("feed", FEED, DAY)
+    child = psutil.Process(parser.pid)
+    while child.cpu_times().user < 2.2:
+        parser.parse("daily-papers", sample("daily_papers_page.txt") * 30, DAY)
+    assert parser.pid == child.pid
+    parser.close()
+
+
+def test_hoarding_memory_ends_and_says_so(rogue: ParserProcess) -> None:
+    if sys.platform == "darwin":
+        pytest.skip("macOS does not keep to a limit of memory")
+    with pytest.raises(SourceError, match="more than 64 MiB of memory"):
+        rogue.parse("hoards", b"", DAY)
+    assert rogue.parse("feed", FEED, DAY).entries
+
+
+def test_waiting_for_ever_ends_and_says_so() -> None:
+    parser = ParserProcess(CHILD, Allowance(time=0.5))
+    with pytest.raises(SourceError, match=r"longer than 0\.5 s"):
+        parser.parse("sleeps", b"", DAY)
+    parser.close()
+
+
+def test_a_large_file_may_take_more() -> None:
+    parser = ParserProcess(CHILD, Allowance(processor=1, time=30.0))
+    with pytest.raises(SourceError, match="more than 3 s of processor time"):
+        parser.parse("spins", bytes(25 * 2**20), DAY)
+    parser.close()
+
+
+def test_a_fault_of_a_source_is_logged_and_the_listing_given_up(rogue: ParserProcess) -> None:
+    with capture_logs() as logs, pytest.raises(SourceError, match="could not be read: KeyError"):
+        rogue.parse("fails", b"", DAY)
+    (line,) = logs
+    assert "sandbox_child.py" in line["at"]
+    assert "secret" not in str(line)
+
+
+def test_a_child_that_always_dies_is_tried_twice(rogue: ParserProcess) -> None:
+    with pytest.raises(SourceError, match=r"ends the process that reads it \(exit code 3\)"):
+        rogue.parse("dies", b"", DAY)
+    assert rogue.parse("feed", FEED, DAY).entries
+
+
+def test_what_a_source_prints_is_no_answer(rogue: ParserProcess, capfd: pytest.CaptureFixture[str]) -> None:
+    assert rogue.parse("chatters", b"", DAY) == LISTING
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_answer_beyond_measure_is_not_read(rogue: ParserProcess) -> None:
+    with pytest.raises(SourceError, match="more than a listing may hold"):
+        rogue.parse("overflows", b"", DAY)
+    assert rogue.parse("feed", FEED, DAY).entries
+
+
+def test_a_source_without_measure_is_given_one() -> None:
+    parser = ParserProcess(CHILD)
+    listing = parser.parse("has no measure", b"", DAY)
+    assert (len(listing.entries), len(listing.entries[0].title)) == (100_000, 500)
+    assert listing.skipped[0].where == "entry 100001 and all after it"
+    parser.close()
+
+
+def test_an_unknown_kind_is_an_error_with_its_message(parser: ParserProcess) -> None:
+    with pytest.raises(SourceError, match="no source kind 'gopher'"):
+        parser.parse("gopher", b"", DAY)
+
+
+# ── the child's life ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_child_killed_while_it_reads_is_replaced_and_the_listing_read(rogue: ParserProcess, tmp_path: Path) -> None:
+    rogue.parse("feed", FEED, DAY)
+    mark, killed = tmp_path / "reading", rogue.pid
+    assert killed
+
+    def kill() -> None:
+        until(mark.exists)
+        os.kill(killed, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert rogue.parse("sleeps once", os.fsencode(mark), DAY) == LISTING
+    killer.join()
+    assert rogue.pid not in (None, killed)
+
+
+def test_a_child_killed_while_it_waits_is_replaced(parser: ParserProcess) -> None:
+    first = parser.parse("feed", FEED, DAY)
+    assert parser.pid
+    os.kill(parser.pid, signal.SIGKILL)
+    assert parser.parse("feed", FEED, DAY) == first
+
+
+def test_a_stopped_child_is_ended() -> None:
+    parser = ParserProcess(CHILD, Allowance(time=1.0))
+    parser.parse("feed", FEED, DAY)
+    stopped = parser.pid
+    assert stopped
+    os.kill(stopped, signal.SIGSTOP)
+    with pytest.raises(SourceError, match="longer than 1 s"):
+        parser.parse("feed", bytes(2**20), DAY)
+    assert not psutil.pid_exists(stopped)
+    parser.close()
+
+
+def test_a_child_that_has_grown_is_replaced() -> None:
+    parser = ParserProcess(CHILD)
+    parser.parse("feed", FEED, DAY)
+    first = parser.pid
+    parser.parse("keeps", b"", DAY)
+    parser.parse("feed", FEED, DAY)
+    assert parser.pid != first
+    parser.close()
+
+
+def test_many_feeds_in_a_row_and_from_two_threads_are_each_their_own(parser: ParserProcess) -> None:
+    def read(first: int, found: list[str]) -> None:
+        for number in range(first, first + 100):
+            listing = parser.parse("feed", rss(f"<item><title>Paper number {number}</title></item>"), DAY)
+            found.append(listing.entries[0].title)
+
+    found: tuple[list[str], list[str]] = [], []
+    threads = [threading.Thread(target=read, args=(1000 * n, found[n])) for n in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n in (0, 1):
+        assert found[n] == [f"Paper number {number}" for number in range(1000 * n, 1000 * n + 100)]
+
+
+def test_an_exchange_left_half_way_is_not_gone_on_with(rogue: ParserProcess) -> None:
+    class Hurry(Exception):
+        pass
+
+    def hurry(number: int, frame: object) -> None:
+        raise Hurry
+
+    previous = signal.signal(signal.SIGALRM, hurry)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(Hurry):
+            rogue.parse("sleeps", b"", DAY)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert rogue.parse("feed", FEED, DAY).entries
+
+
+def test_a_child_that_cannot_start_is_no_fault_of_the_listing(capfd: pytest.CaptureFixture[str]) -> None:
+    parser = ParserProcess((sys.executable, "-c", "raise SystemExit('no such thing')"))
+    with pytest.raises(PaperwireError, match="does not start") as caught:
+        parser.parse("feed", FEED, DAY)
+    assert not isinstance(caught.value, SourceError)
+    assert "no such thing" in capfd.readouterr().err
+
+
+PARENT = """
+import sys
+from datetime import date
+from services.sandbox import Allowance, ParserProcess
+parser = ParserProcess(sys.argv[2:], Allowance(processor=2))
+parser.parse("jsonl", b'{"title": "T"}', date(2026, 1, 1))
+print(parser.pid, flush=True)
+parser.parse(sys.argv[1], sys.stdin.buffer.read(), date(2026, 1, 1))
+"""
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "spins"], ids=["idle", "busy"])
+def test_a_child_does_not_outlive_its_parent(kind: str) -> None:
+    command = [sys.executable, "-c", PARENT, kind, *CHILD]
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    if kind == "spins":
+        parent.stdin.close()
+        until(lambda: child.cpu_percent() > 10)
+    parent.kill()
+    parent.communicate()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_the_child_knows_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "hush")
+    parser = ParserProcess()
+    parser.parse("feed", FEED, DAY)
+    assert not any("PAPERWIRE" in name for name in psutil.Process(parser.pid).environ())
+    parser.close()
