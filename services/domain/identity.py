@@ -40,8 +40,8 @@ class Register:
         known = entry
         for paper in found:
             known = _with(known, paper)
-        titled = self._by_title.get(title_key(entry.title), ())
-        for one in sorted(self.papers.keys() & titled - {paper.id for paper in found}):
+        titled = self.papers.keys() & self._by_title.get(title_key(entry.title), ())
+        for one in sorted(titled - {paper.id for paper in found}):
             if (entry.identifiers or not found) and same_by_title(self.papers[one], known):
                 found.append(self.papers[one])
                 known = _with(known, self.papers[one])

@@ -28,7 +28,8 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=5,
-            pool_pre_ping=True, hide_parameters=True,
+            pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10},
         )
 

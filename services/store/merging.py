@@ -38,8 +38,8 @@ def hold_off(tx: Connection) -> None:
 
 def living(tx: Connection, ids: Collection[int]) -> dict[int, int]:
     """Paper id → the id it goes by now."""
-    query = select(paper.c.id, func.coalesce(paper.c.merged_into, paper.c.id))
-    return {old: new for old, new in tx.execute(query.where(paper.c.id.in_(ids)))}
+    query = select(paper.c.id, func.coalesce(paper.c.merged_into, paper.c.id).label("now"))
+    return {row.id: row.now for row in tx.execute(query.where(paper.c.id.in_(ids)))}
 
 
 def told(tx: Connection, ids: Collection[int]) -> set[int]:
@@ -145,7 +145,7 @@ def _item(row: Row, states: dict[int, Row]) -> Item:
 
 
 def _matches(tx: Connection, stays: int, goes: int, now: datetime) -> None:
-    """One match a subscription counts, that which was told if one was; another keeps the old name and is told no more."""
+    """One match a subscription counts, the told one if one was; another keeps the old name and is told no more."""
     changes = []
     for mine, other in _pairs(tx, match, "subscription_id", stays, goes):
         swap = mine["notified_at"] is None and other["notified_at"] is not None

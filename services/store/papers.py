@@ -1,6 +1,7 @@
 """Papers, their identifiers, appearances and vectors."""
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -29,6 +30,7 @@ from services.errors import NotFound
 from services.store.database import rows
 from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _CHUNK = 5_000
 
 
@@ -96,13 +98,15 @@ def find(tx: Connection, name: str) -> int:
     """The id of a paper by our id, `arxiv:2506.01234`, `doi:…` or a bare arXiv id. Raises NotFound."""
     scheme, _, value = name.strip().partition(":")
     if not value:
-        scheme, value = ("id", scheme) if scheme.isdigit() else ("arxiv", scheme)
-    if scheme == "id":
+        scheme, value = ("id", scheme) if _NUMBER.fullmatch(scheme) else ("arxiv", scheme)
+    found: int | None = None
+    if scheme == "id" and _NUMBER.fullmatch(value):
         query = select(func.coalesce(paper.c.merged_into, paper.c.id)).where(paper.c.id == int(value))
-    else:
+        found = tx.scalars(query).first()
+    elif scheme != "id":
+        value = value.lower() if scheme == "doi" else re.sub(r"v\d+$", "", value)
         wanted = (paper_identifier.c.scheme == scheme.lower()) & (paper_identifier.c.value == value)
-        query = select(paper_identifier.c.paper_id).where(wanted)
-    found: int | None = tx.scalars(query).first() if scheme != "id" or len(value) < 19 else None
+        found = tx.scalars(select(paper_identifier.c.paper_id).where(wanted)).first()
     if found is None:
         raise NotFound(f"no paper {name!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
     return found

@@ -1,0 +1,94 @@
+"""What of arXiv is polled: `cs.LG`, `cs.LG+stat.ML`, or `query:` and a query as the API knows it."""
+
+import re
+
+from services.domain.markup import plain
+from services.errors import SourceError
+
+QUERY = "query:"
+LONGEST_QUERY = 1_000
+
+_OF_PHYSICS = (
+    "astro-ph|cond-mat|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|nlin|nucl-ex|nucl-th|physics|quant-ph"  # their group
+)
+_CATEGORY = re.compile(
+    rf"({_OF_PHYSICS}|cs|econ|eess|math|q-bio|q-fin|stat)(?:\.([a-z]{{2}}|[a-z]+-[a-z]+|optics|other|soft))?",
+    re.IGNORECASE,
+)
+_UNDIVIDED = re.compile(r"gr-qc|hep-\w+|math-ph|nucl-\w+|quant-ph")
+# A bracket, an operator, or a term such as `ti:"graph networks"`; dates are added by request.
+_TOKEN = re.compile(r"""\s*([()]|(?:(?:ti|au|abs|co|jr|cat|rn|id|all):)?(?:"[^"&]+"|[^\s"()&:\[\]]+))""")
+_OPERATORS = ("AND", "OR", "ANDNOT")
+
+
+def canonical(text: str) -> str:
+    """The one spelling of a location. Raises SourceError with a hint."""
+    text = text.strip()
+    if text[: len(QUERY)].lower() == QUERY:
+        return QUERY + " ".join(_checked(text[len(QUERY) :]))
+    names = [name for name in re.split(r"[+,\s]+", text) if name]
+    if not names:
+        raise SourceError("which arXiv category? Name one such as cs.LG, or several as in cs.LG+stat.ML")
+    return "+".join(sorted({_category(name) for name in names}))
+
+
+def is_category(text: str) -> bool:
+    return bool(_CATEGORY.fullmatch(text))
+
+
+def oai_set(category: str) -> str:
+    """The set of a category: `cs:cs:LG`, `math:math:AG`, `physics:hep-th`, `physics:astro-ph:GA`."""
+    archive = category.partition(".")[0]
+    group = "physics" if re.fullmatch(_OF_PHYSICS, archive) else archive
+    return f"{group}:{category.replace('.', ':')}"
+
+
+def search_query(location: str) -> str:
+    """A location as the API's query."""
+    if location.startswith(QUERY):
+        return location.removeprefix(QUERY)
+    whole = ("." in name or _UNDIVIDED.fullmatch(name) for name in location.split("+"))
+    terms = [f"cat:{name}" if one else f"cat:{name}*" for name, one in zip(location.split("+"), whole, strict=True)]
+    return " OR ".join(terms)
+
+
+def _category(name: str) -> str:
+    found = _CATEGORY.fullmatch(name)
+    if not found:
+        raise SourceError(f"arXiv has no category {plain(name, 40)!r}: use one such as cs.LG, hep-th or physics.optics")
+    archive, subject = found[1].lower(), found[2]
+    if not subject:
+        return archive
+    return f"{archive}.{subject.lower() if archive in ('cond-mat', 'physics') else subject.upper()}"
+
+
+def _checked(query: str) -> list[str]:
+    """The words of a query, operators and terms in turn, brackets closed."""
+    if len(query) > LONGEST_QUERY:
+        raise SourceError(f"a query for arXiv has at most {LONGEST_QUERY:,} characters")
+    words, depth, after_term = [], 0, False
+    for word in _words(query):
+        opens, operator = word == "(", word.upper() in _OPERATORS
+        if (opens or not (operator or word == ")")) == after_term:
+            wanted = "AND, OR or ANDNOT" if after_term else "a term such as ti:transformer"
+            raise SourceError(f"the query for arXiv needs {wanted} before {plain(word, 40)!r}")
+        depth += (word == "(") - (word == ")")
+        if depth < 0:
+            raise SourceError("the query for arXiv closes a bracket that it never opened")
+        after_term = not (opens or operator)
+        words.append(word.upper() if operator else word)
+    if depth or not after_term:
+        raise SourceError("the query for arXiv ends too early: a bracket is open or a term is missing")
+    return words
+
+
+def _words(query: str) -> list[str]:
+    words, place = [], 0
+    while query[place:].strip():
+        found = _TOKEN.match(query, place)
+        if not found:
+            hint = 'use terms such as ti:transformer, au:lecun, cat:cs.LG or all:"graph network" with AND, OR, ANDNOT'
+            raise SourceError(f"arXiv's API cannot read {plain(query[place:], 40)!r}: {hint}")
+        words.append(found[1])
+        place = found.end()
+    return words

@@ -1,0 +1,93 @@
+"""What all of arXiv's forms share: the id, the people, the DOI, and whether a paper was withdrawn."""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date
+from xml.etree.ElementTree import Element
+
+from services.domain import identifiers
+from services.domain.entries import Unreadable
+from services.domain.identifiers import Found
+from services.domain.paper import Entry
+from services.sources.arxiv.location import is_category
+
+NAMESPACES = {
+    "atom": "http://www.w3.org/2005/Atom",
+    "arxiv": "http://arxiv.org/schemas/atom",
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "opensearch": "http://a9.com/-/spec/opensearch/1.1/",
+    "rss1": "http://purl.org/rss/1.0/",
+}
+_WITHDRAWN = re.compile(
+    r"\s*(?:this|the) (?:paper|article|submission|manuscript|work|preprint)\s+(?:has been|is|was)"
+    r"\s+(?:\w+\s+)?withdrawn|\s*(?:paper )?withdrawn\b",
+    re.IGNORECASE,
+)
+_DOI = re.compile(r"10\.\d{4,9}/[^\s,;]+")
+
+
+def entry(
+    found: Found | None,
+    *,
+    title: str,
+    abstract: str,
+    authors: Iterable[str],
+    categories: Iterable[str],
+    doi: str = "",
+    journal: str = "",
+    comment: str = "",
+    announced_on: date | None = None,
+    published_on: date | None = None,
+    version: int | None = None,
+    replacement: bool = False,
+    withdrawn: bool = False,
+) -> Entry:
+    """Raises Unreadable without an id. `doi`: the first of several is the paper's, the others are of its errata."""
+    if not found or found.identifier.scheme != "arxiv":
+        raise Unreadable("it has no arXiv id")
+    named = _DOI.search(doi) or _DOI.search(journal)
+    published = identifiers.doi(named[0]) if named else None
+    return Entry(
+        title=title,
+        abstract=abstract,
+        authors=tuple(authors),
+        # Codes of the ACM and the AMS stand among arXiv's own categories.
+        categories=tuple(category for category in categories if is_category(category)),
+        identifiers=(found.identifier, *([published.identifier] if published else [])),
+        announced_on=announced_on,
+        published_on=published_on,
+        version=version or found.version,
+        replacement=replacement,
+        withdrawn=withdrawn or bool(_WITHDRAWN.match(abstract) or _WITHDRAWN.match(comment)),
+        links=identifiers.links(found.identifier),
+    )
+
+
+def people(creators: str) -> Iterator[str]:
+    """The names in `A B, C D (Affil, Affil) and E F`: affiliations left out."""
+    name, depth = "", 0
+    for character in creators:
+        if character == "," and not depth:
+            yield from _two(name)
+            name = ""
+        elif character == "(":
+            depth += 1
+        elif character == ")":
+            depth = max(0, depth - 1)
+        elif not depth:
+            name += character
+    yield from _two(name)
+
+
+def _two(name: str) -> list[str]:
+    """The last two are joined by `and`, behind a comma or without one."""
+    return [part for one in re.split(r"(?:^|\s)and\s", name) if (part := one.strip())]
+
+
+def text(node: Element, *paths: str) -> str:
+    """The text of the first of `paths` that has any."""
+    for path in paths:
+        found = node.find(path, NAMESPACES)
+        if found is not None and (words := "".join(found.itertext()).strip()):
+            return words
+    return ""
