@@ -6,6 +6,7 @@ import time
 from datetime import date
 from pathlib import Path
 
+from services import plugins
 from services.domain.paper import Entry, Listing
 from services.sandbox.__main__ import parse as read
 from services.sandbox.__main__ import serve
@@ -41,11 +42,12 @@ def parse(kind: str, body: bytes, day: date) -> Listing:
         case "overflows":
             return Listing(format="test", entries=tuple(Entry(title=f"A paper {n}" * 40) for n in range(1000)))
         case "has no measure":
-            return Listing(format="test", entries=(Entry(title="long " * 1000),) * 100_001)
+            return Listing(format="test", entries=(Entry(title="long " * 1000), *LISTING.entries * 100_000))
         case _:
             return read(kind, body, day)
     return LISTING
 
 
 if __name__ == "__main__":
+    plugins.sources()
     serve(parse)

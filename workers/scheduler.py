@@ -96,6 +96,7 @@ def _serve(url: str, stop: threading.Event) -> None:
         ticks.start()
         try:
             sweep()
+            heartbeat()
             _listen(connection, stop)
         finally:
             ticks.shutdown(wait=False)

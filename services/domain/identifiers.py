@@ -20,6 +20,7 @@ _ARXIV = re.compile(
 _ARXIV_PREFIX = re.compile(r"^(?:oai:arxiv\.org:|arxiv:\s*|urn:arxiv:)", re.IGNORECASE)
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
 _DOI_PREFIX = re.compile(r"^(?:doi:\s*|info:doi/|urn:doi:)", re.IGNORECASE)
+_OPENREVIEW = re.compile(r"[\w-]{6,20}", re.ASCII)
 _DOI_OF_ARXIV = "10.48550/arxiv."
 
 
@@ -54,7 +55,13 @@ def recognise(text: str) -> Found | None:
     text = text.strip()
     if text[:8].lower().startswith(("http://", "https://")):
         return _in_link(text)
+    if text[:11].lower() == "openreview:":
+        return _openreview(text[11:])
     return arxiv(text) or doi(text)
+
+
+def _openreview(forum: str) -> Found | None:
+    return Found(Identifier("openreview", forum)) if _OPENREVIEW.fullmatch(forum) else None
 
 
 def _in_link(link: str) -> Found | None:
@@ -67,8 +74,8 @@ def _in_link(link: str) -> Found | None:
     if host in ("doi.org", "dx.doi.org"):
         return doi(path)
     if host == "openreview.net":
-        forum = parse_qs(parts.query).get("id", [""])[0]
-        return Found(Identifier("openreview", forum)) if re.fullmatch(r"[\w-]{6,20}", forum) else None
+        # Venues and people have ids of the same look, under /group and /profile.
+        return _openreview(parse_qs(parts.query).get("id", [""])[0]) if path in ("forum", "pdf", "attachment") else None
     if host.endswith(("biorxiv.org", "medrxiv.org")):
         return _preprint(path)
     if "/doi/" in f"/{path}" and (found := _DOI.search(path)):

@@ -37,6 +37,8 @@ class Entry:
     announced_on: date | None = None
     published_on: date | None = None
     version: int | None = None
+    replacement: bool = False
+    """Listed for a new version or a correction, not for being new: whoever has never seen it before has missed no news."""
     upvotes: int | None = None
     comments: int | None = None
     withdrawn: bool = False

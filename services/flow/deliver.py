@@ -1,6 +1,6 @@
 """Deliver: what is due on a channel becomes one delivery, and each delivery goes out under a lease."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -11,10 +11,11 @@ from services.domain import cadence
 from services.domain import delivery as domain
 from services.domain.cadence import Rhythm
 from services.domain.digest import Digest, Reason, compose, ledger_line, notice, test_message
+from services.domain.paper import Paper
 from services.errors import LeaseLost
 from services.ports import Envelope, Held, Outcome, Refused
 from services.settings import Settings
-from services.store import channels, deliveries, ledger, notices, papers
+from services.store import channels, deliveries, ledger, merging, notices, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -26,10 +27,11 @@ def gather(db: Database, settings: Settings) -> bool:
     """Makes the deliveries of one channel that has something due; False when none has."""
     now = db.now()
     with db.transaction() as tx:
+        merging.hold_off(tx)
         channel = deliveries.lock_channel_with_items(tx, now)
         if channel is None:
             return False
-        items = _living_items(tx, channel, now)
+        items = _living_items(tx, channel["id"], deliveries.due_items(tx, channel["id"], now))
         host = urlsplit(settings.base_url).hostname or "localhost"
         at_once = [item["id"] for item in items if item["cadence"] == "immediate"]
         if at_once:
@@ -41,17 +43,28 @@ def gather(db: Database, settings: Settings) -> bool:
     return True
 
 
-def _living_items(tx: Connection, channel: Row, now: datetime) -> list[Row]:
-    """The due items that a subscription still asks for; the others are dropped with the reason."""
-    items = deliveries.due_items(tx, channel["id"], now)
-    ids = [item["paper_id"] for item in items]
-    asked = {row["paper_id"] for row in deliveries.reasons(tx, channel["id"], ids)}
-    withdrawn = {one for one, paper in papers.load(tx, ids).items() if paper.withdrawn}
-    unasked = [item["id"] for item in items if item["paper_id"] not in asked]
-    deliveries.drop(tx, unasked, "no subscription asks for it any more")
-    gone = [item["id"] for item in items if item["paper_id"] in asked & withdrawn]
-    deliveries.drop(tx, gone, "the paper was withdrawn")
-    return [item for item in items if item["paper_id"] in asked - withdrawn]
+def _living_items(tx: Connection, channel_id: int, items: Sequence[Row]) -> list[Row]:
+    """The items whose papers are to be told; the others are dropped with the reason."""
+    found = papers.load(tx, [item["paper_id"] for item in items])
+    asked = {row["paper_id"] for row in deliveries.reasons(tx, channel_id, found.keys())}
+    dropped: dict[str, list[int]] = {}
+    for item in items:
+        reason = _why_not(item["paper_id"], found[item["paper_id"]], asked)
+        if reason:
+            dropped.setdefault(reason, []).append(item["id"])
+    for reason, ids in dropped.items():
+        deliveries.drop(tx, ids, reason)
+    gone = {one for ids in dropped.values() for one in ids}
+    return [item for item in items if item["id"] not in gone]
+
+
+def _why_not(paper_id: int, paper: Paper, asked: set[int]) -> str:
+    if paper.id != paper_id:
+        # Its paper was found to be one that has its own item here, while a worker had this one.
+        return merging.merged_with(paper.id)
+    if paper.withdrawn:
+        return "the paper was withdrawn"
+    return "" if paper.id in asked else "no subscription asks for it any more"
 
 
 def _gather_digest(tx: Connection, channel: Row, items: list[int], now: datetime, host: str) -> None:
@@ -98,6 +111,7 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
     if row["frozen"]:
         return bytes(row["rendered"])
     with db.transaction() as tx:
+        merging.hold_off(tx)
         digest = _digest(tx, settings, row, channel)
         if digest.kind not in ("test", "notice") and not digest.papers:
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
@@ -114,7 +128,8 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
         return test_message(settings.base_url)
     if row["kind"] == "notice":
         return notice(row["subject"], settings.base_url)
-    ids = deliveries.paper_ids(tx, row["id"])
+    items = _living_items(tx, channel["id"], deliveries.items_of(tx, row["id"]))
+    ids = [item["paper_id"] for item in items]
     reasons: dict[int, list[Reason]] = {one: [] for one in ids}
     for match in deliveries.reasons(tx, channel["id"], ids):
         reasons[match["paper_id"]].append(

@@ -6,7 +6,7 @@ from services.domain.interest import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import channels, papers, runs
+from services.store import channels, merging, papers, runs
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -57,6 +57,7 @@ def backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
     if not ids or not _embed(db, settings, embedder, ids):
         return False
     with db.transaction() as tx:
+        merging.hold_off(tx)
         late = runs.late(tx, ids)
         if late:
             runs.open_run(tx, [(one, "vector") for one in late])

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services.domain.matching import Candidate, Match, Matcher, Standing
 from services.errors import QueryError
 from services.settings import Settings
-from services.store import matches, runs, standing, subscriptions
+from services.store import matches, merging, runs, standing, subscriptions
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -77,10 +77,14 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
 
 
 def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
+    what: dict[int, set[str]] = {}
     with db.transaction() as tx:
-        candidates = standing.candidates(tx, events, shard.model)
+        merging.hold_off(tx)
+        for old, now in merging.living(tx, events).items():
+            what.setdefault(now, set()).update(events[old])
+        candidates = standing.candidates(tx, what, shard.model)
     by_id = {one.paper.id: one for one in candidates}
-    found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], events[m.paper])]
+    found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], what[m.paper])]
     with db.transaction() as tx:
         matches.store(tx, [_row(tx, shard, one, by_id[one.paper], job["run_id"]) for one in found])
 

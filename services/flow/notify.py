@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from services.domain.cadence import Rhythm, not_before
 from services.settings import Settings
-from services.store import matches
+from services.store import matches, merging
 from services.store.database import Database, Row
 from services.telemetry import fault_point
 
@@ -15,6 +15,7 @@ def work(db: Database, settings: Settings) -> bool:
     """Tells one account's complete groups to its channels; False when nobody has any."""
     now = db.now()
     with db.transaction() as tx:
+        merging.hold_off(tx)
         account_id = matches.claim_account(tx, now, settings.time_scale)
         if account_id is None:
             return False

@@ -23,11 +23,18 @@ def trace(
         row = subscriptions.find(tx, subscription_id, account_id)
         found = papers.load(tx, [papers.find(tx, paper_name)])
         paper = next(iter(found.values()))
-        return list(_steps(tx, embedder, paper, row))
+        return [*_names(paper, paper_name), *_steps(tx, embedder, paper, row)]
+
+
+def _names(paper: Paper, asked_as: str) -> Iterator[Step]:
+    version = f", version {paper.version}" if paper.version > 1 else ""
+    yield "paper", f"{paper.id}: {paper.title}{version}" + (" (withdrawn)" if paper.withdrawn else "")
+    number = asked_as.strip().removeprefix("id:")
+    if number.isdigit() and int(number) != paper.id:
+        yield "merged", f"paper {number} turned out to be this one"
 
 
 def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterator[Step]:
-    yield "paper", f"{paper.id}: {paper.title}" + (" (withdrawn)" if paper.withdrawn else "")
     yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
     for place in sources.appearances_of(tx, paper.id):
         silently = ", silently" if place["silent"] else ""
@@ -71,7 +78,8 @@ def _deliveries(tx: Connection, paper: Paper, row: Row) -> Iterator[Step]:
         yield "notification", "the subscription has no channel"
     items = deliveries.item_of(tx, [channel for channel, _, _ in channels], paper.id)
     if channels and not items:
-        yield "notification", "nothing to tell: the channel was added after the match"
+        why = "the paper was withdrawn" if paper.withdrawn else "the channel was added after the match"
+        yield "notification", f"nothing to tell: {why}"
     for item in items:
         where = f"{item['label']}: "
         if item["dropped_because"]:

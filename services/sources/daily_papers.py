@@ -87,7 +87,7 @@ def _list(body: bytes, day: date) -> Listing:
         raise SourceError("the Daily Papers list is no list")
     records = [_record(item) for item in items]
     announced = _announced(records, day)
-    entries, skipped = collect(records, lambda record: _entry(record, announced), _name)
+    entries, skipped = collect(records, _entry, _name)
     return Listing(
         format="daily-papers-json", entries=entries, skipped=skipped, announced_on=announced, title="Daily Papers"
     )
@@ -130,7 +130,7 @@ def _name(number: int, record: Any) -> str:
     return str(named) if named else f"entry {number}"
 
 
-def _entry(record: Any, announced: date | None) -> Entry:
+def _entry(record: Any) -> Entry:
     paper = record["paper"]
     found = identifiers.arxiv(paper["id"])
     if not found:
@@ -142,7 +142,8 @@ def _entry(record: Any, announced: date | None) -> Entry:
         abstract=paper.get("summary") or record.get("summary") or "",
         authors=tuple(author["name"] for author in paper.get("authors") or () if not author.get("hidden")),
         identifiers=(found.identifier,),
-        announced_on=_day(paper.get("submittedOnDailyAt")) or announced,
+        # Before March 2025 only the list as a whole has a day.
+        announced_on=_day(paper.get("submittedOnDailyAt")),
         published_on=_day(paper.get("publishedAt")),
         upvotes=_count(paper.get("upvotes")),
         comments=_count(record.get("numComments")),

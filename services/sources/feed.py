@@ -165,7 +165,8 @@ def _entry(item: Any) -> Entry:
         tags=[tag.get("term") or "" for tag in item.get("tags", ())],
         named=named,
         pdf=next(iter(pdfs), ""),
-        announced_on=_day(item.get(stamp) or "", item.get(f"{stamp}_parsed")),
+        # Its own `get` takes one date for the other, with a warning.
+        announced_on=_day(item.get(stamp) or "", dict.get(item, f"{stamp}_parsed")),
     )
 
 
@@ -186,15 +187,17 @@ def _json_feed(body: bytes) -> Listing:
 
 
 def _json_entry(item: dict[str, Any], base: str) -> Entry:
+    # Version 1 has one author, 1.1 a list; both are found side by side.
     people = item.get("authors") or ([item["author"]] if item.get("author") else [])
+    pdfs = [one.get("url") or "" for one in item.get("attachments") or () if one.get("mime_type") == "application/pdf"]
     addresses = [safe_link(item[key], base) or "" for key in ("url", "external_url") if item.get(key)]
     return _paper(
         title=item.get("title") or "",
         markup=item.get("summary") or item.get("content_text") or item.get("content_html") or "",
-        names=[person.get("name") or "" for person in people],
+        names=[person if isinstance(person, str) else person.get("name") or "" for person in people],
         tags=item.get("tags") or [],
         named=[next(iter(addresses), ""), str(item.get("id") or ""), *addresses[1:]],
-        pdf="",
+        pdf=safe_link(pdfs[0], base) or "" if pdfs else "",
         announced_on=_day(item.get("date_published") or item.get("date_modified") or "", None),
     )
 

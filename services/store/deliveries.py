@@ -66,11 +66,13 @@ def reasons(tx: Connection, channel_id: int, paper_ids: Collection[int]) -> Sequ
     return rows(tx, query.where(living, match.c.paper_id.in_(paper_ids)).order_by(match.c.id))
 
 
+def items_of(tx: Connection, delivery_id: int) -> Sequence[Row]:
+    mine = and_(delivery_item.c.delivery_id == delivery_id, delivery_item.c.dropped_because == "")
+    return rows(tx, select(delivery_item).where(mine).order_by(delivery_item.c.id))
+
+
 def paper_ids(tx: Connection, delivery_id: int) -> list[int]:
-    query = select(delivery_item.c.paper_id).where(
-        delivery_item.c.delivery_id == delivery_id, delivery_item.c.dropped_because == ""
-    )
-    return list(tx.scalars(query.order_by(delivery_item.c.id)))
+    return [item["paper_id"] for item in items_of(tx, delivery_id)]
 
 
 # ── making ────────────────────────────────────────────────────────────────────────────────────────────────────

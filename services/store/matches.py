@@ -8,19 +8,26 @@ from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.cadence import GROUP_CLOSES_AFTER
+from services.store import merging
 from services.store.database import Row, first, rows
 from services.store.tables import account, channel, delivery_item, match, paper, run, subscription, subscription_channel
+
+LIVING = exists().where(paper.c.id == match.c.paper_id, paper.c.merged_into.is_(None))
+"""Not a second match that stayed with the old name of a paper."""
 
 
 def store(tx: Connection, found: Sequence[Row]) -> int:
     """Writes matches; one that exists stays as it is. The number of new ones.
 
-    A subscription that was deleted since it was read gets none: its row, or its account's, may be gone.
+    A subscription that was deleted since it was read gets none: its row, or its account's, may be gone. A paper that
+    became another since is written as that.
     """
+    merging.hold_off(tx)
+    now = merging.living(tx, {row["paper_id"] for row in found})
     asked = {row["subscription_id"] for row in found}
     living = and_(subscription.c.id.in_(asked), subscription.c.deleted_at.is_(None))
     still = set(tx.scalars(select(subscription.c.id).where(living).with_for_update(read=True, key_share=True)))
-    found = [row for row in found if row["subscription_id"] in still]
+    found = [{**row, "paper_id": now[row["paper_id"]]} for row in found if row["subscription_id"] in still]
     if not found:
         return 0
     statement = upsert(match).on_conflict_do_nothing(index_elements=["subscription_id", "paper_id"])
@@ -59,7 +66,10 @@ def to_notify(tx: Connection, account_id: int, now: datetime, scale: float) -> S
 
 
 def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
-    """Subscription by subscription, the living channels it tells, with their hours."""
+    """Subscription by subscription, the living channels it tells, with their hours.
+
+    The channels are locked, so that none is being gathered while its items are written.
+    """
     hours = (
         channel.c.at,
         channel.c.weekday,
@@ -72,7 +82,8 @@ def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
     query = query.join(channel, channel.c.id == subscription_channel.c.channel_id).join(
         account, account.c.id == channel.c.account_id
     )
-    return rows(tx, query.where(channel.c.account_id == account_id, channel.c.deleted_at.is_(None)))
+    query = query.where(channel.c.account_id == account_id, channel.c.deleted_at.is_(None)).order_by(channel.c.id)
+    return rows(tx, query.with_for_update(read=True, key_share=True, of=channel))
 
 
 def add_items(tx: Connection, items: Sequence[Row]) -> None:
@@ -105,5 +116,5 @@ def recent(tx: Connection, account_id: int, limit: int = 100, subscription_id: i
     query = select(match, subscription.c.name, subscription.c.for_whom).join(
         subscription, subscription.c.id == match.c.subscription_id
     )
-    query = query.where(match.c.account_id == account_id).order_by(match.c.id.desc()).limit(limit)
+    query = query.where(match.c.account_id == account_id, LIVING).order_by(match.c.id.desc()).limit(limit)
     return rows(tx, query.where(match.c.subscription_id == subscription_id) if subscription_id else query)

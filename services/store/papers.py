@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
+from services.store import merging
 from services.store.database import rows
 from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
 
@@ -209,7 +210,11 @@ def vectors(tx: Connection, ids: Collection[int], model: str) -> dict[int, NDArr
 
 
 def store_vectors(tx: Connection, model: str, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
-    values = [{"paper_id": one, "model": model, "vector": row} for one, row in zip(ids, rows, strict=True)]
+    """Notes vectors; that of a paper which became another since is left out."""
+    merging.hold_off(tx)
+    now = merging.living(tx, ids)
+    found = zip(ids, rows, strict=True)
+    values = [{"paper_id": one, "model": model, "vector": row} for one, row in found if now[one] == one]
     if values:
         tx.execute(upsert(paper_vector).on_conflict_do_nothing(), values)
 

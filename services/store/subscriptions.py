@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from services.domain.subscription import Draft
 from services.errors import ConfigError, NotFound
+from services.store import merging
 from services.store.database import Row, first, rows, wake
 from services.store.interests import Compiled
 from services.store.tables import (
@@ -168,8 +169,10 @@ def _refuse_more(tx: Connection, account_id: int) -> None:
 
 
 def _set_examples(tx: Connection, subscription_id: int, draft: Draft) -> None:
+    merging.hold_off(tx)
+    now = merging.living(tx, {*draft.liked, *draft.disliked})
     tx.execute(delete(interest_example).where(interest_example.c.subscription_id == subscription_id))
-    verdicts = {**dict.fromkeys(draft.disliked, False), **dict.fromkeys(draft.liked, True)}
+    verdicts = {now.get(one, one): one in draft.liked for one in (*draft.disliked, *draft.liked)}
     if verdicts:
         rows = [
             {"subscription_id": subscription_id, "paper_id": one, "liked": liked} for one, liked in verdicts.items()

@@ -18,6 +18,8 @@ LONGEST_HOLD = timedelta(days=30)
 
 _CLOCK = ZoneInfo(TIMETABLE.timezone)
 _UTC = ZoneInfo("UTC")
+MINUTE = timedelta(minutes=1)
+
 _DAY = timedelta(days=1)
 _FRIDAY = 4
 

@@ -5,7 +5,8 @@ from datetime import date
 from xml.etree.ElementTree import Element
 
 from services.domain import identifiers
-from services.domain.entries import Unreadable, collect
+from services.domain.entries import collect
+from services.domain.identifiers import Found
 from services.domain.markup import plain, strip_html
 from services.domain.paper import Entry, Listing
 from services.errors import SourceError
@@ -65,6 +66,7 @@ def _item(node: Element, announced: date | None) -> Entry:
     found = found or identifiers.recognise(text(node, "link"))
     kind = text(node, "arxiv:announce_type") or (prefix[2] if prefix else "")
     told = identifiers.arxiv(prefix[1]) if prefix else None
+    day, replacement = _listed(found, kind, _stated(node) or announced)
     return entry(
         found,
         title=text(node, "title", "atom:title"),
@@ -76,7 +78,8 @@ def _item(node: Element, announced: date | None) -> Entry:
         doi=text(node, "arxiv:DOI", "arxiv:doi"),
         journal=text(node, "arxiv:journal_reference", "arxiv:journal_ref"),
         version=told.version if told else None,
-        **_when(found, kind, _stated(node) or announced),
+        announced_on=day,
+        replacement=replacement,
     )
 
 
@@ -84,11 +87,20 @@ def _old_item(node: Element, announced: date | None) -> Entry:
     title = strip_html(text(node, "rss1:title"))
     told = _OLD_TITLE.search(title)
     found = identifiers.arxiv(told["id"]) if told else identifiers.recognise(text(node, "rss1:link"))
+    day, replacement = _listed(found, told["type"] if told else "", announced)
     return entry(
         found,
         title=title[: told.start()].removesuffix(".") if told else title,
         abstract=strip_html(text(node, "rss1:description")),
         authors=people(strip_html(text(node, "dc:creator"))),
         categories=[told["category"]] if told else [],
-        **_when(found, told["type"] if told else "", announced),
+        announced_on=day,
+        replacement=replacement,
     )
+
+
+def _listed(found: Found | None, kind: str, day: date | None) -> tuple[date | None, bool]:
+    """When the paper was new, as far as its announce type tells, and whether it is a replacement."""
+    if not _REPLACED.match(kind):
+        return day, False
+    return calendar.latest_first_announcement(found.identifier, day) if found and day else day, True

@@ -64,11 +64,11 @@ def entry(
 
 
 def people(creators: str) -> Iterator[str]:
-    """The names in `A B, C D (Affil, Affil) and E F`: affiliations left out."""
+    """The names in `A B, C D (Affil, Affil)`: split at commas outside parentheses, affiliations left out."""
     name, depth = "", 0
     for character in creators:
         if character == "," and not depth:
-            yield from _two(name)
+            yield name
             name = ""
         elif character == "(":
             depth += 1
@@ -76,12 +76,7 @@ def people(creators: str) -> Iterator[str]:
             depth = max(0, depth - 1)
         elif not depth:
             name += character
-    yield from _two(name)
-
-
-def _two(name: str) -> list[str]:
-    """The last two are joined by `and`, behind a comma or without one."""
-    return [part for one in re.split(r"(?:^|\s)and\s", name) if (part := one.strip())]
+    yield name
 
 
 def text(node: Element, *paths: str) -> str:

@@ -1,0 +1,73 @@
+"""arXiv: today's announcement by RSS, a query by its API, what was missed by OAI-PMH, and saved answers of each."""
+
+import re
+from datetime import date, datetime, timedelta
+from xml.etree import ElementTree
+
+from services.domain import politeness
+from services.domain.ledger import today
+from services.domain.markup import HEAD, decode, describe, root, xml
+from services.domain.paper import Listing
+from services.errors import SourceError
+from services.ports import Request
+from services.sources.arxiv import api, calendar, feeds, oai
+from services.sources.arxiv.location import QUERY, canonical
+
+_API = re.compile(r"<title[^>]*>\s*arxiv (?:query:|search results)", re.IGNORECASE)
+_OAI = re.compile(r"arxiv\.org", re.IGNORECASE)
+_RSS = re.compile(
+    r"<title[^>]*>\s*(?:[^<]* updates on arXiv\.org|Feed error for query)|<(?:id|link)>\s*https?://rss\.arxiv\.org/",
+    re.IGNORECASE,
+)
+_READERS = {"arxiv-api": api.parse, "arxiv-oai": oai.parse, "arxiv-rss": feeds.parse}
+
+
+class Arxiv:
+    kind = "arxiv"
+    summary = "arXiv's daily announcement of one category or several, or what a query of its API finds in it"
+    example = "cs.LG+stat.ML"
+    formats: tuple[str, ...] = tuple(_READERS)
+    rank = 10
+    every: timedelta | None = timedelta(minutes=30)
+    timetable = calendar.TIMETABLE
+
+    def location(self, text: str) -> str:
+        return canonical(text)
+
+    def gate(self, location: str) -> tuple[str, timedelta]:
+        return politeness.gate(feeds.url(""))
+
+    def request(self, location: str, now: datetime) -> Request:
+        if location.startswith(QUERY):
+            return api.request(location, today(self.timetable, now))
+        return Request(url=feeds.url(location))
+
+    def request_day(self, location: str, day: date) -> Request:
+        """By OAI, which knows announcements but one category at a time; else by times of submission."""
+        if location.startswith(QUERY) or "+" in location:
+            return api.request(location, day)
+        return oai.request(location, day)
+
+    def recognise(self, body: bytes) -> str | None:
+        name, text = root(body), decode(body[:HEAD])
+        if name == "oai-pmh":
+            return "arxiv-oai" if _OAI.search(text) else None
+        if name not in ("feed", "rss", "rdf"):
+            return None
+        head = re.split(r"<(?:entry|item)\b", text, maxsplit=1)[0]
+        if _API.search(head):
+            return "arxiv-api"
+        return "arxiv-rss" if _RSS.search(head) else None
+
+    def parse(self, body: bytes, *, day: date) -> Listing:
+        form = self.recognise(body)
+        if not form:
+            raise SourceError(f"this is no feed of arXiv: {describe(body)}")
+        try:
+            document = ElementTree.fromstring(xml(body))
+        except ElementTree.ParseError as error:
+            raise SourceError(f"arXiv's answer is damaged or incomplete: {error}") from None
+        return _READERS[form](document)
+
+
+plugin = Arxiv()

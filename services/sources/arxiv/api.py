@@ -1,0 +1,100 @@
+"""The API: what a query finds among the submissions that one announcement comes from."""
+
+import re
+from datetime import date
+from urllib.parse import urlencode
+from xml.etree.ElementTree import Element
+
+from services.domain import identifiers
+from services.domain.entries import collect
+from services.domain.markup import plain
+from services.domain.paper import Entry, Listing
+from services.errors import SourceError
+from services.ports import Request
+from services.sources.arxiv import calendar
+from services.sources.arxiv.location import QUERY, search_query
+from services.sources.arxiv.record import NAMESPACES, entry, text
+
+PAGE = 1_000
+"""2,000 are allowed; with long lists of authors those would not fit into the largest body that is read."""
+TIMEOUT = 90.0
+ANNOUNCEMENTS_OF_A_QUERY = 3
+"""Holidays and moderators make papers late, and nothing else would find those of a query."""
+
+_RANGE = re.compile(r'submittedDate:"?\[(\d{12}) TO (\d{12})\]"?')
+_ECHO = re.compile(r"search_query=(?P<query>.*?)&id_list=", re.DOTALL)
+
+
+def request(location: str, day: date) -> Request:
+    """Asks for what the announcement of `day` brought, as far as the time of submission tells."""
+    announcements = ANNOUNCEMENTS_OF_A_QUERY if location.startswith(QUERY) else 1
+    start, end = calendar.submissions(day, announcements)
+    query = f"({search_query(location)}) AND submittedDate:[{start:%Y%m%d%H%M} TO {end:%Y%m%d%H%M}]"
+    return Request(url=_url(query, 0), timeout=TIMEOUT)
+
+
+def _url(query: str, start: int) -> str:
+    asked = {"search_query": query, "sortBy": "submittedDate", "sortOrder": "descending"}
+    return "https://export.arxiv.org/api/query?" + urlencode({**asked, "start": start, "max_results": PAGE})
+
+
+def parse(feed: Element) -> Listing:
+    nodes = feed.findall("atom:entry", NAMESPACES)
+    for node in nodes:
+        if "arxiv.org/api/errors" in text(node, "atom:id"):
+            raise SourceError(f"arXiv answers: {plain(text(node, 'atom:summary'), 200) or 'an error without a text'}")
+    total, start = _number(feed, "totalResults"), _number(feed, "startIndex") or 0
+    if total and start < total and not nodes:
+        raise SourceError(f"arXiv answers with an empty page, though it counts {total:,} results")
+    title = text(feed, "atom:title")
+    day = _announced(title)
+    entries, skipped = collect(
+        nodes, lambda node: _entry(node, day), lambda number, node: text(node, "atom:id") or f"entry {number}"
+    )
+    return Listing(
+        format="arxiv-api",
+        entries=entries,
+        skipped=skipped,
+        announced_on=day,
+        # Before a holiday is over nothing is found, which counts nothing; other queries count all of arXiv.
+        announced=total if total and day else None,
+        title=plain(title, 200),
+        next_url=_next(title, start + len(nodes)) if day and total and start + len(nodes) < total else "",
+    )
+
+
+def _number(feed: Element, name: str) -> int | None:
+    found = text(feed, f"opensearch:{name}")
+    return int(found) if re.fullmatch(r"\d{1,9}", found) else None
+
+
+def _announced(title: str) -> date | None:
+    """The announcement that was asked for: the answer's title repeats the query."""
+    found = _RANGE.search(title)
+    last = calendar.moment_of(f"{found[2][:8]}T{found[2][8:]}Z") if found else None
+    return calendar.announced_after(last - calendar.MINUTE) if last else None
+
+
+def _next(title: str, start: int) -> str:
+    asked = _ECHO.search(title)
+    # arXiv repeats the range in quotes, and does not understand it so.
+    return _url(_RANGE.sub(r"submittedDate:[\1 TO \2]", asked["query"]), start) if asked else ""
+
+
+def _entry(node: Element, day: date | None) -> Entry:
+    primary = node.find("arxiv:primary_category", NAMESPACES)
+    terms = [category.get("term", "") for category in node.findall("atom:category", NAMESPACES)]
+    submitted = calendar.moment_of(text(node, "atom:published"))
+    return entry(
+        identifiers.recognise(text(node, "atom:id")),
+        title=text(node, "atom:title"),
+        abstract=text(node, "atom:summary"),
+        authors=[text(author, "atom:name") for author in node.findall("atom:author", NAMESPACES)],
+        categories=([primary.get("term", "")] if primary is not None else []) + terms,
+        doi=text(node, "arxiv:doi"),
+        journal=text(node, "arxiv:journal_ref"),
+        comment=text(node, "arxiv:comment"),
+        # The API knows when a paper was submitted, not when it was announced.
+        announced_on=min(day, calendar.announced_after(submitted)) if day and submitted else None,
+        published_on=calendar.day_of(text(node, "atom:published")),
+    )
