@@ -74,6 +74,13 @@ class Settings(Configured):
     time_scale: float = Field(default=1.0, gt=0, le=1.0)
     """Multiplies every lease, backoff and sweep; for tests only."""
 
+    @field_validator("database_url")
+    @classmethod
+    def _our_driver(cls, url: SecretStr) -> SecretStr:
+        """`postgres://` and `postgresql://` name no driver; ours is psycopg."""
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        return SecretStr(f"postgresql+psycopg://{rest}") if scheme in ("postgres", "postgresql") and separator else url
+
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, name: str) -> str:

@@ -30,6 +30,10 @@ from services.domain.identifiers import recognise
             2,
         ),
         ("https://openreview.net/forum?id=a_Bc-1234X", "openreview:a_Bc-1234X", None),
+        ("https://www.openreview.net/forum?id=a_Bc-1234X&noteId=zZ99_abcd", "openreview:a_Bc-1234X", None),
+        ("https://openreview.net/pdf?id=a_Bc-1234X", "openreview:a_Bc-1234X", None),
+        ("openreview:a_Bc-1234X", "openreview:a_Bc-1234X", None),
+        ("https://www.biorxiv.org/content/10.64898/2026.05.25.700001v2", "doi:10.64898/2026.05.25.700001", 2),
     ],
 )
 def test_an_identifier_is_found_where_it_is_written(text: str, identifier: str, version: int | None) -> None:
@@ -51,6 +55,7 @@ def test_an_identifier_is_found_where_it_is_written(text: str, identifier: str, 
         "https://example.org/price/1999.95",
         "https://example.org/about-2401.00001-x",
         "https://openreview.net/group?id=ICLR.cc/2026",
+        "https://openreview.net/profile?id=Ada_Lovelace1",
         "http://[::1",
         "tag:example.org,2026:1",
     ],

@@ -4,12 +4,14 @@ import gzip
 import random
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.domain import politeness
 from services.domain.paper import Listing
 from services.errors import SourceError
 from services.plugins import sources
@@ -22,10 +24,15 @@ FORMATS = {
     "arxiv_api.xml": "arxiv-api",
     "arxiv_api_error.xml": "arxiv-api",
     "arxiv_atom.xml": "arxiv-rss",
+    "arxiv_oai.xml": "arxiv-oai",
+    "arxiv_oai_error.xml": "arxiv-oai",
+    "arxiv_oai_none.xml": "arxiv-oai",
+    "arxiv_oai_raw.xml": "arxiv-oai",
     "arxiv_rdf.xml": "arxiv-rss",
     "arxiv_rss.xml": "arxiv-rss",
     "arxiv_rss_empty.xml": "arxiv-rss",
     "arxiv_rss_error.xml": "arxiv-rss",
+    "biorxiv.json": "biorxiv-json",
     "daily_papers.json": "daily-papers-json",
     "daily_papers_2024.json": "daily-papers-json",
     "daily_papers_page.txt": "daily-papers-page",
@@ -33,6 +40,8 @@ FORMATS = {
     "feed_atom.xml": "rss",
     "feed_rdf.xml": "rss",
     "feed_rss.xml": "rss",
+    "feed_v1.json": "rss",
+    "medrxiv.json": "biorxiv-json",
     "papers.jsonl": "jsonl",
 }
 
@@ -62,6 +71,11 @@ GARBAGE = {
     "huge number": b'[{"paper": {"id": "2505.00001", "title": "T", "upvotes": ' + b"9" * 10_000 + b"}}]",
     "unclosed": b"<rss version='2.0'><channel><item><title>" + b"<" * 50_000,
     "wrong types": b'[{"paper": null}, {"paper": {"id": 7}}, null, 7, {"paper": {"id": "2505.00001", "title": []}}]',
+    "figures without end": b'{"messages": [{"status": "ok"}], "collection": [{"doi": "10.1101/1", "title": "T", "abstract": "'
+    + b"O_FIG O_TBL " * 100_000
+    + b'"}]}',
+    "counts of another kind": b'{"messages": [{"status": "ok", "total": [], "cursor": {}}], "collection": [null, {"doi": 7}]}',
+    "no messages": b'{"messages": [], "collection": {}}',
     "page of digits": "Daily Papers\n\nNov 6\n\nT\n\nA\n\n  • 9999999999999999999999 authors\n·\nNov 31\n".encode(),
 }
 
@@ -87,6 +101,40 @@ def test_what_is_polled_is_asked_politely_over_https(source: Source) -> None:
     assert request.url.startswith("https://")
     assert key
     assert pause >= timedelta(seconds=1)
+
+
+@every_source
+def test_a_timetable_names_days_and_a_zone(source: Source) -> None:
+    table = source.timetable
+    assert ZoneInfo(table.timezone)
+    assert table.weekdays <= set(range(7))
+    assert table.weekdays
+
+
+@every_source
+@pytest.mark.parametrize("day", [date(2025, 5, 30), date(2025, 6, 1), date(2024, 2, 29), date(2025, 12, 31)])
+def test_whoever_announces_by_days_can_look_back_through_the_same_gate(source: Source, day: date) -> None:
+    request = source.request_day(source.example, day)
+    assert (request is not None) == source.timetable.states_days
+    if request:
+        assert request.url.startswith("https://")
+        assert politeness.gate(request.url) == source.gate(source.example)
+        assert request == source.request_day(source.example, day)
+
+
+def test_a_next_page_is_one_of_the_same_service() -> None:
+    with_next = {name for name in FORMATS if (listing := reads(name)) and listing.next_url}
+    assert with_next == {"arxiv_oai.xml", "biorxiv.json"}
+
+
+def reads(name: str) -> Listing | None:
+    body = (SAMPLES / name).read_bytes()
+    source = next(source for source in sources().values() if source.recognise(body))
+    try:
+        listing = source.parse(body, day=DAY)
+    except SourceError:
+        return None
+    return listing
 
 
 @pytest.mark.parametrize(("name", "expected"), FORMATS.items())
@@ -117,6 +165,8 @@ def tries(source: Source, body: bytes) -> None:
     if listing:
         assert listing.format in source.formats
         assert_plain(listing)
+        # What a page says never leads the poller elsewhere.
+        assert not listing.next_url or politeness.gate(listing.next_url) == source.gate(source.example)
 
 
 def assert_plain(listing: Listing) -> None:

@@ -125,7 +125,21 @@ def test_archived_python_reprs_are_read_and_broken_ones_salvaged() -> None:
 
 def test_an_old_list_without_submission_times_has_the_day_of_its_latest_entry() -> None:
     listing = parse("daily-papers", sample("daily_papers_2024.json"))
-    assert {entry.announced_on for entry in listing.entries} == {date(2024, 12, 13)}
+    assert listing.announced_on == date(2024, 12, 13)
+    # Left open, so that the day that was asked for can take its place.
+    assert {entry.announced_on for entry in listing.entries} == {None}
+
+
+def test_the_order_of_the_list_is_kept() -> None:
+    papers = [{"paper": {"id": f"2505.0000{n}", "title": f"T{n}", "upvotes": 10 * n}} for n in (3, 1, 2)]
+    listing = parse("daily-papers", json.dumps(papers).encode())
+    assert [entry.upvotes for entry in listing.entries] == [30, 10, 20]
+
+
+def test_fields_that_a_list_does_not_have_are_left_open() -> None:
+    (entry,) = parse("daily-papers", b'[{"paper": {"id": "2505.00001", "title": "T"}}]').entries
+    assert (entry.authors, entry.upvotes, entry.comments, entry.abstract) == ((), None, None, "")
+    assert entry.links["listing"] == "https://huggingface.co/papers/2505.00001"
 
 
 def test_nothing_in_a_list_is_evaluated(tmp_path: Path) -> None:
@@ -147,6 +161,17 @@ def test_half_a_list_is_an_error() -> None:
 def test_the_list_of_the_utc_day_is_asked_for() -> None:
     url = source("daily-papers").request("", datetime(2026, 5, 30, 23, tzinfo=UTC)).url
     assert url == "https://huggingface.co/api/daily_papers?date=2026-05-30&limit=100"
+
+
+def test_a_past_days_list_is_asked_for_by_its_day() -> None:
+    request = source("daily-papers").request_day("", date(2025, 6, 9))
+    assert request is not None
+    assert request.url == "https://huggingface.co/api/daily_papers?date=2025-06-09&limit=100"
+
+
+def test_the_list_grows_through_the_utc_day_every_day() -> None:
+    table = source("daily-papers").timetable
+    assert (table.timezone, table.grows, table.states_days, len(table.weekdays)) == ("UTC", True, True, 7)
 
 
 def test_the_list_takes_no_location() -> None:

@@ -75,6 +75,37 @@ def test_an_unset_clock_is_no_date() -> None:
     assert parse("feed", rss(item)).entries[0].announced_on is None
 
 
+def test_both_versions_of_json_feed_are_read() -> None:
+    listing = parse("feed", sample("feed_v1.json"))
+    first, second = listing.entries
+    assert first.authors == ("Ana Silva",)
+    assert (ids(first), first.abstract) == (["doi:10.1000/old.1"], "Some text")
+    assert first.links == {
+        "abstract": "https://doi.org/10.1000/old.1",
+        "listing": "https://old.example.org/1",
+        "pdf": "https://old.example.org/1.pdf",
+    }
+    assert second.authors == ()
+    assert parse("feed", sample("feed.json")).entries[0].authors == ("Ana Silva",)
+
+
+def test_a_forum_of_openreview_is_an_identifier() -> None:
+    second = parse("feed", sample("feed_v1.json")).entries[1]
+    assert ids(second) == ["openreview:aBcD_1234"]
+    assert second.links["abstract"] == "https://openreview.net/forum?id=aBcD_1234"
+
+
+def test_a_feed_has_no_days_of_its_own_and_cannot_look_back() -> None:
+    assert not feed.timetable.states_days
+    assert feed.request_day("https://example.org/feed.xml", date(2025, 5, 30)) is None
+
+
+def test_an_entry_with_only_a_publication_date_is_read_without_a_warning() -> None:
+    item = "<entry><title>T</title><published>not a date</published><updated></updated></entry>"
+    (entry,) = parse("feed", f"<feed xmlns='http://www.w3.org/2005/Atom'>{item}</feed>".encode()).entries
+    assert entry.announced_on is None
+
+
 def test_untitled_items_are_skipped_and_named() -> None:
     assert [skipped.where for skipped in parse("feed", sample("feed.json")).skipped] == ["entry 2", "entry 3"]
     assert [skipped.reason for skipped in parse("feed", sample("feed_rss.xml")).skipped] == ["it has no title"]

@@ -1,0 +1,50 @@
+"""Settings: files for secrets, one clear line for a bad value, and no secret in it."""
+
+from pathlib import Path
+
+import pytest
+
+from services.errors import ConfigError
+from services.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE_URL", "SECRET_KEY", "TIMEZONE", "BASE_URL", "RETENTION"):
+        monkeypatch.delenv(f"PAPERWIRE_{name}", raising=False)
+
+
+def test_a_secret_may_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from a file\n")
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY_FILE", str(tmp_path / "key"))
+    assert load(Settings).secret_key.get_secret_value() == "from a file"
+
+
+def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY_FILE", str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match="none"):
+        load(Settings)
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"])
+def test_database_urls_take_our_driver(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", url)
+    assert load(Settings).database_url.get_secret_value() == "postgresql+psycopg://u:p@h/d"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TIMEZONE", "Mars/Olympus"), ("BASE_URL", "ftp://x"), ("RETENTION", "a month"), ("SHARDS", "0")],
+)
+def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"PAPERWIRE_{name}", value)
+    with pytest.raises(ConfigError, match=f"PAPERWIRE_{name}"):
+        load(Settings)
+
+
+def test_an_error_never_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_TIME_SCALE", "hunter2")
+    with pytest.raises(ConfigError) as caught:
+        load(Settings)
+    assert "hunter2" not in str(caught.value)
