@@ -87,11 +87,19 @@ def faults(seed: int) -> Callable[[httpx2.Request], httpx2.Response | None]:
 class Watch:
     """The poller on simulated time."""
 
-    def __init__(self, url: str, settings: Settings, fault: Callable[[httpx2.Request], httpx2.Response | None]) -> None:
-        self.time = datetime.combine(FIRST, datetime.min.time(), UTC)
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        fault: Callable[[httpx2.Request], httpx2.Response | None],
+        *,
+        first: date = FIRST,
+        step: timedelta = STEP,
+    ) -> None:
+        self.time, self.pace = datetime.combine(first, datetime.min.time(), UTC), step
         self.db, self.settings = Database(url, clock=lambda: self.time), settings
         self.site = Site(lambda: self.time, fault)
-        self.fetcher = Fetcher(user_agent="test", transport=self.site)
+        self.fetcher = self.fetcher_for(self.site)
         with self.db.transaction() as tx:
             self.source = sources.add(tx, plugins.source("daily-papers"), "", None, announce_first=True)
             tx.execute(update(source).values(created_at=self.time, next_poll_at=self.time))
@@ -100,7 +108,11 @@ class Watch:
         while self.time < until:
             if not skip(self.time):
                 self.step()
-            self.time += STEP
+            self.time += self.pace
+
+    @staticmethod
+    def fetcher_for(site: Callable[[httpx2.Request], httpx2.Response]) -> Fetcher:
+        return Fetcher(user_agent="test", transport=site)
 
     def step(self) -> None:
         """All that is due at this time, as the sweep would have it; the gate opens between two requests."""
