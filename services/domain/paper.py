@@ -38,7 +38,7 @@ class Entry:
     published_on: date | None = None
     version: int | None = None
     replacement: bool = False
-    """Listed for a new version or a correction, not for being new: whoever has never seen it before has missed no news."""
+    """Listed for a new version or a correction, not for being new: no news to whoever has never seen it before."""
     upvotes: int | None = None
     comments: int | None = None
     withdrawn: bool = False

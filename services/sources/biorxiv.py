@@ -97,7 +97,7 @@ class Preprints:
         more = interval is not None and total is not None and reached < total
         if more and not items:
             raise SourceError(f"{self.name} answers with an empty page, though it counts {total:,} preprints")
-        entries, skipped = collect(items, self._entry, lambda number, item: str(item.get("doi") or f"entry {number}"))
+        entries, skipped = collect(items, self._entry, _name)
         return Listing(
             format=FORMAT,
             entries=entries,
@@ -154,6 +154,11 @@ class Preprints:
     def _server(self, item: Mapping[str, Any]) -> str:
         named = str(item.get("server")).lower()
         return named if named in ("biorxiv", "medrxiv") else self.kind
+
+
+def _name(number: int, item: Any) -> str:
+    named = item.get("doi") if isinstance(item, dict) else None
+    return str(named or f"entry {number}")
 
 
 def _url(server: str, first: str, last: str, cursor: int, category: str) -> str:

@@ -28,6 +28,7 @@ def test_an_rss_item_gives_id_version_day_and_the_abstract_without_its_prefix() 
 def test_a_replacement_is_an_entry_with_its_version_and_doi() -> None:
     replaced = parse("arxiv", sample("arxiv_rss.xml")).entries[2]
     assert replaced.version == 3
+    assert replaced.replacement
     assert ids(replaced) == ["arxiv:2505.00017", "doi:10.1145/3544548.3580000"]
 
 
@@ -35,6 +36,55 @@ def test_an_old_id_keeps_its_archive_and_authors_lose_their_affiliations() -> No
     old = parse("arxiv", sample("arxiv_rss.xml")).entries[3]
     assert ids(old) == ["arxiv:cond-mat/0207270"]
     assert old.authors == ("A. Lovelace", "C. Babbage")
+
+
+@pytest.mark.parametrize(
+    ("kind", "replacement"),
+    [("new", False), ("cross", False), ("replace", True), ("replace-cross", True), ("absonly", True), ("other", False)],
+)
+def test_what_is_no_news_is_known_by_its_announce_type(kind: str, replacement: bool) -> None:
+    told = f"<arxiv:announce_type>{kind}</arxiv:announce_type>"
+    item = "<title>T</title><guid>oai:arXiv.org:2401.00001v2</guid><description>{}</description>{}"
+    for body in (
+        rss(item.format("", told)),
+        rss(item.format(f"arXiv:2401.00001v2 Announce Type: {kind} Abstract: A", "")),
+    ):
+        assert parse("arxiv", body).entries[0].replacement == replacement
+
+
+def test_a_replacement_is_dated_by_its_id_so_that_it_does_not_count_as_todays() -> None:
+    entries = parse("arxiv", sample("arxiv_rss.xml")).entries
+    assert [entry.announced_on for entry in entries[2:]] == [date(2025, 5, 30), date(2002, 7, 31)]
+    assert parse("arxiv", sample("arxiv_rss.xml")).announced_on == date(2025, 5, 30)
+
+
+def test_a_guid_without_a_version_leaves_it_to_the_description() -> None:
+    text = "arXiv:2401.00001v4 Announce Type: replace \nAbstract: A"
+    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001</guid><description>{text}</description>")
+    assert parse("arxiv", body).entries[0].version == 4
+
+
+def test_a_journals_doi_may_stand_in_its_reference() -> None:
+    told = "<arxiv:journal_reference>J. Example 7 (2024), https://doi.org/10.1000/xyz.7</arxiv:journal_reference>"
+    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>{told}")
+    assert ids(parse("arxiv", body).entries[0]) == ["arxiv:2401.00001", "doi:10.1000/xyz.7"]
+
+
+def test_missing_fields_are_left_open() -> None:
+    (entry,) = parse("arxiv", rss("<title>T</title><link>https://arxiv.org/abs/2401.00001</link>")).entries
+    assert (ids(entry), entry.version, entry.authors, entry.announced_on) == (["arxiv:2401.00001"], None, (), None)
+
+
+def test_commas_and_brackets_in_affiliations_part_no_names() -> None:
+    creators = "Ana Silva (Univ. of A, Dept. (B, C)), Bo Li, Cy Young ((1) D, (2) E)"
+    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid><dc:creator>{creators}</dc:creator>")
+    assert parse("arxiv", body).entries[0].authors == ("Ana Silva", "Bo Li", "Cy Young")
+
+
+@pytest.mark.parametrize("body", [b"Rate exceeded.", b"<html><body>Rate exceeded.</body></html>", b""])
+def test_a_refusal_is_an_error_that_says_what_came(body: bytes) -> None:
+    with pytest.raises(SourceError, match=r"no feed of arXiv: it is (text that begins with 'Rate|an HTML page|empty)"):
+        parse("arxiv", body)
 
 
 def test_an_item_without_an_id_is_skipped_and_named() -> None:
@@ -116,6 +166,42 @@ def test_a_location_has_one_spelling(text: str, canonical: str) -> None:
 @pytest.mark.parametrize("text", ["", "LG", "cs.LG+nope", "https://arxiv.org", "cs.LG/../x", "cs.", "cs.LG&x=1"])
 def test_a_location_that_is_no_category_gets_a_hint(text: str) -> None:
     with pytest.raises(SourceError, match=r"cs\.LG"):
+        arxiv.location(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("query:ti:transformer", "query:ti:transformer"),
+        ('Query: all:"graph  network"  and cat:cs.LG', 'query:all:"graph  network" AND cat:cs.LG'),
+        ("query:(au:lecun OR au:bengio)ANDNOT ti:survey", "query:( au:lecun OR au:bengio ) ANDNOT ti:survey"),
+        ("query:cat:cs.* AND electron", "query:cat:cs.* AND electron"),
+    ],
+)
+def test_a_query_has_one_spelling(text: str, canonical: str) -> None:
+    assert arxiv.location(text) == canonical
+    assert arxiv.location(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("query:", "ends too early"),
+        ("query:ti:a AND", "ends too early"),
+        ("query:(ti:a", "ends too early"),
+        ("query:ti:a)", "closes a bracket"),
+        ("query:ti:a ti:b", "needs AND, OR or ANDNOT before 'ti:b'"),
+        ("query:AND ti:a", "needs a term such as ti:transformer before 'AND'"),
+        ("query:ti:a AND ()", r"needs a term such as ti:transformer before '\)'"),
+        ('query:ti:"open', "cannot read"),
+        ("query:title:a", "cannot read"),
+        ("query:submittedDate:[1 TO 2]", "cannot read"),
+        ("query:ti:a&start=5", "cannot read"),
+        ("query:" + "ti:a OR " * 200 + "ti:a", "at most 1,000 characters"),
+    ],
+)
+def test_a_query_that_arxiv_would_refuse_gets_a_hint(text: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
         arxiv.location(text)
 
 

@@ -41,7 +41,7 @@ def test_a_preprint_has_its_doi_version_authors_and_links() -> None:
 
 def test_marks_figures_and_markup_of_the_manuscript_are_no_text() -> None:
     abstract = parse("biorxiv", sample("biorxiv.json")).entries[0].abstract
-    assert abstract.startswith("Background Spindles were counted in SARS-COOV-2 free mice, with p < 0.05.")
+    assert abstract.startswith("Background Spindles were counted in SARS-COV-2 free mice, with p < 0.05.")
     assert abstract.endswith("First result Second result")
     assert "highwire" not in abstract
 

@@ -8,9 +8,8 @@ from services.errors import SourceError
 QUERY = "query:"
 LONGEST_QUERY = 1_000
 
-_OF_PHYSICS = (
-    "astro-ph|cond-mat|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|nlin|nucl-ex|nucl-th|physics|quant-ph"  # their group
-)
+# The archives of one group; the others are groups of their own.
+_OF_PHYSICS = "astro-ph|cond-mat|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|nlin|nucl-ex|nucl-th|physics|quant-ph"
 _CATEGORY = re.compile(
     rf"({_OF_PHYSICS}|cs|econ|eess|math|q-bio|q-fin|stat)(?:\.([a-z]{{2}}|[a-z]+-[a-z]+|optics|other|soft))?",
     re.IGNORECASE,
@@ -48,7 +47,7 @@ def search_query(location: str) -> str:
     if location.startswith(QUERY):
         return location.removeprefix(QUERY)
     whole = ("." in name or _UNDIVIDED.fullmatch(name) for name in location.split("+"))
-    terms = [f"cat:{name}" if one else f"cat:{name}*" for name, one in zip(location.split("+"), whole, strict=True)]
+    terms = [f"cat:{name}" if one else f"cat:{name}.*" for name, one in zip(location.split("+"), whole, strict=True)]
     return " OR ".join(terms)
 
 
