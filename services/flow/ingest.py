@@ -108,6 +108,8 @@ class _Desk:
     days: dict[int, date] = field(default_factory=dict)
     merged: dict[int, int] = field(default_factory=dict)
     """Papers of the archive that became others, and which."""
+    news: set[int] = field(default_factory=set)
+    """Papers that the listing has for being new; the others stand in it for a new version or a correction alone."""
     _ids: list[int] = field(default_factory=list)
 
     def look_up(self, entries: tuple[Entry, ...]) -> None:
@@ -127,6 +129,8 @@ class _Desk:
             paper = merge(found[0] if len(found) == 1 else self._unite(found), entry, day)
         self.register.put(paper)
         self.days[paper.id] = min(day, self.days.get(paper.id, day))
+        if not entry.replacement:
+            self.news.add(paper.id)
 
     def _unite(self, found: list[Paper]) -> Paper:
         """The one paper that these are."""
@@ -136,6 +140,8 @@ class _Desk:
             self.register.remove(one)
         self.merged = {old: stays.id if new in going else new for old, new in self.merged.items()}
         self.merged |= {one: stays.id for one in going if one in self.before}
+        if self.news & going.keys():
+            self.news.add(stays.id)
         days = [self.days.pop(one) for one in (stays.id, *going) if one in self.days]
         if days:
             self.days[stays.id] = min(days)
@@ -147,8 +153,11 @@ class _Desk:
         heard = papers.appearances(self.tx, [one for one in (*self.days, *self.merged) if one in self.before])
         papers.insert_all(self.tx, [one for one in touched if one.id not in self.before], self.now)
         papers.update_all(self.tx, [one for one in touched if self._changed(one)], self.now)
+        papers.forget_vectors(self.tx, [one.id for one in touched if self._reads_otherwise(one)])
         papers.identify(self.tx, touched)
-        papers.appear(self.tx, self.days.keys(), self.source_id, self.days, self.now, self.silent)
+        news = self.days.keys() & self.news
+        papers.appear(self.tx, news, self.source_id, self.days, self.now, self.silent)
+        papers.appear(self.tx, self.days.keys() - news, self.source_id, self.days, self.now, silent=True)
         # Late, since until the commit no paper is matched, told or sent (merging.hold_off).
         for goes, stays in sorted(self.merged.items()):
             merging.merge_papers(self.tx, stays, goes, self.now)
@@ -160,6 +169,10 @@ class _Desk:
     def _changed(self, paper: Paper) -> bool:
         return paper.id in self.before and (paper != self.before[paper.id] or paper.id in self.merged.values())
 
+    def _reads_otherwise(self, paper: Paper) -> bool:
+        before = self.before.get(paper.id)
+        return before is not None and (paper.title, paper.abstract) != (before.title, before.abstract)
+
     def _events(self, touched: list[Paper], heard: dict[int, dict[int, bool]]) -> list[tuple[int, str]]:
         steps = subscriptions.upvote_steps(self.tx)
         gained: dict[int, list[dict[int, bool]]] = {}
@@ -170,6 +183,8 @@ class _Desk:
             mine, others = heard.get(paper.id, {}), gained.get(paper.id, [])
             announced = not all(silent for sounds in (mine, *others) for silent in sounds.values())
             here = self.source_id in mine and all(sounds.keys() <= mine.keys() for sounds in others)
+            if not announced and paper.id not in self.news:
+                continue  # Nobody missed it: its day was long before we watched.
             before = self.before.get(paper.id)
             happened = what_happened(before, paper, announced=announced, here=here, steps=steps)
             events += [(paper.id, what) for what in sorted(happened)]

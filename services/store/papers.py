@@ -1,6 +1,7 @@
 """Papers, their identifiers, appearances and vectors."""
 
 import hashlib
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -9,12 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    ColumnElement,
     Connection,
+    Executable,
     Select,
+    Table,
+    TableValuedAlias,
+    Text,
     and_,
+    any_,
     bindparam,
+    cast,
+    column,
+    delete,
     func,
-    insert,
+    literal,
     literal_column,
     or_,
     select,
@@ -22,17 +35,15 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import Insert, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store import merging
-from services.store.database import rows
 from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_CHUNK = 5_000
 
 
 def _select() -> Select[Any]:
@@ -58,30 +69,30 @@ def _select() -> Select[Any]:
 
 def _paper(row: Any) -> Paper:
     return Paper(
-        id=row["id"],
-        title=row["title"],
-        abstract=row["abstract"],
-        authors=tuple(row["authors"]),
-        author_count=row["author_count"],
-        categories=tuple(row["categories"]),
-        identifiers=tuple(Identifier(*name.split(":", 1)) for name in row["identifiers"] or ()),
-        sources=tuple(sorted(row["sources"] or ())),
-        announced_on=row["announced_on"],
-        published_on=row["published_on"],
-        first_seen_at=row["first_seen_at"],
-        version=row["version"],
-        upvotes=row["upvotes"],
-        comments=row["comments"],
-        withdrawn=row["withdrawn"],
-        links=row["links"],
+        id=row.id,
+        title=row.title,
+        abstract=row.abstract,
+        authors=tuple(row.authors),
+        author_count=row.author_count,
+        categories=tuple(row.categories),
+        identifiers=tuple(Identifier(*name.split(":", 1)) for name in row.identifiers or ()),
+        sources=tuple(sorted(row.sources or ())),
+        announced_on=row.announced_on,
+        published_on=row.published_on,
+        first_seen_at=row.first_seen_at,
+        version=row.version,
+        upvotes=row.upvotes,
+        comments=row.comments,
+        withdrawn=row.withdrawn,
+        links=row.links,
     )
 
 
 def load(tx: Connection, ids: Collection[int]) -> dict[int, Paper]:
     """The papers of these ids; one that was merged away is answered by what it became, under its own id."""
-    found_rows = rows(tx, _select().where(paper.c.id.in_(ids)))
-    found = {row["id"]: _paper(row) for row in found_rows if row["merged_into"] is None}
-    moved = {row["id"]: row["merged_into"] for row in found_rows if row["merged_into"] is not None}
+    found_rows = tx.execute(_select().where(paper.c.id == _any(ids))).all() if ids else []
+    found = {row.id: _paper(row) for row in found_rows if row.merged_into is None}
+    moved = {row.id: row.merged_into for row in found_rows if row.merged_into is not None}
     if moved:
         targets = load(tx, set(moved.values()))
         found |= {old: targets[new] for old, new in moved.items() if new in targets}
@@ -92,7 +103,7 @@ def between(tx: Connection, first: date, last: date) -> list[Paper]:
     """The archive's papers announced on `first` … `last`, the newest first."""
     window = and_(paper.c.announced_on.between(first, last), paper.c.merged_into.is_(None))
     query = _select().where(window).order_by(paper.c.announced_on.desc(), paper.c.id)
-    return [_paper(row) for row in rows(tx, query)]
+    return [_paper(row) for row in tx.execute(query)]
 
 
 def find(tx: Connection, name: str) -> int:
@@ -114,58 +125,48 @@ def find(tx: Connection, name: str) -> int:
 
 
 def by_identifiers(tx: Connection, identifiers: Collection[Identifier]) -> dict[Identifier, int]:
-    key = tuple_(paper_identifier.c.scheme, paper_identifier.c.value)
-    found: dict[Identifier, int] = {}
-    wanted = [(identifier.scheme, identifier.value) for identifier in identifiers]
-    for start in range(0, len(wanted), _CHUNK):
-        for row in tx.execute(select(paper_identifier).where(key.in_(wanted[start : start + _CHUNK]))):
-            found[Identifier(row.scheme, row.value)] = row.paper_id
-    return found
+    if not identifiers:
+        return {}
+    pairs = {"schemes": [one.scheme for one in identifiers], "values": [one.value for one in identifiers]}
+    return {Identifier(row.scheme, row.value): row.paper_id for row in tx.execute(_NAMED, pairs)}
 
 
 def by_titles(tx: Connection, keys: Collection[str]) -> list[int]:
     """Ids of the papers with one of these title keys; PostgreSQL's md5() keeps their index narrow."""
     md5s = [hashlib.md5(key.encode(), usedforsecurity=False).hexdigest() for key in keys]
-    query = select(paper.c.id).where(paper.c.merged_into.is_(None))
-    found: list[int] = []
-    for start in range(0, len(md5s), _CHUNK):
-        found += tx.scalars(query.where(func.md5(paper.c.title_key).in_(md5s[start : start + _CHUNK])))
-    return found
+    return list(tx.scalars(_TITLED, {"md5s": md5s})) if md5s else []
 
 
 def appearances(tx: Connection, ids: Collection[int]) -> dict[int, dict[int, bool]]:
     """paper → source → whether its appearance there was silent."""
     found: dict[int, dict[int, bool]] = {}
-    for row in tx.execute(select(paper_appearance).where(paper_appearance.c.paper_id.in_(ids))):
+    mine = paper_appearance.c.paper_id == _any(ids)
+    for row in tx.execute(select(paper_appearance).where(mine)) if ids else ():
         found.setdefault(row.paper_id, {})[row.source_id] = row.silent
     return found
 
 
 def new_ids(tx: Connection, count: int) -> list[int]:
     sequence = text("SELECT nextval(pg_get_serial_sequence('paper', 'id')) FROM generate_series(1, :count)")
-    return list(tx.scalars(sequence, {"count": count}))
+    return list(tx.scalars(sequence, {"count": count})) if count else []
 
 
 def insert_all(tx: Connection, papers: Sequence[Paper], now: datetime) -> None:
-    if papers:
-        tx.execute(
-            insert(paper), [{"id": one.id, "first_seen_at": one.first_seen_at, **_values(one, now)} for one in papers]
-        )
+    values = [{"id": one.id, "first_seen_at": one.first_seen_at, **_values(one, now)} for one in papers]
+    _write(tx, _INSERT, values)
 
 
 def update_all(tx: Connection, papers: Sequence[Paper], now: datetime) -> None:
-    if papers:
-        query = update(paper).where(paper.c.id == bindparam("key"))
-        tx.execute(query, [{"key": one.id, **_values(one, now)} for one in papers])
+    _write(tx, _UPDATE, [{"id": one.id, **_values(one, now)} for one in papers])
 
 
 def _values(one: Paper, now: datetime) -> dict[str, Any]:
     return {
         "title": one.title,
         "abstract": one.abstract,
-        "authors": list(one.authors),
+        "authors": one.authors,
         "author_count": one.author_count,
-        "categories": list(one.categories),
+        "categories": one.categories,
         "title_key": title_key(one.title),
         "announced_on": one.announced_on,
         "published_on": one.published_on,
@@ -181,8 +182,7 @@ def _values(one: Paper, now: datetime) -> dict[str, Any]:
 def identify(tx: Connection, papers: Iterable[Paper]) -> None:
     """Notes the papers' identifiers; one that belongs to another paper already stays there."""
     values = [{"scheme": i.scheme, "value": i.value, "paper_id": one.id} for one in papers for i in one.identifiers]
-    if values:
-        tx.execute(upsert(paper_identifier).on_conflict_do_nothing(), values)
+    _write(tx, _IDENTIFY, values)
 
 
 def appear(
@@ -193,11 +193,59 @@ def appear(
         {"paper_id": one, "source_id": source_id, "announced_on": days[one], "first_seen_at": now, "silent": silent}
         for one in sorted(ids)
     ]
-    statement = upsert(paper_appearance)
-    heard = {"silent": paper_appearance.c.silent & statement.excluded.silent}
+    _write(tx, _APPEAR, values)
+
+
+# ── many rows at once ─────────────────────────────────────────────────────────────────────────────────────────
+
+_VALUES = (
+    *("title", "abstract", "authors", "author_count", "categories", "title_key", "announced_on", "published_on"),
+    *("version", "upvotes", "comments", "withdrawn", "links", "updated_at"),
+)
+
+
+def _any(ids: Collection[int]) -> ColumnElement[Any]:
+    """One parameter however many they are: a list of them would be planned anew for each length."""
+    return any_(literal(list(ids), ARRAY(BigInteger)))
+
+
+def _given(table: Table, names: Sequence[str]) -> TableValuedAlias:
+    """Rows in one JSON parameter, with the types of the table's columns: one statement instead of one for each."""
+    columns = [column(name, table.c[name].type) for name in names]
+    rows_given = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    return rows_given.table_valued(*columns).render_derived(name="given", with_types=True)
+
+
+def _insert(table: Table, names: Sequence[str]) -> Insert:
+    return upsert(table).from_select(list(names), select(_given(table, names)))
+
+
+def _write(tx: Connection, statement: Executable, values: Sequence[Mapping[str, Any]]) -> None:
     if values:
-        key = [paper_appearance.c.paper_id, paper_appearance.c.source_id]
-        tx.execute(statement.on_conflict_do_update(index_elements=key, set_=heard), values)
+        tx.execute(statement, {"rows": json.dumps(values, default=str)})
+
+
+_NAMED = select(paper_identifier).where(
+    tuple_(paper_identifier.c.scheme, paper_identifier.c.value).in_(
+        select(
+            func.unnest(bindparam("schemes", type_=ARRAY(Text))), func.unnest(bindparam("values", type_=ARRAY(Text)))
+        )
+    )
+)
+_TITLED = select(paper.c.id).where(
+    paper.c.merged_into.is_(None), func.md5(paper.c.title_key) == any_(bindparam("md5s", type_=ARRAY(Text)))
+)
+_INSERT = _insert(paper, ["id", "first_seen_at", *_VALUES])
+_new = _given(paper, ["id", *_VALUES])
+_UPDATE = update(paper).where(paper.c.id == _new.c.id).values({name: _new.c[name] for name in _VALUES})
+_IDENTIFY = _insert(paper_identifier, ["scheme", "value", "paper_id"]).on_conflict_do_nothing()
+_APPEARANCE = _insert(paper_appearance, ["paper_id", "source_id", "announced_on", "first_seen_at", "silent"])
+_APPEAR = _APPEARANCE.on_conflict_do_update(
+    index_elements=[paper_appearance.c.paper_id, paper_appearance.c.source_id],
+    set_={"silent": False},
+    # What stays as it is is not written again.
+    where=paper_appearance.c.silent & ~_APPEARANCE.excluded.silent,
+)
 
 
 # ── vectors ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -217,6 +265,12 @@ def store_vectors(tx: Connection, model: str, ids: Sequence[int], rows: NDArray[
     values = [{"paper_id": one, "model": model, "vector": row} for one, row in found if now[one] == one]
     if values:
         tx.execute(upsert(paper_vector).on_conflict_do_nothing(), values)
+
+
+def forget_vectors(tx: Connection, ids: Collection[int]) -> None:
+    """For papers whose text has changed: they are embedded anew."""
+    if ids:
+        tx.execute(delete(paper_vector).where(paper_vector.c.paper_id.in_(ids)))
 
 
 def without_vector(tx: Connection, model: str, limit: int) -> list[int]:

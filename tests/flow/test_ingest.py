@@ -126,3 +126,30 @@ def test_an_unknown_format_names_those_there_are(world: World) -> None:
 def test_the_day_that_a_person_names_counts(world: World) -> None:
     ingest.import_listing(world.db, PAGE, day=DAY, format=None, silent=False)
     assert world.rows(select(paper))[0]["announced_on"] == DAY
+
+
+def test_a_replacement_of_a_paper_nobody_heard_of_is_no_news(world: World) -> None:
+    world.announce(entry("An old paper in its fourth version", 1, version=4, replacement=True))
+    assert events(world) == []
+    assert [row["silent"] for row in world.rows(select(paper_appearance))] == [True]
+    world.announce(entry("An old paper in its fourth version", 1), source="feed")
+    assert [what for _, what in events(world)] == ["new"]
+
+
+def test_a_replacement_of_a_known_paper_updates_it_without_an_event(world: World) -> None:
+    world.announce(entry("A paper about agents", 1, abstract="First."))
+    world.announce(entry("A paper about agents", 1, abstract="Second.", version=2, replacement=True))
+    assert [what for _, what in events(world)] == ["new"]
+    (row,) = world.rows(select(paper))
+    assert (row["version"], row["abstract"]) == (2, "Second.")
+
+
+def test_a_changed_text_is_embedded_anew(world: World) -> None:
+    world.announce(entry("A paper about agents", 1, abstract="First."))
+    world.embed_and_match()
+    world.announce(entry("A paper about agents", 1, abstract="First.", upvotes=2))
+    with world.db.transaction() as tx:
+        assert papers.without_vector(tx, world.embedder.name, 9) == []
+    world.announce(entry("A paper about agents", 1, abstract="Second.", version=2))
+    with world.db.transaction() as tx:
+        assert papers.without_vector(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
