@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -45,16 +47,22 @@ A_DAY = ROOT / "tests" / "data" / "listings" / "daily_papers.json"
 CORPUS = ROOT.parent / "shared" / "data"
 """Real papers and days where they are at hand; else the tests' samples, over and over."""
 RECORDS, PAGE, DAYS, FEEDS, ITEMS = 10_000, 2_000, 100, 1_000, 5
+NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FAR_PAST = timedelta(days=1)
 
 
 # ── what is read ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@cache
 def papers() -> list[dict[str, Any]]:
     found = sorted((CORPUS / "arxiv_corpus").glob("*.jsonl.gz"))
     lines = gzip.decompress(found[0].read_bytes()) if found else ABSTRACTS.read_bytes()
     return [json.loads(line) for line in lines.splitlines()]
+
+
+def xml(text: str) -> str:
+    return escape(NOT_XML.sub("", text))
 
 
 def oai_pages(first: int, count: int, size: int = PAGE) -> Iterator[bytes]:
@@ -77,8 +85,8 @@ def _record(number: int, one: dict[str, Any]) -> str:
         f"<record><header><identifier>oai:arXiv.org:{name}</identifier><datestamp>2026-01-05</datestamp>"
         f'</header><metadata><arXivRaw xmlns="http://arxiv.org/OAI/arXivRaw/"><id>{name}</id>'
         '<submitter>A</submitter><version version="v1"><date>Fri, 2 Jan 2026 09:00:00 GMT</date></version>'
-        f"<title>{escape(one['title'])}, part {number}</title><authors>{escape(people)}</authors>"
-        f"<categories>{' '.join(one['categories'])}</categories><abstract>{escape(one['summary'])}</abstract>"
+        f"<title>{xml(one['title'])}, part {number}</title><authors>{xml(people)}</authors>"
+        f"<categories>{xml(' '.join(one['categories']))}</categories><abstract>{xml(one['summary'])}</abstract>"
         "</arXivRaw></metadata></record>\n"
     )
 
@@ -98,8 +106,8 @@ def _renamed(record: dict[str, Any], number: int) -> dict[str, Any]:
 
 def feed(number: int) -> bytes:
     items = "".join(
-        f"<item><title>{escape(one['title'])}, part {number}</title><link>https://example.org/{number}/{n}</link>"
-        f"<pubDate>Mon, 05 Jan 2026 09:00:00 GMT</pubDate><description>{escape(one['summary'])}</description></item>"
+        f"<item><title>{xml(one['title'])}, told by group {number}</title><link>https://example.org/{number}/{n}</link>"
+        f"<pubDate>Mon, 05 Jan 2026 09:00:00 GMT</pubDate><description>{xml(one['summary'])}</description></item>"
         for n, one in enumerate(islice(cycle(papers()), number, number + ITEMS))
     )
     return f'<rss version="2.0"><channel><title>Group {number}</title>{items}</channel></rss>'.encode()

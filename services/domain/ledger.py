@@ -19,8 +19,10 @@ MOST_LOOKS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """One pass over an announcement: `read` entries in all its pages so far, `skipped` of them because they were
-    damaged, `of_day` papers first seen for this day, `announced` by the source's own count (None: it states none), `more`: further pages are to come."""
+    """One pass over an announcement: `read` entries in all its pages so far, `skipped` of them for being damaged,
+    `of_day` papers first seen for this day, `announced` by its own count (None: it states none), `more`: further
+    pages are to come.
+    """
 
     read: int
     skipped: int

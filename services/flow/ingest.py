@@ -171,9 +171,7 @@ class _Desk:
 
     def _reads_otherwise(self, paper: Paper) -> bool:
         before = self.before.get(paper.id)
-        if before is None or paper.id in self.merged.values():  # Merging keeps the vector that fits.
-            return False
-        return (paper.title, paper.abstract) != (before.title, before.abstract)
+        return before is not None and (paper.title, paper.abstract) != (before.title, before.abstract)
 
     def _events(self, touched: list[Paper], heard: dict[int, dict[int, bool]]) -> list[tuple[int, str]]:
         steps = subscriptions.upvote_steps(self.tx)

@@ -195,15 +195,15 @@ def _alarm(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading
 def _own_parser(pid: int) -> ParserProcess:
     """Of this process: the pipes of a parent may not be used after a fork, nor its child be ended."""
     parser = ParserProcess()
-
-    def close() -> None:
-        if os.getpid() == pid:
-            parser.close()
-
-    atexit.register(close)
+    atexit.register(lambda: parser.close() if os.getpid() == pid else None)
     return parser
 
 
 def parse(kind: str, body: bytes, day: date) -> Listing:
     """What `plugins.source(kind).parse` gives, within limits. Raises SourceError for everything that the bytes do."""
     return _own_parser(os.getpid()).parse(kind, body, day)
+
+
+def close() -> None:
+    """Ends this process's child, if it has one."""
+    _own_parser(os.getpid()).close()

@@ -103,7 +103,7 @@ def _appearances(tx: Connection, stays: int, goes: int) -> None:
 
 
 def _vectors(tx: Connection, stays: int, goes: int) -> None:
-    """A vector is that of its paper's text: the other's serves only if its text became that of both."""
+    """A vector is that of a text: the going paper's serves only if its text became that of both."""
     other = paper.alias()
     same = and_(paper.c.title == other.c.title, paper.c.abstract == other.c.abstract)
     query = select(paper.c.id).join(other, same).where(paper.c.id == stays, other.c.id == goes)

@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 
 from services.domain.matching import Match, Matcher
 from services.domain.paper import Entry, Identifier, Paper
-from services.flow import deliver, ingest, subscribe, trace
+from services.flow import deliver, embed, ingest, subscribe, trace
 from services.store import audit, deliveries, matches, merging, overview, papers, runs, subscriptions
 from services.store.database import Row
 from services.store.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
@@ -270,33 +270,36 @@ def test_an_example_named_by_an_old_number_is_the_new_paper(world: World) -> Non
 
 
 @pytest.mark.parametrize("fuller", [True, False])
-def test_the_vector_of_the_text_that_stays_is_kept(world: World, fuller: bool) -> None:
+def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> None:
     text = "We ask what a robot would do."
     world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
-    world.announce(article(PREPRINT[:-1], abstract=text if fuller else "We ask"))
-    stays, goes = world.paper(PREPRINT), world.paper(PREPRINT[:-1])
+    world.announce(article(abstract=text if fuller else "We ask"))
+    stays, goes = world.paper(PREPRINT), world.paper(ARTICLE)
     world.embed_and_match()
     with world.db.transaction() as tx:
         before = papers.vectors(tx, [stays, goes], world.embedder.name)
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
+        kept = papers.vectors(tx, [stays, goes], world.embedder.name)
+        assert papers.without_vector(tx, world.embedder.name, 9) == ([stays] if fuller else [])
+    assert kept.keys() == (set() if fuller else {stays})
+    embed.backlog(world.db, world.settings, world.embedder)
+    with world.db.transaction() as tx:
         after = papers.vectors(tx, [stays, goes], world.embedder.name)
-        assert papers.without_vector(tx, world.embedder.name, 9) == []
     assert after.keys() == {stays}
-    assert np.array_equal(after[stays], before[stays])
+    assert np.array_equal(after[stays], before[stays]) != fuller
 
 
 def test_a_vector_of_the_same_text_serves_the_paper_that_has_none(world: World) -> None:
-    world.announce(article(PREPRINT))
-    world.embed_and_match()
+    world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
+    world.announce(article(PREPRINT, authors=("Charles Babbage",)))
+    stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
     with world.db.transaction() as tx:
-        world.embedder.down = True
-        tx.execute(update(paper_table).values(title_key="hidden"))
-    world.announce(entry(PREPRINT, 1))
+        papers.store_vectors(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
     world.announce(link(), silent=True)
+    assert merged_into(world) == {goes: stays}
     with world.db.transaction() as tx:
-        vectors = papers.vectors(tx, list(loaded(world, 1)), world.embedder.name)
-    assert vectors.keys() == set(merged_into(world).values())
+        assert papers.vectors(tx, [stays, goes], "words").keys() == {stays}
 
 
 # ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -365,6 +368,7 @@ def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
     before = {younger: told(world, *pair) for younger, pair in pairs.items()}
     world.announce(*(link(n, n, title=f"Preprint {n}") for n in numbers), silent=True)
     assert len(merged_into(world)) == len(STAGES)
+    assert not [m for m in world.rows(select(match)) if m["paper_id"] in merged_into(world) and not m["notified_at"]]
     finish(world)
     world.run(*(link(n, n, title=f"Preprint {n}") for n in numbers))
     for younger, pair in pairs.items():
@@ -378,8 +382,8 @@ def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
         (living,) = {p.id for p in loaded(world, *pair).values()}
         history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != living]
         for row in history:
-            left = row["dropped_because"] in (f"merged with paper {living}", "channel removed")
-            assert left or row["delivery_id"], "nothing waits under an old name"
+            dropped = row["dropped_because"] in (f"merged with paper {living}", "channel removed")
+            assert dropped != bool(row["delivery_id"]), "what waited was dropped, what went out is on record"
     with world.db.transaction() as tx:
         assert audit.audit(tx, world.now() + timedelta(hours=1)).items_overdue == 0
         assert audit.audit(tx, world.now() + timedelta(hours=1)).matches_not_notified == 0
@@ -405,6 +409,24 @@ def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
     (mail,) = world.mails()
     assert "Soon" in mail
     assert "Late" in mail
+
+
+def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(world: World) -> None:
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article())
+    (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
+    elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
+    stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
+    stand(world, one, asked, world.email, "matched")
+    stand(world, other, asked, world.email, "sent")
+    world.announce(link(), silent=True)
+    with world.db.transaction() as tx:
+        counts, history = matches.one(tx, asked, one), matches.one(tx, asked, other)
+    assert merged_into(world) == {other: one}
+    assert counts is not None
+    assert history is not None
+    assert (counts["decided"]["why"], history["decided"]["why"]) == ("sent", "matched")
+    assert history["notified_at"]
 
 
 def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
