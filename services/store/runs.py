@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, literal, select, true, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Text, and_, cast, exists, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store import leases
@@ -17,7 +17,11 @@ MOST_ATTEMPTS = 5
 def open_run(tx: Connection, events: Iterable[tuple[int, str]]) -> int:
     """A run of `(paper, what)` events, waiting to be embedded."""
     run_id = int(tx.scalars(insert(run).returning(run.c.id)).one())
-    tx.execute(insert(event), [{"run_id": run_id, "paper_id": paper_id, "what": what} for paper_id, what in events])
+    ids, whats = zip(*events, strict=True)
+    pairs = func.unnest(cast(list(ids), ARRAY(BigInteger)), cast(list(whats), ARRAY(Text)))
+    rows = pairs.table_valued("paper_id", "what").render_derived()
+    query = select(literal(run_id), rows.c.paper_id, rows.c.what)
+    tx.execute(insert(event).from_select(["run_id", "paper_id", "what"], query))
     return run_id
 
 
