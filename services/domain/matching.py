@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from services.domain.evaluate import PaperText, failed, matches
 from services.domain.paper import Paper
-from services.domain.query import And, Author, Exact, Field, Near, Or, Phrase, Query
-from services.domain.query_ast import is_initial
+from services.domain.percolator import Percolator
+from services.domain.query import Query
 
 Vector = NDArray[np.float32]
 BLOCK = 4096
@@ -58,16 +58,13 @@ class Match:
 class Matcher:
     """Standing subscriptions, replaced and removed in place.
 
-    A query waits under anchors, words of which a paper must have one, and is only evaluated for papers that do.
-    Interests of one dimension stand in one matrix.
+    Queries stand in a percolator, interests of one dimension in one matrix. Where both must hold, the query is only
+    evaluated for papers that reach the threshold.
     """
 
     def __init__(self) -> None:
         self._standing: dict[int, Standing] = {}
-        self._anchored: defaultdict[str, set[int]] = defaultdict(set)
-        self._anchors: dict[int, frozenset[str]] = {}
-        self._everywhere: set[int] = set()
-        """Queries without anchors, evaluated for every paper."""
+        self._queries = Percolator()
         self._interests: defaultdict[int, _Interests] = defaultdict(_Interests)
 
     def __len__(self) -> int:
@@ -80,13 +77,7 @@ class Matcher:
         if standing.weights is not None and standing.threshold is not None:
             self._interests[len(standing.weights)].put(standing.id, standing.weights, standing.threshold)
         elif standing.query is not None:
-            anchors = self._anchors_of(standing.query)
-            if anchors is None:
-                self._everywhere.add(standing.id)
-            else:
-                self._anchors[standing.id] = anchors
-                for anchor in anchors:
-                    self._anchored[anchor].add(standing.id)
+            self._queries.put(standing.id, standing.query)
 
     def remove(self, id: int) -> None:
         """Does nothing when there is none of this id."""
@@ -95,27 +86,27 @@ class Matcher:
             return
         if standing.weights is not None:
             self._interests[len(standing.weights)].remove(id)
-        self._everywhere.discard(id)
-        for anchor in self._anchors.pop(id, ()):
-            self._anchored[anchor].discard(id)
-            if not self._anchored[anchor]:
-                del self._anchored[anchor]
+        else:
+            self._queries.remove(id)
 
     def match(self, candidates: Sequence[Candidate]) -> list[Match]:
         """All matches, in the order of the candidates and then of the subscriptions' ids."""
         found = []
-        for candidate, scores in zip(candidates, self._scores(candidates), strict=True):
-            for id in sorted({*scores, *self._asked(candidate.text)}):
+        for candidate, scores, asked in zip(candidates, self._scores(candidates), self._asked(candidates), strict=True):
+            for id in sorted((*scores, *asked)):
                 standing = self._standing[id]
-                if not _barred(standing, candidate.paper) and _query_holds(standing, candidate.text):
+                holds = id not in scores or _query_holds(standing, candidate.text)
+                if holds and not _barred(standing, candidate.paper):
                     found.append(Match(id, candidate.paper.id, scores.get(id)))
         return found
 
-    def _asked(self, text: PaperText) -> set[int]:
-        """The queries without interest that the paper may match."""
-        names = {f"author:{name}" for author in text.names for name in author}
-        present = self._anchored.keys() & {*text.title.stems, *text.abstract.stems, *names}
-        return self._everywhere.union(*(self._anchored[anchor] for anchor in present))
+    def _asked(self, candidates: Sequence[Candidate]) -> list[list[int]]:
+        """For each candidate the queries without interest that hold."""
+        asked: list[list[int]] = [[] for _ in candidates]
+        rows, ids = self._queries.match([candidate.text for candidate in candidates])
+        for row, id in zip(rows.tolist(), ids.tolist(), strict=True):
+            asked[row].append(id)
+        return asked
 
     def _scores(self, candidates: Sequence[Candidate]) -> list[dict[int, float]]:
         """For each candidate the interests that it reaches the threshold of, with the score."""
@@ -129,26 +120,6 @@ class Matcher:
                 for row, id, score in self._interests[dimension].reached([vector for _, vector in vectors]):
                     scores[vectors[row][0]][id] = score
         return scores
-
-    def _anchors_of(self, query: Query) -> frozenset[str] | None:
-        """Words of which every paper that matches has one, chosen where few wait yet; None where there are none."""
-        match query:
-            case And(operands):
-                return min(filter(None, map(self._anchors_of, operands)), key=self._waiting, default=None)
-            case Or(operands):
-                each = [self._anchors_of(operand) for operand in operands]
-                return None if None in each else frozenset().union(*filter(None, each))
-            case Field(_, operand):
-                return self._anchors_of(operand)
-            case Phrase(words=words) | Near(words=words) | Exact(words=words):
-                stems = (frozenset((word.text,)) for word in words if not word.prefix)
-                return min(stems, key=self._waiting, default=None)
-            case Author(names=names):
-                return frozenset(f"author:{name}" for name in names if not is_initial(name))
-        return None
-
-    def _waiting(self, anchors: frozenset[str]) -> int:
-        return sum(len(self._anchored.get(anchor, ())) for anchor in anchors)
 
 
 @dataclass(slots=True)

@@ -144,7 +144,7 @@ def is_named(author: Author, names: Sequence[str]) -> bool:
 
 def is_below(category: Category, paper_category: str) -> bool:
     """Whether the paper's category is the one asked for, below it, or begins as a pattern with `*` does."""
-    wanted, have = _plain(category.text), _plain(paper_category)
+    wanted, have = plain_category(category.text), plain_category(paper_category)
     if wanted.endswith("*"):
         return have.startswith(wanted[:-1])
     return have == wanted or have.startswith(f"{wanted}.")
@@ -154,5 +154,5 @@ def _agree(name: str, other: str) -> bool:
     return name[0] == other[0] and (is_initial(name) or is_initial(other))
 
 
-def _plain(category: str) -> str:
+def plain_category(category: str) -> str:
     return " ".join(category.casefold().replace("_", " ").split())

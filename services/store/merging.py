@@ -110,7 +110,7 @@ def _vectors(tx: Connection, stays: int, goes: int) -> None:
     if tx.execute(query).first() is None:
         tx.execute(delete(paper_vector).where(paper_vector.c.paper_id == goes))
     else:
-        _move(tx, paper_vector, stays, goes, set_=("vector",))
+        _move(tx, paper_vector, stays, goes, set_=[one.name for one in paper_vector.c if not one.primary_key])
 
 
 # ── what was matched and told ─────────────────────────────────────────────────────────────────────────────────

@@ -144,10 +144,12 @@ def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
 
 
 def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
-    world.announce(entry(PREPRINT, 1), article(), article("Third", "y"))
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article(), article("Third", "y"))
     world.announce(Entry(title="z", identifiers=(doi("x"), doi("y"))), link())
-    assert len(set(merged_into(world).values())) == 1
-    assert len(merged_into(world)) == 2
+    first = world.paper(PREPRINT)
+    assert merged_into(world) == {world.paper(ARTICLE): first, world.paper("Third"): first}
+    assert {row["paper_id"] for row in world.rows(select(paper_appearance))} == {first}
 
 
 def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
@@ -193,17 +195,30 @@ def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world
     assert len(world.mails()) == 1
 
 
-def test_a_source_or_category_that_came_with_the_other_paper_is_an_event(world: World) -> None:
-    world.subscribe(query='"agent planning" cat:cs.LG')
-    world.subscribe("Places", query='"agent planning"', sources=("arxiv",))
+@pytest.mark.parametrize(
+    ("asked", "categories"),
+    [({"query": '"agent planning" cat:cs.LG'}, ("cs.LG",)), ({"query": '"agent planning"', "sources": ("arxiv",)}, ())],
+    ids=["category", "source"],
+)
+def test_a_place_that_came_with_the_other_paper_is_an_event(
+    world: World, asked: dict[str, Any], categories: tuple[str, ...]
+) -> None:
+    world.subscribe(**asked)
     world.announce(entry(PREPRINT, 1))
-    world.announce(article(categories=("cs.LG",)), source="arxiv")
+    world.announce(article(categories=categories), source="arxiv")
     finish(world)
     assert world.matches() == set()
     world.announce(link())
     finish(world)
-    assert len(world.matches()) == 2
     assert len(world.mails()) == 1
+
+
+def test_a_paper_is_not_new_again_when_only_the_other_was_heard_of(world: World) -> None:
+    world.announce(entry(PREPRINT, 1), silent=True)
+    world.announce(article())
+    world.announce(link())
+    assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
+    assert [row["what"] for row in world.rows(select(event))] == ["new"]
 
 
 @pytest.mark.parametrize("order", range(5))

@@ -1,18 +1,19 @@
 """Merging in any order and beside the other stages: one paper a name, nothing lost, nothing sent again."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from random import Random
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, text, update
 
+from services.domain.matching import Candidate, Match, Matcher
 from services.domain.paper import Entry, Identifier, Listing
 from services.flow import deliver, embed, ingest
 from services.store import matches, merging, runs, sources
@@ -26,6 +27,7 @@ from services.store.tables import (
     paper_identifier,
     subscription,
 )
+from services.store.vault import Vault
 
 from .conftest import DAY, World
 
@@ -96,6 +98,16 @@ def _gather(world: World) -> None:
         pass
 
 
+def _embed(world: World) -> None:
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+
+
+def _send(world: World) -> None:
+    while deliver.send(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value())):
+        pass
+
+
 def _nothing(world: World) -> None:
     pass
 
@@ -103,13 +115,13 @@ def _nothing(world: World) -> None:
 @pytest.mark.parametrize(
     ("before", "meanwhile"),
     [
-        (_nothing, World.embed_and_match),
+        (_nothing, _embed),
+        (_embed, World.embed_and_match),
         (_nothing, _backlog),
         (World.embed_and_match, World.notify),
         (lambda world: (world.embed_and_match(), world.notify()), _gather),
-        (lambda world: (world.embed_and_match(), world.notify(), _gather(world)), World.deliver),
     ],
-    ids=["match", "embed", "notify", "gather", "render"],
+    ids=["embed", "match", "backlog", "notify", "gather"],
 )
 def test_other_stages_wait_for_a_merge_and_see_it_whole(
     world: World, before: Callable[[World], object], meanwhile: Callable[[World], object]
@@ -132,6 +144,52 @@ def test_other_stages_wait_for_a_merge_and_see_it_whole(
     assert {row["paper_id"] for row in world.rows(select(match))} == {one}
     assert sent(world) == {(world.email, one): 1}
     assert len(world.mails()) == 1
+
+
+def test_a_message_is_not_rendered_while_its_paper_becomes_another(world: World) -> None:
+    world.subscribe(query="again")
+    world.announce(FIRST)
+    world.announce(SECOND)
+    world.embed_and_match()
+    world.notify()
+    _gather(world)
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
+            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            stage = pool.submit(_send, world)
+            hold_on(tx, stage)
+        stage.result(DEADLINE)
+    (mail,) = world.mails()
+    assert f"Subject: {FIRST.title}\n" in mail
+    assert sent(world) == {(world.email, world.paper(FIRST.title)): 1}
+
+
+class Asked(Matcher):
+    """A matcher that remembers of which papers it was asked."""
+
+    papers: ClassVar[list[int]] = []
+
+    def match(self, candidates: Sequence[Candidate]) -> list[Match]:
+        self.papers.extend(one.paper.id for one in candidates)
+        return list(super().match(candidates))
+
+
+def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(FIRST)
+    world.announce(SECOND)
+    _embed(world)
+    world.shard.matcher = Asked()
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
+            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            stage = pool.submit(world.embed_and_match)
+            hold_on(tx, stage)
+            assert Asked.papers == []
+        stage.result(DEADLINE)
+    assert set(Asked.papers) == set(living(world).values())
 
 
 def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) -> None:

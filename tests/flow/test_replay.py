@@ -58,7 +58,7 @@ def expected() -> dict[str, int]:
 def test_seven_months_give_each_paper_once_with_its_highest_upvotes(
     db: Database, postgres_url: str, settings: Settings, fault: Callable[[httpx2.Request], httpx2.Response | None]
 ) -> None:
-    one = Watch(postgres_url, settings, fault, first=FIRST, step=timedelta(hours=12))
+    one = Watch(postgres_url, settings, fault, first=FIRST, step=timedelta(hours=24))
     one.fetcher = one.fetcher_for(Recorded(fault))
     skipped = date(2025, 4, 10)
     one.run(
