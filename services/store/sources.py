@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -165,7 +165,3 @@ def claim_listing(tx: Connection, now: datetime, lease: timedelta) -> Row | None
 def finish_listing(tx: Connection, row: Row, now: datetime, error: str = "") -> None:
     leases.release(tx, listing, row, done_at=now, error=error, body=None)
     tx.execute(update(source).where(source.c.id == row["source_id"]).values(error=error))
-
-
-def forget_listings(tx: Connection, before: datetime) -> None:
-    tx.execute(delete(listing).where(listing.c.done_at < before))
