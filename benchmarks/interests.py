@@ -1,0 +1,120 @@
+"""All interests of a shard against a batch of papers, beside the bare product of float32 matrices that numpy computes.
+
+Interests are mixtures of real papers' vectors, their thresholds such that about one paper in 500 passes. `ours` and
+`peer` are seconds; ours finds the pairs too, the peer only multiplies. Lines with `terms` have 24 random lexical terms
+an interest on top. `ARGS`: sizes, by default 10,000, 100,000 and 1,000,000.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.relevance import DEFAULT, load  # noqa: E402
+from services.domain.interest_index import Found, InterestIndex  # noqa: E402
+from services.domain.lexical import TermTable  # noqa: E402
+
+Vector = NDArray[np.float32]
+SIZES = (10_000, 100_000, 1_000_000)
+PAPERS = 256
+TERMS = 24
+ROUNDS = 5
+BLOCK = 4096
+"""Interests in one of the peer's products."""
+
+
+def best(work: Callable[[], object]) -> float:
+    """Seconds of the quickest of five."""
+    found = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begin)
+    return min(found)
+
+
+def mixtures(vectors: Vector, count: int, random: np.random.Generator) -> Vector:
+    """Unit vectors between three papers each, and a little aside."""
+    picked = vectors[random.integers(0, len(vectors), (count, 3))]
+    mixed = (picked * random.random((count, 3, 1), np.float32)).sum(axis=1)
+    mixed += random.normal(0, 0.01, mixed.shape).astype(np.float32)
+    return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.float32)
+
+
+def thresholds_of(weights: Vector, papers: Vector) -> Vector:
+    """For each interest what the best of some 500 other papers scores, so that one in 500 passes."""
+    found = np.empty(len(weights), np.float32)
+    for start in range(0, len(weights), BLOCK):
+        scores = papers @ weights[start : start + BLOCK].T
+        found[start : start + BLOCK] = scores.max(axis=0)
+    return found
+
+
+def expected(index: Vector, thresholds: Vector, papers: Vector) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """The pairs by float32 alone: those that surely match, and those that may, within 1e-5 of the threshold."""
+    surely: set[tuple[int, int]] = set()
+    perhaps: set[tuple[int, int]] = set()
+    for start in range(0, len(index), BLOCK):
+        over = papers @ index[start : start + BLOCK].T - thresholds[start : start + BLOCK]
+        for limit, into in ((1e-5, surely), (-1e-5, perhaps)):
+            rows, columns = np.nonzero(over >= limit)
+            into.update(zip(rows.tolist(), (columns + start).tolist(), strict=True))
+    return surely, perhaps
+
+
+def product_of(weights: Vector, papers: Vector) -> None:
+    for start in range(0, len(weights), BLOCK):
+        papers @ weights[start : start + BLOCK].T
+
+
+def main() -> None:
+    archive, ranked, _, _ = load(DEFAULT)
+    random = np.random.default_rng(7)
+    papers, table = ranked.vectors[:PAPERS], ranked.table.part(0, PAPERS)
+    known = sorted({term for terms in archive.terms for term in terms if not term.startswith("cat:")})
+    for size in [int(one) for one in sys.argv[1:]] or SIZES:
+        weights = np.concatenate(
+            [mixtures(archive.vectors, min(BLOCK, size - at), random) for at in range(0, size, BLOCK)]
+        )
+        report(size, weights, thresholds_of(weights, ranked.vectors[PAPERS:]), papers, table, known, random)
+
+
+def report(
+    size: int, weights: Vector, thresholds: Vector, papers: Vector, table: TermTable, known: list[str],
+    random: np.random.Generator,
+) -> None:  # fmt: skip
+    peer = best(lambda: product_of(weights, papers))
+    index = InterestIndex(weights.shape[1], threads=len(os.sched_getaffinity(0)))
+    begin = time.perf_counter()
+    for id in range(size):
+        index.put(id, weights[id], float(thresholds[id]))
+    built = time.perf_counter() - begin
+    found: Found = index.match(papers)
+    ours = best(lambda: index.match(papers))
+    surely, perhaps = expected(weights, thresholds, papers)
+    pairs = set(zip(found.papers.tolist(), found.ids.tolist(), strict=True))
+    line = {
+        "name": "interests", "interests": size, "papers": len(papers), "ours": round(ours, 4), "peer": round(peer, 4),
+        "ratio": round(peer / ours, 2), "same_answers": surely <= pairs <= perhaps, "matches": len(pairs),
+        "bytes_per_interest": round(index.bytes_per_interest), "build_seconds": round(built, 2),
+    }  # fmt: skip
+    print(json.dumps(line), flush=True)
+    if size > 100_000:
+        return
+    for id in range(size):
+        words = {known[at]: 0.01 for at in random.integers(0, len(known), TERMS)}
+        index.put(id, weights[id], float(thresholds[id]), words)
+    lexical = best(lambda: index.match(papers, table))
+    print(json.dumps(line | {"ours": round(lexical, 4), "ratio": round(peer / lexical, 2), "terms": TERMS}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
