@@ -94,13 +94,15 @@ def deliver() -> None:
 
 @app.task(name="paperwire.slow")
 def slow() -> None:
-    """What alerts may not wait for: missed days, interests that waited for the embedder, the archive's vectors."""
+    """What alerts may not wait for: missed days, interests that wait or age, the archive's vectors and words."""
     if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
         wake("ingest")
     if drain("slow", lambda: subscribe_stage.recompile(db(), embedder()), turn=0):
         wake("notify")
     if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
+    drain("slow", lambda: embed_stage.note_words(db()))
+    drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder()), turn=0)
 
 
 @app.task(name="paperwire.heartbeat")

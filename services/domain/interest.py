@@ -58,6 +58,20 @@ def score(weights: Vector, vectors: Vector) -> Vector:
     return scores
 
 
+HALF_LIFE = 7.0
+"""Days: what is announced changes quickly, by a fifth within weeks around the deadlines of conferences."""
+CORRECTION, STEADY_PAPERS = 2.0, 5.0
+"""How much of a shortfall is made good, and over how many papers more, so that chance alone moves little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How many papers a subscription brought over its last days."""
+
+    papers: int
+    days: float
+
+
 @dataclass(frozen=True, slots=True)
 class Volume:
     """How many papers a person wants: `count` per `day`, `week` or `month`."""
@@ -86,17 +100,33 @@ def parse_volume(text: str) -> Volume:
     return volume
 
 
-def threshold_from_scores(scores: Vector, days: float, volume: Volume, floor: float = FLOOR) -> float:
+def threshold_from_scores(
+    scores: Vector, ages: Vector, days: int, volume: Volume, delivered: Delivered | None = None, floor: float = FLOOR
+) -> float:
     """The score that lets through `volume` of what the archive's last `days` days held, at least one paper.
 
-    `scores` are those of all the papers of these days. A paper matches at or above the threshold, which lies halfway
-    between the last paper let through and the next; papers that score the same pass or fail together.
+    `scores` and `ages` (whole days, 0 for the last) are of the papers that the subscription lets through but for their
+    score; a day counts half as much as one a week later. What was `delivered` since corrects the rate. A paper matches
+    at or above the threshold, which lies halfway between the last paper let through and the next; papers that score
+    the same pass or fail together.
     """
-    ranked = np.sort(np.asarray(scores, np.float64))[::-1]
-    wanted = max(1, round(volume.per_day * days))
-    if wanted >= len(ranked):
+    order = np.argsort(-scores, kind="stable")
+    ranked = np.asarray(scores, np.float64)[order]
+    counted = np.cumsum(np.exp2(-np.asarray(ages, np.float64)[order] / HALF_LIFE))
+    wanted = volume.per_day * float(np.exp2(-np.arange(days) / HALF_LIFE).sum())
+    # Without the tolerance a sum of rounded weights may miss the paper that just reaches the volume.
+    last = int(np.searchsorted(counted, wanted * correction(volume, delivered) - 1e-9))
+    if last + 1 >= len(ranked):
         return floor
-    return max(floor, float(ranked[wanted - 1] + ranked[wanted]) / 2)
+    return max(floor, float(ranked[last] + ranked[last + 1]) / 2)
+
+
+def correction(volume: Volume, delivered: Delivered | None) -> float:
+    """What the rate is multiplied by to make good what was too few or too many, between a half and twice."""
+    if delivered is None:
+        return 1.0
+    wanted = volume.per_day * delivered.days
+    return min(2.0, max(0.5, 1 + CORRECTION * (wanted - delivered.papers) / (wanted + STEADY_PAPERS)))
 
 
 def threshold_from_quantiles(
@@ -135,11 +165,20 @@ def nearest(liked: Vector, vector: Vector) -> tuple[int, float]:
     return row, float(cosines[row])
 
 
-def describe_interest(score: float, threshold: float, nearest_title: str | None = None) -> str:
-    """The reason in one line: `0.61 close to your interest (threshold 0.45), nearest to “A title you liked”`."""
+def describe_interest(
+    score: float, threshold: float, nearest_title: str | None = None, terms: Sequence[str] = ()
+) -> str:
+    """The reason in one line.
+
+    `close to your interest: "tool use", "web agents"; 0.61 (threshold 0.45), nearest to “A title you liked”`; without
+    terms `0.61 close to your interest (threshold 0.45)`.
+    """
     digits = 2 if round(score, 2) != round(threshold, 2) else 3
     close = "close" if score >= threshold else "not close enough"
     line = f"{score:.{digits}f} {close} to your interest (threshold {threshold:.{digits}f})"
+    if terms:
+        words = ", ".join(f'"{term}"' for term in terms)
+        line = f"{close} to your interest: {words}; {score:.{digits}f} (threshold {threshold:.{digits}f})"
     return f"{line}, nearest to “{_shortened(nearest_title)}”" if nearest_title else line
 
 

@@ -1,20 +1,20 @@
 """Who gets a paper: standing subscriptions against a batch of papers, and why one did not match."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.evaluate import PaperText, failed, matches
+from services.domain.interest_index import InterestIndex
+from services.domain.lexical import TermTable, terms_of
 from services.domain.paper import Paper
 from services.domain.percolator import Percolator
 from services.domain.query import Query
 
 Vector = NDArray[np.float32]
-BLOCK = 4096
-"""Interests per matrix product: with a thousand papers 16 MB of scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +24,8 @@ class Standing:
     id: int
     query: Query | None = None
     weights: Vector | None = None
-    """The interest as a unit vector; a paper scores its product with the paper's vector."""
+    """The interest as a hyperplane; a paper scores its product with the paper's vector, and its terms' weights."""
+    terms: Mapping[str, float] = field(default_factory=dict)
     threshold: float | None = None
     """The least score that matches; given exactly when `weights` are."""
     sources: frozenset[str] = frozenset()
@@ -58,14 +59,15 @@ class Match:
 class Matcher:
     """Standing subscriptions, replaced and removed in place.
 
-    Queries stand in a percolator, interests of one dimension in one matrix. Where both must hold, the query is only
+    Queries stand in a percolator, interests of one dimension in one index. Where both must hold, the query is only
     evaluated for papers that reach the threshold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
         self._standing: dict[int, Standing] = {}
         self._queries = Percolator()
-        self._interests: defaultdict[int, _Interests] = defaultdict(_Interests)
+        self._interests: dict[int, InterestIndex] = {}
 
     def __len__(self) -> int:
         return len(self._standing)
@@ -75,7 +77,9 @@ class Matcher:
         self.remove(standing.id)
         self._standing[standing.id] = standing
         if standing.weights is not None and standing.threshold is not None:
-            self._interests[len(standing.weights)].put(standing.id, standing.weights, standing.threshold)
+            dimensions = len(standing.weights)
+            index = self._interests.setdefault(dimensions, InterestIndex(dimensions, self.threads))
+            index.put(standing.id, standing.weights, standing.threshold, standing.terms)
         elif standing.query is not None:
             self._queries.put(standing.id, standing.query)
 
@@ -111,51 +115,18 @@ class Matcher:
     def _scores(self, candidates: Sequence[Candidate]) -> list[dict[int, float]]:
         """For each candidate the interests that it reaches the threshold of, with the score."""
         scores: list[dict[int, float]] = [{} for _ in candidates]
-        embedded: defaultdict[int, list[tuple[int, Vector]]] = defaultdict(list)
-        for number, candidate in enumerate(candidates):
-            if candidate.vector is not None:
-                embedded[len(candidate.vector)].append((number, candidate.vector))
-        for dimension, vectors in embedded.items():
-            if dimension in self._interests:
-                for row, id, score in self._interests[dimension].reached([vector for _, vector in vectors]):
-                    scores[vectors[row][0]][id] = score
+        embedded: defaultdict[int, list[int]] = defaultdict(list)
+        for row, candidate in enumerate(candidates):
+            vector = candidate.vector
+            if vector is not None and len(vector) in self._interests and np.isfinite(vector).all():
+                embedded[len(vector)].append(row)
+        for dimension, rows in embedded.items():
+            vectors = np.array([candidates[row].vector for row in rows], np.float32)
+            terms = TermTable.of(terms_of(candidates[row].text) for row in rows)
+            found = self._interests[dimension].match(vectors, terms)
+            for paper, id, score in zip(*(part.tolist() for part in found), strict=True):
+                scores[rows[paper]][id] = score
         return scores
-
-
-@dataclass(slots=True)
-class _Interests:
-    """Interests of one dimension, packed: the last takes the place of the one removed."""
-
-    ids: list[int] = field(default_factory=list)
-    rows: dict[int, int] = field(default_factory=dict)
-    weights: Vector = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    thresholds: Vector = field(default_factory=lambda: np.empty(0, np.float32))
-
-    def put(self, id: int, weights: Vector, threshold: float) -> None:
-        row = len(self.ids)
-        if row == len(self.thresholds):
-            grown = max(16, 2 * row)
-            old_weights, old_thresholds = self.weights, self.thresholds
-            self.weights, self.thresholds = np.empty((grown, len(weights)), np.float32), np.empty(grown, np.float32)
-            self.weights[:row], self.thresholds[:row] = old_weights[:row].reshape(row, len(weights)), old_thresholds
-        self.weights[row], self.thresholds[row] = weights, threshold
-        self.rows[id] = row
-        self.ids.append(id)
-
-    def remove(self, id: int) -> None:
-        row, last = self.rows.pop(id), self.ids.pop()
-        if last != id:
-            self.weights[row], self.thresholds[row] = self.weights[len(self.ids)], self.thresholds[len(self.ids)]
-            self.ids[row], self.rows[last] = last, row
-
-    def reached(self, vectors: Sequence[Vector]) -> Iterator[tuple[int, int, float]]:
-        """(row of `vectors`, id of the interest, score) wherever the score is at least the threshold."""
-        papers = np.asarray(vectors, np.float32)
-        for start in range(0, len(self.ids), BLOCK):
-            end = min(start + BLOCK, len(self.ids))
-            scores = papers @ self.weights[start:end].T
-            for row, column in np.argwhere(scores >= self.thresholds[start:end]):
-                yield int(row), self.ids[start + column], float(scores[row, column])
 
 
 def explain_non_match(standing: Standing, candidate: Candidate) -> str:
@@ -171,6 +142,7 @@ def explain_non_match(standing: Standing, candidate: Candidate) -> str:
     if candidate.vector is None or len(candidate.vector) != len(standing.weights):
         return "the paper has no vector of the interest's model yet"
     score = float(candidate.vector @ standing.weights)
+    score += float(TermTable.of([terms_of(candidate.text)]).scores(standing.terms)[0])
     return "" if score >= np.float32(standing.threshold) else f"score {score:.2f} < {standing.threshold:.2f}"
 
 

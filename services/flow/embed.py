@@ -6,7 +6,7 @@ from services.domain.interest import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import channels, merging, papers, runs
+from services.store import channels, merging, papers, runs, words
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -67,7 +67,10 @@ def backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
 def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int]) -> bool:
     """Embeds and stores; False when the embedder fails, which is noted and tried again later."""
     with db.transaction() as tx:
-        texts = {one.id: embedding_text(one.title, one.abstract) for one in papers.load(tx, ids).values()}
+        merging.hold_off(tx)
+        loaded = papers.load(tx, ids).values()
+        words.note(tx, loaded)
+        texts = {one.id: embedding_text(one.title, one.abstract) for one in loaded}
     try:
         vectors = embedder.embed(list(texts.values()))
     except EmbedderError as error:
@@ -78,3 +81,12 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
     with db.transaction() as tx:
         papers.store_vectors(tx, embedder.name, list(texts), vectors)
     return True
+
+
+def note_words(db: Database) -> bool:
+    """Notes the words of some papers that have none: their embedder is down, or an older paperwire stored them."""
+    with db.transaction() as tx:
+        merging.hold_off(tx)
+        ids = words.lacking(tx, BATCH)
+        words.note(tx, papers.load(tx, ids).values())
+    return bool(ids)

@@ -1,5 +1,6 @@
 """Match: a run's papers against every subscription of a shard, each match with what decided it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -25,7 +26,7 @@ class Shard:
     number: int
     model: str
     revision: int = 0
-    matcher: Matcher = field(default_factory=Matcher)
+    matcher: Matcher = field(default_factory=lambda: Matcher(threads=os.cpu_count() or 1))
     rows: dict[int, Row] = field(default_factory=dict)
     standing: dict[int, Standing] = field(default_factory=dict)
 

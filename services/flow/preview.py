@@ -82,7 +82,8 @@ def preview(
         "sources": draft.sources,
         "min_upvotes": draft.min_upvotes,
     }
-    row |= {"weights": compiled.weights, "threshold": compiled.threshold, "model": compiled.model}
+    row |= {"weights": compiled.weights, "terms": compiled.terms}
+    row |= {"threshold": compiled.threshold, "model": compiled.model}
     asked = standing.compiled(row, embedder.name)
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())

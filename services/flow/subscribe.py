@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.learning import FEWEST_PAPERS, Interest
 from services.domain.matching import Candidate, Matcher
 from services.domain.subscription import Draft, check
-from services.errors import ConfigError
+from services.errors import ConfigError, NotFound, QueryError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import channels, interests, matches, sources, standing, subscriptions
+from services.store import archive, channels, interests, matches, sources, standing, subscriptions
 from services.store.database import Database, Row, wake
 from services.store.vault import Vault
+from services.telemetry import log
+
+CALIBRATED_AT_ONCE = 100
+"""Subscriptions calibrated on one reading of the archive."""
 
 
 def save(
@@ -75,6 +81,57 @@ def recompile(db: Database, embedder: Embedder) -> bool:
         subscriptions.save(tx, row["account_id"], draft, compiled, kept, waiting)
         _catch_up(tx, embedder, waiting)
     return True
+
+
+def recalibrate(db: Database, embedder: Embedder) -> bool:
+    """Calibrates some of the thresholds that are older than a day; False when there are none.
+
+    An interest that was compiled when the archive was young is compiled anew as soon as there is something to learn on.
+    """
+    with db.transaction() as tx:
+        due = subscriptions.to_calibrate(tx, embedder.name, db.now(), CALIBRATED_AT_ONCE)
+        if not due:
+            return False
+        seen = archive.window(tx, embedder.name)
+    for one in due:
+        try:
+            _recalibrate(db, embedder, one, seen)
+        except NotFound:
+            log.info("subscription or example deleted meanwhile", subscription=one)
+            _postpone(db, one)
+        except QueryError as error:
+            log.warning("query no longer compiles", subscription=one)
+            _postpone(db, one, f"this query no longer compiles, please change it: {error}")
+    return True
+
+
+def _recalibrate(db: Database, embedder: Embedder, one: int, seen: archive.Window) -> None:
+    with db.transaction() as tx:
+        row = subscriptions.find(tx, one)
+        draft = draft_of(row, *subscriptions.examples_of(tx, one))
+    young = not row["terms"] and len(seen) >= FEWEST_PAPERS
+    compiled = interests.compile(db, embedder, draft) if young else interests.Compiled()
+    with db.transaction() as tx:
+        if not young or compiled.error:
+            compiled = _calibrated(tx, db, embedder, row, draft, seen)
+        subscriptions.note_threshold(tx, row, compiled)
+
+
+def _postpone(db: Database, one: int, error: str = "") -> None:
+    """Leaves the threshold as it is for a day, so that the others have their turn."""
+    with db.transaction() as tx:
+        subscriptions.note_calibrated(tx, one)
+        if error:
+            subscriptions.note_error(tx, one, error)
+
+
+def _calibrated(
+    tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft, seen: archive.Window
+) -> interests.Compiled:
+    interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
+    lately = interests.delivered(tx, row, db.now())
+    threshold, estimated = interests.calibrate(tx, embedder, interest, draft, seen, lately)
+    return interests.Compiled(threshold=threshold, estimated=estimated)
 
 
 def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int) -> None:

@@ -5,8 +5,19 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, or_, select
 
-from services.store import channels, deliveries, ledger, matches, runs, sources, subscriptions
-from services.store.tables import batch, delivery, delivery_item, listing, match, match_job, run, source, transport
+from services.store import channels, deliveries, ledger, matches, runs, sources, subscriptions, words
+from services.store.tables import (
+    batch,
+    delivery,
+    delivery_item,
+    listing,
+    match,
+    match_job,
+    run,
+    source,
+    subscription,
+    transport,
+)
 
 
 def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]:
@@ -20,6 +31,8 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
             runs.any_without_vector(model),
             exists(select(batch.c.id).where(ledger.gaps_due(now))),
             subscriptions.any_waiting_for_embedder(model),
+            words.any_lacking(),
+            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == model)),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()

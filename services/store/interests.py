@@ -1,32 +1,45 @@
-"""Compiling interests against the archive: text and examples to a weight vector, a volume to a threshold."""
+"""Compiling interests against the archive: text and examples to a hyperplane, a volume to a threshold."""
 
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
+from services.domain.evaluate import matches
 from services.domain.interest import (
+    Delivered,
     compile_interest,
     embedding_text,
     parse_volume,
-    score,
     threshold_from_quantiles,
     threshold_from_scores,
 )
+from services.domain.learning import FEWEST_PAPERS, Interest, Sample, learn, soft_examples
+from services.domain.lexical import terms_of, terms_of_words
+from services.domain.paper import Paper
+from services.domain.paper_text import PaperText
+from services.domain.query import parse
 from services.domain.subscription import Draft
 from services.errors import EmbedderError, NotFound
 from services.ports import Embedder
 from services.store import papers
-from services.store.database import Database
-from services.store.tables import paper, paper_vector
+from services.store.archive import Window, window
+from services.store.database import Database, Row
+from services.store.tables import match
 
 Vector = NDArray[np.float32]
-WINDOW = timedelta(days=60)
-CALIBRATED_FROM = timedelta(days=14)
+CALIBRATED_FROM = 14
+"""Days that the archive must span; until then a threshold is estimated."""
 FEWEST_PAPERS_PER_DAY = 20.0
 """While the archive is young: what Daily Papers alone brings."""
+REMEMBERED = timedelta(days=28)
+"""How far back a recalibration looks at what the subscription brought."""
+ASKED_AT_ONCE = 200
+ENOUGH = 4
+"""A query is asked of the best-scored papers until it let through so many times the volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +47,7 @@ class Compiled:
     """An interest ready to match; without weights the subscription has none, or `error` says why it must wait."""
 
     weights: list[float] | None = None
+    terms: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
     model: str = ""
     estimated: bool = False
@@ -45,47 +59,106 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     if not draft.has_interest:
         return Compiled()
     try:
-        text = embedder.embed([draft.interest])[0] if draft.interest else None
+        text = _text(embedder, draft.interest)
         liked, disliked = (_examples(db, embedder, ids) for ids in (draft.liked, draft.disliked))
     except EmbedderError as error:
         return Compiled(model=embedder.name, error=f"waits for the embedder: {error}")
-    weights = compile_interest(text, liked, disliked)
     with db.transaction() as tx:
-        threshold, estimated = calibrate(tx, embedder, weights, draft.volume)
-    return Compiled(weights=weights.tolist(), threshold=threshold, model=embedder.name, estimated=estimated)
+        seen = window(tx, embedder.name)
+        interest = _interest(tx, text, liked, disliked, seen)
+        threshold, estimated = calibrate(tx, embedder, interest, draft, seen)
+    return Compiled(
+        weights=interest.weights.tolist(),
+        terms=dict(interest.terms),
+        threshold=threshold,
+        model=embedder.name,
+        estimated=estimated,
+    )
 
 
-def calibrate(tx: Connection, embedder: Embedder, weights: Vector, volume: str) -> tuple[float, bool]:
-    """The threshold that brings about `volume`, and whether it is only estimated from the model's usual scores."""
-    wanted = parse_volume(volume)
-    first, last, count = papers.span(tx)
-    start = max(first, last - WINDOW) if first and last else None
-    archive = _archive(tx, embedder.name, start) if start else None
-    scores = score(weights, archive) if archive is not None and len(archive) else None
-    if last is None or start is None or scores is None or last - start < CALIBRATED_FROM:
-        days = max(7, (last - start).days + 1) if start and last else 7
-        rate = max(FEWEST_PAPERS_PER_DAY, count / days)
-        return threshold_from_quantiles(embedder.score_quantiles, wanted, rate, scores), True
-    return threshold_from_scores(scores, (last - start).days + 1, wanted), False
+def _interest(tx: Connection, text: Sample | None, liked: Sample, disliked: Sample, seen: Window) -> Interest:
+    """Learned against the archive; while that is young, the cosine with text and examples."""
+    if len(seen) < FEWEST_PAPERS:
+        vector = text.vectors[0] if text is not None else None
+        return Interest(compile_interest(vector, liked.vectors, disliked.vectors), {})
+    soft = None
+    if text is not None and not len(liked):
+        rows = soft_examples(text, seen.papers)
+        known = papers.load(tx, [int(one) for one in seen.ids[rows]])
+        soft = Sample(seen.papers.vectors[rows], [_terms(known[int(one)]) for one in seen.ids[rows]])
+    return learn(text, liked, disliked.vectors, seen.papers, soft)
 
 
-def _archive(tx: Connection, model: str, start: date) -> Vector:
-    query = select(paper_vector.c.vector).join(paper, paper.c.id == paper_vector.c.paper_id)
-    rows = tx.scalars(
-        query.where(paper_vector.c.model == model, paper.c.announced_on >= start, ~paper.c.withdrawn)
-    ).all()
-    return np.asarray(rows, dtype=np.float32) if rows else np.zeros((0, 1), dtype=np.float32)
+def calibrate(
+    tx: Connection,
+    embedder: Embedder,
+    interest: Interest,
+    draft: Draft,
+    seen: Window,
+    delivered: Delivered | None = None,
+) -> tuple[float, bool]:
+    """The threshold at which the whole subscription brings about its volume.
+
+    Also whether it is only estimated from the model's usual scores, since the archive is too young.
+    """
+    wanted = parse_volume(draft.volume)
+    scores = interest.scores(seen.papers.vectors, seen.papers.terms) if len(seen) else None
+    if scores is None or seen.days < CALIBRATED_FROM:
+        days = max(7, seen.days)
+        rate = max(FEWEST_PAPERS_PER_DAY, len(seen) / days)
+        return threshold_from_quantiles(embedder.score_quantiles, wanted, rate, scores, interest.floor), True
+    near = np.flatnonzero(scores >= interest.floor)
+    best = near[np.argsort(-scores[near], kind="stable")]
+    rows = _let_through(tx, draft, seen, best, round(ENOUGH * wanted.per_day * seen.days) + 1)
+    ages = seen.ages[rows]
+    return threshold_from_scores(scores[rows], ages, seen.days, wanted, delivered, interest.floor), False
 
 
-def _examples(db: Database, embedder: Embedder, ids: tuple[int, ...]) -> Vector:
-    """Vectors of example papers, shape (n, dimensions); those the archive lacks are made now."""
+def _let_through(tx: Connection, draft: Draft, seen: Window, best: NDArray[np.int64], enough: int) -> NDArray[np.int64]:
+    """Of the best-scored rows those that query, sources and upvotes let through, until there are enough."""
+    if not (draft.query or draft.sources or draft.min_upvotes):
+        return best[:enough]
+    query = parse(draft.query) if draft.query else None
+    rows: list[int] = []
+    for start in range(0, len(best), ASKED_AT_ONCE):
+        part = best[start : start + ASKED_AT_ONCE]
+        known = papers.load(tx, [int(one) for one in seen.ids[part]])
+        for row in part:
+            paper = known[int(seen.ids[row])]
+            fits = not draft.sources or not set(draft.sources).isdisjoint(paper.sources)
+            if fits and paper.upvotes >= draft.min_upvotes and (query is None or matches(query, PaperText.of(paper))):
+                rows.append(int(row))
+        if len(rows) >= enough:
+            break
+    return np.array(rows, np.int64)
+
+
+def delivered(tx: Connection, row: Row, now: datetime) -> Delivered:
+    """What a subscription brought lately, as far back as its interest is the same."""
+    since = max(now - REMEMBERED, row["created_at"])
+    mine = (match.c.subscription_id == row["id"]) & (match.c.created_at >= since)
+    count = tx.scalars(select(func.count()).select_from(match).where(mine)).one()
+    return Delivered(count, (now - since) / timedelta(days=1))
+
+
+def _text(embedder: Embedder, text: str) -> Sample | None:
+    return Sample(embedder.embed([text]), [terms_of_words(text)]) if text else None
+
+
+def _examples(db: Database, embedder: Embedder, ids: Sequence[int]) -> Sample:
+    """Example papers; the vectors that the archive lacks are made now."""
     if not ids:
-        return np.zeros((0, embedder.dimensions), dtype=np.float32)
+        return Sample(np.zeros((0, embedder.dimensions), dtype=np.float32), [])
     with db.transaction() as tx:
         known = papers.vectors(tx, ids, embedder.name)
-        missing = papers.load(tx, [one for one in ids if one not in known])
-    if lost := set(ids) - known.keys() - missing.keys():
+        found = papers.load(tx, ids)
+    if lost := set(ids) - found.keys():
         raise NotFound(f"no paper {min(lost)} in the archive to like or dislike")
-    texts = [embedding_text(one.title, one.abstract) for one in missing.values()]
-    made = dict(zip(missing, embedder.embed(texts), strict=True)) if texts else {}
-    return np.stack([known[one] if one in known else made[one] for one in ids])
+    missing = [one for one in ids if one not in known]
+    texts = [embedding_text(found[one].title, found[one].abstract) for one in missing]
+    known |= dict(zip(missing, embedder.embed(texts), strict=True)) if texts else {}
+    return Sample(np.stack([known[one] for one in ids]), [_terms(found[one]) for one in ids])
+
+
+def _terms(paper: Paper) -> dict[str, float]:
+    return terms_of(PaperText.of(paper))

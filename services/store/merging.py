@@ -21,6 +21,7 @@ from services.store.tables import (
     paper_appearance,
     paper_identifier,
     paper_vector,
+    paper_words,
 )
 
 _LOCK = "merging"
@@ -62,6 +63,7 @@ def merge_papers(tx: Connection, stays: int, goes: int, now: datetime) -> None:
     """
     lock(tx, _LOCK)
     tx.execute(update(paper_identifier).where(paper_identifier.c.paper_id == goes).values(paper_id=stays))
+    tx.execute(delete(paper_words).where(paper_words.c.paper_id == goes))
     _appearances(tx, stays, goes)
     _vectors(tx, stays, goes)
     _move(tx, event, stays, goes)

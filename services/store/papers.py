@@ -40,7 +40,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
-from services.store import merging
+from services.store import merging, words
 from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -268,7 +268,8 @@ def store_vectors(tx: Connection, model: str, ids: Sequence[int], rows: NDArray[
 
 
 def forget_vectors(tx: Connection, ids: Collection[int]) -> None:
-    """For papers whose text has changed: they are embedded anew."""
+    """For papers whose text has changed: they are embedded anew, and their words noted anew."""
+    words.forget(tx, ids)
     if ids:
         tx.execute(delete(paper_vector).where(paper_vector.c.paper_id.in_(ids)))
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from services.domain.evaluate import PaperText, describe, evidence
 from services.domain.interest import describe_interest, nearest
+from services.domain.lexical import told_by
 from services.domain.matching import Candidate, Standing
 from services.domain.paper import Paper
 from services.domain.query import parse
@@ -23,6 +24,7 @@ def compiled(row: Row, model: str) -> Standing | None:
         id=row["id"],
         query=parse(row["query"]) if row["query"] else None,
         weights=np.asarray(row["weights"], dtype=np.float32) if asks_interest else None,
+        terms=row["terms"] if asks_interest else {},
         threshold=row["threshold"] if asks_interest else None,
         sources=frozenset(row["sources"]),
         min_upvotes=row["min_upvotes"],
@@ -43,7 +45,8 @@ def why(standing: Standing, candidate: Candidate, score: float | None, nearest_t
     """Why it matched: the words that did, and how close the interest is."""
     parts = [describe(evidence(standing.query, candidate.text))] if standing.query is not None else []
     if score is not None and standing.threshold is not None:
-        parts.append(describe_interest(score, standing.threshold, nearest_title))
+        told = told_by(standing.terms, candidate.text)
+        parts.append(describe_interest(score, standing.threshold, nearest_title, told))
     return "; ".join(part for part in parts if part)
 
 

@@ -1,7 +1,7 @@
 """Subscriptions; each save takes the next number of its shard, so that a worker sees all that it has not read."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
@@ -23,6 +23,7 @@ from services.store.tables import (
 )
 
 MOST_PER_ACCOUNT = 100
+CALIBRATED_EVERY = timedelta(days=1)
 
 
 def save(
@@ -38,7 +39,8 @@ def save(
     values = {
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
-        "volume": draft.volume, "cadence": draft.cadence, "weights": compiled.weights, "threshold": compiled.threshold,
+        "volume": draft.volume, "cadence": draft.cadence, "weights": compiled.weights, "terms": compiled.terms,
+        "threshold": compiled.threshold, "calibrated_at": func.now() if compiled.weights else None,
         "model": compiled.model, "estimated": compiled.estimated, "error": compiled.error,
         "shard": number, "revision": next_revision(tx, number),
     }  # fmt: skip
@@ -150,6 +152,38 @@ def waiting_for_embedder(tx: Connection, model: str) -> int | None:
 
 def any_waiting_for_embedder(model: str) -> ColumnElement[bool]:
     return exists(select(subscription.c.id).where(_waiting(model)))
+
+
+def uncalibrated(now: datetime) -> ColumnElement[bool]:
+    """Living subscriptions whose threshold is older than a day."""
+    old = or_(subscription.c.calibrated_at.is_(None), subscription.c.calibrated_at < now - CALIBRATED_EVERY)
+    return and_(subscription.c.deleted_at.is_(None), subscription.c.weights.is_not(None), old)
+
+
+def to_calibrate(tx: Connection, model: str, now: datetime, limit: int) -> list[int]:
+    """Subscriptions that the model has compiled and whose threshold is older than a day, the oldest first."""
+    mine = and_(uncalibrated(now), subscription.c.model == model)
+    return list(tx.scalars(select(subscription.c.id).where(mine).order_by(subscription.c.calibrated_at).limit(limit)))
+
+
+def note_threshold(tx: Connection, row: Row, compiled: Compiled) -> None:
+    """Takes over a new threshold, and a new interest if there is one; not where the subscription was saved since."""
+    values: dict[str, Any] = {
+        "threshold": compiled.threshold,
+        "estimated": compiled.estimated,
+        "calibrated_at": func.now(),
+    }
+    if compiled.weights is not None:
+        values |= {"weights": compiled.weights, "terms": compiled.terms}
+    revision = next_revision(tx, row["shard"])
+    same = and_(subscription.c.id == row["id"], subscription.c.revision == row["revision"])
+    tx.execute(update(subscription).where(same).values(revision=revision, **values))
+
+
+def note_calibrated(tx: Connection, subscription_id: int) -> None:
+    """That a threshold was looked at; no new revision, since nothing changes."""
+    mine = subscription.c.id == subscription_id
+    tx.execute(update(subscription).where(mine).values(calibrated_at=func.now()))
 
 
 def upvote_steps(tx: Connection) -> frozenset[int]:

@@ -165,6 +165,11 @@ paper_vector = Table(
     Column("model", Text, primary_key=True), Column("vector", VECTOR, nullable=False),
 )  # fmt: skip
 
+paper_words = Table(
+    "paper_words", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
+    Column("terms", LargeBinary, nullable=False),
+)  # fmt: skip
+
 # ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 run = Table(
@@ -194,7 +199,8 @@ subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
     Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("cadence", "daily"),
-    Column("weights", VECTOR), Column("threshold", Double), _text("model"), _flag("estimated"), _text("error"),
+    Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double),
+    _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
     _at("paused_until"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),

@@ -5,9 +5,12 @@ from hypothesis import strategies as st
 
 from services.domain.interest import (
     FLOOR,
+    HALF_LIFE,
+    Delivered,
     Vector,
     Volume,
     compile_interest,
+    correction,
     describe_interest,
     embedding_text,
     nearest,
@@ -137,29 +140,56 @@ def test_a_volume_of_nothing_or_of_everything_is_refused_with_a_hint() -> None:
 @given(seeds, volumes, st.integers(1, 90))
 def test_the_calibrated_threshold_lets_the_volume_through(seed: int, volume: Volume, days: int) -> None:
     scores = np.random.default_rng(seed).uniform(-1, 1, 3000).astype(np.float32)
-    threshold = threshold_from_scores(scores, days, volume, floor=-1.0)
-    wanted = min(len(scores), max(1, volume.per_day * days))
-    assert abs(int((scores >= threshold).sum()) - wanted) <= 0.5
+    threshold = threshold_from_scores(scores, np.zeros(3000, np.float32), 1, Volume(volume.count, "day"), floor=-1.0)
+    assert int((scores >= threshold).sum()) == min(len(scores), volume.count)
+    ages = np.repeat(np.arange(days), -(-3000 // days))[:3000].astype(np.float32)
+    threshold = threshold_from_scores(scores, ages, days, volume, floor=-1.0)
+    weight = np.exp2(-ages / HALF_LIFE)
+    wanted = volume.per_day * np.exp2(-np.arange(days) / HALF_LIFE).sum()
+    passing = weight[scores >= threshold].sum()
+    assert passing >= min(wanted, weight.sum()) - 1e-6 or threshold == -1.0
+    assert passing - wanted < 1 or threshold == -1.0
 
 
 @given(seeds, volumes, volumes, st.integers(1, 90))
 def test_who_wants_more_gets_a_lower_threshold(seed: int, a: Volume, b: Volume, days: int) -> None:
     scores = np.random.default_rng(seed).uniform(-1, 1, 500).astype(np.float32)
     less, more = sorted((a, b), key=lambda volume: volume.per_day)
-    assert threshold_from_scores(scores, days, less) >= threshold_from_scores(scores, days, more)
+    ages = np.arange(500, dtype=np.float32) % days
+    assert threshold_from_scores(scores, ages, days, less) >= threshold_from_scores(scores, ages, days, more)
     assert threshold_from_quantiles(QUANTILES, less, 400) >= threshold_from_quantiles(QUANTILES, more, 400)
 
 
 @given(seeds, volumes)
 def test_no_threshold_is_below_the_floor(seed: int, volume: Volume) -> None:
     scores = np.random.default_rng(seed).uniform(-1, 0.2, 50).astype(np.float32)
-    assert threshold_from_scores(scores, 14, volume) >= FLOOR
+    assert threshold_from_scores(scores, np.zeros(50, np.float32), 14, volume) >= FLOOR
     assert threshold_from_quantiles(QUANTILES, volume, 0.5) >= FLOOR
 
 
 def test_an_archive_smaller_than_the_volume_leaves_the_floor() -> None:
-    assert threshold_from_scores(np.array([0.9, 0.8], np.float32), 14, Volume(1, "day")) == FLOOR
-    assert threshold_from_scores(np.zeros(0, np.float32), 14, Volume(1, "day")) == FLOOR
+    two, none = np.array([0.9, 0.8], np.float32), np.zeros(0, np.float32)
+    assert threshold_from_scores(two, two * 0, 14, Volume(1, "day")) == FLOOR
+    assert threshold_from_scores(none, none, 14, Volume(1, "day")) == FLOOR
+
+
+def test_recent_days_weigh_more() -> None:
+    scores, ages = np.linspace(1, 0.5, 400, dtype=np.float32), np.zeros(400, np.float32)
+    busy_then, busy_now = ages.copy(), ages.copy()
+    busy_then[:200], busy_now[200:] = 27, 27
+    volume = Volume(1, "day")
+    assert threshold_from_scores(scores, busy_then, 28, volume) < threshold_from_scores(scores, busy_now, 28, volume)
+
+
+def test_what_was_delivered_corrects_the_volume() -> None:
+    scores, ages, volume = np.linspace(1, 0.5, 900, dtype=np.float32), np.arange(900) % 30, Volume(1, "day")
+    steady = threshold_from_scores(scores, ages.astype(np.float32), 30, volume, Delivered(14, 14))
+    too_few = threshold_from_scores(scores, ages.astype(np.float32), 30, volume, Delivered(4, 14))
+    too_many = threshold_from_scores(scores, ages.astype(np.float32), 30, volume, Delivered(40, 14))
+    assert too_few < steady == threshold_from_scores(scores, ages.astype(np.float32), 30, volume) < too_many
+    assert correction(volume, Delivered(0, 100)) == 2
+    assert correction(volume, Delivered(1000, 1)) == 0.5
+    assert correction(volume, Delivered(0, 0)) == 1
 
 
 def test_quantiles_are_interpolated_in_the_logarithm_of_the_share() -> None:
@@ -192,6 +222,12 @@ def test_the_reason_is_one_line() -> None:
         "0.61 close to your interest (threshold 0.45), nearest to “Title you liked”"
     )
     assert describe_interest(0.612, 0.449) == "0.61 close to your interest (threshold 0.45)"
+
+
+def test_the_reason_names_the_terms_that_counted() -> None:
+    assert describe_interest(0.61, 0.45, None, ["tool use", "web agents"]) == (
+        'close to your interest: "tool use", "web agents"; 0.61 (threshold 0.45)'
+    )
 
 
 def test_the_reason_tells_a_near_miss_from_a_match() -> None:
