@@ -1,14 +1,11 @@
 """`paperwire channel …`: where an account is told."""
 
-import secrets
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from services.cli import output
 from services.cli.session import Email, Id, Json, opened
-from services.errors import Conflict
 
 commands = typer.Typer(help="Where people are told: mail, Slack …", no_args_is_help=True)
 
@@ -51,6 +48,7 @@ def list_(json: Json = False) -> None:
                 "at": f"{row['at']:%H:%M}",
                 "weekday": WEEKDAYS[row["weekday"]],
                 "verified": row["verified"],
+                "unsubscribed": row["unsubscribed_at"] is not None,
                 "disabled_because": row["disabled_because"],
                 "held_because": row["held_because"],
             }
@@ -62,29 +60,24 @@ def list_(json: Json = False) -> None:
 @commands.command()
 def test(channel: Id) -> None:
     """Send a short test message."""
-    from services.store import channels, deliveries
-    from services.store.database import wake
+    from services.flow import by_hand
 
     with opened() as session:
-        host = urlsplit(session.base_url).hostname or "localhost"
-        with session.db.transaction() as tx:
-            row = channels.find(tx, channel)
-            if row["disabled_because"]:
-                raise Conflict(f"channel {channel} is disabled: {row['disabled_because']}; enable it first")
-            made = deliveries.create(tx, row, "test", f"test:{channel}:{secrets.token_hex(8)}", host)
-            wake(tx, "deliver")
-        output.say(f"delivery {made}: test message to {row['label']}")
+        settings = session.settings.model_copy(update={"base_url": session.base_url})
+        row = by_hand.send_test(session.db, settings, channel)
+        output.say(f"delivery {row['delivery']}: test message to {row['label']}")
         session.say_who_works()
 
 
 @commands.command()
 def enable(channel: Id) -> None:
-    """Let a disabled channel go on, with what has waited for it."""
-    from services.store import channels
+    """Let a channel go on: a disabled one with what has waited for it, an unsubscribed one with what comes."""
+    from services.store import channels, consent
 
     with opened() as session:
         with session.db.transaction() as tx:
             channels.find(tx, channel)
+            consent.subscribe_again(tx, channel)
             channels.enable(tx, channel)
         output.say(f"channel {channel} enabled")
         session.say_who_works()

@@ -15,7 +15,7 @@ from services.domain.paper import Paper
 from services.errors import LeaseLost
 from services.ports import Envelope, Held, Outcome, Refused
 from services.settings import Settings
-from services.store import channels, deliveries, ledger, merging, notices, papers
+from services.store import channels, consent, deliveries, ledger, merging, notices, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -117,10 +117,19 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
             deliveries.finish(tx, row, cancelled, db.now())
             return None
-        envelope = Envelope(delivery_id=row["id"], message_id=row["message_id"], date=row["created_at"])
+        envelope = _envelope(settings, vault, row, channel)
         body = plugins.notifier(channel["kind"]).render(digest, envelope, channels.target_of(channel, vault))
         deliveries.update_claimed(tx, row, deliveries.state_of(row), rendered=body, subject=digest.title)
     return body
+
+
+def _envelope(settings: Settings, vault: Vault, row: Row, channel: Row) -> Envelope:
+    return Envelope(
+        delivery_id=row["id"],
+        message_id=row["message_id"],
+        date=row["created_at"],
+        unsubscribe_url=f"{settings.base_url}/unsubscribe/{consent.unsubscribe_token(vault, channel)}",
+    )
 
 
 def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Digest:
@@ -179,6 +188,7 @@ def _record(db: Database, settings: Settings, row: Row, channel: Row, outcome: O
             notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
         elif after.state is domain.State.SENT:
             channels.let_go(tx, channel["transport"])
+        channels.drop_if_over(tx, channel["id"])
     log.info("delivery " + after.state.value, delivery=row["id"], channel=channel["id"], why=after.error or None)
 
 

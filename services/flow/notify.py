@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from services.domain.cadence import Rhythm, not_before
 from services.settings import Settings
 from services.store import matches, merging
+from services.store.consent import UNSUBSCRIBED
 from services.store.database import Database, Row
 from services.telemetry import fault_point
 
@@ -47,4 +48,5 @@ def _item(row: Row, channel: Row, account_id: int, now: datetime) -> Row:
         "paper_id": row["paper_id"],
         "not_before": not_before(row["cadence"], rhythm, now, channel["told_on"], row["paused_until"]),
         "cadence": row["cadence"],
+        "dropped_because": UNSUBSCRIBED if channel["unsubscribed_at"] else "",
     }

@@ -33,6 +33,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
     open_channel = exists().where(
         channel.c.id == delivery_item.c.channel_id,
         channel.c.disabled_because == "",
+        channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
         ~channels.held(channel.c.transport),
     )

@@ -90,19 +90,40 @@ def all_of(tx: Connection, account_id: int | None = None) -> Sequence[Row]:
 
 def remove(tx: Connection, channel_id: int) -> None:
     """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    lock_whole(tx, channel_id)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
-    waiting = and_(delivery_item.c.channel_id == channel_id, delivery_item.c.delivery_id.is_(None))
-    tx.execute(
-        update(delivery_item)
-        .where(waiting, delivery_item.c.dropped_because == "")
-        .values(dropped_because="channel removed")
-    )
-    open_ones = and_(delivery.c.channel_id == channel_id, delivery.c.state.in_(["pending", "claimed"]))
-    tx.execute(
-        update(delivery)
-        .where(open_ones)
-        .values(state="cancelled", error="channel removed", next_attempt_at=None, lease_token=None)
-    )
+    drop_waiting(tx, channel_id, "channel removed")
+
+
+def lock_whole(tx: Connection, channel_id: int) -> None:
+    """Locks a channel after its open deliveries: in that order whoever records an outcome locks them too."""
+    states = ("pending", "claimed", "sending", "uncertain")
+    open_ones = and_(delivery.c.channel_id == channel_id, delivery.c.state.in_(states))
+    tx.execute(select(delivery.c.id).where(open_ones).order_by(delivery.c.id).with_for_update())
+    tx.execute(select(channel.c.id).where(channel.c.id == channel_id).with_for_update())
+
+
+def drop_waiting(tx: Connection, channel_id: int, because: str) -> None:
+    """Cancels whole deliveries that are not on their way, and drops all items that were not told.
+
+    What may have arrived stays as it is, and is not repeated.
+    """
+    mine = delivery.c.channel_id == channel_id
+    cancelled = {"state": "cancelled", "error": because, "next_attempt_at": None, "lease_token": None}
+    open_ones = and_(mine, delivery.c.state.in_(["pending", "claimed"]))
+    tx.execute(update(delivery).where(open_ones).values({**cancelled, "lease_until": None}))
+    tx.execute(update(delivery).where(mine, delivery.c.state == "uncertain").values(next_attempt_at=None))
+    never = delivery_item.c.delivery_id.in_(select(delivery.c.id).where(mine, delivery.c.state == "cancelled"))
+    waiting = and_(delivery_item.c.channel_id == channel_id, or_(delivery_item.c.delivery_id.is_(None), never))
+    dropped = {"dropped_because": because, "delivery_id": None}
+    tx.execute(update(delivery_item).where(waiting, delivery_item.c.dropped_because == "").values(dropped))
+
+
+def drop_if_over(tx: Connection, channel_id: int) -> None:
+    """After a send that was under way when its channel was removed or unsubscribed: no second try."""
+    row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
+    if row["deleted_at"] or row["unsubscribed_at"]:
+        drop_waiting(tx, channel_id, "channel removed" if row["deleted_at"] else "unsubscribed")
 
 
 def disable(tx: Connection, channel_id: int, because: str) -> None:
@@ -170,6 +191,7 @@ def open_now(now: datetime) -> Any:
     paced = or_(channel.c.free_at.is_(None), channel.c.free_at <= now)
     return and_(
         channel.c.disabled_because == "",
+        channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
         channel.c.verified,
         ~held(channel.c.transport),

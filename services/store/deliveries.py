@@ -178,6 +178,7 @@ def expire_one(tx: Connection, now: datetime, scale: float) -> bool:
     kept = row["lease_token"] if after.state is State.UNCERTAIN else None
     values = {**_columns(after), "lease_token": kept, "lease_until": None}
     tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(values))
+    channels.drop_if_over(tx, row["channel_id"])
     return True
 
 

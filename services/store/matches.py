@@ -74,6 +74,7 @@ def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
         channel.c.at,
         channel.c.weekday,
         channel.c.told_on,
+        channel.c.unsubscribed_at,
         account.c.timezone,
         account.c.quiet_from,
         account.c.quiet_to,

@@ -13,7 +13,8 @@ def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str)
     `key` names the matter: the same one is told once.
     """
     whose = channel.c.account_id == account_id if account_id is not None else account.c.operator
-    usable = and_(channel.c.kind == "email", channel.c.deleted_at.is_(None), channel.c.disabled_because == "", whose)
+    usable = and_(channel.c.kind == "email", channel.c.verified, channel.c.deleted_at.is_(None), whose)
+    usable = and_(usable, channel.c.disabled_because == "", channel.c.unsubscribed_at.is_(None))
     query = select(channel).join(account, account.c.id == channel.c.account_id).where(usable)
     where = first(tx, query.order_by(channel.c.account_id, channel.c.id).limit(1))
     if where is None:

@@ -96,7 +96,7 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default="08:00"),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("free_at"),
+    _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"), _at("free_at"),
     Column("told_on", Date), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),

@@ -61,7 +61,9 @@ def _ours(request: Request, error: Exception) -> Response:
 
 
 def _database(request: Request, error: Exception) -> Response:
-    log.warning("database failed a page", path=request.url.path, why=type(error).__name__)
+    # The route, not the address: links that need no sign-in carry their secret there.
+    route = getattr(request.scope.get("route"), "path", "")
+    log.warning("database failed a page", route=route, why=type(error).__name__)
     if isinstance(error, OperationalError | PoolTimeout):
         return problem(503, "The database does not answer in time. Try again in a moment.")
     raise error

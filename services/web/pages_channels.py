@@ -1,17 +1,14 @@
 """Where an account's papers are sent: channels, their state and their hours."""
 
-import secrets
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.domain.cadence import WEEKDAYS
-from services.errors import ConfigError, Conflict, NotFound, PaperwireError
-from services.flow import subscribe
-from services.store import channels, deliveries, overview
-from services.store.database import wake
+from services.errors import ConfigError, NotFound, PaperwireError
+from services.flow import by_hand, subscribe
+from services.store import channels, consent, overview
 from services.web.forms import Form, Posted
 from services.web.visit import Id, SignedIn, Visit
 
@@ -60,15 +57,16 @@ def enable(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
     return visit.go("/channels", "enabled")
 
 
+@router.post("/{channel_id}/subscribe-again")
+def subscribe_again(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        consent.subscribe_again(tx, channels.find(tx, channel_id, visit.account_id)["id"])
+    return visit.go("/channels", "subscribed")
+
+
 @router.post("/{channel_id}/test")
 def test(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
-    host = urlsplit(visit.house.settings.base_url).hostname or "localhost"
-    with visit.house.db.transaction() as tx:
-        row = channels.find(tx, channel_id, visit.account_id)
-        if row["disabled_because"]:
-            raise Conflict(f"this channel is disabled: {row['disabled_because']}; enable it first")
-        deliveries.create(tx, row, "test", f"test:{row['id']}:{secrets.token_hex(8)}", host)
-        wake(tx, "deliver")
+    by_hand.send_test(visit.house.db, visit.house.settings, channel_id, visit.account_id)
     return visit.go("/channels", "testing")
 
 

@@ -27,6 +27,7 @@ SAID = {
     "resumed": "The subscription goes on.",
     "polling": "The poll is under way; this page shows its outcome once it is in.",
     "added": "Added.",
+    "subscribed": "Subscribed again. What matches from now on is sent there.",
     "enabled": "Enabled. What has waited is sent now.",
     "testing": "A test message is on its way; see Deliveries for what became of it.",
     "retrying": "It is tried again now.",

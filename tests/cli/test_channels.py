@@ -1,4 +1,4 @@
-from services.store import channels, deliveries
+from services.store import channels, consent, deliveries
 from services.store.database import Database
 
 from .conftest import Paperwire
@@ -51,6 +51,18 @@ def test_a_disabled_channel_is_not_tested_until_it_is_enabled(paperwire: Paperwi
     assert "the mailbox is gone" in paperwire("channel", "test", 1).error()
     assert paperwire("channel", "enable", 1).code == 0
     assert paperwire("channel", "test", 1).code == 0
+
+
+def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
+    paperwire: Paperwire, ada: str, db: Database
+) -> None:
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
+    with db.transaction() as tx:
+        consent.unsubscribe(tx, 1)
+    assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is True
+    assert "unsubscribed" in paperwire("channel", "test", 1).error()
+    assert paperwire("channel", "enable", 1).code == 0
+    assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is False
 
 
 def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db: Database) -> None:

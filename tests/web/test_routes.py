@@ -8,8 +8,16 @@ from starlette.routing import BaseRoute
 
 from .conftest import Site
 
-OPEN = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/signin"), ("POST", "/signin")}
-"""For everybody."""
+OPEN = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/signin"),
+    ("POST", "/signin"),
+    ("GET", "/unsubscribe/{token}"),
+    ("POST", "/unsubscribe/{token}"),
+}
+"""For everybody; a token in the address is the key to what it opens."""
 OWN = {
     ("GET", "/subscriptions"),
     ("POST", "/subscriptions"),
@@ -34,6 +42,7 @@ FOREIGN = {
     ("POST", "/subscriptions/{subscription_id}/delete"),
     ("POST", "/channels/{channel_id}/hours"),
     ("POST", "/channels/{channel_id}/enable"),
+    ("POST", "/channels/{channel_id}/subscribe-again"),
     ("POST", "/channels/{channel_id}/test"),
     ("GET", "/channels/{channel_id}/remove"),
     ("POST", "/channels/{channel_id}/remove"),

@@ -1,0 +1,41 @@
+"""What people have sent by hand: it ends where nobody wants it."""
+
+import pytest
+from sqlalchemy import update
+
+from services.errors import Conflict, NotFound
+from services.flow import by_hand
+from services.store import channels, consent
+from services.store.tables import delivery
+
+from .conftest import World
+
+
+def test_a_test_goes_out_without_papers(world: World) -> None:
+    made = by_hand.send_test(world.db, world.settings, world.email, world.account)["delivery"]
+    world.deliver()
+    assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
+
+
+def test_nobody_tests_another_accounts_channel(world: World) -> None:
+    with pytest.raises(NotFound):
+        by_hand.send_test(world.db, world.settings, world.email, world.account + 1)
+
+
+def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: World) -> None:
+    one = by_hand.send_test(world.db, world.settings, world.email)["delivery"]
+    with pytest.raises(Conflict, match="pending"):
+        by_hand.retry(world.db, one)
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead", attempt=9))
+    by_hand.retry(world.db, one, world.account)
+    assert [(row["state"], row["attempt"]) for row in world.deliveries()] == [("pending", 0)]
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead"))
+        consent.unsubscribe(tx, world.email)
+    with pytest.raises(Conflict, match="unsubscribed"):
+        by_hand.retry(world.db, one)
+    with world.db.transaction() as tx:
+        channels.remove(tx, world.email)
+    with pytest.raises(NotFound):
+        by_hand.retry(world.db, one)
