@@ -6,7 +6,7 @@ import typer
 
 from services.cli import output
 from services.cli.session import Id, Json, opened
-from services.errors import ConfigError, Conflict
+from services.errors import ConfigError
 
 
 def deliveries(
@@ -44,20 +44,10 @@ def delivery_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def retry(delivery: Id) -> None:
     """Send a dead delivery again, or one that may not have arrived."""
-    from services.domain.delivery import State, replay
-    from services.store import deliveries
-    from services.store.database import wake
+    from services.flow import by_hand
 
     with opened() as session:
-        now = session.db.now()
-        with session.db.transaction() as tx:
-            row = deliveries.lock_one(tx, delivery)
-            state = State(row["state"])
-            spent = state is State.UNCERTAIN and row["next_attempt_at"] is None
-            if state is not State.DEAD and not spent:
-                raise Conflict(f"delivery {delivery} is {state}; only a dead one, or a spent uncertain one, is retried")
-            deliveries.set_state(tx, delivery, replay(deliveries.state_of(row), now))
-            wake(tx, "deliver")
+        by_hand.retry(session.db, delivery)
         output.say(f"delivery {delivery} is pending again")
         session.say_who_works()
 

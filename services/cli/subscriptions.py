@@ -1,8 +1,6 @@
 """`paperwire subscribe` and `subscription …`: what people ask for."""
 
-from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -12,8 +10,6 @@ from services.cli.wishes import Wishes, takes_wishes
 from services.errors import ConfigError
 
 commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
-FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
-"""Paused until somebody says otherwise."""
 
 
 @takes_wishes
@@ -88,16 +84,11 @@ def pause(
     until: Annotated[str, typer.Option(metavar="DATE", help="A day that is over ends a pause.")] = "",
 ) -> None:
     """Keep back what it matches, until a day or until you say otherwise."""
-    from services.store import accounts, subscriptions
+    from services.flow import subscribe
 
     with opened() as session:
-        now = session.db.now()
-        with session.db.transaction() as tx:
-            row = subscriptions.find(tx, subscription)
-            account = accounts.by_id(tx, row["account_id"])
-            end = _start(until, account["timezone"] if account else "UTC") if until else FOREVER
-            subscriptions.pause(tx, subscription, row["account_id"], end if end > now else None)
-    if end <= now:
+        end = subscribe.pause(session.db, subscription, until)
+    if end is None:
         output.say(f"subscription {subscription} goes on")
     else:
         output.say(f"subscription {subscription} paused " + (f"until {until}" if until else "until further notice"))
@@ -111,14 +102,6 @@ def delete(subscription: Id) -> None:
     with opened() as session, session.db.transaction() as tx:
         subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription)["account_id"])
     output.say(f"subscription {subscription} deleted")
-
-
-def _start(day: str, timezone: str) -> datetime:
-    """The first moment of a day where the account lives. Raises ConfigError."""
-    try:
-        return datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
-    except ValueError:
-        raise ConfigError(f"--until takes a day such as 2026-01-31, not {day!r}") from None
 
 
 def described(tx: Any, subscription_id: int) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Subscribe: a draft is checked, its interest compiled, and both saved so that the next paper is matched against it."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from sqlalchemy import Connection
@@ -12,13 +14,16 @@ from services.domain.subscription import Draft, check
 from services.errors import ConfigError, NotFound, QueryError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import archive, channels, interests, matches, sources, standing, subscriptions
+from services.store import accounts, archive, channels, interests, matches, sources, standing, subscriptions
 from services.store.database import Database, Row, wake
 from services.store.vault import Vault
 from services.telemetry import log
 
 CALIBRATED_AT_ONCE = 100
 """Subscriptions calibrated on one reading of the archive."""
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Paused until somebody says otherwise."""
 
 
 def save(
@@ -63,6 +68,34 @@ def add_channel(
     vault = Vault(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
         return channels.add(tx, vault, account_id, kind, target, verified=verified, **hours)
+
+
+def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:
+    """Keeps back what a subscription matches until `day` begins where its account lives, or until further notice.
+
+    A day that has begun ends a pause; then the answer is None, else the moment. Raises ConfigError, NotFound.
+    """
+    now = db.now()
+    with db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, account_id)
+        account = accounts.by_id(tx, row["account_id"])
+        until = start_of(day, account["timezone"]) if day and account else FOREVER
+        ends = until if until > now else None
+        subscriptions.pause(tx, subscription_id, row["account_id"], ends)
+    return ends
+
+
+def resume(db: Database, subscription_id: int, account_id: int) -> None:
+    with db.transaction() as tx:
+        subscriptions.pause(tx, subscription_id, account_id, None)
+
+
+def start_of(day: str, timezone: str) -> datetime:
+    """The first moment of a day in a time zone. Raises ConfigError."""
+    try:
+        return datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
+    except ValueError:
+        raise ConfigError(f"a pause ends on a day such as 2026-01-31, not {day[:20]!r}") from None
 
 
 def recompile(db: Database, embedder: Embedder) -> bool:

@@ -1,8 +1,7 @@
 """The subscriptions of an account: listed, made, changed, paused, deleted."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -19,7 +18,6 @@ from services.web.visit import Id, SignedIn, Visit, soon
 router = APIRouter(prefix="/subscriptions")
 COUNTED = timedelta(days=30)
 LONGEST_PAUSE = timedelta(days=1000)
-FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @router.get("")
@@ -61,16 +59,15 @@ def change(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
 
 @router.post("/{subscription_id}/pause")
 def pause(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    until = _moment(form.text("until"), visit.account["timezone"])
-    with visit.house.db.transaction() as tx:
-        subscriptions.pause(tx, subscription_id, visit.account_id, until)
+    day = form.text("until")
+    _refuse_odd(day, visit.account["timezone"])
+    subscribe.pause(visit.house.db, subscription_id, day, visit.account_id)
     return visit.go("/subscriptions", "paused")
 
 
 @router.post("/{subscription_id}/resume")
 def resume(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        subscriptions.pause(tx, subscription_id, visit.account_id, None)
+    subscribe.resume(visit.house.db, subscription_id, visit.account_id)
     return visit.go("/subscriptions", "resumed")
 
 
@@ -166,15 +163,8 @@ def _save(visit: Visit, fields: Fields, subscription_id: int | None = None) -> N
         subscribe.save(house.patient, house.embedder, account_id, draft, ids, subscription_id)
 
 
-def _moment(day: str, timezone: str) -> datetime:
-    """The start of a day in the account's time zone; without a day, until further notice. Raises ConfigError."""
-    if not day:
-        return FOREVER
-    try:
-        until = datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
-    except ValueError:
-        raise ConfigError(f"a pause ends on a day such as 2026-08-31, not {day[:20]!r}") from None
+def _refuse_odd(day: str, timezone: str) -> None:
+    """A form's day that is over, or far off, is a slip. Raises ConfigError."""
     now = datetime.now(UTC)
-    if not now < until < now + LONGEST_PAUSE:
+    if day and not now < subscribe.start_of(day, timezone) < now + LONGEST_PAUSE:
         raise ConfigError("a pause ends on a day from tomorrow to three years ahead")
-    return until
