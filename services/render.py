@@ -1,6 +1,6 @@
 """Text for people: the Jinja environment, and what makes a paper's words, links and dates safe to show anywhere."""
 
-import unicodedata
+from collections.abc import Sequence
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
@@ -8,14 +8,16 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from services.domain import shown
+from services.domain.digest import DigestPaper
+from services.domain.highlight import Piece, pieces
 from services.domain.latex import readable
 from services.domain.paper import Paper
 
 LONGEST_TITLE = 300
 LONGEST_LINK = 2000
+UNTITLED = "(untitled)"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# A format character may reorder or hide text (bidi, zero width); only joiners shape words, in Persian or in emoji.
-_JOINERS = "\u200c\u200d"
 _LINK_RELATIONS = (("abstract", "Abstract"), ("pdf", "PDF"), ("code", "Code"), ("project", "Project"))
 
 
@@ -37,6 +39,7 @@ def environment() -> Environment:
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
     env.filters |= {"title": title, "abstract": abstract, "links": links, "home": home}
+    env.filters |= {"marked_title": marked_title, "passage": passage, "starred": starred, "wrapped": wrapped}
     return env
 
 
@@ -47,16 +50,7 @@ def render(template: str, **context: object) -> str:
 
 def line(text: str, limit: int = 200) -> str:
     """One harmless line: no control or bidi characters, spaces collapsed, at most `limit` characters."""
-    return shorten(_clean(text[: 8 * limit]), limit)
-
-
-def _clean(text: str) -> str:
-    text = " ".join(text.split())
-    return text if text.isprintable() else " ".join("".join(filter(_harmless, text)).split())
-
-
-def _harmless(character: str) -> bool:
-    return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+    return shorten(shown.harmless(text[: 8 * limit]), limit)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -76,29 +70,51 @@ def link(url: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     except ValueError:
         return ""
-    cleaned = quote(_clean(url), safe="%/:?#[]@!$&()*+,;=~-._")
+    cleaned = quote(shown.harmless(url), safe="%/:?#[]@!$&()*+,;=~-._")
     return cleaned if usable and len(cleaned) <= LONGEST_LINK else ""
 
 
 def title(paper: Paper, limit: int = LONGEST_TITLE) -> str:
-    return _words(paper.title[: 4 * limit], limit) or "(untitled)"
+    return shorten(shown.title(paper), limit) or UNTITLED
 
 
 def abstract(paper: Paper, limit: int) -> str:
-    return _words(paper.abstract[: 4 * limit], limit) if limit else ""
+    return shorten(shown.abstract(paper), limit) if limit else ""
 
 
-@lru_cache(4096)
-def _words(latex: str, limit: int) -> str:
-    # Many people get the same papers, and each mail says everything twice.
-    return line(readable(latex), limit)
+def marked_title(item: DigestPaper, limit: int = LONGEST_TITLE) -> list[Piece]:
+    """The title in pieces, so that a template can put in bold what matched."""
+    return pieces(shown.title(item.paper), item.title_hits, limit) or [Piece(UNTITLED)]
 
 
-def authors(paper: Paper, shown: int = 3) -> str:
+def passage(item: DigestPaper, limit: int) -> list[Piece]:
+    """The abstract in pieces, or of a long one the part that speaks for the match."""
+    return pieces(shown.abstract(item.paper), item.abstract_hits, limit, item.sentence)
+
+
+def starred(marked: Sequence[Piece]) -> str:
+    """Pieces as plain text, *what matched* between stars."""
+    return "".join(f"*{piece.text}*" if piece.hit else piece.text for piece in marked)
+
+
+def wrapped(text: str, width: int = 72, indent: str = "   ") -> str:
+    """Lines of at most `width` characters, words whole; many times as quick as textwrap, which mails would feel."""
+    lines, length = [indent], len(indent)
+    for word in text.split():
+        if length > len(indent) and length + len(word) + 1 > width:
+            lines.append(f"\n{indent}{word}")
+            length = len(indent) + len(word)
+        else:
+            lines.append(word if length == len(indent) else f" {word}")
+            length += len(lines[-1])
+    return "".join(lines)
+
+
+def authors(paper: Paper, most: int = 3) -> str:
     """`A, B, C and 5 more`; `5 authors` when only their number is known; empty when nothing is."""
     total = max(paper.author_count or 0, len(paper.authors))
-    shown += total == shown + 1  # A name is no longer than "and 1 more".
-    names = [_words(name[:400], 80) for name in paper.authors[:shown]]
+    most += total == most + 1  # A name is no longer than "and 1 more".
+    names = [line(readable(name[:400]), 80) for name in paper.authors[:most]]
     if not names:
         return f"{total} author{'s' if total > 1 else ''}" if total else ""
     more = total - len(names)
@@ -113,7 +129,18 @@ def day(value: date) -> str:
 def links(paper: Paper) -> list[tuple[str, str]]:
     """(label, URL) of what a reader may want to open, safe ones only; a search for a paper that came without any."""
     known = [(label, url) for relation, label in _LINK_RELATIONS if (url := link(paper.links.get(relation, "")))]
-    return known or [("Find on arXiv", search(paper))]
+    known = known or [("Find on arXiv", search(paper))]
+    cite = bibtex(paper)
+    return [*known, ("BibTeX", cite)] if cite else known
+
+
+def bibtex(paper: Paper) -> str:
+    """Where the paper's entry for a bibliography is: at arXiv, else at Crossref; empty when neither knows it."""
+    names = {one.scheme: one.value for one in paper.identifiers}
+    if "arxiv" in names:
+        return f"https://arxiv.org/bibtex/{quote(names['arxiv'])}"
+    doi = quote(names.get("doi", ""), safe="")
+    return f"https://api.crossref.org/works/{doi}/transform/application/x-bibtex" if doi else ""
 
 
 def home(paper: Paper) -> str:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from services.domain.digest import Digest, DigestPaper, Reason
+from services.domain.digest import Digest, Reason, weighed
 from services.domain.paper import Identifier, Paper
+from services.domain.query import parse
 from services.ports import Envelope
 
 ENVELOPE = Envelope(
@@ -16,9 +17,24 @@ ENVELOPE = Envelope(
     unsubscribe_url="https://papers.example.org/unsubscribe/3hUQmVx0s0Yt5GkL1rcXh2nqzB7TfWdA",
 )
 
-_DIFFUSION = Reason(subscription=1, name="Diffusion models", why='"diffusion model*" in the title')
-_RAG = Reason(subscription=2, name="RAG", for_whom="Ana", why='"retrieval augmented" in the abstract, cat:cs.CL')
-_CLOSE = Reason(subscription=3, name="How models reason", why="61 % close to your interest (asked: 45 %)", score=0.61)
+_DIFFUSION = Reason(
+    subscription=1, name="Diffusion models", why='"diffusion model*" in the title', query=parse("diffusion OR denois*")
+)
+_RAG = Reason(
+    subscription=2,
+    name="RAG",
+    for_whom="Ana",
+    why='"retrieval augmented" in the abstract, cat:cs.CL',
+    query=parse('"retrieval augmented" OR retriev* OR language'),
+)
+_CLOSE = Reason(
+    subscription=3,
+    name="How models reason",
+    why="61 % close to your interest (asked: 45 %)",
+    score=0.61,
+    threshold=0.45,
+    interest="How language models reason step by step, and how reinforcement learning makes them do so",
+)
 _TRENDING = Reason(subscription=4, name="Trending", why="one of the ten most upvoted papers since yesterday")
 _REASONS = (
     (_DIFFUSION, _TRENDING),
@@ -61,10 +77,7 @@ def _links(arxiv: str, *, code: bool, project: bool) -> dict[str, str]:
 def digest(count: int = 8, **changes: object) -> Digest:
     """A digest of `count` papers, the eight in turn."""
     eight = papers()
-    items = tuple(
-        DigestPaper(paper=replace(eight[number % 8], id=number + 1), reasons=_REASONS[number % 8])
-        for number in range(count)
-    )
+    items = tuple(weighed(replace(eight[number % 8], id=number + 1), _REASONS[number % 8]) for number in range(count))
     sample = Digest(
         kind="digest",
         title=f"{count} papers for you, Tuesday 27 May",
@@ -81,4 +94,4 @@ def about(title: str, *, abstract: str = "", why: str = "words in the title") ->
     """A digest of one paper with this title, whatever it holds."""
     paper = replace(papers()[0], title=title, abstract=abstract)
     reason = replace(_RAG, why=why)
-    return digest(0, title=title, papers=(DigestPaper(paper=paper, reasons=(reason,)),), more=0)
+    return digest(0, title=title, papers=(weighed(paper, (reason,)),), more=0)

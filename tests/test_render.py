@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from services import render
+from services.domain.paper import Identifier
 from tests.digests import papers
 
 PAPER = papers()[0]
@@ -97,7 +98,7 @@ def test_an_abstract_is_cut_at_a_word() -> None:
 
 
 def test_a_paper_that_came_without_links_leads_to_a_search_for_its_title() -> None:
-    bare = replace(PAPER, title='A "quoted" & odd title', links={})
+    bare = replace(PAPER, title='A "quoted" & odd title', links={}, identifiers=())
     expected = "https://arxiv.org/search/?query=A+%22quoted%22+%26+odd+title&searchtype=title"
     assert render.home(bare) == expected
     assert render.links(bare) == [("Find on arXiv", expected)]
@@ -105,3 +106,30 @@ def test_a_paper_that_came_without_links_leads_to_a_search_for_its_title() -> No
         render.home(replace(PAPER, links={"abstract": "javascript:x", "pdf": "https://x.org/p"})) == "https://x.org/p"
     )
     assert render.title(replace(PAPER, title="\u202e")) == "(untitled)"
+
+
+@pytest.mark.parametrize(
+    ("identifiers", "url"),
+    [
+        ((("arxiv", "2505.15270"), ("doi", "10.1/x")), "https://arxiv.org/bibtex/2505.15270"),
+        ((("arxiv", "hep-th/9901001"),), "https://arxiv.org/bibtex/hep-th/9901001"),
+        (
+            (("doi", "10.1101/2025.05.01<x>"),),
+            "https://api.crossref.org/works/10.1101%2F2025.05.01%3Cx%3E/transform/application/x-bibtex",
+        ),
+        ((("openreview", "abc"),), ""),
+        ((), ""),
+    ],
+)
+def test_an_entry_for_a_bibliography_comes_from_who_knows_the_paper(
+    identifiers: tuple[tuple[str, str], ...], url: str
+) -> None:
+    one = replace(PAPER, identifiers=tuple(Identifier(*each) for each in identifiers))
+    assert [link for label, link in render.links(one) if label == "BibTeX"] == ([url] if url else [])
+
+
+@given(st.text(alphabet="ab \n", max_size=200), st.integers(6, 30))
+def test_wrapping_keeps_words_whole_and_lines_short(text: str, width: int) -> None:
+    lines = render.wrapped(text, width, "  ").split("\n")
+    assert " ".join(lines).split() == text.split()
+    assert all(line.startswith("  ") and (len(line) <= width or len(line.split()) == 1) for line in lines)

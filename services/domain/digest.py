@@ -1,10 +1,22 @@
-"""What a message says: papers, each once, with every reason for it."""
+"""What a message says: papers, each once, with every reason for it, under the subscription it suits best."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
+from services.domain.evaluate import Evidence, evidence
+from services.domain.highlight import joined, paper_text, telling_sentence, telling_stems
+from services.domain.lexical import Terms, told_by
 from services.domain.paper import Paper
+from services.domain.paper_text import PaperText, Span
+from services.domain.query import Phrase, Query
+from services.domain.shown import abstract, title
+
+MOST_PAPERS = 30
+"""In one message; the rest is counted and stands on the page."""
+LEAST_WEIGHT = 0.5
+"""Of a query that the abstract alone matches, and of an interest whose threshold is just reached. 1 is a query with a
+word in the title, and twice the threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +29,35 @@ class Reason:
     why: str
     """One line, e.g. `"diffusion model*" in the title` or `61 % close to your interest (asked: 45 %)`."""
     score: float | None = None
+    threshold: float | None = None
+    """Of the score; None when it is not known any more."""
+    query: Query | None = None
+    interest: str = ""
+    terms: Terms = field(default_factory=dict)
+    """What the interest has learned to look for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestPaper:
+    """A paper in a message; the spans are those of its title and abstract as `shown` gives them."""
+
     paper: Paper
     reasons: tuple[Reason, ...]
+    """The weightiest first; the paper stands under that one's subscription."""
+    relevance: float = 0.0
+    title_hits: tuple[Span, ...] = ()
+    abstract_hits: tuple[Span, ...] = ()
+    sentence: Span | None = None
+    """The abstract's sentence that says most about the match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The papers that stand under one subscription."""
+
+    name: str
+    for_whom: str
+    papers: tuple[DigestPaper, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +73,18 @@ class Digest:
     settings_url: str = ""
     foot: tuple[str, ...] = ()
 
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The papers by subscription, in the order in which they stand."""
+        found: dict[int, list[DigestPaper]] = {}
+        for one in self.papers:
+            found.setdefault(one.reasons[0].subscription if one.reasons else 0, []).append(one)
+        return tuple(_group(papers) for papers in found.values())
 
-MOST_PAPERS = 50
-"""In one message; the rest is counted and stands on the page."""
+
+def _group(papers: Sequence[DigestPaper]) -> Group:
+    first = papers[0].reasons[0] if papers[0].reasons else None
+    return Group(name=first.name if first else "", for_whom=first.for_whom if first else "", papers=tuple(papers))
 
 
 def compose(
@@ -49,24 +93,65 @@ def compose(
     day: date,
     base_url: str,
     read: Sequence[str] = (),
+    more_url: str = "",
 ) -> Digest:
     """The message of these papers and reasons: the most relevant first, then upvotes, then the newest.
 
-    Papers that were withdrawn, or that nobody asks for any more, are left out; the result may be empty. `read` are
-    the ledger's lines for the foot.
+    Papers that were withdrawn, or that nobody asks for any more, are left out; the result may be empty. Each stands
+    once, under the subscription it is most relevant to. `read` are the ledger's lines for the foot, `more_url` is
+    the page that lists all.
     """
-    living = [DigestPaper(paper=p, reasons=tuple(r)) for p, r in found.values() if r and not p.withdrawn]
+    living = [weighed(p, r) for p, r in found.values() if r and not p.withdrawn]
     ranked = sorted(living, key=_rank)
     names = list(dict.fromkeys(reason.name for one in ranked for reason in one.reasons))
-    return Digest(
+    message = Digest(
         kind=kind,
         title=_title(kind, ranked, names, day),
         papers=tuple(ranked[:MOST_PAPERS]),
         more=max(0, len(ranked) - MOST_PAPERS),
-        more_url=f"{base_url}/matches",
+        more_url=more_url or f"{base_url}/matches",
         settings_url=f"{base_url}/subscriptions",
         foot=(*read, f"You get this because you subscribed to {', '.join(names)}."),
     )
+    return replace(message, papers=tuple(one for group in message.groups for one in group.papers))
+
+
+def weighed(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
+    """The paper with its reasons in order of weight and what in its words speaks for them."""
+    text = paper_text(title(paper), abstract(paper), paper.authors, paper.categories, paper.sources)
+    holds = [evidence(reason.query, text) if reason.query else () for reason in reasons]
+    weights = [_weight(reason, found) for reason, found in zip(reasons, holds, strict=True)]
+    matched = [(one.field, span) for found in holds for one in found for span in one.spans]
+    matched += [told for reason in reasons for told in _told(reason, text)]
+    hits = {name: joined(span for field, span in matched if field == name) for name in ("title", "abstract")}
+    about = frozenset[str]().union(*(telling_stems(reason.interest, reason.terms) for reason in reasons))
+    order = sorted(range(len(reasons)), key=lambda one: -weights[one])
+    return DigestPaper(
+        paper=paper,
+        reasons=tuple(reasons[one] for one in order),
+        relevance=sum(weights),
+        title_hits=hits["title"],
+        abstract_hits=hits["abstract"],
+        sentence=telling_sentence(text.abstract, hits["abstract"], about),
+    )
+
+
+def _told(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:
+    """Where the terms stand that counted most for an interest, by field."""
+    for term in told_by(reason.terms, text) if reason.terms else ():
+        for words in text.fields():
+            yield from ((words.name, span) for span in words.spans(Phrase(term)))
+
+
+def _weight(reason: Reason, holds: Sequence[Evidence]) -> float:
+    """How relevant a paper is by one reason, 0 … 1; a reason of neither words nor score (trending) counts nothing."""
+    if reason.score is not None:
+        least = reason.threshold or 0.0
+        above = (reason.score - least) / least if least > 0 else 1.0
+        return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * min(1.0, max(0.0, above))
+    if reason.query is not None:
+        return 1.0 if any(one.field == "title" for one in holds) else LEAST_WEIGHT
+    return 0.0
 
 
 def ledger_line(name: str, announced: int | None, read: int, mine: int) -> str:
@@ -89,10 +174,9 @@ def notice(text: str, base_url: str) -> Digest:
     return Digest(kind="notice", title=text, papers=(), settings_url=f"{base_url}/sources", foot=foot)
 
 
-def _rank(one: DigestPaper) -> tuple[int, float, int, int]:
-    """Several reasons beat one, a score counts among equals (a query's match alone as much as any)."""
-    score = max((reason.score if reason.score is not None else 1.0 for reason in one.reasons), default=0.0)
-    return -len(one.reasons), -score, -one.paper.upvotes, -one.paper.id
+def _rank(one: DigestPaper) -> tuple[float, int, int, int]:
+    """Relevance counts in steps, so that between papers as good as equal people's votes decide."""
+    return -round(one.relevance, 1), -one.paper.upvotes, -one.paper.announced_on.toordinal(), -one.paper.id
 
 
 def _title(kind: str, papers: Sequence[DigestPaper], names: Sequence[str], day: date) -> str:

@@ -10,12 +10,12 @@ from services import plugins
 from services.domain import cadence
 from services.domain import delivery as domain
 from services.domain.cadence import Rhythm
-from services.domain.digest import Digest, Reason, compose, ledger_line, notice, test_message
+from services.domain.digest import Digest, compose, notice, test_message
 from services.domain.paper import Paper
 from services.errors import LeaseLost
 from services.ports import Envelope, Held, Outcome, Refused
 from services.settings import Settings
-from services.store import channels, consent, deliveries, ledger, merging, notices, papers
+from services.store import channels, consent, deliveries, digests, merging, notices, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -139,25 +139,10 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
         return notice(row["subject"], settings.base_url)
     items = _living_items(tx, channel["id"], deliveries.items_of(tx, row["id"]))
     ids = [item["paper_id"] for item in items]
-    reasons: dict[int, list[Reason]] = {one: [] for one in ids}
-    for match in deliveries.reasons(tx, channel["id"], ids):
-        reasons[match["paper_id"]].append(
-            Reason(
-                subscription=match["subscription_id"],
-                name=match["name"],
-                for_whom=match["for_whom"],
-                why=match["decided"].get("why", ""),
-                score=match["score"],
-            )
-        )
-    loaded = papers.load(tx, ids)
-    found = {one: (loaded[one], reasons[one]) for one in ids}
-    lines = [
-        ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
-        for one in ledger.of_papers(tx, ids)
-        if "://" not in one["location"]
-    ]
-    return compose(row["kind"], found, row["created_at"].date(), settings.base_url, lines)
+    day = cadence.local_date(row["created_at"], channel["timezone"])
+    page = f"{settings.base_url}/deliveries/{row['id']}"
+    found, read = digests.found(tx, channel["id"], ids), digests.read_for(tx, ids)
+    return compose(row["kind"], found, day, settings.base_url, read, more_url=page)
 
 
 def _commit(db: Database, settings: Settings, row: Row, channel: Row) -> Callable[[], None]:

@@ -34,10 +34,7 @@ def lock_channel_with_items(tx: Connection, now: datetime) -> Row | None:
     living = and_(channel.c.disabled_because == "", channel.c.deleted_at.is_(None), due)
     query = select(channel).where(living).order_by(channel.c.id).limit(1).with_for_update(skip_locked=True)
     row = first(tx, query)
-    if row is None:
-        return None
-    zone = select(account.c.timezone, account.c.email).where(account.c.id == row["account_id"])
-    return {**row, **rows(tx, zone)[0]}
+    return None if row is None else _with_zone(tx, row)
 
 
 def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
@@ -59,8 +56,10 @@ def drop(tx: Connection, ids: Collection[int], because: str) -> None:
 
 def reasons(tx: Connection, channel_id: int, paper_ids: Collection[int]) -> Sequence[Row]:
     """Every match of these papers that a living subscription of the channel still stands behind."""
-    columns = (match, subscription.c.name, subscription.c.for_whom, subscription.c.query, subscription.c.threshold)
-    query = select(*columns).join(subscription, subscription.c.id == match.c.subscription_id)
+    names = ("name", "for_whom", "query", "interest", "terms", "threshold")
+    query = select(match, *(subscription.c[name] for name in names)).join(
+        subscription, subscription.c.id == match.c.subscription_id
+    )
     query = query.join(subscription_channel, subscription_channel.c.subscription_id == subscription.c.id)
     living = and_(subscription_channel.c.channel_id == channel_id, subscription.c.deleted_at.is_(None))
     return rows(tx, query.where(living, match.c.paper_id.in_(paper_ids)).order_by(match.c.id))
@@ -145,7 +144,12 @@ def claim(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | 
     row = rows(tx, select(delivery).where(delivery.c.id == found))[0]
     taken = {**_columns(domain.claim(state_of(row))), "lease_token": uuid4(), "lease_until": now + lease}
     tx.execute(update(delivery).where(delivery.c.id == found).values(taken))
-    return row | taken, rows(tx, select(channel).where(channel.c.id == row["channel_id"]))[0]
+    return row | taken, _with_zone(tx, rows(tx, select(channel).where(channel.c.id == row["channel_id"]))[0])
+
+
+def _with_zone(tx: Connection, where: Row) -> Row:
+    zone = select(account.c.timezone, account.c.email).where(account.c.id == where["account_id"])
+    return {**where, **rows(tx, zone)[0]}
 
 
 def pace(tx: Connection, channel_id: int, free_at: datetime) -> None:

@@ -1,8 +1,10 @@
 import email
+import re
 import ssl
 from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -63,16 +65,43 @@ def test_a_long_unsubscribe_link_stays_one_readable_header() -> None:
     assert f"\r\nList-Unsubscribe: <{url}>\r\n".encode() in raw
 
 
+def read(content: str) -> str:
+    """What a person reads of a part: no tags, no stars, one line."""
+    visible = re.sub(r"(?s)<(style|title)>.*?</\1>|<!--.*?-->|<[^>]+>", "", content) if "<html" in content else content
+    return " ".join(unescape(visible).replace("*", "").split())
+
+
 def test_text_and_html_name_every_paper_and_every_reason() -> None:
     for content in text_and_html(plugin.render(digest(), ENVELOPE, ADA)):
-        flat = " ".join(content.split())
-        for said in ("Scaling Diffusion Transformers Efficiently via μP", "https://arxiv.org/pdf/2505.15623", "128"):
+        flat = read(content)
+        assert "https://arxiv.org/pdf/2505.15623" in content
+        assert ENVELOPE.unsubscribe_url in content
+        for said in ("Scaling Diffusion Transformers Efficiently via μP", "128", "Chenyu Zheng, Xinyu Zhang", "cs.CV"):
             assert said in flat
         assert "and 12 more" in flat
         assert "cs.LG: 131 announced, 131 read, 7 for you" in flat
-        assert flat.count("Diffusion models") == 4 + 1  # one abstract begins with it
-        assert "for Ana" in flat
-        assert ENVELOPE.unsubscribe_url in flat
+        assert flat.count("for Ana") == 3  # two papers and their heading
+        for heading in ("Diffusion models", "RAG", "How models reason"):
+            assert heading in flat
+
+
+def test_text_and_html_say_the_same_words() -> None:
+    parts = text_and_html(plugin.render(digest(), ENVELOPE, ADA))
+    without_addresses = re.sub(r"https?://\S+", "", parts[0])
+    text, html = (set(re.findall(r"\w{3,}", read(part))) for part in (without_addresses, parts[1]))
+    assert text - html == {"upvotes"}  # an arrow there
+    assert html - text == {"paperwire", "Abstract"}  # the sender, and the label of the first address
+
+
+def test_what_matched_is_bold_and_cannot_break_out() -> None:
+    hostile = about("<script>alert(1)</script> retrieval", abstract='A <b>language</b> & a "model". More.')
+    text, html = text_and_html(plugin.render(hostile, ENVELOPE, ADA))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong" in html
+    assert '<strong style="font-weight:700;">retrieval</strong>' in html
+    assert "<script" not in html
+    assert "A &lt;b&gt;" in html
+    assert '<strong style="font-weight:700;">language</strong>&lt;/b&gt; &amp; a &#34;model&#34;.' in html
+    assert "A <b>*language*</b> & a" in text
 
 
 @pytest.mark.parametrize("count", [30, 60, 150])
