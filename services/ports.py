@@ -87,6 +87,14 @@ class Envelope:
     unsubscribe_url: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The least time between two messages: `own` at one gate (a channel), `shared` by all of a transport."""
+
+    own: timedelta = timedelta()
+    shared: timedelta = timedelta()
+
+
 class Notifier(Protocol):
     """Turns a digest into bytes, and bytes into an outcome.
 
@@ -100,8 +108,6 @@ class Notifier(Protocol):
     """A valid target as the command line takes it."""
     target: type[BaseModel]
     """Of a channel's target; fields of type SecretStr are stored encrypted and never shown."""
-    spacing: timedelta
-    """The least time between two messages on one channel."""
     lease: timedelta
     """The longest a send may take."""
 
@@ -113,6 +119,12 @@ class Notifier(Protocol):
 
     def transport(self, target: BaseModel) -> str:
         """The key of what `Held` holds: all channels with this key wait together. Carries no secret."""
+
+    def gate(self, target: BaseModel) -> str:
+        """The key of the gate that messages to this place pass one by one, whoever sends them; empty: there is none."""
+
+    def pace(self, target: BaseModel, kind: str) -> Pace:
+        """How fast deliveries of this kind may follow each other."""
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         """The message's bytes, complete: a resend sends the same."""

@@ -5,7 +5,9 @@ One is active at a time, by an advisory lock on the connection that it also list
 
 import signal
 import threading
+import time
 from datetime import timedelta
+from math import inf
 from types import FrameType
 
 import psycopg
@@ -70,16 +72,41 @@ def _count_miss(event: JobExecutionEvent) -> None:
         log.warning("tick failed", job=event.job_id, why=f"{type(error).__name__}: {str(error).splitlines()[:1]}")
 
 
-def _stage_of(payload: str) -> list[str]:
-    return [f"match.{number}" for number in shard_numbers()] if payload == "match" else [payload]
+class Alarms:
+    """Which stages are to be woken when, the earliest asked for; in memory, since the sweep finds what is lost."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def set(self, notice: str, now: float) -> None:
+        """Takes a notice as `store.database.wake` words it: a stage, perhaps with the seconds to wait."""
+        stage, _, after = notice.partition(" ")
+        self._due[stage] = min(now + float(after or 0), self._due.get(stage, inf))
+
+    def wait(self, now: float, longest: float = 1.0) -> float:
+        return max(0.001, min([longest, *(due - now for due in self._due.values())]))
+
+    def ring(self, now: float) -> list[str]:
+        """The stages whose time has come, each once."""
+        ringing = [stage for stage, due in self._due.items() if due <= now]
+        for stage in ringing:
+            del self._due[stage]
+        return ringing
+
+
+def _stages_of(name: str) -> list[str]:
+    return [f"match.{number}" for number in shard_numbers()] if name == "match" else [name]
 
 
 def _listen(connection: psycopg.Connection, stop: threading.Event) -> None:
     """Forwards notices until told to stop; raises when the connection, and with it the lock, is lost."""
     connection.execute(f"LISTEN {WAKE_CHANNEL}")
+    alarms = Alarms()
     while not stop.is_set():
-        for notice in connection.notifies(timeout=1.0, stop_after=1):
-            for stage in _stage_of(notice.payload):
+        for notice in connection.notifies(timeout=alarms.wait(time.monotonic()), stop_after=1):
+            alarms.set(notice.payload, time.monotonic())
+        for name in alarms.ring(time.monotonic()):
+            for stage in _stages_of(name):
                 wake(stage)
         connection.execute("SELECT 1")
 

@@ -5,6 +5,7 @@ listing → papers → vectors → matches → notifications → deliveries
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
@@ -18,9 +19,12 @@ from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
 from services.flow import subscribe as subscribe_stage
 from services.settings import settings
+from services.store import database
 from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
 from workers.app import app, beat, db, embedder, fetcher, held_shard, shard_numbers, vault
 
+SOON = timedelta(seconds=15)
+"""What comes later is found by the sweep."""
 TURN = 20.0
 """Seconds a task works before it lets others have the worker, by a message to itself."""
 
@@ -90,6 +94,16 @@ def deliver() -> None:
     drain("deliver", lambda: deliver_stage.check_transport(db(), settings(), vault()))
     drain("deliver", lambda: deliver_stage.gather(db(), settings()))
     drain("deliver", lambda: deliver_stage.send(db(), settings(), vault()))
+    drain("deliver", _call_again)
+
+
+def _call_again() -> bool:
+    """Has the scheduler wake the stage when a gate opens, so that no worker sleeps before it."""
+    turn = deliver_stage.next_turn(db(), within=SOON)
+    if turn is not None:
+        with db().transaction() as tx:
+            database.wake(tx, "deliver", after=turn.total_seconds())
+    return False
 
 
 @app.task(name="paperwire.slow")

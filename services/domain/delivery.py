@@ -172,7 +172,7 @@ def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float) ->
     since = delivery.refused_since or now
     if now - since >= GIVE_UP_AFTER:
         return replace(delivery, state=State.DEAD, error=f"given up after 48 h: {outcome.reason}", next_attempt_at=None)
-    pause = backoff(max(1, delivery.attempt), scale)
-    if outcome.after is not None:
-        pause = max(pause, timedelta(seconds=outcome.after))
+    # Who names a time is taken at their word.
+    named = outcome.after is not None
+    pause = timedelta(seconds=max(1.0, outcome.after or 0)) if named else backoff(max(1, delivery.attempt), scale)
     return replace(_waiting(delivery, now + pause), refused_since=since, error=outcome.reason)

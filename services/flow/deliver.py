@@ -1,9 +1,11 @@
 """Deliver: what is due on a channel becomes one delivery, and each delivery goes out under a lease."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
@@ -12,10 +14,10 @@ from services.domain import delivery as domain
 from services.domain.cadence import Rhythm
 from services.domain.digest import Digest, compose, notice, test_message
 from services.domain.paper import Paper
-from services.errors import LeaseLost
-from services.ports import Envelope, Held, Outcome, Refused
+from services.errors import ConfigError, LeaseLost
+from services.ports import Envelope, Held, Outcome, Pace, Refused, Retry
 from services.settings import Settings
-from services.store import channels, consent, deliveries, digests, merging, notices, papers
+from services.store import channels, consent, deliveries, digests, merging, notices, pace, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -85,25 +87,60 @@ def _gather_digest(tx: Connection, channel: Row, items: list[int], now: datetime
 
 def send(db: Database, settings: Settings, vault: Vault) -> bool:
     """Sends the delivery that is due longest; False when nothing can be sent now."""
+    try:
+        claimed = _claim(db, settings, vault)
+        if isinstance(claimed, _Claimed):
+            _send(db, settings, vault, claimed)
+    except LeaseLost as lost:
+        log.info("delivery left to another worker", why=str(lost))
+        return True
+    return bool(claimed)
+
+
+def next_turn(db: Database, within: timedelta) -> timedelta | None:
+    """How long until a delivery may go that only waits for its hour or its gates; None when none does soon."""
     now = db.now()
     with db.transaction() as tx:
+        turn = deliveries.next_turn(tx, now, within)
+    return turn - now if turn else None
+
+
+class _Claimed(NamedTuple):
+    row: Row
+    channel: Row
+    target: BaseModel
+    pace: Pace
+
+
+def _claim(db: Database, settings: Settings, vault: Vault) -> _Claimed | bool:
+    """A delivery and its turn at the gates; False when nothing can be sent now, True when it was another's."""
+    with db.transaction() as tx:
+        now = db.now(tx)
         claimed = deliveries.claim(tx, now, domain.CLAIM_LEASE * settings.time_scale)
         if claimed is None:
             return False
         row, channel = claimed
-        plugin = plugins.notifier(channel["kind"])
-        deliveries.pace(tx, channel["id"], now + plugin.spacing)
-    fault_point("claimed")
-    try:
-        body = _render(db, settings, vault, row, channel)
-        if body is not None:
+        try:
             target = channels.target_of(channel, vault)
-            outcome = plugin.send(body, target, _commit(db, settings, row, channel))
-            fault_point("answered")
-            _record(db, settings, row, channel, outcome)
-    except LeaseLost as lost:
-        log.info("delivery left to another worker", delivery=row["id"], why=str(lost))
-    return True
+        except ConfigError as error:
+            _settle(tx, settings, row, channel, Refused(str(error), scope="channel"), now)
+            return True
+        paced = plugins.notifier(channel["kind"]).pace(target, row["kind"])
+        pace.take(tx, row["gate"], paced.own, now)
+        pace.take(tx, channel["transport"], paced.shared, now, pace.CATCH_UP)
+    fault_point("claimed")
+    return _Claimed(row, channel, target, paced)
+
+
+def _send(db: Database, settings: Settings, vault: Vault, claimed: _Claimed) -> None:
+    row, channel, target, paced = claimed
+    body = _render(db, settings, vault, row, channel)
+    if body is None:
+        return
+    commit = _commit(db, settings, row, channel, paced)
+    outcome = plugins.notifier(channel["kind"]).send(body, target, commit)
+    fault_point("answered")
+    _record(db, settings, row, channel, outcome)
 
 
 def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: Row) -> bytes | None:
@@ -145,14 +182,17 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
     return compose(row["kind"], found, day, settings.base_url, read, more_url=page)
 
 
-def _commit(db: Database, settings: Settings, row: Row, channel: Row) -> Callable[[], None]:
+def _commit(db: Database, settings: Settings, row: Row, channel: Row, paced: Pace = Pace()) -> Callable[[], None]:
     """What the notifier calls before the first byte that cannot be taken back; raises LeaseLost to stop it."""
 
     def commit() -> None:
         lease = plugins.notifier(channel["kind"]).lease * settings.time_scale
         with db.transaction() as tx:
+            now = db.now(tx)
             sending = domain.commit(deliveries.state_of(row))
-            deliveries.update_claimed(tx, row, sending, lease_until=db.now() + lease)
+            deliveries.update_claimed(tx, row, sending, lease_until=now + lease)
+            if paced.own:  # Counts from here: rendering may have taken longer than the pause.
+                pace.close(tx, row["gate"], now + paced.own)
         row.update(state=sending.state.value, ambiguous_resends=sending.ambiguous_resends)
         fault_point("sending")
 
@@ -161,20 +201,27 @@ def _commit(db: Database, settings: Settings, row: Row, channel: Row) -> Callabl
 
 def _record(db: Database, settings: Settings, row: Row, channel: Row, outcome: Outcome) -> None:
     with db.transaction() as tx:
-        now = db.now()
-        after = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale)
-        deliveries.finish(tx, row, after, now)
-        if isinstance(outcome, Held):
-            channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
-        elif isinstance(outcome, Refused) and outcome.scope == "channel":
-            channels.disable(tx, channel["id"], outcome.reason)
-            text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
-            host = urlsplit(settings.base_url).hostname or "localhost"
-            notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
-        elif after.state is domain.State.SENT:
-            channels.let_go(tx, channel["transport"])
-        channels.drop_if_over(tx, channel["id"])
+        after = _settle(tx, settings, row, channel, outcome, db.now(tx))
     log.info("delivery " + after.state.value, delivery=row["id"], channel=channel["id"], why=after.error or None)
+
+
+def _settle(
+    tx: Connection, settings: Settings, row: Row, channel: Row, outcome: Outcome, now: datetime
+) -> domain.Delivery:
+    """Writes down what became of a delivery, and what that means for its channel and transport."""
+    after = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale)
+    deliveries.finish(tx, row, after, now)
+    if isinstance(outcome, Held):
+        channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
+    elif isinstance(outcome, Refused) and outcome.scope == "channel":
+        channels.disable(tx, channel["id"], outcome.reason)
+        text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
+        host = urlsplit(settings.base_url).hostname or "localhost"
+        notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
+    elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
+        pace.close(tx, row["gate"], after.next_attempt_at)  # What waits behind it keeps to that as well.
+    channels.drop_if_over(tx, channel["id"])
+    return after
 
 
 # ── leases and transports ─────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services import plugins
 from services.domain.cadence import WEEKDAYS
 from services.errors import ConfigError, NotFound
+from services.store import pace
 from services.store.database import Row, first, rows, wake
 from services.store.tables import account, channel, delivery, delivery_item, transport
 from services.store.vault import Vault
@@ -56,7 +57,8 @@ def add(
         channel.c.deleted_at.is_(None),
     )
     sealed = vault.seal(secrets) if secrets else None
-    settings = {"target": values, "secret": sealed, "transport": plugin.transport(target), **hours}
+    settings = {"target": values, "secret": sealed, "transport": plugin.transport(target), "gate": plugin.gate(target)}
+    settings |= hours
     found = tx.scalars(select(channel.c.id).where(same).with_for_update()).first()
     if found is not None:
         tx.execute(update(channel).where(channel.c.id == found).values(settings))
@@ -188,12 +190,15 @@ def held(row_transport: Any) -> Any:
 
 def open_now(now: datetime) -> Any:
     """SQL: channels that may be sent to at this moment."""
-    paced = or_(channel.c.free_at.is_(None), channel.c.free_at <= now)
+    return and_(usable(), channel.c.transport.not_in(pace.closed(now)))
+
+
+def usable() -> Any:
+    """SQL: channels that may be sent to, when their turn comes."""
     return and_(
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
         channel.c.verified,
         ~held(channel.c.transport),
-        paced,
     )

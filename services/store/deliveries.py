@@ -3,16 +3,18 @@
 import secrets
 from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, select, update
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain import delivery as domain
 from services.domain.delivery import Delivery, State
 from services.errors import NotFound
-from services.store import channels, leases
+from services.store import channels, leases, pace
 from services.store.database import Row, first, rows
 from services.store.tables import account, channel, delivery, delivery_item, match, subscription, subscription_channel
 
@@ -34,7 +36,10 @@ def lock_channel_with_items(tx: Connection, now: datetime) -> Row | None:
     living = and_(channel.c.disabled_because == "", channel.c.deleted_at.is_(None), due)
     query = select(channel).where(living).order_by(channel.c.id).limit(1).with_for_update(skip_locked=True)
     row = first(tx, query)
-    return None if row is None else _with_zone(tx, row)
+    if row is None:
+        return None
+    zone = select(account.c.timezone, account.c.email).where(account.c.id == row["account_id"])
+    return {**row, **rows(tx, zone)[0]}
 
 
 def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
@@ -83,7 +88,8 @@ def create(
     """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
     new = upsert(delivery).values(
         account_id=row["account_id"], channel_id=row["id"], kind=kind, idem_key=key,
-        message_id=f"<{kind}-{secrets.token_hex(12)}@{host}>", next_attempt_at=func.now(), **values,
+        message_id=f"<{kind}-{secrets.token_hex(12)}@{host}>", next_attempt_at=func.now(),
+        **{"gate": row["gate"], **values},
     )  # fmt: skip
     made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
     if made is not None and items:
@@ -129,31 +135,45 @@ def _columns(one: Delivery) -> dict[str, Any]:
 
 def sendable(now: datetime) -> Any:
     """Due deliveries whose channel may be sent to now. A spent `uncertain` has no next attempt."""
-    waits = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now)
-    return and_(waits, exists().where(channel.c.id == delivery.c.channel_id, channels.open_now(now)))
+    return and_(_waits(now), exists().where(channel.c.id == delivery.c.channel_id, channels.open_now(now)))
+
+
+def _waits(now: datetime) -> Any:
+    due = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now)
+    return and_(due, delivery.c.gate.not_in(pace.closed(now)))
+
+
+def next_turn(tx: Connection, now: datetime, within: timedelta) -> datetime | None:
+    """When the next delivery may go that waits for its hour or its gates, unless that is far off."""
+    turn = func.greatest(
+        delivery.c.next_attempt_at, pace.free_at(delivery.c.gate), pace.free_at(channel.c.transport), type_=TIMESTAMP
+    )
+    query = select(func.min(turn)).join(channel, channel.c.id == delivery.c.channel_id)
+    soon = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now + within)
+    return tx.scalars(query.where(soon, channels.usable(), turn.between(now, now + within))).one()
 
 
 def claim(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
     """Takes the delivery that is due longest, with its channel, whose lock keeps two from going at once."""
-    waits = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now)
-    query = select(delivery.c.id).join(channel, channel.c.id == delivery.c.channel_id)
-    query = query.where(waits, channels.open_now(now)).order_by(delivery.c.next_attempt_at, delivery.c.id).limit(1)
-    found = tx.scalars(query.with_for_update(skip_locked=True, of=[delivery, channel])).first()
+    found = tx.execute(_next_due(), {"now": now}).mappings().first()
     if found is None:
         return None
-    row = rows(tx, select(delivery).where(delivery.c.id == found))[0]
+    row = {column.name: found[column] for column in delivery.c}
     taken = {**_columns(domain.claim(state_of(row))), "lease_token": uuid4(), "lease_until": now + lease}
-    tx.execute(update(delivery).where(delivery.c.id == found).values(taken))
-    return row | taken, _with_zone(tx, rows(tx, select(channel).where(channel.c.id == row["channel_id"]))[0])
+    tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(taken))
+    zone = {"timezone": found["timezone"], "email": found["email"]}
+    return row | taken, {column.name: found[column] for column in channel.c} | zone
 
 
-def _with_zone(tx: Connection, where: Row) -> Row:
-    zone = select(account.c.timezone, account.c.email).where(account.c.id == where["account_id"])
-    return {**where, **rows(tx, zone)[0]}
-
-
-def pace(tx: Connection, channel_id: int, free_at: datetime) -> None:
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(free_at=free_at))
+@cache
+def _next_due() -> Select[Any]:
+    # Built once: it is asked before every message.
+    now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
+    query = select(delivery, channel, account.c.timezone, account.c.email)
+    query = query.join(channel, channel.c.id == delivery.c.channel_id)
+    query = query.join(account, account.c.id == channel.c.account_id)
+    query = query.where(_waits(now), channels.open_now(now)).order_by(delivery.c.next_attempt_at, delivery.c.id)
+    return query.limit(1).with_for_update(skip_locked=True, of=[delivery, channel])
 
 
 def update_claimed(tx: Connection, row: Row, after: Delivery, **values: Any) -> None:

@@ -96,7 +96,7 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default="08:00"),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"), _at("free_at"),
+    _text("gate"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
     Column("told_on", Date), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
@@ -244,7 +244,7 @@ silence = Table(
 
 delivery = Table(
     "delivery", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
-    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"),
+    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("gate"),
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
     _at("next_attempt_at"), _flag("frozen"), _text("message_id", None), _text("subject"), Column("rendered", LargeBinary),
     _text("error"), _text("receipt"), _at("sent_at"), _created(),

@@ -17,6 +17,7 @@ from services.flow import deliver, embed, ingest, match, notify, subscribe
 from services.notifiers.email import email_settings
 from services.notifiers.slack import slack_settings
 from services.settings import Settings
+from services.settings import settings as process_settings
 from services.store import accounts, sources
 from services.store.database import Database, Row
 from services.store.tables import delivery, delivery_item, match_job, paper
@@ -133,8 +134,8 @@ def configure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     """Sets plugins' settings by their names without the prefix, until the test ends."""
 
     def forget() -> None:
-        email_settings.cache_clear()
-        slack_settings.cache_clear()
+        for cached in (process_settings, email_settings, slack_settings):
+            cached.cache_clear()
 
     def set_to(**values: str) -> None:
         for name, value in values.items():

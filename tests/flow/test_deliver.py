@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from services.errors import LeaseLost
 from services.flow import deliver, subscribe
 from services.store import audit, channels, deliveries, subscriptions
-from services.store.tables import channel, delivery, delivery_item, paper, run, transport
+from services.store.tables import channel, delivery, delivery_item, gate, paper, run, transport
 from services.store.vault import Vault
 from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
 
@@ -278,7 +278,7 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: World, sla
     assert (world.deliveries()[0]["state"], world.deliveries()[0]["attempt"]) == ("pending", 0)
     for _ in range(2):
         world.make_due(transport, check_at=timedelta(hours=1))
-        world.make_due(channel, free_at=timedelta(minutes=1))
+        world.make_due(gate, next_free_at=timedelta(minutes=1))
         assert check(world)
         world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
@@ -294,7 +294,7 @@ def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(worl
     assert len(slack.to(POST)) == 1
     with world.db.transaction() as tx:
         channels.enable(tx, where)
-    world.make_due(channel, free_at=timedelta(minutes=1))
+    world.make_due(gate, next_free_at=timedelta(minutes=1))
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
 

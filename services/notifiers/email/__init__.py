@@ -12,7 +12,7 @@ from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import digest_parts
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
 from services.notifiers.email.message import message
-from services.ports import Envelope, Held, Outcome
+from services.ports import Envelope, Held, Outcome, Pace
 
 __all__ = [
     "EmailSettings",
@@ -43,7 +43,6 @@ class Email:
     summary = "Mail with everything in it, as HTML and as plain text"
     example = "ada@example.org"
     target: type[BaseModel] = EmailTarget
-    spacing = timedelta(0)
     lease = timedelta(seconds=900)
 
     def parse_target(self, text: str) -> EmailTarget:
@@ -57,6 +56,12 @@ class Email:
 
     def transport(self, target: BaseModel) -> str:
         return "smtp"
+
+    def gate(self, target: BaseModel) -> str:
+        return ""
+
+    def pace(self, target: BaseModel, kind: str) -> Pace:
+        return Pace()
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         return message(*digest_parts(digest, envelope), to=_address(target), envelope=envelope)

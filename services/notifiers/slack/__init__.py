@@ -20,11 +20,16 @@ from services.notifiers.slack.target import (
     require_webhook_host,
     slack_settings,
 )
-from services.ports import Envelope, Held, Outcome, Refused, Retry, Sent
+from services.ports import Envelope, Held, Outcome, Pace, Refused, Retry, Sent
 
 __all__ = ["SlackSettings", "SlackTarget", "plugin", "slack_settings"]
 
 Payload = dict[str, Any]
+# https://docs.slack.dev/apis/web-api/rate-limits: one message a second in a channel or through an incoming webhook, and
+# "several hundred" a minute in a workspace.
+POSTS = timedelta(seconds=1)
+WORKSPACE = timedelta(minutes=1) / 235
+"""A few less than 240, since late turns are made up for."""
 # A name space of our own, so that one delivery has one client_msg_id in all its sendings.
 _DELIVERIES = uuid.UUID("6e2f0e6c-5a0c-4b2b-9a53-6d3cf1c1b8a4")
 
@@ -34,7 +39,6 @@ class Slack:
     summary = "One message per announcement in a channel, each paper with its reasons"
     example = "#papers"
     target: type[BaseModel] = SlackTarget
-    spacing = timedelta(seconds=1)
     lease = timedelta(seconds=60)
 
     def parse_target(self, text: str) -> SlackTarget:
@@ -61,6 +65,14 @@ class Slack:
         if wanted.channel:
             return f"slack:{digest_of(wanted.bot_token(), 12)}"
         return f"slack:{urlsplit(wanted.webhook_url.get_secret_value()).hostname}"
+
+    def gate(self, target: BaseModel) -> str:
+        wanted = _slack(target)
+        own = wanted.channel or digest_of(wanted.webhook_url.get_secret_value(), 12)
+        return f"{self.transport(target)}:{own}"
+
+    def pace(self, target: BaseModel, kind: str) -> Pace:
+        return Pace(own=POSTS, shared=WORKSPACE if _slack(target).channel else timedelta())
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         payload: Payload = blocks.message(digest)

@@ -8,7 +8,15 @@ from functools import cache
 from http.client import HTTPConnection, HTTPMessage, HTTPResponse, HTTPSConnection
 from typing import IO, Any
 from urllib.error import URLError
-from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
@@ -72,10 +80,14 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+@cache
+def _opener() -> OpenerDirector:
+    return build_opener(ProxyHandler({}), _Plain(), _Encrypted(), _NoRedirect())
+
+
 def _post(request: Request) -> tuple[int, HTTPMessage, str]:
     # The SDK has no switch for proxies and redirects, hence this in place of its own urlopen.
-    opener = build_opener(ProxyHandler({}), _Plain(), _Encrypted(), _NoRedirect())
-    with opener.open(request, timeout=_timeout()) as response:
+    with _opener().open(request, timeout=_timeout()) as response:
         return response.status, response.headers, response.read(LARGEST_ANSWER).decode("utf-8", "replace")
 
 

@@ -1,0 +1,40 @@
+"""Gates: what may follow only so fast, kept in rows so that all workers together keep to it and none sleeps."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, ScalarSelect, Select, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.errors import LeaseLost
+from services.store.tables import gate
+
+CATCH_UP = timedelta(seconds=1)
+"""How far a shared gate makes up for turns that came late."""
+
+
+def closed(now: datetime) -> Select[tuple[str]]:
+    """SQL: the keys of the gates that nobody may pass at this moment."""
+    return select(gate.c.key).where(gate.c.next_free_at > now)
+
+
+def free_at(key: object) -> ScalarSelect[datetime]:
+    """SQL: when the gate of a column's key opens; NULL if it never closed."""
+    return select(gate.c.next_free_at).where(gate.c.key == key).scalar_subquery()
+
+
+def take(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up: timedelta = timedelta()) -> None:
+    """Passes a gate and closes it for `pause`. Raises LeaseLost when another worker was faster."""
+    if not (key and pause):
+        return
+    new = upsert(gate).values(key=key, next_free_at=now + pause)
+    open_now = or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now)
+    then = func.greatest(gate.c.next_free_at, now - catch_up) + pause
+    taken = new.on_conflict_do_update(index_elements=["key"], set_={"next_free_at": then}, where=open_now)
+    if tx.scalars(taken.returning(gate.c.key)).first() is None:
+        raise LeaseLost(f"another worker passed the gate {key}")
+
+
+def close(tx: Connection, key: str, until: datetime) -> None:
+    """Nobody passes before `until`."""
+    later = func.greatest(gate.c.next_free_at, until)
+    tx.execute(update(gate).where(gate.c.key == key).values(next_free_at=later))
