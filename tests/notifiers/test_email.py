@@ -49,6 +49,24 @@ def test_a_digest_is_a_mail_of_its_own_with_text_and_html() -> None:
     assert "In-Reply-To" not in mail
 
 
+@pytest.mark.parametrize("kind", ["digest", "message", "test", "notice"])
+def test_every_kind_of_mail_says_that_a_program_sent_it_and_how_to_stop_it(kind: str) -> None:
+    mail = parsed(plugin.render(digest(1, kind=kind), ENVELOPE, ADA))
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert mail["X-Auto-Response-Suppress"] == "OOF, AutoReply"
+    assert mail["List-Unsubscribe"] == f"<{ENVELOPE.unsubscribe_url}>"
+
+
+def test_a_subject_is_one_short_line_whatever_a_title_holds() -> None:
+    hostile = "A\x00\x07\x1b[31m\x85\x9b \u202egnp\u202c \u2066x\u2069\r\nBcc: b@example.org\u2028" + "word " * 500
+    raw = plugin.render(digest(1, title=hostile), ENVELOPE, ADA)
+    subject = str(parsed(raw)["Subject"])
+    assert subject.startswith("A[31m gnp x Bcc: b@example.org word")
+    assert len(subject) <= 200
+    assert subject.isprintable()
+    assert not re.search(rb"(?mi)^bcc:", raw)
+
+
 def test_unsubscribing_is_one_click_only_where_the_service_has_https() -> None:
     mail = parsed(plugin.render(digest(1), ENVELOPE, ADA))
     assert mail["List-Unsubscribe"] == f"<{ENVELOPE.unsubscribe_url}>"

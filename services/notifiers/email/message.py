@@ -35,6 +35,7 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     mail["Date"] = envelope.date
     mail["Message-ID"] = line(envelope.message_id)
     mail["Auto-Submitted"] = "auto-generated"
+    mail["X-Auto-Response-Suppress"] = "OOF, AutoReply"  # Exchange does not know the header above
     mail["List-Id"] = f"paperwire <alerts.{author.domain}>"
     for name, value in _unsubscribe(envelope.unsubscribe_url).items():
         mail[name] = value
