@@ -85,6 +85,8 @@ class Envelope:
     """Fixed at creation, e.g. `<delivery-12.ab34@example.org>`."""
     date: datetime
     unsubscribe_url: str = ""
+    confirm_url: str = ""
+    """Of a message of the kind `confirm`, which asks its receiver whether there should be others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

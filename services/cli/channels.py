@@ -1,6 +1,6 @@
 """`paperwire channel …`: where an account is told."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,19 +17,23 @@ def add(
     target: Annotated[str, typer.Argument(help="An address, a Slack channel …", show_default=False)],
     at: Annotated[str, typer.Option(help="Hour of its digests, in the account's time zone.")] = "08:00",
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
+    confirmed: Annotated[bool, typer.Option("--confirmed", help="The address's owner agreed: ask nobody.")] = False,
 ) -> None:
-    """Add a channel, or change the hours of the one with this target."""
-    from services.flow import subscribe
+    """Add a channel, or change the hours of the one with this target. Another's mail address is asked first."""
+    from services.flow import consent, subscribe
     from services.store import channels
 
-    hours = {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
+    hours: dict[str, Any] = {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
     with opened() as session:
         account_id = session.account(email)
         word = f"{kind}:{target}"
-        channel_id = subscribe.add_channel(session.db, session.keyed(), account_id, word, verified=True, **hours)
+        channel_id = subscribe.add_channel(session.db, session.keyed(), account_id, word, **hours)
+        if confirmed:
+            consent.vouch(session.db, channel_id)
         with session.db.transaction() as tx:
             label = channels.find(tx, channel_id)["label"]
-    output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
+        output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
+        session.ask(channel_id)
 
 
 @commands.command("list")
@@ -63,8 +67,7 @@ def test(channel: Id) -> None:
     from services.flow import by_hand
 
     with opened() as session:
-        settings = session.settings.model_copy(update={"base_url": session.base_url})
-        row = by_hand.send_test(session.db, settings, channel)
+        row = by_hand.send_test(session.db, session.located(), channel)
         output.say(f"delivery {row['delivery']}: test message to {row['label']}")
         session.say_who_works()
 
@@ -72,15 +75,39 @@ def test(channel: Id) -> None:
 @commands.command()
 def enable(channel: Id) -> None:
     """Let a channel go on: a disabled one with what has waited for it, an unsubscribed one with what comes."""
-    from services.store import channels, consent
+    from services.flow import consent
+    from services.store import channels
+
+    with opened() as session:
+        at_once = consent.subscribe_again(session.db, session.located(), channel)
+        with session.db.transaction() as tx:
+            channels.find(tx, channel)
+            channels.enable(tx, channel)
+        output.say(f"channel {channel} enabled" + ("" if at_once else ", once its owner agrees by mail"))
+        session.say_who_works()
+
+
+@commands.command()
+def ask(channel: Id) -> None:
+    """Ask a mail address that is not confirmed whether it wants mails, once more."""
+    from services.errors import Conflict
+    from services.store import channels
 
     with opened() as session:
         with session.db.transaction() as tx:
-            channels.find(tx, channel)
-            consent.subscribe_again(tx, channel)
-            channels.enable(tx, channel)
-        output.say(f"channel {channel} enabled")
-        session.say_who_works()
+            if channels.find(tx, channel)["verified"]:
+                raise Conflict(f"channel {channel} is confirmed already")
+        session.ask(channel)
+
+
+@commands.command()
+def confirm(channel: Id) -> None:
+    """Say on an address's behalf that its owner agreed to get mails."""
+    from services.flow import consent
+
+    with opened() as session:
+        row = consent.vouch(session.db, channel)
+    output.say(f"channel {channel}: {row['label']} is confirmed, by your word")
 
 
 @commands.command()

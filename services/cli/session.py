@@ -56,6 +56,24 @@ class Session:
         up = None if self.settings.database_url.get_secret_value() else local.running(self.settings)
         return up.base_url if up else self.settings.base_url
 
+    def located(self) -> "Settings":
+        """The settings with the address that people know the pages by."""
+        return self.settings.model_copy(update={"base_url": self.base_url})
+
+    def ask(self, channel_id: int) -> None:
+        """Has a channel that is not confirmed asked by mail, and says so."""
+        from services.flow import consent
+        from services.store import channels
+
+        with self.db.transaction() as tx:
+            row = channels.find(tx, channel_id)
+        if row["verified"]:
+            return
+        asked = consent.ask(self.db, self.located(), channel_id)
+        done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
+        output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
+        self.say_who_works()
+
     def say_who_works(self) -> None:
         """Tells people when nothing runs that would do what a command leaves to do."""
         from services import local

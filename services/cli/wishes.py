@@ -66,13 +66,11 @@ class Wishes:
         from services.flow import subscribe
 
         settings = session.keyed()
-        found = [
-            subscribe.email_channel(session.db, settings, account_id, email)
-            if word == "email"
-            else subscribe.add_channel(session.db, settings, account_id, word, verified=True)
-            for word in filter(None, self.to or ())
-        ]
-        return list(dict.fromkeys(found))
+        words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
+        found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
+        for channel_id in found:
+            session.ask(channel_id)
+        return list(found)
 
 
 def _papers(tx: "Connection", names: list[str]) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 FINAL = frozenset({State.SENT, State.DEAD, State.CANCELLED})
-AT_MOST_ONCE_KINDS = frozenset({"signin", "test", "notice"})
+AT_MOST_ONCE_KINDS = frozenset({"signin", "confirm", "test", "notice"})
 """Kinds whose receiver simply asks again: a doubtful send is never repeated."""
 
 

@@ -18,6 +18,8 @@ def send_test(db: Database, settings: Settings, channel_id: int, account_id: int
         row = channels.find(tx, channel_id, account_id)
         if row["unsubscribed_at"]:
             raise Conflict(f"channel {channel_id} is unsubscribed; subscribe it again first")
+        if not row["verified"]:
+            raise Conflict(f"channel {channel_id} is not confirmed: its owner has to agree first, by the mailed link")
         if row["disabled_because"]:
             raise Conflict(f"channel {channel_id} is disabled: {row['disabled_because']}; enable it first")
         key = f"test:{channel_id}:{secrets.token_hex(8)}"

@@ -150,7 +150,7 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
     with db.transaction() as tx:
         merging.hold_off(tx)
         digest = _digest(tx, settings, row, channel)
-        if digest.kind not in ("test", "notice") and not digest.papers:
+        if digest.kind not in (consent.ASKING, "test", "notice") and not digest.papers:
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
             deliveries.finish(tx, row, cancelled, db.now())
             return None
@@ -166,10 +166,15 @@ def _envelope(settings: Settings, vault: Vault, row: Row, channel: Row) -> Envel
         message_id=row["message_id"],
         date=row["created_at"],
         unsubscribe_url=f"{settings.base_url}/unsubscribe/{consent.unsubscribe_token(vault, channel)}",
+        confirm_url=f"{settings.base_url}/confirm/{consent.confirm_token(vault, channel, row['created_at'])}"
+        if row["kind"] == consent.ASKING
+        else "",
     )
 
 
 def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Digest:
+    if row["kind"] == consent.ASKING:
+        return Digest(kind=row["kind"], title="Do you want mails from paperwire?", papers=())
     if row["kind"] == "test":
         return test_message(settings.base_url)
     if row["kind"] == "notice":

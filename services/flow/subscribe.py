@@ -51,10 +51,11 @@ def email_channel(db: Database, settings: Settings, account_id: int, email: str)
 
 
 def add_channel(
-    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool, **hours: object
+    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
 ) -> int:
     """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `email:ADDRESS`.
 
+    A mail address other than the account's own is not verified until its owner agrees, unless `verified` says he did.
     Raises TargetError for a target that cannot be one, NotFound for an id of somebody else's.
     """
     if word.isdigit():
@@ -64,10 +65,14 @@ def add_channel(
     kind = {"slack-webhook": "slack"}.get(kind, kind)
     if not text:
         raise ConfigError(f"--to takes a channel id, email, slack:#channel or slack-webhook:URL, not {word!r}")
-    target = plugins.notifier(kind).parse_target(text)
+    plugin = plugins.notifier(kind)
+    target = plugin.parse_target(text)
     vault = Vault(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
-        return channels.add(tx, vault, account_id, kind, target, verified=verified, **hours)
+        account = accounts.by_id(tx, account_id)
+        own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
+        agreed = own if verified is None else verified
+        return channels.add(tx, vault, account_id, kind, target, verified=agreed, **hours)
 
 
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:

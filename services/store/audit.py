@@ -32,6 +32,7 @@ class Audit:
 def audit(tx: Connection, now: datetime) -> Audit:
     open_channel = exists().where(
         channel.c.id == delivery_item.c.channel_id,
+        channel.c.verified,
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),

@@ -189,7 +189,7 @@ def held(row_transport: Any) -> Any:
 
 
 def open_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at this moment."""
+    """SQL: channels that may be sent to at this moment; what is not verified, only to ask whether it wants to be."""
     return and_(usable(), channel.c.transport.not_in(pace.closed(now)))
 
 
@@ -199,6 +199,5 @@ def usable() -> Any:
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
-        channel.c.verified,
         ~held(channel.c.transport),
     )

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -22,19 +22,19 @@ from services.store.tables import account, channel, delivery, delivery_item, mat
 
 WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
 
+_GATHERED = and_(channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None))
+"""Channels whose items become deliveries."""
+
 
 def items_due(now: datetime) -> Any:
-    living = exists().where(
-        channel.c.id == delivery_item.c.channel_id, channel.c.disabled_because == "", channel.c.deleted_at.is_(None)
-    )
-    return and_(WAITING, delivery_item.c.not_before <= now, living)
+    told = exists().where(channel.c.id == delivery_item.c.channel_id, _GATHERED)
+    return and_(WAITING, delivery_item.c.not_before <= now, told)
 
 
 def lock_channel_with_items(tx: Connection, now: datetime) -> Row | None:
     """Locks one channel that has something due."""
     due = exists().where(delivery_item.c.channel_id == channel.c.id, WAITING, delivery_item.c.not_before <= now)
-    living = and_(channel.c.disabled_because == "", channel.c.deleted_at.is_(None), due)
-    query = select(channel).where(living).order_by(channel.c.id).limit(1).with_for_update(skip_locked=True)
+    query = select(channel).where(_GATHERED, due).order_by(channel.c.id).limit(1).with_for_update(skip_locked=True)
     row = first(tx, query)
     if row is None:
         return None
@@ -133,9 +133,13 @@ def _columns(one: Delivery) -> dict[str, Any]:
     return {"state": one.state.value, **{name: getattr(one, name) for name in names}}
 
 
+_AGREED = or_(channel.c.verified, delivery.c.kind == "confirm")
+"""Nothing goes to a channel that nobody confirmed but the question whether to."""
+
+
 def sendable(now: datetime) -> Any:
     """Due deliveries whose channel may be sent to now. A spent `uncertain` has no next attempt."""
-    return and_(_waits(now), exists().where(channel.c.id == delivery.c.channel_id, channels.open_now(now)))
+    return and_(_waits(now), exists().where(channel.c.id == delivery.c.channel_id, _AGREED, channels.open_now(now)))
 
 
 def _waits(now: datetime) -> Any:
@@ -150,7 +154,7 @@ def next_turn(tx: Connection, now: datetime, within: timedelta) -> datetime | No
     )
     query = select(func.min(turn)).join(channel, channel.c.id == delivery.c.channel_id)
     soon = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now + within)
-    return tx.scalars(query.where(soon, channels.usable(), turn.between(now, now + within))).one()
+    return tx.scalars(query.where(soon, channels.usable(), _AGREED, turn.between(now, now + within))).one()
 
 
 def claim(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
@@ -172,7 +176,8 @@ def _next_due() -> Select[Any]:
     query = select(delivery, channel, account.c.timezone, account.c.email)
     query = query.join(channel, channel.c.id == delivery.c.channel_id)
     query = query.join(account, account.c.id == channel.c.account_id)
-    query = query.where(_waits(now), channels.open_now(now)).order_by(delivery.c.next_attempt_at, delivery.c.id)
+    query = query.where(_waits(now), channels.open_now(now), _AGREED)
+    query = query.order_by(delivery.c.next_attempt_at, delivery.c.id)
     return query.limit(1).with_for_update(skip_locked=True, of=[delivery, channel])
 
 

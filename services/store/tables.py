@@ -75,7 +75,7 @@ def _lease() -> tuple[Column[object], Column[object]]:
 
 account = Table(
     "account", metadata, _id(),
-    Column("email", Text, nullable=False, unique=True),
+    Column("email", Text, nullable=False, unique=True), _text("new_email"),
     _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
 )  # fmt: skip
@@ -100,6 +100,15 @@ channel = Table(
     Column("told_on", Date), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
+)  # fmt: skip
+
+confirmation = Table(
+    "confirmation", metadata, _id(), _text("address", None), _text("ip"),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+)  # fmt: skip
+
+suppression = Table(
+    "suppression", metadata, Column("address", Text, primary_key=True), _text("because", None), _flag("refused"), _created(),
 )  # fmt: skip
 
 transport = Table(

@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.errors import ConfigError, PaperwireError
-from services.store import accounts, addresses
+from services.flow import consent
+from services.store import accounts
 from services.web.forms import Form, Posted
 from services.web.visit import SignedIn, Visit
 
@@ -21,24 +22,25 @@ def page(visit: SignedIn) -> Response:
 @router.post("")
 def change(visit: SignedIn, form: Posted) -> Response:
     try:
-        _save(visit, form)
+        at_once = _save(visit, form)
     except PaperwireError as error:
         return _show(visit, error=str(error), status=422)
-    return visit.go("/account", "saved")
+    return visit.go("/account", "saved" if at_once else "address")
 
 
-def _save(visit: Visit, form: Form) -> None:
+def _save(visit: Visit, form: Form) -> bool:
+    """Whether all of it is in effect; another address waits until it is confirmed."""
     quiet_from, quiet_to = form.text("quiet_from"), form.text("quiet_to")
     if bool(quiet_from) != bool(quiet_to):
         raise ConfigError("quiet hours need both a beginning and an end")
     start, end = accounts.quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
     zone = accounts.known_timezone(form.text("timezone"))
     address = form.text("email") or visit.account["email"]
-    if accounts.normal_email(address) != visit.account["email"] and not visit.account["operator"]:
-        raise ConfigError("only an operator changes an address, since nothing proves yet that the new one is yours")
-    with visit.house.db.transaction() as tx:
+    house = visit.house
+    at_once = consent.change_address(house.db, house.settings, visit.account, address, visit.ip)
+    with house.db.transaction() as tx:
         accounts.change(tx, visit.account_id, timezone=zone, quiet_from=start, quiet_to=end)
-        addresses.move(tx, visit.account, address)
+    return at_once
 
 
 def _show(visit: Visit, error: str = "", status: int = 200) -> Response:

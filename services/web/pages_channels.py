@@ -7,14 +7,14 @@ from fastapi.responses import Response
 
 from services.domain.cadence import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
-from services.flow import by_hand, subscribe
-from services.store import channels, consent, overview
+from services.flow import by_hand, consent, subscribe
+from services.store import channels, overview
 from services.web.forms import Form, Posted
 from services.web.visit import Id, SignedIn, Visit
 
 router = APIRouter(prefix="/channels")
-KINDS = {"slack": "Slack channel", "slack-webhook": "Slack webhook"}
-"""What a person may add here; another mail address would have to be confirmed by its owner first."""
+KINDS = {"email": "E-mail address", "slack": "Slack channel", "slack-webhook": "Slack webhook"}
+"""What a person may add here."""
 
 
 @router.get("")
@@ -29,15 +29,21 @@ def add(visit: SignedIn, form: Posted) -> Response:
         if kind not in KINDS:
             raise ConfigError(f"a channel is one of {', '.join(KINDS.values())}")
         if not target:
-            raise ConfigError("say which channel: #papers, or the webhook's address")
-        subscribe.add_channel(
-            visit.house.db, visit.house.settings, visit.account_id, f"{kind}:{target}", verified=True, **_hours(form)
-        )
+            raise ConfigError("say where to: a mail address, #papers, or the webhook's address")
+        house, word = visit.house, f"{kind}:{target}"
+        added = subscribe.add_channel(house.db, house.settings, visit.account_id, word, **_hours(form))
+        asked = _ask(visit, added)
     except NotFound:
         raise
     except PaperwireError as error:
         return _listing(visit, error=str(error), status=422)
-    return visit.go("/channels", "added")
+    return visit.go("/channels", "asked" if asked else "added")
+
+
+@router.post("/{channel_id}/ask")
+def ask(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    _ask(visit, channel_id)
+    return visit.go("/channels", "asked")
 
 
 @router.post("/{channel_id}/hours")
@@ -59,9 +65,9 @@ def enable(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
 
 @router.post("/{channel_id}/subscribe-again")
 def subscribe_again(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        consent.subscribe_again(tx, channels.find(tx, channel_id, visit.account_id)["id"])
-    return visit.go("/channels", "subscribed")
+    house = visit.house
+    at_once = consent.subscribe_again(house.db, house.settings, channel_id, visit.account_id, visit.ip)
+    return visit.go("/channels", "subscribed" if at_once else "asked")
 
 
 @router.post("/{channel_id}/test")
@@ -96,6 +102,14 @@ def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
         used = overview.uses(tx, visit.account_id)
     context = {"channels": found, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
     return visit.page("channels.html", status, **context)
+
+
+def _ask(visit: Visit, channel_id: int) -> bool:
+    """Asks an address that is not confirmed; whether it is one. Whether a mail went out could tell too much."""
+    with visit.house.db.transaction() as tx:
+        verified = channels.find(tx, channel_id, visit.account_id)["verified"]
+    consent.ask(visit.house.db, visit.house.settings, channel_id, visit.account_id, visit.ip)
+    return not verified
 
 
 def _hours(form: Form) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from services import render
+from services.flow import consent as flow
 from services.store import consent
 from services.web.house import House
 
@@ -26,10 +27,23 @@ def ask_unsubscribe(request: Request, token: str) -> Response:
 @router.post("/unsubscribe/{token}")
 def unsubscribe(request: Request, token: str) -> Response:
     house: House = request.app.state.house
-    with house.db.transaction() as tx:
-        row = consent.by_unsubscribe_token(tx, house.vault, token)
-        consent.unsubscribe(tx, row["id"])
+    row = flow.unsubscribe(house.db, house.vault, token)
     return _page("unsubscribe.html", label=row["label"], done=True)
+
+
+@router.get("/confirm/{token}")
+def ask_confirm(request: Request, token: str) -> Response:
+    house: House = request.app.state.house
+    with house.db.transaction() as tx:
+        row = consent.by_confirm_token(tx, house.vault, token, house.db.now())
+    return _page("address_confirmed.html", label=row["label"], done=row["verified"])
+
+
+@router.post("/confirm/{token}")
+def confirm(request: Request, token: str) -> Response:
+    house: House = request.app.state.house
+    row = flow.confirm(house.db, house.vault, token)
+    return _page("address_confirmed.html", label=row["label"], done=True)
 
 
 def _page(template: str, **context: object) -> Response:

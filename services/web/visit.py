@@ -27,6 +27,9 @@ SAID = {
     "resumed": "The subscription goes on.",
     "polling": "The poll is under way; this page shows its outcome once it is in.",
     "added": "Added.",
+    "asked": "A mail asks that address whether it wants this; nothing else goes there before. "
+    "Nobody is asked more than once an hour and three times a day.",
+    "address": "Saved. Mails go to the new address once its owner has followed the link in the one that asks.",
     "subscribed": "Subscribed again. What matches from now on is sent there.",
     "enabled": "Enabled. What has waited is sent now.",
     "testing": "A test message is on its way; see Deliveries for what became of it.",
@@ -55,6 +58,10 @@ class Visit:
     @property
     def account_id(self) -> int:
         return int(self.account["id"])
+
+    @property
+    def ip(self) -> str:
+        return self.request.client.host if self.request.client else ""
 
     @property
     def by_htmx(self) -> bool:

@@ -7,11 +7,11 @@ WEBHOOK = "https://hooks.slack.com/services/T000/B000/wonderland"
 
 
 def test_a_channel_has_its_hours_and_no_secrets(paperwire: Paperwire, ada: str) -> None:
-    assert paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "07:30", "--weekday", "fri").code == 0
+    assert paperwire("channel", "add", ada, "email", ada, "--at", "07:30", "--weekday", "fri").code == 0
     answer = paperwire("channel", "add", ada, "slack-webhook", WEBHOOK)
     assert answer.code == 0, answer.err
     first, second = paperwire("channel", "list", "--json").json()
-    assert (first["id"], first["account"], first["kind"], first["target"]) == ("1", ada, "email", "lab@example.org")
+    assert (first["id"], first["account"], first["kind"], first["target"]) == ("1", ada, "email", ada)
     assert (first["at"], first["weekday"], first["verified"]) == ("07:30", "fri", True)
     assert second["kind"] == "slack"
     shown = paperwire("channel", "list").out + paperwire("channel", "list", "--json").out + answer.out
@@ -19,8 +19,8 @@ def test_a_channel_has_its_hours_and_no_secrets(paperwire: Paperwire, ada: str) 
 
 
 def test_a_channel_added_again_only_changes_its_hours(paperwire: Paperwire, ada: str) -> None:
-    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
-    assert paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "18:00").code == 0
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
+    assert paperwire("channel", "add", ada, "email", ada, "--at", "18:00").code == 0
     assert [one["at"] for one in paperwire("channel", "list", "--json").json()] == ["18:00"]
 
 
@@ -34,7 +34,7 @@ def test_what_cannot_be_a_channel_is_refused(paperwire: Paperwire, ada: str) -> 
 
 
 def test_each_test_is_a_delivery_of_its_own(paperwire: Paperwire, ada: str) -> None:
-    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
     assert paperwire("channel", "test", 1).code == 0
     assert paperwire("channel", "test", 1).code == 0
     rows = paperwire("deliveries", "--json").json()
@@ -45,7 +45,7 @@ def test_each_test_is_a_delivery_of_its_own(paperwire: Paperwire, ada: str) -> N
 
 
 def test_a_disabled_channel_is_not_tested_until_it_is_enabled(paperwire: Paperwire, ada: str, db: Database) -> None:
-    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
     with db.transaction() as tx:
         channels.disable(tx, 1, "the mailbox is gone")
     assert "the mailbox is gone" in paperwire("channel", "test", 1).error()
@@ -58,15 +58,35 @@ def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
 ) -> None:
     assert paperwire("channel", "add", ada, "email", ada).code == 0
     with db.transaction() as tx:
-        consent.unsubscribe(tx, 1)
+        consent.unsubscribe(tx, channels.find(tx, 1))
     assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is True
     assert "unsubscribed" in paperwire("channel", "test", 1).error()
     assert paperwire("channel", "enable", 1).code == 0
     assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is False
 
 
+def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire, ada: str) -> None:
+    answer = paperwire("channel", "add", ada, "email", "lab@example.org")
+    assert answer.code == 0
+    assert "nothing is sent to lab@example.org until its owner agrees: a mail asks it" in answer.err
+    assert "not confirmed" in paperwire("channel", "test", 1).error()
+    assert "asked lately" in paperwire("channel", "ask", 1).err
+    assert [row["kind"] for row in paperwire("deliveries", "--json").json()] == ["confirm"]
+    assert "by your word" in paperwire("channel", "confirm", 1).out
+    assert paperwire("channel", "test", 1).code == 0
+    assert "confirmed already" in paperwire("channel", "ask", 1).error()
+    assert paperwire("channel", "add", ada, "email", "other@example.org", "--confirmed").code == 0
+    assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [True, True]
+
+
+def test_an_address_named_in_a_subscription_is_asked_too(paperwire: Paperwire, ada: str) -> None:
+    answer = paperwire("subscribe", ada, "--query", "agents", "--to", "email:lab@example.org", "--to", "email")
+    assert "until its owner agrees" in answer.err
+    assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [False, True]
+
+
 def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db: Database) -> None:
-    assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
     assert paperwire("channel", "test", 1).code == 0
     assert paperwire("channel", "remove", 1).code == 0
     assert paperwire("channel", "list", "--json").json() == []

@@ -32,7 +32,7 @@ def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: 
     assert [(row["state"], row["attempt"]) for row in world.deliveries()] == [("pending", 0)]
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
-        consent.unsubscribe(tx, world.email)
+        consent.unsubscribe(tx, channels.find(tx, world.email))
     with pytest.raises(Conflict, match="unsubscribed"):
         by_hand.retry(world.db, one)
     with world.db.transaction() as tx:

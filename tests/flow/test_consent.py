@@ -1,4 +1,4 @@
-"""Unsubscribing: effective before the next byte, whole, and never undone by what was under way."""
+"""Consent: nothing but the question before a yes; after a no nothing, not even what was under way."""
 
 import re
 import threading
@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from services.flow import consent as consent_flow
 from services.flow import deliver, subscribe, trace
-from services.store import audit, consent, deliveries, notices
+from services.store import audit, channels, consent, deliveries, notices
 from services.store.tables import channel, delivery, delivery_item
 from services.store.vault import Vault
 from tests.sinks import SmtpSink
@@ -39,7 +40,7 @@ def waiting(world: World) -> None:
 
 def unsubscribe(world: World) -> None:
     with world.db.transaction() as tx:
-        consent.unsubscribe(tx, world.email)
+        consent.unsubscribe(tx, channels.find(tx, world.email))
 
 
 def said(smtp: SmtpSink, verb: str) -> bool:
@@ -151,3 +152,88 @@ def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None
         assert not notices.tell(tx, world.account, "k", "text", "localhost")
         assert tx.execute(select(delivery_item)).all() == []
         assert tx.scalars(select(channel.c.unsubscribed_at)).one() is not None
+
+
+# ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask_lab(world: World) -> int:
+    one = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.ask(world.db, world.settings, one)
+    return one
+
+
+def test_nothing_but_the_question_goes_to_an_address_that_did_not_agree(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    world.subscribe("Secret <b>name</b>", query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    (mail,) = smtp.mails
+    assert mail.recipient == "lab@example.org"
+    for word in ("Secret", "agent", "ada@example.org"):
+        assert word.encode() not in mail.body
+    assert [row["kind"] for row in world.deliveries()] == ["confirm"]
+    assert clean(world)
+
+
+def test_what_waited_for_the_answer_comes_after_it(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    world.subscribe(query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    text = smtp.mails[0].body.replace(b"=\r\n", b"").replace(b"=3D", b"=").decode()
+    token = re.findall(r"/confirm/([0-9a-f-]+)", text)[0]
+    consent_flow.confirm(world.db, Vault(world.settings.secret_key.get_secret_value()), token)
+    world.deliver()
+    assert b"agent planning" in smtp.mails[1].body
+
+
+def test_what_was_made_before_an_address_changed_waits_for_the_new_one(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    with world.db.transaction() as tx:
+        consent.doubt(tx, world.email)
+    world.deliver()
+    assert smtp.mails == []
+    with world.db.transaction() as tx:
+        consent.confirm(tx, world.email)
+    world.deliver()
+    assert len(smtp.mails) == 1
+
+
+def test_a_doubtful_question_is_not_repeated(world: World, smtp: SmtpSink) -> None:
+    smtp.always(".", "CLOSE")
+    ask_lab(world)
+    world.deliver()
+    for _ in range(2):
+        world.make_due(delivery, created_at=timedelta(hours=1))
+        world.deliver()
+    assert [(row["state"], row["next_attempt_at"]) for row in world.deliveries()] == [("uncertain", None)]
+    assert len(smtp.mails) == 1
+
+
+def test_an_operators_word_counts_as_a_yes(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    with world.db.transaction() as tx:
+        consent.suppress(tx, "lab@example.org", "refused", refused=True)
+    consent_flow.vouch(world.db, lab)
+    world.subscribe(query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    assert any(b"agent planning" in mail.body for mail in smtp.mails)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_only_an_operator_lifts_what_an_owner_refused(world: World, refused: bool) -> None:
+    with world.db.transaction() as tx:
+        consent.suppress(tx, "A@example.org", "why", refused=refused)
+        consent.suppress(tx, "a@example.org", "bounced")
+        consent.lift(tx, "a@EXAMPLE.org")
+        assert bool(consent.suppressed(tx, "a@example.org")) is refused
+        consent.lift(tx, "a@example.org", refused=True)
+        assert consent.suppressed(tx, "a@example.org") == ""
+
+
+def test_ten_questions_an_hour_from_one_ip(world: World) -> None:
+    sent = []
+    for number in range(12):
+        one = subscribe.add_channel(world.db, world.settings, world.account, f"email:p{number}@example.org")
+        sent.append(consent_flow.ask(world.db, world.settings, one, ip="203.0.113.9"))
+    assert sent == [True] * 10 + [False] * 2
+    assert consent_flow.ask(world.db, world.settings, one, ip="203.0.113.10")

@@ -1,6 +1,10 @@
 """The account: address, time zone, quiet hours."""
 
+from datetime import UTC, datetime
+
 import pytest
+
+from services.store import consent
 
 from .conftest import Browser, Site, text_of
 
@@ -57,8 +61,68 @@ def test_an_address_that_is_a_channel_already_is_refused(site: Site, ada: Browse
     assert site.sql(f"SELECT email FROM account WHERE id = {site.ada}") == [("ada@example.org",)]
 
 
-def test_only_operators_change_their_address(site: Site, ben: Browser) -> None:
-    answer = ben.post("/account", {"email": "victim@example.org", "timezone": "UTC"})
-    assert answer.status_code == 422
-    assert site.sql(f"SELECT email FROM account WHERE id = {site.ben}") == [("ben@example.org",)]
-    assert ben.post("/account", {"timezone": "Asia/Tokyo"}).status_code == 303
+def confirm(site: Site, channel: int) -> int:
+    """What the owner of the new mailbox does; the status of the answer."""
+    ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel}")
+    row = {"id": channel, "label": label}
+    token = consent.confirm_token(site.app.state.house.vault, row, datetime.now(UTC))
+    return site.browser().client.post(f"/confirm/{token}").status_code
+
+
+def emails(site: Site) -> list[tuple[object, ...]]:
+    return site.sql(f"SELECT email, new_email FROM account WHERE id = {site.ben}")
+
+
+def living(site: Site) -> list[tuple[object, ...]]:
+    query = f"SELECT id, label, verified FROM channel WHERE account_id = {site.ben} AND deleted_at IS NULL ORDER BY id"
+    return site.sql(query)
+
+
+def test_a_new_address_counts_when_it_is_confirmed_and_what_waits_moves_along(site: Site, ben: Browser) -> None:
+    old = site.channel(site.ben, "email:ben@example.org")
+    one = site.subscription(site.ben, old)
+    assert ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"}).status_code == 303
+    assert emails(site) == [("ben@example.org", "ben@new.example")]
+    ((_, _, first), (new, label, verified)) = living(site)
+    assert (first, label, verified) == (True, "ben@new.example", False)
+    assert "Until ben@new.example is confirmed" in text_of(ben.get("/account"))
+    site.subscription(site.ben, int(str(new)), name="Other")
+    paper = site.paper("A paper")
+    columns = "(account_id, channel_id, paper_id, not_before, cadence)"
+    site.sql(f"INSERT INTO delivery_item {columns} VALUES ({site.ben}, {new}, {paper}, now(), 'daily')")
+    for _ in range(2):
+        assert confirm(site, int(str(new))) in (200, 404)
+    assert emails(site) == [("ben@new.example", "")]
+    assert living(site) == [(old, "ben@new.example", True)]
+    told = site.sql("SELECT subscription_id, channel_id FROM subscription_channel ORDER BY 1")
+    assert told == [(one, old), (one + 1, old)]
+    assert site.sql("SELECT channel_id, dropped_because FROM delivery_item") == [(old, "")]
+
+
+def test_a_change_of_address_can_be_given_up(site: Site, ben: Browser) -> None:
+    ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"})
+    ben.post("/account", {"email": "ben@example.org", "timezone": "UTC"})
+    assert emails(site) == [("ben@example.org", "")]
+    ((new, _, _),) = living(site)
+    assert confirm(site, int(str(new))) == 200
+    assert emails(site) == [("ben@example.org", "")]
+
+
+def test_a_taken_address_is_told_to_its_owner_alone(site: Site, ben: Browser) -> None:
+    answers = [
+        ben.post("/account", {"email": email, "timezone": "UTC"}) for email in ("ada@example.org", "x@y.example")
+    ]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    ((taken, _, _), _) = living(site)
+    ben.post("/account", {"email": "ada@example.org", "timezone": "UTC"})
+    assert confirm(site, int(str(taken))) == 409
+    assert emails(site) == [("ben@example.org", "ada@example.org")]
+
+
+def test_an_operators_mails_wait_for_the_new_address_to_agree(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    ada.post("/account", {**SAME, "email": "ada@new.example"})
+    assert site.sql(f"SELECT verified FROM channel WHERE id = {channel}") == [(False,)]
+    assert site.sql("SELECT kind FROM delivery") == [("confirm",)]
+    assert confirm(site, channel) == 200
+    assert site.sql(f"SELECT verified FROM channel WHERE id = {channel}") == [(True,)]

@@ -1,5 +1,7 @@
 """The links in mails: they ask on GET, act on POST, know nobody and sign nobody in."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -136,3 +138,120 @@ def test_a_link_is_in_no_log_line(
     assert "/unsubscribe/{token}" in said
     assert link.rpartition("/")[2] not in said
     lost.close()
+
+
+# ── confirming ────────────────────────────────────────────────────────────────────────────────────────────────
+
+OTHER = {"kind": "email", "target": "lab@example.org", "at": "08:00", "weekday": "mon"}
+
+
+def confirm_link(site: Site, channel_id: int, age: timedelta = timedelta(0)) -> str:
+    ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel_id}")
+    vault = site.app.state.house.vault
+    return f"/confirm/{consent.confirm_token(vault, {'id': channel_id, 'label': label}, datetime.now(UTC) - age)}"
+
+
+def verified(site: Site) -> list[bool]:
+    return [bool(one) for (one,) in site.sql("SELECT verified FROM channel ORDER BY id")]
+
+
+def asked(site: Site) -> list[tuple[object, ...]]:
+    return site.sql("SELECT channel_id, kind FROM delivery ORDER BY id")
+
+
+def test_another_address_is_asked_and_confirms_without_signing_in(site: Site, mailer: TestClient, ada: Browser) -> None:
+    assert ada.post("/channels", OTHER).headers["location"].startswith("/channels?said=asked")
+    assert (verified(site), asked(site)) == ([False], [(1, "confirm")])
+    assert "not confirmed" in text_of(ada.get("/channels"))
+    assert ada.post("/channels/1/test").status_code == 409
+    for _ in range(2):
+        page = mailer.get(confirm_link(site, 1))
+        assert "Mails to lab@example.org?" in text_of(page)
+        assert "set-cookie" not in page.headers
+    assert verified(site) == [False]
+    for _ in range(2):
+        assert "Confirmed" in text_of(mailer.post(confirm_link(site, 1)))
+    assert verified(site) == [True]
+
+
+def test_the_own_address_needs_no_asking(site: Site, ada: Browser) -> None:
+    assert (
+        ada.post("/channels", {**OTHER, "target": "Ada@Example.org"})
+        .headers["location"]
+        .startswith("/channels?said=added")
+    )
+    assert (verified(site), asked(site)) == ([True], [])
+
+
+def test_an_answer_does_not_tell_whether_others_asked_that_address(site: Site, ada: Browser, ben: Browser) -> None:
+    known, unknown = (ada.post("/channels", {**OTHER, "target": one}) for one in ("ben@example.org", "x@example.org"))
+    again = ben.post("/channels", {**OTHER, "target": "x@example.org"})
+    site.sql("INSERT INTO suppression (address, because, refused) VALUES ('no@example.org', 'refused', true)")
+    never = ben.post("/channels", {**OTHER, "target": "no@example.org"})
+    shown = {(one.status_code, one.headers["location"]) for one in (known, unknown, again, never)}
+    assert shown == {(303, "/channels?said=asked#top")}
+    assert [channel for channel, _ in asked(site)] == [1, 2]
+    pages = [text_of(ben.get("/channels")).replace(one, "") for one in ("x@example.org", "no@example.org")]
+    assert "refused" not in "".join(pages)
+
+
+def test_asking_again_keeps_to_once_an_hour(site: Site, ada: Browser) -> None:
+    ada.post("/channels", OTHER)
+    for _ in range(3):
+        assert ada.post("/channels/1/ask").status_code == 303
+    assert len(asked(site)) == 1
+    site.sql("UPDATE confirmation SET created_at = created_at - interval '61 minutes'")
+    ada.post("/channels/1/ask")
+    assert len(asked(site)) == 2
+
+
+def test_a_link_to_confirm_is_good_for_a_week(site: Site, mailer: TestClient, ada: Browser) -> None:
+    ada.post("/channels", OTHER)
+    assert "more than a week old" in text_of(mailer.post(confirm_link(site, 1, timedelta(days=7, minutes=1))))
+    assert verified(site) == [False]
+    assert mailer.post(confirm_link(site, 1, timedelta(days=6, hours=23))).status_code == 200
+
+
+def test_neither_kind_of_link_does_what_the_other_does(site: Site, mailer: TestClient, ada: Browser) -> None:
+    ada.post("/channels", OTHER)
+    confirming, leaving = confirm_link(site, 1), link_of(site, 1)
+    assert mailer.post(confirming.replace("/confirm/", "/unsubscribe/")).status_code == 404
+    assert mailer.post(leaving.replace("/unsubscribe/", "/confirm/")).status_code == 404
+    for spoiled in (
+        confirming + "0",
+        confirming.replace("/confirm/1-", "/confirm/2-"),
+        "/confirm/1--",
+        "/confirm/1-x-y",
+    ):
+        assert mailer.post(spoiled).status_code == 404
+    assert (verified(site), unsubscribed(site)) == ([False], [])
+
+
+def test_who_does_not_want_to_be_asked_is_asked_by_nobody_again(
+    site: Site, mailer: TestClient, ada: Browser, ben: Browser
+) -> None:
+    ada.post("/channels", OTHER)
+    assert mailer.post(link_of(site, 1)).status_code == 200
+    site.sql("DELETE FROM confirmation")
+    for browser in (ada, ben):
+        assert browser.post("/channels", OTHER).status_code == 303
+    assert ada.post("/channels/1/subscribe-again").status_code == 303
+    assert asked(site) == [(1, "confirm")]
+
+
+def test_another_address_that_left_is_asked_before_it_is_told_again(
+    site: Site, mailer: TestClient, ada: Browser
+) -> None:
+    ada.post("/channels", OTHER)
+    mailer.post(confirm_link(site, 1))
+    mailer.post(link_of(site, 1))
+    site.sql("DELETE FROM confirmation")
+    assert ada.post("/channels/1/subscribe-again").headers["location"].startswith("/channels?said=asked")
+    assert (verified(site), unsubscribed(site), len(asked(site))) == ([False], [], 2)
+
+
+def test_a_removed_address_cannot_confirm(site: Site, mailer: TestClient, ada: Browser) -> None:
+    ada.post("/channels", OTHER)
+    ada.post("/channels/1/remove")
+    assert mailer.post(confirm_link(site, 1)).status_code == 404
+    assert verified(site) == [False]

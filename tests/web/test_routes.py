@@ -16,6 +16,8 @@ OPEN = {
     ("POST", "/signin"),
     ("GET", "/unsubscribe/{token}"),
     ("POST", "/unsubscribe/{token}"),
+    ("GET", "/confirm/{token}"),
+    ("POST", "/confirm/{token}"),
 }
 """For everybody; a token in the address is the key to what it opens."""
 OWN = {
@@ -43,6 +45,7 @@ FOREIGN = {
     ("POST", "/channels/{channel_id}/hours"),
     ("POST", "/channels/{channel_id}/enable"),
     ("POST", "/channels/{channel_id}/subscribe-again"),
+    ("POST", "/channels/{channel_id}/ask"),
     ("POST", "/channels/{channel_id}/test"),
     ("GET", "/channels/{channel_id}/remove"),
     ("POST", "/channels/{channel_id}/remove"),

@@ -9,7 +9,7 @@ from services.domain.digest import Digest
 from services.errors import TargetError
 from services.notifiers.email import config, files, smtp
 from services.notifiers.email.config import EmailSettings, email_settings
-from services.notifiers.email.digest import digest_parts
+from services.notifiers.email.digest import confirm_parts, digest_parts
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
 from services.notifiers.email.message import message
 from services.ports import Envelope, Held, Outcome, Pace
@@ -64,7 +64,8 @@ class Email:
         return Pace()
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
-        return message(*digest_parts(digest, envelope), to=_address(target), envelope=envelope)
+        parts = confirm_parts if digest.kind == "confirm" else digest_parts
+        return message(*parts(digest, envelope), to=_address(target), envelope=envelope)
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         server = config.server()

@@ -3,6 +3,7 @@
 from services.domain.digest import Digest
 from services.ports import Envelope
 from services.render import line, link, render, title
+from services.settings import settings
 
 LARGEST_HTML = 95_000
 """In bytes: Gmail cuts a mail at about 102 kB and shows no foot, hence no unsubscribe link."""
@@ -25,6 +26,18 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
         if len(html.encode()) <= LARGEST_HTML:
             break
     return subject(digest), render("email/digest.txt", longest=longest, bare=bare, **context), html
+
+
+def confirm_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
+    """The one mail that goes to an address which nobody confirmed; it holds no word of whoever entered that."""
+    context = {
+        "subject": subject(digest),
+        "preheader": "",
+        "base_url": link(settings().base_url),
+        "confirm_url": link(envelope.confirm_url),
+        "unsubscribe_url": link(envelope.unsubscribe_url),
+    }
+    return context["subject"], render("email/confirm.txt", **context), render("email/confirm.html", **context)
 
 
 def subject(digest: Digest) -> str:
