@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from pydantic import BaseModel
 
 from services.domain.cadence import Timetable
 from services.domain.delivery import Held as Held
+from services.domain.delivery import Missing as Missing
 from services.domain.delivery import Outcome as Outcome
+from services.domain.delivery import Policy as Policy
 from services.domain.delivery import Refused as Refused
 from services.domain.delivery import Retry as Retry
 from services.domain.delivery import Sent as Sent
@@ -87,6 +89,8 @@ class Envelope:
     unsubscribe_url: str = ""
     confirm_url: str = ""
     """Of a message of the kind `confirm`, which asks its receiver whether there should be others."""
+    about: str = ""
+    """The receipt of the message that a `thread` or an `update` belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,12 @@ class Notifier(Protocol):
     def gate(self, target: BaseModel) -> str:
         """The key of the gate that messages to this place pass one by one, whoever sends them; empty: there is none."""
 
+    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+        """How failures and doubts of such deliveries are taken; `known` are the target's open fields."""
+
+    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
+        """What may follow a message: a `thread` with the abstracts, an `update` in place of a second message."""
+
     def pace(self, target: BaseModel, kind: str) -> Pace:
         """How fast deliveries of this kind may follow each other."""
 
@@ -136,6 +146,12 @@ class Notifier(Protocol):
 
         What fails before `commit` is provably unsent (Retry, Refused, Held); after it, silence is Unknown.
         Never raises for a network failure; an exception of `commit` passes through and nothing is sent.
+        """
+
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+        """Looks for a message in doubt where the policy says it can. Unknown: it cannot be told.
+
+        `receipt`: of an earlier message to the same place, `sent_at`: when the one in doubt went out.
         """
 
     def check(self, target: BaseModel) -> Held | None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from services.errors import LeaseLost
 from services.flow import deliver as deliver_stage
 from services.flow import embed as embed_stage
+from services.flow import follow_up as follow_up_stage
 from services.flow import ingest as ingest_stage
 from services.flow import match as match_stage
 from services.flow import notify as notify_stage
@@ -92,7 +93,9 @@ def notify() -> None:
 def deliver() -> None:
     drain("deliver", lambda: deliver_stage.expire(db(), settings()))
     drain("deliver", lambda: deliver_stage.check_transport(db(), settings(), vault()))
+    drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
     drain("deliver", lambda: deliver_stage.gather(db(), settings()))
+    drain("deliver", lambda: follow_up_stage.work(db(), settings()))
     drain("deliver", lambda: deliver_stage.send(db(), settings(), vault()))
     drain("deliver", _call_again)
 

@@ -18,6 +18,10 @@ def add(
     at: Annotated[str, typer.Option(help="Hour of its digests, in the account's time zone.")] = "08:00",
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[bool, typer.Option("--confirmed", help="The address's owner agreed: ask nobody.")] = False,
+    never_twice: Annotated[
+        bool | None,
+        typer.Option("--never-twice/--rather-twice", help="Where it is unknown whether a message arrived: let it be."),
+    ] = None,
 ) -> None:
     """Add a channel, or change the hours of the one with this target. Another's mail address is asked first."""
     from services.flow import consent, subscribe
@@ -31,6 +35,8 @@ def add(
         if confirmed:
             consent.vouch(session.db, channel_id)
         with session.db.transaction() as tx:
+            if never_twice is not None:
+                channels.prefer_once(tx, channel_id, never_twice)
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
         session.ask(channel_id)
@@ -51,6 +57,7 @@ def list_(json: Json = False) -> None:
                 "target": row["label"],
                 "at": f"{row['at']:%H:%M}",
                 "weekday": WEEKDAYS[row["weekday"]],
+                "never_twice": row["never_twice"],
                 "verified": row["verified"],
                 "unsubscribed": row["unsubscribed_at"] is not None,
                 "disabled_because": row["disabled_because"],

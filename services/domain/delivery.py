@@ -15,6 +15,8 @@ from enum import StrEnum
 CLAIM_LEASE = timedelta(seconds=180)
 RESEND_AFTER = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=48)
+DISABLED_FOR = timedelta(days=7)
+"""So long what waits for a disabled channel is kept."""
 FIRST_BACKOFF = timedelta(seconds=60)
 LONGEST_BACKOFF = timedelta(hours=1)
 MOST_EXPIRED_LEASES = 5
@@ -60,9 +62,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The transport itself (server, token) is down: everything that goes through it waits, no attempt is burnt."""
+    """The transport itself (server, token) is down: everything that goes through it waits, no attempt is burnt.
+
+    `person`: it will not come back by itself, so the operator is told.
+    """
 
     reason: str
+    person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,29 @@ class Unknown:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Asked for a message in doubt, the receiver knows of none."""
+
+
 Outcome = Sent | Retry | Refused | Held | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a kind of channel takes failures and doubts."""
+
+    looks: bool = False
+    """The receiver can be asked whether a message in doubt arrived."""
+    repeatable: bool = False
+    """A second copy does nothing: the receiver knows it by its id. A doubt is then one more failure."""
+    retries: tuple[timedelta, ...] = ()
+    """Pauses after each failure, in place of a doubling backoff for 48 hours."""
+    never_twice: bool = False
+    """The channel's owner would rather miss a message than read it twice."""
+
+
+PLAIN = Policy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +140,7 @@ def commit(delivery: Delivery) -> Delivery:
     return replace(delivery, state=State.SENDING, ambiguous_resends=resends)
 
 
-def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1.0) -> Delivery:
+def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> Delivery:
     """What follows from an outcome in `claimed` (provably unsent) or `sending`."""
     match outcome:
         case Sent(receipt):
@@ -125,17 +153,20 @@ def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1
         case Held(reason):
             return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
         case Unknown(reason) if delivery.state is State.SENDING:
-            return _in_doubt(delivery, reason, now, scale)
+            return _in_doubt(delivery, reason, now, scale, policy)
+        case Unknown(reason) if delivery.frozen:
+            # Looked for in vain; it would be resent but for the owner's wish.
+            return replace(delivery, state=State.UNCERTAIN, error=reason, next_attempt_at=None)
         case Unknown(reason):
-            return _refused(delivery, Retry(reason), now, scale)
+            return _refused(delivery, Retry(reason), now, scale, policy)
         case Retry():
-            return _refused(delivery, outcome, now, scale)
+            return _refused(delivery, outcome, now, scale, policy)
 
 
-def expire(delivery: Delivery, now: datetime, scale: float = 1.0) -> Delivery:
+def expire(delivery: Delivery, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> Delivery:
     """The lease ran out: claimed was provably unsent, sending is in doubt."""
     if delivery.state is State.SENDING:
-        return _in_doubt(delivery, "the worker was lost while sending", now, scale)
+        return _in_doubt(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1
     if expired >= MOST_EXPIRED_LEASES:
         error = f"{expired} workers were lost on it"
@@ -163,16 +194,26 @@ def _waiting(delivery: Delivery, due: datetime) -> Delivery:
     return replace(delivery, state=State.PENDING, next_attempt_at=due)
 
 
-def _in_doubt(delivery: Delivery, reason: str, now: datetime, scale: float) -> Delivery:
-    again = now + RESEND_AFTER * scale if may_resend(delivery) else None
+def _in_doubt(delivery: Delivery, reason: str, now: datetime, scale: float, policy: Policy) -> Delivery:
+    if policy.repeatable:
+        return _refused(replace(delivery, frozen=True), Retry(reason), now, scale, policy)
+    open_yet = may_resend(delivery) and (policy.looks or not policy.never_twice)
+    again = now + RESEND_AFTER * scale if open_yet else None
     return replace(delivery, state=State.UNCERTAIN, frozen=True, error=reason, next_attempt_at=again)
 
 
-def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float) -> Delivery:
+def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float, policy: Policy) -> Delivery:
     since = delivery.refused_since or now
-    if now - since >= GIVE_UP_AFTER:
-        return replace(delivery, state=State.DEAD, error=f"given up after 48 h: {outcome.reason}", next_attempt_at=None)
+    spent = delivery.attempt > len(policy.retries) if policy.retries else now - since >= GIVE_UP_AFTER
+    if spent:
+        after = f"{delivery.attempt} attempts" if policy.retries else "48 h"
+        error = f"given up after {after}: {outcome.reason}"
+        return replace(delivery, state=State.DEAD, error=error, next_attempt_at=None)
     # Who names a time is taken at their word.
-    named = outcome.after is not None
-    pause = timedelta(seconds=max(1.0, outcome.after or 0)) if named else backoff(max(1, delivery.attempt), scale)
+    if outcome.after is not None:
+        pause = timedelta(seconds=max(1.0, outcome.after))
+    elif policy.retries:
+        pause = policy.retries[max(0, delivery.attempt - 1)] * scale
+    else:
+        pause = backoff(max(1, delivery.attempt), scale)
     return replace(_waiting(delivery, now + pause), refused_since=since, error=outcome.reason)

@@ -1,6 +1,7 @@
 """Deliver: what is due on a channel becomes one delivery, and each delivery goes out under a lease."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -15,9 +16,9 @@ from services.domain.cadence import Rhythm
 from services.domain.digest import Digest, compose, notice, test_message
 from services.domain.paper import Paper
 from services.errors import ConfigError, LeaseLost
-from services.ports import Envelope, Held, Outcome, Pace, Refused, Retry
+from services.ports import Envelope, Held, Missing, Outcome, Pace, Refused, Retry, Unknown
 from services.settings import Settings
-from services.store import channels, consent, deliveries, digests, merging, notices, pace, papers
+from services.store import channels, consent, deliveries, digests, followed, merging, notices, pace, papers
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -137,10 +138,26 @@ def _send(db: Database, settings: Settings, vault: Vault, claimed: _Claimed) -> 
     body = _render(db, settings, vault, row, channel)
     if body is None:
         return
-    commit = _commit(db, settings, row, channel, paced)
-    outcome = plugins.notifier(channel["kind"]).send(body, target, commit)
-    fault_point("answered")
+    outcome = _look(db, claimed, body) if row["frozen"] else None
+    if outcome is None:
+        commit = _commit(db, settings, row, channel, paced)
+        outcome = plugins.notifier(channel["kind"]).send(body, target, commit)
+        fault_point("answered")
     _record(db, settings, row, channel, outcome)
+
+
+def _look(db: Database, claimed: _Claimed, body: bytes) -> Outcome | None:
+    """What became of a message in doubt, where its receiver can be asked; None: it is to be sent once more."""
+    row, channel, target, _ = claimed
+    policy = deliveries.policy_of(channel, row["kind"])
+    if not policy.looks:
+        return None
+    with db.transaction() as tx:
+        receipt = followed.last_receipt(tx, channel["id"])
+    found = plugins.notifier(channel["kind"]).find(body, target, receipt, row["committed_at"] or row["created_at"])
+    if isinstance(found, Missing) or (isinstance(found, Unknown) and not policy.never_twice):
+        return None
+    return found
 
 
 def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: Row) -> bytes | None:
@@ -150,21 +167,30 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
     with db.transaction() as tx:
         merging.hold_off(tx)
         digest = _digest(tx, settings, row, channel)
-        if digest.kind not in (consent.ASKING, "test", "notice") and not digest.papers:
+        if not _says_something(digest):
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
             deliveries.finish(tx, row, cancelled, db.now())
             return None
-        envelope = _envelope(settings, vault, row, channel)
+        about = followed.receipt_of(tx, row["about"]) if row["about"] else ""
+        envelope = _envelope(settings, vault, row, channel, about)
         body = plugins.notifier(channel["kind"]).render(digest, envelope, channels.target_of(channel, vault))
-        deliveries.update_claimed(tx, row, deliveries.state_of(row), rendered=body, subject=digest.title)
+        values = {"rendered": body, "subject": digest.title, **followed.shows(row, channel, digest)}
+        deliveries.update_claimed(tx, row, deliveries.state_of(row), **values)
     return body
 
 
-def _envelope(settings: Settings, vault: Vault, row: Row, channel: Row) -> Envelope:
+def _says_something(digest: Digest) -> bool:
+    if digest.kind == "thread":
+        return any(one.paper.abstract for one in digest.papers)
+    return digest.kind in (consent.ASKING, "test", "notice") or bool(digest.papers)
+
+
+def _envelope(settings: Settings, vault: Vault, row: Row, channel: Row, about: str) -> Envelope:
     return Envelope(
         delivery_id=row["id"],
         message_id=row["message_id"],
         date=row["created_at"],
+        about=about,
         unsubscribe_url=f"{settings.base_url}/unsubscribe/{consent.unsubscribe_token(vault, channel)}",
         confirm_url=f"{settings.base_url}/confirm/{consent.confirm_token(vault, channel, row['created_at'])}"
         if row["kind"] == consent.ASKING
@@ -179,8 +205,14 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
         return test_message(settings.base_url)
     if row["kind"] == "notice":
         return notice(row["subject"], settings.base_url)
+    if row["about"]:
+        first = deliveries.find(tx, row["about"])
+        return replace(_composed(tx, settings, first, channel, deliveries.paper_ids(tx, first["id"])), kind=row["kind"])
     items = _living_items(tx, channel["id"], deliveries.items_of(tx, row["id"]))
-    ids = [item["paper_id"] for item in items]
+    return _composed(tx, settings, row, channel, [item["paper_id"] for item in items])
+
+
+def _composed(tx: Connection, settings: Settings, row: Row, channel: Row, ids: Sequence[int]) -> Digest:
     day = cadence.local_date(row["created_at"], channel["timezone"])
     page = f"{settings.base_url}/deliveries/{row['id']}"
     found, read = digests.found(tx, channel["id"], ids), digests.read_for(tx, ids)
@@ -195,7 +227,7 @@ def _commit(db: Database, settings: Settings, row: Row, channel: Row, paced: Pac
         with db.transaction() as tx:
             now = db.now(tx)
             sending = domain.commit(deliveries.state_of(row))
-            deliveries.update_claimed(tx, row, sending, lease_until=now + lease)
+            deliveries.update_claimed(tx, row, sending, lease_until=now + lease, committed_at=now)
             if paced.own:  # Counts from here: rendering may have taken longer than the pause.
                 pace.close(tx, row["gate"], now + paced.own)
         row.update(state=sending.state.value, ambiguous_resends=sending.ambiguous_resends)
@@ -214,17 +246,22 @@ def _settle(
     tx: Connection, settings: Settings, row: Row, channel: Row, outcome: Outcome, now: datetime
 ) -> domain.Delivery:
     """Writes down what became of a delivery, and what that means for its channel and transport."""
-    after = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale)
+    policy = deliveries.policy_of(channel, row["kind"])
+    after = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale, policy)
     deliveries.finish(tx, row, after, now)
+    host = urlsplit(settings.base_url).hostname or "localhost"
     if isinstance(outcome, Held):
-        channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
+        newly = channels.hold(tx, channel["transport"], outcome.reason, now, settings.time_scale)
+        if newly and outcome.person:
+            notices.tell_operator(tx, channel, outcome.reason, now, host)
     elif isinstance(outcome, Refused) and outcome.scope == "channel":
         channels.disable(tx, channel["id"], outcome.reason)
         text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
-        host = urlsplit(settings.base_url).hostname or "localhost"
         notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
         pace.close(tx, row["gate"], after.next_attempt_at)  # What waits behind it keeps to that as well.
+    elif after.state is domain.State.SENT:
+        followed.note_sent(tx, row, channel, now, settings.time_scale, host)
     channels.drop_if_over(tx, channel["id"])
     return after
 

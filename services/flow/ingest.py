@@ -10,7 +10,7 @@ from services.domain.identity import Register, staying, unite
 from services.domain.paper import Entry, Listing, Paper, first_paper, merge, title_key, what_happened
 from services.errors import SourceError
 from services.settings import Settings
-from services.store import ledger, merging, papers, runs, sources, subscriptions
+from services.store import followed, ledger, merging, papers, runs, sources, subscriptions
 from services.store.database import Database, Row, lock, wake
 from services.telemetry import fault_point, log
 
@@ -161,6 +161,7 @@ class _Desk:
         # Late, since until the commit no paper is matched, told or sent (merging.hold_off).
         for goes, stays in sorted(self.merged.items()):
             merging.merge_papers(self.tx, stays, goes, self.now)
+        followed.note_changes(self.tx, [one.id for one in touched if self._changed(one)], self.now)
         events = [] if self.silent else self._events(touched, heard)
         run = runs.open_run(self.tx, events) if events else None
         wake(self.tx, "embed")

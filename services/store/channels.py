@@ -134,6 +134,16 @@ def disable(tx: Connection, channel_id: int, because: str) -> None:
     )
 
 
+def prefer_once(tx: Connection, channel_id: int, never_twice: bool) -> None:
+    """Whether the channel would rather miss a message than get it twice; what is in doubt follows at once."""
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(never_twice=never_twice))
+    row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
+    looks = plugins.notifier(row["kind"]).policy(row["target"], "message").looks
+    if never_twice and not looks:
+        doubtful = and_(delivery.c.channel_id == channel_id, delivery.c.state == "uncertain")
+        tx.execute(update(delivery).where(doubtful).values(next_attempt_at=None))
+
+
 def enable(tx: Connection, channel_id: int) -> None:
     """Lets a disabled channel go on, with what has waited."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(disabled_because="", disabled_at=None))
@@ -146,13 +156,14 @@ FIRST_CHECK = timedelta(seconds=30)
 LONGEST_CHECK = timedelta(minutes=15)
 
 
-def hold(tx: Connection, key: str, because: str, now: datetime, scale: float) -> None:
-    """Holds all channels of a transport; the next look is after 30 s, doubling up to 15 minutes."""
+def hold(tx: Connection, key: str, because: str, now: datetime, scale: float) -> bool:
+    """Holds all channels of a transport; whether that is new. The next look is in 30 s, doubling up to 15 minutes."""
     failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
     pause = min(FIRST_CHECK * (1 << min(failures, 8)), LONGEST_CHECK) * scale
     values = {"held_because": because, "check_at": now + pause, "failures": failures + 1}
     statement = upsert(transport).values(key=key, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
+    return failures == 0
 
 
 def let_go(tx: Connection, key: str) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -11,8 +12,9 @@ from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, s
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services import plugins
 from services.domain import delivery as domain
-from services.domain.delivery import Delivery, State
+from services.domain.delivery import Delivery, Policy, State
 from services.errors import NotFound
 from services.store import channels, leases, pace
 from services.store.database import Row, first, rows
@@ -86,10 +88,11 @@ def create(
     tx: Connection, row: Row, kind: str, key: str, host: str, items: Collection[int] = (), **values: Any
 ) -> int | None:
     """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
+    own_gate = select(channel.c.gate).where(channel.c.id == row["id"]).scalar_subquery()
     new = upsert(delivery).values(
         account_id=row["account_id"], channel_id=row["id"], kind=kind, idem_key=key,
         message_id=f"<{kind}-{secrets.token_hex(12)}@{host}>", next_attempt_at=func.now(),
-        **{"gate": row["gate"], **values},
+        **{"gate": own_gate, **values},
     )  # fmt: skip
     made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
     if made is not None and items:
@@ -197,13 +200,20 @@ def expired(now: datetime) -> Any:
     return and_(delivery.c.state.in_(["claimed", "sending"]), delivery.c.lease_until <= now)
 
 
+def policy_of(where: Row, kind: str) -> Policy:
+    """How deliveries of this kind take failures and doubts on a channel."""
+    plain = plugins.notifier(where["kind"]).policy(where["target"], kind)
+    return replace(plain, never_twice=where["never_twice"])
+
+
 def expire_one(tx: Connection, now: datetime, scale: float) -> bool:
     """Ends one lease that ran out; in doubt the token stays, so that the late answer still counts."""
     query = select(delivery).where(expired(now)).order_by(delivery.c.lease_until).limit(1)
     row = first(tx, query.with_for_update(skip_locked=True))
     if row is None:
         return False
-    after = domain.expire(state_of(row), now, scale)
+    where = rows(tx, select(channel).where(channel.c.id == row["channel_id"]))[0]
+    after = domain.expire(state_of(row), now, scale, policy_of(where, row["kind"]))
     kept = row["lease_token"] if after.state is State.UNCERTAIN else None
     values = {**_columns(after), "lease_token": kept, "lease_until": None}
     tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(values))
@@ -231,6 +241,10 @@ def all_of(tx: Connection, account_id: int | None = None, state: str | None = No
     query = query.where(delivery.c.state == state) if state else query
     found = rows(tx, query.order_by(delivery.c.id.desc()).limit(limit))
     return [{**row, "papers": row["papers"] or []} for row in found]
+
+
+def find(tx: Connection, delivery_id: int) -> Row:
+    return rows(tx, select(delivery).where(delivery.c.id == delivery_id))[0]
 
 
 def lock_one(tx: Connection, delivery_id: int, account_id: int | None = None) -> Row:

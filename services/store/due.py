@@ -5,9 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, or_, select
 
-from services.store import channels, deliveries, ledger, matches, runs, sources, subscriptions, words
+from services.domain.delivery import DISABLED_FOR
+from services.store import channels, deliveries, followed, ledger, matches, runs, sources, subscriptions, words
 from services.store.tables import (
     batch,
+    channel,
     delivery,
     delivery_item,
     listing,
@@ -38,14 +40,16 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
     shards = tx.scalars(select(match_job.c.shard).where(runs.unmatched(now)).distinct())
     due = [name for name, yes in answers.items() if yes] + [f"match.{number}" for number in shards]
-    return [*due, "deliver"] if _deliver_due(tx, now) else due
+    return [*due, "deliver"] if _deliver_due(tx, now, scale) else due
 
 
-def _deliver_due(tx: Connection, now: datetime) -> bool:
+def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
     questions = (
         exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
         exists(select(delivery.c.id).where(deliveries.sendable(now))),
         exists(select(delivery.c.id).where(deliveries.expired(now))),
         exists(select(transport.c.key).where(channels.checks_due(now))),
+        exists(select(delivery.c.id).where(followed.due(now))),
+        exists(select(channel.c.id).where(followed.given_up(now, DISABLED_FOR * scale))),
     )
     return any(tx.scalars(select(question)).one() for question in questions)

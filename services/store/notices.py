@@ -1,9 +1,11 @@
 """Notices to an owner about something that went wrong and stays wrong: by mail, once a matter."""
 
+from datetime import datetime
+
 from sqlalchemy import Connection, and_, select
 
 from services.store import deliveries
-from services.store.database import first
+from services.store.database import Row, first
 from services.store.tables import account, channel
 
 
@@ -20,3 +22,9 @@ def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str)
     if where is None:
         return False
     return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text) is not None
+
+
+def tell_operator(tx: Connection, where: Row, because: str, now: datetime, host: str) -> bool:
+    """That a transport waits for a person, once for each time that it does."""
+    text = f"Sending to {where['kind']} waits, nothing is lost: {because}"
+    return tell(tx, None, f"transport:{where['transport']}:{now:%s}", text, host)

@@ -24,6 +24,18 @@ def test_a_channel_added_again_only_changes_its_hours(paperwire: Paperwire, ada:
     assert [one["at"] for one in paperwire("channel", "list", "--json").json()] == ["18:00"]
 
 
+def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> None:
+    def wishes() -> list[bool]:
+        return [one["never_twice"] for one in paperwire("channel", "list", "--json").json()]
+
+    assert paperwire("channel", "add", ada, "slack", "#papers", "--never-twice").code == 0
+    assert wishes() == [True]
+    assert paperwire("channel", "add", ada, "slack", "#papers", "--at", "09:00").code == 0
+    assert wishes() == [True]
+    assert paperwire("channel", "add", ada, "slack", "#papers", "--rather-twice").code == 0
+    assert wishes() == [False]
+
+
 def test_what_cannot_be_a_channel_is_refused(paperwire: Paperwire, ada: str) -> None:
     assert "there are: " in paperwire("channel", "add", ada, "pigeon", "coop").error()
     assert "no e-mail address" in paperwire("channel", "add", ada, "email", "lab").error()

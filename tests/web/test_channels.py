@@ -50,6 +50,15 @@ def test_hours_change_and_the_target_stays(site: Site, ada: Browser) -> None:
     assert site.sql("SELECT label, transport FROM channel") == before
 
 
+def test_a_channel_may_wish_nothing_twice(site: Site, ada: Browser) -> None:
+    one = site.channel(site.ada, "slack:#papers")
+    ada.post(f"/channels/{one}/hours", {**HOURS, "never_twice": "on"})
+    assert site.sql("SELECT never_twice FROM channel") == [(True,)]
+    assert 'name="never_twice" checked' in ada.get("/channels").text
+    ada.post(f"/channels/{one}/hours", HOURS)
+    assert site.sql("SELECT never_twice FROM channel") == [(False,)]
+
+
 def test_a_test_message_is_a_delivery(site: Site, ada: Browser) -> None:
     one = site.channel(site.ada, "email:ada@example.org")
     ada.post(f"/channels/{one}/test")

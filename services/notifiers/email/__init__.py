@@ -1,7 +1,8 @@
 """E-mail: one recipient a mail, through an SMTP server or into the outbox folder."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -12,7 +13,7 @@ from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import confirm_parts, digest_parts
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
 from services.notifiers.email.message import message
-from services.ports import Envelope, Held, Outcome, Pace
+from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Unknown
 
 __all__ = [
     "EmailSettings",
@@ -60,6 +61,12 @@ class Email:
     def gate(self, target: BaseModel) -> str:
         return ""
 
+    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+        return Policy()
+
+    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset()
+
     def pace(self, target: BaseModel, kind: str) -> Pace:
         return Pace()
 
@@ -72,6 +79,9 @@ class Email:
         if server is None:
             return files.write(body, commit)
         return smtp.deliver(body, config.sender(), config.address(_address(target)), server, commit)
+
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+        return Unknown("a mailbox cannot be asked")
 
     def check(self, target: BaseModel) -> Held | None:
         server = config.server()

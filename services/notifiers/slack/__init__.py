@@ -2,8 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from services.domain.digest import Digest
 from services.errors import TargetError
-from services.notifiers.slack import blocks, client, outcome
+from services.notifiers.slack import blocks, client, outcome, reconcile
 from services.notifiers.slack.outcome import Answer, BadForm
 from services.notifiers.slack.target import (
     SlackSettings,
@@ -20,7 +20,7 @@ from services.notifiers.slack.target import (
     require_webhook_host,
     slack_settings,
 )
-from services.ports import Envelope, Held, Outcome, Pace, Refused, Retry, Sent
+from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Refused, Retry, Sent
 
 __all__ = ["SlackSettings", "SlackTarget", "plugin", "slack_settings"]
 
@@ -30,6 +30,8 @@ Payload = dict[str, Any]
 POSTS = timedelta(seconds=1)
 WORKSPACE = timedelta(minutes=1) / 235
 """A few less than 240, since late turns are made up for."""
+UPDATES = timedelta(minutes=1) / 50
+"""`chat.update` is Tier 3."""
 # A name space of our own, so that one delivery has one client_msg_id in all its sendings.
 _DELIVERIES = uuid.UUID("6e2f0e6c-5a0c-4b2b-9a53-6d3cf1c1b8a4")
 
@@ -72,16 +74,25 @@ class Slack:
         return f"{self.transport(target)}:{own}"
 
     def pace(self, target: BaseModel, kind: str) -> Pace:
-        return Pace(own=POSTS, shared=WORKSPACE if _slack(target).channel else timedelta())
+        own = UPDATES if kind == "update" else POSTS
+        return Pace(own=own, shared=WORKSPACE if _slack(target).channel else timedelta())
+
+    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+        """A second update of a message changes nothing; a webhook can be asked nothing."""
+        bot = bool(known.get("channel"))
+        return Policy(looks=bot and kind != "update", repeatable=kind == "update")
+
+    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
+        """A webhook gives back no `ts` that a thread or an update could name."""
+        return frozenset({"thread", "update"} if known.get("channel") else ())
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
-        payload: Payload = blocks.message(digest)
         channel = _slack(target).channel
+        payload: Payload = (
+            blocks.thread(digest) if digest.kind == "thread" else blocks.message(digest, brief=not channel)
+        )
         if channel:
-            payload["channel"] = channel
-            payload["client_msg_id"] = str(uuid.uuid5(_DELIVERIES, envelope.message_id))
-            delivery = {"delivery": envelope.delivery_id}
-            payload["metadata"] = {"event_type": "paperwire_delivery", "event_payload": delivery}
+            payload |= _address(channel, digest.kind, envelope)
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
@@ -94,8 +105,13 @@ class Slack:
         result = _post(payload, wanted)
         if isinstance(result, BadForm):
             # Slack took nothing, so a plain form of the same message is no second one.
-            result = _post({name: value for name, value in payload.items() if name != "blocks"}, wanted)
+            plain = {name: value for name, value in payload.items() if name != "blocks"}
+            result = _post(plain | ({"blocks": []} if "ts" in payload else {}), wanted)
         return Refused(f"Slack: {result}") if isinstance(result, BadForm) else result
+
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+        token = _slack(target).bot_token()
+        return reconcile.find(token, json.loads(body), receipt, sent_at) if token else _NO_TOKEN
 
     def check(self, target: BaseModel) -> Held | None:
         """A webhook has nothing to ask: its next message is the check."""
@@ -107,15 +123,25 @@ class Slack:
         answer = client.ask(wanted.bot_token(), "auth.test", {})
         if not isinstance(answer, Answer):
             return Held(answer.reason)
-        return None if isinstance(outcome.of_bot(answer), Sent | Retry) else Held(f"no sign-in: {answer}")
+        return None if isinstance(outcome.of_bot(answer), Sent | Retry) else Held(f"no sign-in: {answer}", person=True)
 
 
-_NO_TOKEN = Held("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one")
+_NO_TOKEN = Held("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one", person=True)
 
 
 def _slack(target: BaseModel) -> SlackTarget:
     assert isinstance(target, SlackTarget)
     return target
+
+
+def _address(channel: str, kind: str, envelope: Envelope) -> Payload:
+    """Where a bot's message goes, and by what it is found again."""
+    known, _, ts = envelope.about.partition(" ")
+    if kind == "update":
+        return {"channel": known, "ts": ts}
+    named = {"channel": known, "thread_ts": ts} if kind == "thread" else {"channel": channel}
+    client_msg_id = str(uuid.uuid5(_DELIVERIES, envelope.message_id))
+    return named | {"client_msg_id": client_msg_id, "metadata": reconcile.metadata(envelope.delivery_id)}
 
 
 def _unready(target: SlackTarget) -> Held | Refused | None:
@@ -131,7 +157,7 @@ def _unready(target: SlackTarget) -> Held | Refused | None:
 
 def _post(payload: Payload, target: SlackTarget) -> Outcome | BadForm:
     if target.channel:
-        answer = client.ask(target.bot_token(), "chat.postMessage", payload)
+        answer = client.ask(target.bot_token(), "chat.update" if "ts" in payload else "chat.postMessage", payload)
         return outcome.of_bot(answer) if isinstance(answer, Answer) else answer
     answer = client.post(target.webhook_url.get_secret_value(), payload)
     return outcome.of_webhook(answer) if isinstance(answer, Answer) else answer

@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.domain.digest import Digest, DigestPaper, Reason
+from services.domain.paper import Paper
 from services.render import abstract, authors, day, home, line, link, links, title
 
 MOST_PAPERS = 15
@@ -19,8 +20,11 @@ _ABSTRACT = 280
 Block = dict[str, Any]
 
 
-def message(digest: Digest) -> dict[str, Any]:
-    """`blocks`, and `text` for notifications and for clients that cannot show blocks."""
+def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
+    """`blocks`, and `text` for notifications and for clients that cannot show blocks.
+
+    `brief`: with the beginnings of the abstracts, for want of a thread.
+    """
     papers = digest.papers[:MOST_PAPERS]
     more = digest.more + len(digest.papers) - len(papers)
     heading = line(digest.title, LONGEST_HEADER) or "Papers for you"
@@ -28,10 +32,25 @@ def message(digest: Digest) -> dict[str, Any]:
     blocks: list[Block] = [{"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": False}}]
     if digest.kind == "test":
         blocks.append(_section("This is the test you asked for: papers for you will arrive here."))
-    blocks += [_section(_paper(item, room)) for item in papers]
+    blocks += [_section(_paper(item, room, _ABSTRACT if brief else 0)) for item in papers]
     foot = _foot(digest, more)
     blocks += [{"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]}] if foot else []
     return {"text": _plain(heading, papers, more), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def thread(digest: Digest) -> dict[str, Any]:
+    """The abstracts, to stand in the message's thread; no blocks when there are none."""
+    papers = [item.paper for item in digest.papers[:MOST_PAPERS] if item.paper.abstract]
+    room = min(LONGEST_SECTION, LONGEST_BLOCKS // max(len(papers), 1))
+    blocks = [_section(_abstract(paper, room)) for paper in papers]
+    heading = "The abstract" if len(papers) == 1 else f"{len(papers)} abstracts"
+    return {"text": heading, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _abstract(paper: Paper, room: int) -> str:
+    heading = f"*{linked(home(paper), title(paper), 150)}*"
+    left = room - len(heading) - 1
+    return f"{heading}\n{fitted(abstract(paper, left), left)}"
 
 
 def escape(text: str) -> str:
@@ -58,12 +77,12 @@ def _section(text: str) -> Block:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
-def _paper(item: DigestPaper, room: int) -> str:
+def _paper(item: DigestPaper, room: int, words: int) -> str:
     """One section of at most `room` characters: the title, then by weight the reasons, the facts, the rest."""
     paper = item.paper
     heading = f"*{linked(home(paper), title(paper), 150)}*"
     reasons = list(dict.fromkeys(_reason(reason) for reason in item.reasons))
-    facts, brief = _facts(item), fitted(abstract(paper, _ABSTRACT), _ABSTRACT)
+    facts, brief = _facts(item), fitted(abstract(paper, words), words) if words else ""
     other = " · ".join(linked(url, label) for label, url in links(paper) if url != home(paper))
     chosen = [heading]
     for text in (*reasons, facts, other, brief):

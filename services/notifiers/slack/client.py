@@ -109,9 +109,18 @@ class _Webhook(WebhookClient):
 
 def ask(token: str, method: str, payload: dict[str, Any]) -> Answer | Held | Unknown:
     """One call of the Web API."""
+    return _call(token, method, json=payload)
+
+
+def read(token: str, method: str, payload: dict[str, Any]) -> Answer | Held | Unknown:
+    """One call that only reads: those take no JSON everywhere."""
+    return _call(token, method, params=payload)
+
+
+def _call(token: str, method: str, **request: dict[str, Any]) -> Answer | Held | Unknown:
     client = _Bot(token, slack_settings().slack_api_url, logger=_SILENT, retry_handlers=[])
     try:
-        response = client.api_call(method, json=payload)
+        response = client.api_call(method, **request)  # type: ignore[arg-type]
     except SlackApiError as error:
         response = error.response
     except Exception as error:  # Whatever the SDK trips over came after the POST.
@@ -123,6 +132,7 @@ def ask(token: str, method: str, payload: dict[str, Any]) -> Answer | Held | Unk
         error=_word(str(data.get("error", ""))),
         retry_after=_retry_after(response.headers),
         receipt=line(f"{data.get('channel', '')} {data.get('ts', '')}", 80),
+        data=data,
     )
 
 

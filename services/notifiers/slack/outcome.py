@@ -1,6 +1,8 @@
 """What an answer of Slack means for a message; decided here, without I/O."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
 
@@ -14,8 +16,7 @@ TOKEN_ERRORS = _words("""
     no_permission org_login_required ekm_access_denied access_denied""")
 CHANNEL_ERRORS = _words("""
     channel_not_found not_in_channel is_archived restricted_action restricted_action_read_only_channel
-    restricted_action_thread_only_channel restricted_action_non_threadable_channel user_not_found user_disabled
-    messages_tab_disabled cannot_dm_bot""")
+    restricted_action_thread_only_channel user_not_found user_disabled messages_tab_disabled cannot_dm_bot""")
 WEBHOOK_GONE = _words("""
     no_service no_service_id no_team team_disabled invalid_token action_prohibited no_active_hooks channel_not_found
     channel_is_archived posting_to_general_channel_denied user_not_found""")
@@ -36,6 +37,7 @@ class Answer:
     error: str = ""
     retry_after: float = 30.0
     receipt: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         return f"Slack answers {self.error or self.status}"
@@ -49,7 +51,7 @@ def of_bot(answer: Answer) -> Outcome | BadForm:
     if answer.status == 200 and (answer.ok or not answer.error):
         return Sent(answer.receipt) if answer.ok else Unknown("Slack's answer cannot be read")
     if answer.error in TOKEN_ERRORS:
-        return Held(f"Slack refuses the token: {answer.error}")
+        return Held(f"Slack refuses the token: {answer.error}", person=True)
     if answer.error in CHANNEL_ERRORS:
         return Refused(str(answer), scope="channel")
     return _other(answer)
