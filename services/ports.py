@@ -1,14 +1,16 @@
 """The three kinds of plugins and what passes through their ports: nothing here does anything."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from services.domain.bounce import Bounce as Bounce
 from services.domain.cadence import Timetable
 from services.domain.delivery import Held as Held
 from services.domain.delivery import Missing as Missing
@@ -156,6 +158,33 @@ class Notifier(Protocol):
 
     def check(self, target: BaseModel) -> Held | None:
         """Whether a held transport answers again, without sending anything."""
+
+
+class Mailbox(Protocol):
+    """Where what comes back arrives."""
+
+    def unread(self, most: int) -> list[str]:
+        """Keys of what nobody read, the oldest first."""
+
+    def body(self, key: str) -> bytes:
+        """Its bytes, or the first of them."""
+
+    def seen(self, key: str) -> None:
+        """It is not unread any more."""
+
+
+@runtime_checkable
+class Returning(Protocol):
+    """What a notifier may have besides: messages of its kind can come back after they were sent."""
+
+    def mailbox(self) -> AbstractContextManager[Mailbox] | None:
+        """None: nobody reads what comes back. Entering raises ConfigError when it cannot be read."""
+
+    def read_bounce(self, body: bytes) -> Bounce | None:
+        """The failure that something in the mailbox reports; never raises."""
+
+    def read_unsubscribe(self, body: bytes) -> str:
+        """The token by which something in the mailbox asks to unsubscribe, or empty; never raises."""
 
 
 # ── embedders ─────────────────────────────────────────────────────────────────────────────────────────────────

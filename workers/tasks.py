@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
+from services.flow import bounces as bounces_stage
 from services.flow import deliver as deliver_stage
 from services.flow import embed as embed_stage
 from services.flow import follow_up as follow_up_stage
@@ -111,13 +112,14 @@ def _call_again() -> bool:
 
 @app.task(name="paperwire.slow")
 def slow() -> None:
-    """What alerts may not wait for: missed days, interests that wait or age, the archive's vectors and words."""
+    """What alerts may not wait for: missed days, interests that wait or age, bounces, vectors and words."""
     if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
         wake("ingest")
     if drain("slow", lambda: subscribe_stage.recompile(db(), embedder()), turn=0):
         wake("notify")
     if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
+    drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: embed_stage.note_words(db()))
     drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder()), turn=0)
 

@@ -44,6 +44,7 @@ app.command()(answers.preview)
 app.command()(answers.why)
 app.command()(deliveries.deliveries)
 app.command()(deliveries.retry)
+app.command()(deliveries.bounces)
 app.command()(deliveries.audit)
 
 

@@ -83,13 +83,9 @@ def test(channel: Id) -> None:
 def enable(channel: Id) -> None:
     """Let a channel go on: a disabled one with what has waited for it, an unsubscribed one with what comes."""
     from services.flow import consent
-    from services.store import channels
 
     with opened() as session:
-        at_once = consent.subscribe_again(session.db, session.located(), channel)
-        with session.db.transaction() as tx:
-            channels.find(tx, channel)
-            channels.enable(tx, channel)
+        at_once = consent.enable(session.db, session.located(), channel)
         output.say(f"channel {channel} enabled" + ("" if at_once else ", once its owner agrees by mail"))
         session.say_who_works()
 

@@ -1,5 +1,8 @@
 """`paperwire deliveries`, `retry` and `audit`: what was sent, and what should have been."""
 
+import sys
+from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -50,6 +53,34 @@ def retry(delivery: Id) -> None:
         by_hand.retry(session.db, delivery)
         output.say(f"delivery {delivery} is pending again")
         session.say_who_works()
+
+
+def bounces(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE]…", help="Saved mails instead; - reads one from stdin.")
+    ] = None,
+) -> None:
+    """Read the mails that came back, from PAPERWIRE_BOUNCE_URL; addresses that do not exist are mailed no more."""
+    from services.flow import bounces
+    from services.store.vault import Vault
+
+    bodies = [_bytes(path) for path in files or ()]
+    with opened() as session:
+        settings = session.keyed()
+        vault = Vault(settings.secret_key.get_secret_value())
+        if bodies:
+            found = Counter(bounces.take(session.db, settings, vault, body) for body in bodies)
+        else:
+            found = bounces.read_mailbox(session.db, settings, vault)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
+    output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
 
 
 def audit(json: Json = False) -> None:

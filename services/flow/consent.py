@@ -32,11 +32,25 @@ def confirm(db: Database, vault: Vault, token: str) -> Row:
         return row
 
 
+def enable(db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = "") -> bool:
+    """Lets a channel go on: a disabled one with what has waited, an unsubscribed one with what comes.
+
+    False when it has to agree by mail first. Raises NotFound.
+    """
+    with db.transaction() as tx:
+        row = channels.find(tx, channel_id, account_id)
+        if row["kind"] == "email":
+            consent.lift(tx, row["label"])
+        channels.enable(tx, channel_id)
+    return subscribe_again(db, settings, channel_id, account_id, ip)
+
+
 def vouch(db: Database, channel_id: int) -> Row:
     """An operator's word that the owner of an address agreed."""
     with db.transaction() as tx:
         row = channels.find(tx, channel_id)
         consent.lift(tx, row["label"], refused=True)
+        channels.enable(tx, channel_id)
         _say_yes(tx, row)
         return row
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, or_, select
 
 from services.domain.delivery import DISABLED_FOR
-from services.store import channels, deliveries, followed, ledger, matches, runs, sources, subscriptions, words
+from services.store import channels, deliveries, followed, ledger, matches, pace, runs, sources, subscriptions, words
 from services.store.tables import (
     batch,
     channel,
@@ -34,6 +34,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
             exists(select(batch.c.id).where(ledger.gaps_due(now))),
             subscriptions.any_waiting_for_embedder(model),
             words.any_lacking(),
+            pace.is_open("bounces", now),
             exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == model)),
         ),
     }

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, ScalarSelect, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import LeaseLost
@@ -32,6 +32,11 @@ def take(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up: ti
     taken = new.on_conflict_do_update(index_elements=["key"], set_={"next_free_at": then}, where=open_now)
     if tx.scalars(taken.returning(gate.c.key)).first() is None:
         raise LeaseLost(f"another worker passed the gate {key}")
+
+
+def is_open(key: str, now: datetime) -> ColumnElement[bool]:
+    """SQL: whether a gate may be passed now."""
+    return ~select(gate.c.key).where(gate.c.key == key, gate.c.next_free_at > now).exists()
 
 
 def close(tx: Connection, key: str, until: datetime) -> None:

@@ -255,8 +255,8 @@ delivery = Table(
     "delivery", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
     _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("gate"),
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
-    _at("next_attempt_at"), _flag("frozen"), _text("message_id", None), _text("subject"), Column("rendered", LargeBinary),
-    _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
+    _at("next_attempt_at"), _flag("frozen"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
+    Column("rendered", LargeBinary), _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
     Column("about", BigInteger, index=True), Column("shown", JSONB), _at("look_at"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
@@ -265,6 +265,12 @@ delivery = Table(
     CheckConstraint("state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')", name="state"),
     Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state IN ('pending', 'uncertain')")),
     Index("ix_delivery_leased", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')")),
+)  # fmt: skip
+
+bounce = Table(
+    "bounce", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True),
+    _ref("channel_id", "channel.id", index=True), _ref("delivery_id", "delivery.id", nullable=True, index=True),
+    _text("status", None), _flag("hard"), _text("diagnostic"), _created(),
 )  # fmt: skip
 
 delivery_item = Table(

@@ -24,6 +24,7 @@ from services.web import (
     pages_signin,
     pages_sources,
     pages_subscriptions,
+    webhook_bounces,
 )
 from services.web.house import House
 
@@ -37,6 +38,7 @@ ROUTERS = (
     pages_papers.router,
     pages_channels.router,
     pages_consent.router,
+    webhook_bounces.router,
     pages_deliveries.router,
     pages_sources.router,
     pages_outbox.router,

@@ -13,6 +13,7 @@ from services.telemetry import log
 from services.web.visit import NeedsSignIn, signin_path
 
 TITLES = {
+    401: "Not allowed",
     403: "Not allowed",
     404: "Nothing here",
     405: "Not that way",

@@ -1,5 +1,6 @@
 """Where an account's papers are sent: channels, their state and their hours."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,13 +9,15 @@ from fastapi.responses import Response
 from services.domain.cadence import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
 from services.flow import by_hand, consent, subscribe
-from services.store import channels, overview
+from services.store import bounces, channels, overview
 from services.web.forms import Form, Posted
 from services.web.visit import Id, SignedIn, Visit
 
 router = APIRouter(prefix="/channels")
 KINDS = {"email": "E-mail address", "slack": "Slack channel", "slack-webhook": "Slack webhook"}
 """What a person may add here."""
+SOFT_FOR = timedelta(days=30)
+"""How long mails that came back without stopping a channel are counted."""
 
 
 @router.get("")
@@ -59,9 +62,9 @@ def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
 
 @router.post("/{channel_id}/enable")
 def enable(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        channels.enable(tx, channels.find(tx, channel_id, visit.account_id)["id"])
-    return visit.go("/channels", "enabled")
+    house = visit.house
+    at_once = consent.enable(house.db, house.settings, channel_id, visit.account_id, visit.ip)
+    return visit.go("/channels", "enabled" if at_once else "asked")
 
 
 @router.post("/{channel_id}/subscribe-again")
@@ -101,7 +104,8 @@ def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
     with visit.house.db.transaction() as tx:
         found = channels.all_of(tx, visit.account_id)
         used = overview.uses(tx, visit.account_id)
-    context = {"channels": found, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
+        soft = bounces.soft_since(tx, visit.account_id, datetime.now(UTC) - SOFT_FOR)
+    context = {"channels": found, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
     return visit.page("channels.html", status, **context)
 
 

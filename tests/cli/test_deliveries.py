@@ -1,14 +1,16 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, update
 
 from services.domain.delivery import Delivery, State
+from services.notifiers.email import email_settings
 from services.store import deliveries
 from services.store.database import Database
 from services.store.tables import delivery
 
-from .conftest import Paperwire
+from .conftest import LISTINGS, Paperwire
 
 
 @pytest.fixture
@@ -66,3 +68,21 @@ def test_the_audit_fails_on_what_is_overdue(paperwire: Paperwire, tested: str, d
     assert answer.code == 1
     assert "1  leases expired" in answer.out
     assert answer.err == ""
+
+
+def test_bounces_are_read_from_files_or_from_the_mailbox(
+    paperwire: Paperwire, ada: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = (LISTINGS.parent / "bounces" / "postfix.eml").read_bytes().replace(b"MESSAGE-ID", b"<none@of.ours>")
+    (tmp_path / "report.eml").write_bytes(report)
+    assert paperwire("bounces", tmp_path / "report.eml").out == "1 mail read: 1 ignored\n"
+    assert paperwire("bounces", "-", stdin=report).out == "1 mail read: 1 ignored\n"
+    assert "cannot read" in paperwire("bounces", tmp_path / "none.eml").error()
+    assert "PAPERWIRE_BOUNCE_URL is not set" in paperwire("bounces").error()
+    for name in ("new", "cur"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    monkeypatch.setenv("PAPERWIRE_BOUNCE_URL", f"maildir://{tmp_path}/Back")
+    email_settings.cache_clear()
+    assert paperwire("bounces").out == "0 mails read\n"
+    (tmp_path / "Back/new/1").write_bytes(report)
+    assert paperwire("bounces").out == "1 mail read: 1 ignored\n"

@@ -18,6 +18,7 @@ OPEN = {
     ("POST", "/unsubscribe/{token}"),
     ("GET", "/confirm/{token}"),
     ("POST", "/confirm/{token}"),
+    ("POST", "/bounces"),
 }
 """For everybody; a token in the address is the key to what it opens."""
 OWN = {

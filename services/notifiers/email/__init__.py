@@ -1,6 +1,7 @@
 """E-mail: one recipient a mail, through an SMTP server or into the outbox folder."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,14 +9,17 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from services.domain.digest import Digest
 from services.errors import TargetError
-from services.notifiers.email import config, files, smtp
+from services.notifiers.email import config, dsn, files, smtp
 from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import confirm_parts, digest_parts
+from services.notifiers.email.dsn import LARGEST as LARGEST_BOUNCE
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
+from services.notifiers.email.mailbox import opened
 from services.notifiers.email.message import message
-from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Unknown
+from services.ports import Bounce, Envelope, Held, Mailbox, Missing, Outcome, Pace, Policy, Unknown
 
 __all__ = [
+    "LARGEST_BOUNCE",
     "EmailSettings",
     "EmailTarget",
     "OutboxMail",
@@ -86,6 +90,16 @@ class Email:
     def check(self, target: BaseModel) -> Held | None:
         server = config.server()
         return smtp.check(server, config.sender()) if server else files.check()
+
+    def mailbox(self) -> AbstractContextManager[Mailbox] | None:
+        box = config.bounce_box()
+        return opened(box) if box else None
+
+    def read_bounce(self, body: bytes) -> Bounce | None:
+        return dsn.read_bounce(body)
+
+    def read_unsubscribe(self, body: bytes) -> str:
+        return dsn.read_unsubscribe(body)
 
 
 def _address(target: BaseModel) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr, field_validator
 
+from services.notifiers.email.mailbox import Box, parse_bounce_url
 from services.render import line
 from services.settings import Configured, load, settings
 
@@ -26,12 +27,21 @@ class Server(NamedTuple):
 class EmailSettings(Configured):
     smtp_url: SecretStr = SecretStr("")
     mail_from: str = ""
+    bounce_url: SecretStr = SecretStr("")
+    bounce_secret: SecretStr = SecretStr("")
 
     @field_validator("smtp_url")
     @classmethod
     def _readable_url(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value():
             parse_smtp_url(url.get_secret_value())
+        return url
+
+    @field_validator("bounce_url")
+    @classmethod
+    def _readable_mailbox(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            parse_bounce_url(url.get_secret_value())
         return url
 
     @field_validator("mail_from")
@@ -92,6 +102,12 @@ def server() -> Server | None:
     """None: mails are written to files."""
     url = email_settings().smtp_url.get_secret_value()
     return parse_smtp_url(url) if url else None
+
+
+def bounce_box() -> Box | None:
+    """None: nobody reads what comes back."""
+    url = email_settings().bounce_url.get_secret_value()
+    return parse_bounce_url(url) if url else None
 
 
 def sender() -> Address:

@@ -1,11 +1,13 @@
 """A mail's bytes after RFC 5322: the same ones for the same words and envelope."""
 
 import hashlib
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from typing import Any
+from urllib.parse import quote
 
-from services.notifiers.email.config import address, sender
+from services.notifiers.email.config import address, bounce_box, sender
 from services.ports import Envelope
 from services.render import line, link
 
@@ -37,7 +39,7 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "OOF, AutoReply"  # Exchange does not know the header above
     mail["List-Id"] = f"paperwire <alerts.{author.domain}>"
-    for name, value in _unsubscribe(envelope.unsubscribe_url).items():
+    for name, value in _unsubscribe(envelope.unsubscribe_url, author).items():
         mail[name] = value
     mail.set_content(text, cte="quoted-printable")
     mail.add_alternative(html, subtype="html", cte="quoted-printable")
@@ -46,10 +48,12 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     return mail.as_bytes()
 
 
-def _unsubscribe(url: str) -> dict[str, str]:
-    """One click is offered for https alone: RFC 8058 knows no other."""
+def _unsubscribe(url: str, author: Address) -> dict[str, str]:
+    """One click is offered for https alone: RFC 8058 knows no other. By mail where somebody reads it."""
     usable = link(url)
     if not usable:
         return {}
     one_click = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if usable.startswith("https://") else {}
-    return {"List-Unsubscribe": f"<{usable}>", **one_click}
+    token = usable.rpartition("/")[2]
+    by_mail = f", <mailto:{quote(author.addr_spec, safe='@')}?subject=unsubscribe%20{token}>" if bounce_box() else ""
+    return {"List-Unsubscribe": f"<{usable}>{by_mail}", **one_click}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.headerregistry import Address
 
+from services.domain.bounce import is_hard, status_of
 from services.notifiers.email.config import Server
 from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
 from services.render import line
@@ -15,8 +16,6 @@ from services.settings import settings
 FINAL_DOT_TIMEOUT = 600.0
 """RFC 5321 §4.5.3.2.6; whoever waits less sends twice (RFC 1047)."""
 _FAILURES = (OSError, smtplib.SMTPException, UnicodeError)
-_ADDRESS_STATUS = re.compile(r"\b5\.1\.\d{1,3}\b")
-"""Enhanced status of a bad address (RFC 3463)."""
 
 
 class _Down(Exception):
@@ -158,7 +157,7 @@ def _no(code: int, text: bytes) -> Retry | Refused | None:
         return None
     if not 500 <= code < 600:
         return Retry(_reply(code, text))
-    scope = "channel" if _ADDRESS_STATUS.search(text.decode("latin-1")) else "delivery"
+    scope = "channel" if is_hard(status_of(text.decode("latin-1"))) else "delivery"
     return Refused(_reply(code, text), scope=scope)
 
 

@@ -1,0 +1,159 @@
+"""Mails that come back: the address is stopped, its owner sees why, and forged reports change nothing."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from services.flow import bounces, subscribe
+from services.flow import consent as consent_flow
+from services.store import accounts, channels, consent, due, notices
+from services.store.bounces import soft_since
+from services.store.tables import bounce, gate
+from services.store.vault import Vault
+
+from .conftest import Configure, World, entry
+
+SAMPLES = Path(__file__).parents[1] / "data" / "bounces"
+AGENTS = "One paper about agent planning"
+
+
+def vault(world: World) -> Vault:
+    return Vault(world.settings.secret_key.get_secret_value())
+
+
+def report(world: World, name: str, message_id: str = "") -> bytes:
+    """A server's report about the first mail that was sent."""
+    row = {"id": world.email, "label": "ada@example.org"}
+    link = f"{world.settings.base_url}/unsubscribe/{consent.unsubscribe_token(vault(world), row)}"
+    message_id = message_id or world.deliveries()[0]["message_id"]
+    body = (SAMPLES / f"{name}.eml").read_bytes()
+    return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
+
+
+def take(world: World, body: bytes) -> str:
+    return bounces.take(world.db, world.settings, vault(world), body)
+
+
+def disabled(world: World) -> list[str]:
+    with world.db.transaction() as tx:
+        return [row["disabled_because"] for row in channels.all_of(tx)]
+
+
+@pytest.fixture
+def sent(world: World) -> World:
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    return world
+
+
+@pytest.mark.parametrize("name", ["postfix", "exchange", "gmail", "vague"])
+def test_a_hard_bounce_stops_the_address(sent: World, name: str) -> None:
+    body = report(sent, name)
+    assert [take(sent, body), take(sent, body)] == ["hard", "known"]
+    assert disabled(sent)[0].startswith("mail to this address came back: 5.1.1")
+    sent.run(entry("Another about planning", 2))
+    assert len(sent.mails()) == 1
+    if name != "vague":  # whose id is a relay's, so that only the channel is known
+        assert sent.deliveries()[0]["error"].startswith("came back: 5.1.1")
+
+
+def test_an_address_is_stopped_in_every_account_and_its_owners_are_told_elsewhere(sent: World) -> None:
+    with sent.db.transaction() as tx:
+        other = accounts.add(tx, "ben@example.org", "UTC")
+    both = [
+        subscribe.add_channel(sent.db, sent.settings, other, f"email:{one}", verified=True)
+        for one in ("Ada@example.org", "ben@example.org")
+    ]
+    assert take(sent, report(sent, "postfix")) == "hard"
+    assert [bool(one) for one in disabled(sent)] == [True, True, False]
+    told = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
+    assert told == [(both[1], "notice")]
+
+
+def test_what_waits_comes_when_its_owner_enables_the_channel(sent: World) -> None:
+    take(sent, report(sent, "postfix"))
+    sent.run(entry("Another about planning", 2))
+    assert consent_flow.enable(sent.db, sent.settings, sent.email, sent.account)
+    sent.deliver()
+    assert len(sent.mails()) == 2
+    with sent.db.transaction() as tx:
+        assert consent.suppressed(tx, "ada@example.org") == ""
+
+
+def test_a_stopped_address_is_not_asked_whether_it_wants_mails(sent: World) -> None:
+    take(sent, report(sent, "postfix"))
+    with sent.db.transaction() as tx:
+        other = accounts.add(tx, "ben@example.org", "UTC")
+    one = subscribe.add_channel(sent.db, sent.settings, other, "email:ada@example.org")
+    assert not consent_flow.ask(sent.db, sent.settings, one)
+
+
+def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
+    assert take(sent, report(sent, "full")) == "soft"
+    assert disabled(sent) == [""]
+    with sent.db.transaction() as tx:
+        found = soft_since(tx, sent.account, sent.now() - timedelta(days=1))
+        assert found == {sent.email: (1, "5.2.2 552 5.2.2 Mailbox full")}
+        assert soft_since(tx, sent.account, sent.now() + timedelta(days=1)) == {}
+
+
+@pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])
+def test_a_report_about_no_mail_of_ours_changes_nothing(sent: World, name: str) -> None:
+    body = report(sent, name, "<digest-000000000000000000000000@localhost>")
+    forged = body.replace(f"/unsubscribe/{sent.email}-".encode(), b"/unsubscribe/9-")
+    assert take(sent, forged) == "ignored"
+    assert take(sent, b"Subject: hello\r\n\r\nhow are you?") == "ignored"
+    assert (disabled(sent), sent.rows(select(bounce))) == ([""], [])
+
+
+def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
+    with world.db.transaction() as tx:
+        assert notices.tell(tx, world.account, "k", "text", "localhost")
+    body = report(world, "exchange")
+    assert take(world, body) == "ignored"
+
+
+def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
+    token = consent.unsubscribe_token(vault(sent), {"id": sent.email, "label": "ada@example.org"})
+    forged = token[:-1] + ("0" if token[-1] != "0" else "1")
+    assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
+    assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
+    with sent.db.transaction() as tx:
+        assert channels.find(tx, sent.email)["unsubscribed_at"] is not None
+
+
+def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
+    sent: World, configure: Configure, tmp_path: Path
+) -> None:
+    for name in ("new", "cur"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    (tmp_path / "Back/new/1").write_bytes(report(sent, "postfix"))
+    configure(bounce_url=f"maildir://{tmp_path}/Back")
+
+    def is_due() -> bool:
+        with sent.db.transaction() as tx:
+            return "slow" in due.stages(tx, sent.now(), 1.0, "no model")
+
+    def work() -> bool:
+        return bounces.work(sent.db, sent.settings, vault(sent))
+
+    assert is_due()
+    assert not work()
+    assert disabled(sent) != [""]
+    assert list((tmp_path / "Back/new").iterdir()) == []
+    (tmp_path / "Back/new/2").write_bytes(b"Subject: other\n\n")
+    work()
+    assert [one.name for one in (tmp_path / "Back/new").iterdir()] == ["2"]
+    sent.make_due(gate, next_free_at=timedelta(minutes=6))
+    work()
+    assert list((tmp_path / "Back/new").iterdir()) == []
+
+
+def test_a_mailbox_that_is_gone_is_logged_and_tried_again(
+    world: World, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(bounce_url="maildir:///nowhere/at/all")
+    assert not bounces.work(world.db, world.settings, vault(world))
+    assert "bounces are not read" in capsys.readouterr().out

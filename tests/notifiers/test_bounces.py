@@ -1,0 +1,216 @@
+"""What mail servers send back, as they write it, and what anybody else could send to that mailbox."""
+
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.domain.bounce import is_hard, status_of
+from services.errors import ConfigError
+from services.notifiers.email import LARGEST_BOUNCE, email_settings, plugin
+from services.ports import Mailbox, Returning
+from tests.digests import ENVELOPE, digest
+from tests.imap import ImapSink
+from tests.notifiers.conftest import Configure
+
+SAMPLES = Path(__file__).parents[1] / "data" / "bounces"
+OURS = "<digest-0123456789abcdef01234567@papers.example.org>"
+LINK = "https://papers.example.org/unsubscribe/1-" + "ab" * 20
+
+
+read_bounce, read_unsubscribe = plugin.read_bounce, plugin.read_unsubscribe
+
+
+def bounce_mailbox() -> AbstractContextManager[Mailbox]:
+    box = plugin.mailbox()
+    assert box is not None
+    return box
+
+
+def sample(name: str) -> bytes:
+    return (
+        (SAMPLES / f"{name}.eml")
+        .read_bytes()
+        .replace(b"MESSAGE-ID", OURS.encode())
+        .replace(b"UNSUBSCRIBE", LINK.encode())
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "diagnostic", "hard"),
+    [
+        ("postfix", "5.1.1", "550 5.1.1 <ada@example.org>: Recipient address rejected: User unknown", True),
+        ("exchange", "5.1.10", "550 5.1.10 RESOLVER.ADR.RecipientNotFound", True),
+        ("gmail", "5.1.1", "550-5.1.1 The email account that you tried to reach does not exist.", True),
+        ("full", "5.2.2", "552 5.2.2 Mailbox full", False),
+        ("vague", "5.1.1", "550 5.1.1 user unknown", True),
+    ],
+)
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_a_report_says_which_mail_came_back_and_why(
+    name: str, status: str, diagnostic: str, hard: bool, ends: bytes
+) -> None:
+    found = read_bounce(sample(name).replace(b"\n", ends))
+    assert found is not None
+    assert (found.status, is_hard(found.status)) == (status, hard)
+    assert found.diagnostic.startswith(diagnostic)
+    assert OURS in found.message_ids or LINK in found.links
+
+
+def test_a_relays_own_message_id_leaves_the_link() -> None:
+    found = read_bounce(sample("vague"))
+    assert found is not None
+    assert found.links == (LINK,)
+    assert OURS not in found.message_ids
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        sample("delayed"),
+        sample("postfix").replace(b"Action: failed", b"Action: delivered"),
+        sample("postfix").replace(b"multipart/report", b"multipart/mixed"),
+        sample("postfix")[:900],
+        b"From: ada@example.org\r\nSubject: Out of office\r\n\r\nUntil Monday.",
+        b"",
+        b"\x00\xff" * 1000,
+        b"Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\nAction: failed",
+        b"Content-Type: multipart/report; boundary=\xff\n\n--\xff\n",
+        b"Content-Type: multipart/report; boundary=b; charset=nonsense\n\n--b\nContent-Type: message/rfc822\n\n\n--b--",
+    ],
+)
+def test_what_is_no_failure_is_left_alone(body: bytes) -> None:
+    found = read_bounce(body)
+    assert found is None or (found.message_ids, found.links) == ((), ())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_damage_raises(data: st.DataObject) -> None:
+    body = bytearray(sample(data.draw(st.sampled_from(["postfix", "exchange", "gmail", "vague"]))))
+    for _ in range(data.draw(st.integers(1, 20))):
+        place = data.draw(st.integers(0, len(body) - 1))
+        body[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=10))
+        if not body:
+            break
+    read_bounce(bytes(body))
+    read_unsubscribe(bytes(body))
+
+
+NESTED = b"".join(b"Content-Type: multipart/report; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(4000))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        NESTED,
+        b"Content-Type: multipart/report; boundary=" + b"(" * 5_000_000,
+        b"Subject: " + b"=?utf-8?q?x?= " * 300_000,
+    ],
+)
+def test_a_monstrous_mail_costs_little(body: bytes) -> None:
+    started = time.process_time()
+    assert read_bounce(body) is None
+    assert read_unsubscribe(body) == ""
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("texts", "status"),
+    [
+        (("5.1.1", "smtp; 550 5.2.2 full"), "5.1.1"),
+        (("5.0.0", "smtp; 550 5.2.2 full"), "5.2.2"),
+        (("", "smtp; 550 from 10.5.1.1 5.7.1 no"), "5.7.1"),
+        (("5.0.0", "no"), "5.0.0"),
+        (("", ""), "5.0.0"),
+    ],
+)
+def test_the_most_telling_status_counts(texts: tuple[str, ...], status: str) -> None:
+    assert status_of(*texts) == status
+
+
+def test_only_what_is_said_of_the_address_itself_is_hard() -> None:
+    assert all(is_hard(one) for one in ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"))
+    assert not any(is_hard(one) for one in ("5.1.7", "5.1.8", "5.1.9", "4.1.1", "5.2.1", "5.7.1", "5.0.0", "", "x"))
+
+
+# ── unsubscribing by mail ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_mail_program_may_unsubscribe_by_mail_once_somebody_reads_it(configure: Configure) -> None:
+    token = LINK.rpartition("/")[2]
+    envelope_url = f"List-Unsubscribe: <{ENVELOPE.unsubscribe_url}>"
+    target = plugin.parse_target("ada@example.org")
+    assert f"{envelope_url}\r\n".encode() in plugin.render(digest(1), ENVELOPE, target)
+    configure(bounce_url="imaps://me:geheim@mail.example.org/INBOX", mail_from="alerts+x@example.org")
+    last = ENVELOPE.unsubscribe_url.rpartition("/")[2]
+    by_mail = f"{envelope_url}, <mailto:alerts%2Bx@example.org?subject=unsubscribe%20{last}>\r\n"
+    assert by_mail.encode() in plugin.render(digest(1), ENVELOPE, target)
+    assert read_unsubscribe(f"From: x@y.z\r\nSubject: Unsubscribe {token}\r\n\r\n".encode()) == token
+
+
+@pytest.mark.parametrize("subject", ["unsubscribe", "unsubscribe 1-xyz", "Re: unsubscribe 1-" + "ab" * 20, ""])
+def test_other_subjects_ask_for_nothing(subject: str) -> None:
+    assert read_unsubscribe(f"Subject: {subject}\r\n\r\nunsubscribe 1-{'ab' * 20}".encode()) == ""
+
+
+# ── the mailbox ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["imap://host/INBOX", "pop3://u:geheim@h", "imaps://u:geheim@h:x", "maildir://host/x", "imaps://u:geheim@h?x=1"],
+)
+def test_a_bad_mailbox_names_the_setting_and_not_its_content(configure: Configure, url: str) -> None:
+    configure(bounce_url=url)
+    with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL") as caught:
+        email_settings()
+    assert "geheim" not in str(caught.value)
+
+
+def test_without_a_mailbox_nothing_is_read() -> None:
+    assert isinstance(plugin, Returning)
+    assert plugin.mailbox() is None
+
+
+def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
+    large = b"Subject: large\r\n\r\n" + b"x" * (2 * LARGEST_BOUNCE)
+    with ImapSink('Back "in"', mails=[b"Subject: one\r\n\r\n", large]) as sink:
+        configure(bounce_url=f"imap://me%40example.org:gehe%20im@127.0.0.1:{sink.port}/Back%20%22in%22")
+        with bounce_mailbox() as mailbox:
+            keys = mailbox.unread(10)
+            assert mailbox.unread(1) == keys[:1]
+            bodies = [mailbox.body(key) for key in keys]
+            mailbox.seen(keys[0])
+            assert mailbox.unread(10) == keys[1:]
+        assert bodies == [b"Subject: one\r\n\r\n", large[:LARGEST_BOUNCE]]
+        assert sink.signed_in == [("me@example.org", "gehe im")]
+        assert sink.seen == {1}
+
+
+@pytest.mark.parametrize("fault", ["LOGIN", "SELECT", "SEARCH", "CLOSE"])
+def test_a_mailbox_that_fails_says_so_without_secrets(configure: Configure, fault: str) -> None:
+    with ImapSink("INBOX", refuse=fault) as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX")
+        with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL") as caught, bounce_mailbox() as mailbox:
+            mailbox.unread(5)
+        assert "geheim" not in str(caught.value)
+
+
+def test_a_maildir_gives_the_oldest_first_and_moves_what_was_read(configure: Configure, tmp_path: Path) -> None:
+    for name in ("new", "cur", "tmp"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    (tmp_path / "Back/new/1.a").write_bytes(b"Subject: one\n\n")
+    configure(bounce_url=f"maildir://{tmp_path}/Back")
+    with bounce_mailbox() as mailbox:
+        assert mailbox.unread(5) == ["1.a"]
+        assert mailbox.body("1.a") == b"Subject: one\n\n"
+        mailbox.seen("1.a")
+        assert mailbox.unread(5) == []
+    assert [one.name for one in (tmp_path / "Back/cur").iterdir()] == ["1.a:2,S"]
+    configure(bounce_url=f"maildir://{tmp_path}/Nowhere")
+    with pytest.raises(ConfigError, match="cannot be read"), bounce_mailbox():
+        pass
