@@ -1,7 +1,9 @@
 """The batch ledger's judgement: whether an announcement was read whole, and when to look at it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.domain.cadence import Timetable
@@ -31,6 +33,55 @@ class Reading:
     more: bool
     looked_back: bool
     """It was asked for by its day, not met as the present list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one page of an announcement brought, to be entered in its batch."""
+
+    source_id: int
+    day: date
+    timetable: Timetable
+    announced: int | None
+    found: int
+    new: int
+    known: int
+    updated: int
+    skipped: int
+    first_page: bool = True
+    next_url: str = ""
+    looked_back: bool = False
+    can_look_back: bool = False
+
+
+def entered(batch: Mapping[str, Any], line: Line, of_day: int, now: datetime) -> dict[str, Any]:
+    """What changes in a batch by one more page; `of_day`: how many papers have been first seen for its day."""
+    before = {"reading": 0, "skipped": 0} if line.first_page else batch
+    skipped = line.skipped + before["skipped"]
+    read = line.found + line.skipped + before["reading"]
+    announced = batch["announced"] if line.announced is None else line.announced
+    whole = {"read": read, "skipped": skipped, "of_day": of_day, "announced": announced}
+    reading = Reading(**whole, more=bool(line.next_url), looked_back=line.looked_back)
+    state, note = judge(reading, line.timetable, line.day, now)
+    looks = batch["looks"] + (1 if line.looked_back and not line.next_url else 0)
+    look = now if line.next_url else None
+    if not line.next_url and line.can_look_back:
+        look = next_look(state, line.timetable, line.day, now, counted=announced is not None, looks=looks)
+    return {
+        "announced": announced,
+        "fetched": max(batch["fetched"], read - skipped, of_day),
+        "new": batch["new"] + line.new,
+        "known": line.known,
+        "updated": batch["updated"] + line.updated,
+        "skipped": skipped,
+        "reading": read,
+        "state": state,
+        "note": note,
+        "looks": looks,
+        "next_look_at": look,
+        "next_url": line.next_url,
+        "updated_at": now,
+    }
 
 
 def judge(reading: Reading, timetable: Timetable, day: date, now: datetime) -> tuple[str, str]:

@@ -127,13 +127,16 @@ def same_by_title(paper: Paper, entry: Entry) -> bool:
     """Whether title and first author make the two one paper; only asked when no identifier decides.
 
     Without authors on one side the title must have five words or more, since short titles recur, or the abstracts
-    must begin alike.
+    must begin alike, or both must lead to one page: what a feed lists once more.
     """
     key = title_key(entry.title)
     if not key or key != title_key(paper.title) or contradict(paper.identifiers, entry.identifiers):
         return False
     if paper.authors and entry.authors:
         return family_name(paper.authors[0]) == family_name(entry.authors[0])
+    page = entry.links.get("abstract")
+    if page and page == paper.links.get("abstract"):
+        return True
     return len(key.split()) >= TITLE_WORDS_THAT_IDENTIFY or begin_alike(paper.abstract, entry.abstract)
 
 

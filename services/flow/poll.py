@@ -1,16 +1,20 @@
-"""Poll: fetch the listing of one source that is due, and keep its bytes for ingestion."""
+"""Poll: fetch the listings of sources that are due, and keep their bytes for ingestion."""
 
+import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
 from services import plugins
 from services.domain import ledger as rules
-from services.domain.cadence import next_poll
-from services.errors import PaperwireError
+from services.domain.cadence import Timetable, next_poll
+from services.errors import LeaseLost, PaperwireError
 from services.http import Failed, Fetched, Fetcher, NotModified
 from services.ports import Request, Source
 from services.settings import Settings
@@ -20,6 +24,8 @@ from services.telemetry import log
 
 LEASE = timedelta(minutes=5)
 """Longer than any fetch may take; OAI stalls for minutes."""
+AT_A_TIME = 8
+"""Requests, each through another gate."""
 DEFAULT_EVERY = timedelta(minutes=30)
 TELL_AFTER = timedelta(hours=24)
 """A source that fails for so long tells its owner."""
@@ -27,20 +33,42 @@ Answer = Fetched | NotModified | Failed
 
 
 def work(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
-    """Polls the source that is due longest; False when none is due or every gate is busy."""
-    now = db.now()
+    """Polls the sources that are due longest, a few at a time; False when none is due or every gate is busy."""
     with db.transaction() as tx:
-        row = sources.claim(tx, now, LEASE * settings.time_scale)
-    if row is None:
+        now = db.now(tx)
+        claimed = sources.claim(tx, now, LEASE * settings.time_scale, AT_A_TIME)
+    if not claimed:
         return False
-    plugin = plugins.source(row["kind"])
-    answer = _fetch(fetcher, lambda: plugin.request(row["moved_to"] or row["location"], now), row)
-    with db.transaction() as tx:
-        if isinstance(answer, Failed):
-            _failed(tx, settings, row, plugin, answer, db.now())
-        else:
-            _succeeded(tx, row, plugin, answer, db.now())
+    with ThreadPoolExecutor(len(claimed)) as pool:
+        waiting = {pool.submit(_ask, fetcher, row, now): row for row in claimed}
+        while waiting:
+            # Whatever has come by now is kept at once: nobody waits for a slow one.
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            answers = [(waiting.pop(one), one.result()) for one in done]
+            try:
+                _keep(db, settings, answers)
+            except LeaseLost:
+                for answer in answers:
+                    with suppress(LeaseLost):
+                        _keep(db, settings, [answer])
     return True
+
+
+def _ask(fetcher: Fetcher, row: Row, now: datetime) -> Answer:
+    plugin = plugins.source(row["kind"])
+    return _fetch(fetcher, lambda: plugin.request(row["moved_to"] or row["location"], now), row)
+
+
+def _keep(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]]) -> None:
+    with db.transaction() as tx:
+        now = db.now(tx)
+        for row, answer in answers:
+            plugin = plugins.source(row["kind"])
+            if isinstance(answer, Failed):
+                _failed(tx, settings, row, plugin, answer, now)
+            else:
+                _succeeded(tx, row, plugin, answer, now)
+        sources.free_gates(tx, [row for row, _ in answers], now)
 
 
 def _fetch(fetcher: Fetcher, request: Callable[[], Request], row: Row) -> Answer:
@@ -78,24 +106,34 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     """Bytes, cursor and the next due time are committed together."""
     table = plugin.timetable
     today = rules.today(table, now)
-    have = ledger.state_of(tx, row["id"], today) == "complete"
+    have = table.states_days and ledger.state_of(tx, row["id"], today) == "complete"
     every = _every(row, plugin)
     if not table.states_days and answer.max_age is not None:
         # Only without a rhythm of its own: arXiv's max-age ends at midnight, obeyed, a stale list would stay a day.
         every = max(every, min(timedelta(seconds=answer.max_age), timedelta(days=1)))
     due = next_poll(every, 0, None, now, random.random(), table, have_today=have)
-    seen = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now, "next_poll_at": due}
+    seen: dict[str, Any] = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now, "next_poll_at": due}
     if isinstance(answer, Fetched):
-        silent = not row["announce_first"] and sources.is_first(tx, row["id"])
-        sources.keep_listing(tx, row["id"], answer.body, now, silent=silent)
+        digest = hashlib.sha256(answer.body).digest()
+        if digest != row["digest"] or _day_began(table, row["succeeded_at"], now):
+            silent = not row["announce_first"] and sources.is_first(tx, row["id"])
+            sources.keep_listing(tx, row["id"], answer.body, now, silent=silent)
+            seen["digest"] = digest
         seen |= {"etag": answer.etag or "", "last_modified": answer.last_modified or ""}
         if answer.permanent_url and "://" in row["location"]:
             seen["moved_to"] = answer.permanent_url
-    if table.states_days and plugin.request_day(row["location"], today) is not None:
+    if _day_began(table, row["succeeded_at"], now) and plugin.request_day(row["location"], today) is not None:
         born = rules.today(table, row["created_at"])
         days = rules.expected_days(table, max(born, today) - timedelta(days=rules.ARCHIVE_DAYS), today)
         ledger.note_gaps(tx, row["id"], days, now, loud_from=born)
     sources.finish_poll(tx, row, now, **seen)
+
+
+def _day_began(table: Timetable, before: datetime | None, now: datetime) -> bool:
+    """Whether even the same bytes say something new (that the source still lists its last announcement), and days may
+    have been missed.
+    """
+    return table.states_days and (before is None or rules.today(table, before) != rules.today(table, now))
 
 
 # ── looking back ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,13 +1,19 @@
 """The one place that opens transactions and commits, and the call that wakes a stage."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TIMESTAMP, Connection, Engine, Executable, create_engine, func, select, text
+from sqlalchemy import TIMESTAMP, Connection, Engine, Executable, create_engine, event, func, select, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 Row = dict[str, Any]
+NO_REST = 1.0
+"""Seconds."""
 WAKE_CHANNEL = "paperwire_wake"
 _CLOCK = select(func.clock_timestamp(type_=TIMESTAMP(timezone=True)))
 
@@ -29,10 +35,10 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=5,
-            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10},
         )
+        _ping_after_a_rest(self.engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -54,6 +60,23 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _ping_after_a_rest(engine: Engine) -> None:
+    """Tests a pooled connection before its use, as `pool_pre_ping` does, unless it was in use a moment ago."""
+
+    @event.listens_for(engine, "checkin")
+    def _(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["rested_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
+        if time.monotonic() - record.info.get("rested_since", time.monotonic()) < NO_REST:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool tries another
 
 
 def wake(tx: Connection, stage: str, after: float = 0.0) -> None:

@@ -18,12 +18,10 @@ def claim(
     tx: Connection, table: Table, due: ColumnElement[bool], *, order: ColumnElement[Any], until: datetime, **values: Any
 ) -> Row | None:
     """Takes the first due row that no other transaction holds, with a new lease token; None if there is none."""
-    query = select(table).where(due).order_by(order).limit(1).with_for_update(skip_locked=True)
-    row = first(tx, query)
-    if row is None:
-        return None
+    oldest = select(*table.primary_key).where(due).order_by(order).limit(1).with_for_update(skip_locked=True).cte("due")
+    mine = and_(*(column == oldest.c[column.name] for column in table.primary_key))
     leased = {"lease_token": uuid4(), "lease_until": until, **values}
-    return first(tx, update(table).where(_same(table, row)).values(leased).returning(table))
+    return first(tx, update(table).where(mine).values(leased).returning(*table.c))
 
 
 def fenced(tx: Connection, table: Table, row: Row, **values: Any) -> None:

@@ -1,73 +1,44 @@
 """The batch ledger: for each source and announcement what was announced, read and new, and which days are missing."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain import ledger as domain
 from services.domain.cadence import Timetable
-from services.domain.ledger import Reading
+from services.domain.ledger import Line
 from services.store import leases
 from services.store.database import Row, first, rows
 from services.store.tables import batch, gate, paper_appearance, source
 
+_KEY = (batch.c.source_id, batch.c.announced_on)
+_ENTERED = (
+    *("announced", "fetched", "new", "known", "updated", "skipped", "reading", "state", "note", "looks"),
+    *("next_look_at", "next_url", "updated_at"),
+)
 
-def enter(
-    tx: Connection,
-    source_id: int,
-    day: date,
-    counts: Mapping[str, int | None],
-    timetable: Timetable,
-    now: datetime,
-    *,
-    first_page: bool = True,
-    next_url: str = "",
-    looked_back: bool = False,
-    can_look_back: bool = False,
-) -> None:
-    """Enters one page of an announcement: `announced`, `found`, `new`, `known`, `updated`, `skipped`."""
-    row = _locked(tx, source_id, day)
-    before = {"reading": 0, "skipped": 0} if first_page else row
-    skipped = (counts["skipped"] or 0) + before["skipped"]
-    read = (counts["found"] or 0) + (counts["skipped"] or 0) + before["reading"]
-    announced = counts["announced"] if counts["announced"] is not None else row["announced"]
-    of_day = _of_day(tx, source_id, day)
-    whole = {"read": read, "skipped": skipped, "of_day": of_day, "announced": announced}
-    reading = Reading(**whole, more=bool(next_url), looked_back=looked_back)
-    state, note = domain.judge(reading, timetable, day, now)
-    looks = row["looks"] + (1 if looked_back and not next_url else 0)
-    look = now if next_url else None
-    if not next_url and can_look_back:
-        look = domain.next_look(state, timetable, day, now, counted=announced is not None, looks=looks)
-    tx.execute(
-        update(batch)
-        .where(batch.c.id == row["id"])
-        .values(
-            announced=announced,
-            fetched=max(row["fetched"], read - skipped, of_day),
-            new=row["new"] + (counts["new"] or 0),
-            known=counts["known"],
-            updated=row["updated"] + (counts["updated"] or 0),
-            skipped=skipped,
-            reading=read,
-            state=state,
-            note=note,
-            looks=looks,
-            next_look_at=look,
-            next_url=next_url,
-            updated_at=now,
-        )
-    )
+
+def enter(tx: Connection, lines: Sequence[Line], now: datetime) -> None:
+    """Enters pages of announcements, in their order."""
+    batches = _locked(tx, {(line.source_id, line.day) for line in lines})
+    of_days = _of_days(tx, batches)
+    for line in lines:
+        key = line.source_id, line.day
+        batches[key] |= domain.entered(batches[key], line, of_days.get(key, 0), now)
+    if batches:
+        changed = [{f"new_{name}": row[name] for name in ("id", *_ENTERED)} for row in batches.values()]
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _ENTERED}
+        tx.execute(update(batch).where(batch.c.id == bindparam("new_id")).values(values), changed)
 
 
 def enter_failure(
     tx: Connection, source_id: int, day: date, note: str, timetable: Timetable, now: datetime, *, looked_back: bool
 ) -> None:
     """A listing that could not be fetched or read; what was read of its day before stays."""
-    row = _locked(tx, source_id, day)
+    row = _locked(tx, [(source_id, day)])[source_id, day]
     if not looked_back and row["fetched"]:
         return  # The present list failed once more; the batch is as good as it was.
     state = "failed" if row["fetched"] == 0 else "partial"
@@ -77,15 +48,21 @@ def enter_failure(
     tx.execute(update(batch).where(batch.c.id == row["id"]).values(failed))
 
 
-def _locked(tx: Connection, source_id: int, day: date) -> Row:
-    tx.execute(upsert(batch).values(source_id=source_id, announced_on=day).on_conflict_do_nothing())
-    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
-    return rows(tx, select(batch).where(mine).with_for_update())[0]
+def _locked(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], Row]:
+    """The batches of these sources and days, made where there are none."""
+    if not keys:
+        return {}
+    values = [{"source_id": source_id, "announced_on": day} for source_id, day in sorted(keys)]
+    tx.execute(upsert(batch).on_conflict_do_nothing(), values)
+    query = select(batch).where(tuple_(*_KEY).in_(keys)).order_by(batch.c.id).with_for_update()
+    return {(row["source_id"], row["announced_on"]): row for row in rows(tx, query)}
 
 
-def _of_day(tx: Connection, source_id: int, day: date) -> int:
-    mine = and_(paper_appearance.c.source_id == source_id, paper_appearance.c.announced_on == day)
-    return int(tx.scalars(select(func.count()).where(mine)).one())
+def _of_days(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
+    """How many papers each source had first for each day."""
+    columns = paper_appearance.c.source_id, paper_appearance.c.announced_on
+    query = select(*columns, func.count()).where(tuple_(*columns).in_(keys)).group_by(*columns)
+    return {(row[0], row[1]): row[2] for row in tx.execute(query)} if keys else {}
 
 
 def state_of(tx: Connection, source_id: int, day: date) -> str | None:

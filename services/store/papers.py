@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.desk import Appearance
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store import merging, words
@@ -185,13 +186,11 @@ def identify(tx: Connection, papers: Iterable[Paper]) -> None:
     _write(tx, _IDENTIFY, values)
 
 
-def appear(
-    tx: Connection, ids: Collection[int], source_id: int, days: Mapping[int, date], now: datetime, silent: bool
-) -> None:
-    """Notes that the papers stood in the source; an appearance once heard stays heard."""
+def appear(tx: Connection, appearances: Mapping[tuple[int, int], Appearance], now: datetime) -> None:
+    """Notes in which source each paper stood; an appearance once heard stays heard."""
     values = [
-        {"paper_id": one, "source_id": source_id, "announced_on": days[one], "first_seen_at": now, "silent": silent}
-        for one in sorted(ids)
+        {"paper_id": one, "source_id": where, "announced_on": it.day, "first_seen_at": now, "silent": it.silent}
+        for (one, where), it in sorted(appearances.items(), key=lambda item: item[0])
     ]
     _write(tx, _APPEAR, values)
 

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.errors import NotFound
+from services.errors import LeaseLost, NotFound
 from services.ports import Source
 from services.store import leases
 from services.store.database import Row, rows
 from services.store.tables import batch, gate, listing, paper_appearance, source
 
 MOST_PARSE_ATTEMPTS = 3
+MOST_TOGETHER = 64
+LARGEST_TOGETHER = 2**21
+"""Listings that one transaction ingests, and bytes of them: commits and lookups cost more than small feeds do."""
 
 
 def add(tx: Connection, plugin: Source, location: str, every: timedelta | None, *, announce_first: bool = False) -> int:
@@ -30,6 +34,7 @@ def add(tx: Connection, plugin: Source, location: str, every: timedelta | None, 
         "next_poll_at": func.now(),
         "failures": 0,
         "error": "",
+        "digest": b"",
     }
     statement = upsert(source).values(kind=plugin.kind, location=location, **polled)
     statement = statement.on_conflict_do_update(index_elements=["kind", "location"], set_=polled)
@@ -82,13 +87,8 @@ def heard(tx: Connection, paper_id: int) -> bool:
     return bool(tx.scalars(select(exists().where(loud))).one())
 
 
-def kind_of(tx: Connection, source_id: int) -> str:
-    return str(tx.scalars(select(source.c.kind).where(source.c.id == source_id)).one())
-
-
-def location_of(tx: Connection, source_id: int) -> str | None:
-    """Where a polled source polls; None for one that only imports use."""
-    return tx.scalars(select(source.c.location).where(source.c.id == source_id, source.c.polled)).first()
+def of(tx: Connection, source_id: int) -> Row:
+    return rows(tx, select(source).where(source.c.id == source_id))[0]
 
 
 def heard_since(tx: Connection, moment: datetime) -> list[int]:
@@ -110,25 +110,34 @@ def due(now: datetime) -> Any:
     return and_(source.c.polled, source.c.next_poll_at <= now, leases.free(source, now), open_gate)
 
 
-def claim(tx: Connection, now: datetime, lease: timedelta) -> Row | None:
-    """The source that is due longest, together with its gate; None when none is due or every gate is busy."""
-    row = leases.claim(tx, source, due(now), order=source.c.next_poll_at, until=now + lease)
-    if row is None:
-        return None
-    taken = and_(gate.c.key == row["gate"], leases.free(gate, now))
-    values = {"lease_token": row["lease_token"], "lease_until": now + lease}
-    if tx.execute(update(gate).where(taken).values(values)).rowcount == 0:
-        leases.release(tx, source, row)
-        return None
-    return row
+def claim(tx: Connection, now: datetime, lease: timedelta, most: int = 1) -> list[Row]:
+    """The sources that are due longest, together with their gates, of which no two are the same; empty when none is due
+    or every gate is busy.
+    """
+    query = select(source.c.id, source.c.gate).where(due(now)).order_by(source.c.next_poll_at).limit(most)
+    oldest: dict[str, int] = {}
+    for row in tx.execute(query.with_for_update(skip_locked=True)):
+        oldest.setdefault(row.gate, row.id)
+    if not oldest:
+        return []
+    held = {"lease_token": uuid4(), "lease_until": now + lease}
+    free = and_(gate.c.key.in_(oldest), leases.free(gate, now))
+    open_gates = tx.scalars(update(gate).where(free).values(held).returning(gate.c.key)).all()
+    mine = source.c.id.in_([oldest[key] for key in open_gates])
+    return rows(tx, update(source).where(mine).values(held).returning(*source.c))
 
 
 def finish_poll(tx: Connection, row: Row, now: datetime, **values: Any) -> None:
-    """Ends a poll: frees source and gate, the gate after its pause."""
+    """Ends a poll; its gate is freed by `free_gates`."""
     leases.release(tx, source, row, polled_at=now, **values)
-    mine = and_(gate.c.key == row["gate"], gate.c.lease_token == row["lease_token"])
-    freed = {"lease_token": None, "lease_until": None, "next_free_at": now + (row["gate_pause"] or timedelta())}
-    tx.execute(update(gate).where(mine).values(freed))
+
+
+def free_gates(tx: Connection, claimed: Sequence[Row], now: datetime) -> None:
+    """Frees the gates of sources claimed together, each after its pause."""
+    mine = and_(gate.c.lease_token == claimed[0]["lease_token"], source.c.id.in_([row["id"] for row in claimed]))
+    free_at = now + func.coalesce(source.c.gate_pause, timedelta())
+    freed = {"lease_token": None, "lease_until": None, "next_free_at": free_at}
+    tx.execute(update(gate).where(mine, source.c.gate == gate.c.key).values(freed))
 
 
 def is_first(tx: Connection, source_id: int) -> bool:
@@ -152,16 +161,55 @@ def listing_due(now: datetime) -> Any:
     return and_(listing.c.done_at.is_(None), leases.free(listing, now))
 
 
-def claim_listing(tx: Connection, now: datetime, lease: timedelta) -> Row | None:
-    """The oldest fetched listing that nobody reads, with its source's kind; attempts are counted before any work."""
-    row = leases.claim(
-        tx, listing, listing_due(now), order=listing.c.id, until=now + lease, attempts=listing.c.attempts + 1
-    )
-    if row is None:
-        return None
-    return {**row, "kind": kind_of(tx, row["source_id"])}
+def claim_listings(tx: Connection, now: datetime, lease: timedelta) -> list[Row]:
+    """The oldest fetched listings that nobody reads, with `kind`, `location` and `polled` of their sources: several
+    when they are small, but one that was tried before is claimed alone, since it may end the process that reads it.
+    Attempts are counted before any work.
+    """
+    size = func.octet_length(listing.c.body).label("size")
+    oldest = select(listing.c.id, listing.c.attempts, size).where(listing_due(now)).order_by(listing.c.id)
+    waiting = rows(tx, oldest.limit(MOST_TOGETHER).with_for_update(skip_locked=True))
+    leased = {"lease_token": uuid4(), "lease_until": now + lease, "attempts": listing.c.attempts + 1}
+    taken = update(listing).where(listing.c.id.in_(_together(waiting)), source.c.id == listing.c.source_id)
+    of_source = (source.c.kind, source.c.location, source.c.polled)
+    claimed = rows(tx, taken.values(leased).returning(listing, *of_source)) if waiting else []
+    return sorted(claimed, key=lambda row: int(row["id"]))
 
 
-def finish_listing(tx: Connection, row: Row, now: datetime, error: str = "") -> None:
-    leases.release(tx, listing, row, done_at=now, error=error, body=None)
-    tx.execute(update(source).where(source.c.id == row["source_id"]).values(error=error))
+def _together(waiting: Sequence[Row]) -> list[int]:
+    """Ids of as many listings, from the first on, as are read at once."""
+    ids: list[int] = []
+    size = 0
+    for row in waiting:
+        size += row["size"]
+        if ids and (row["attempts"] or size > LARGEST_TOGETHER):
+            break
+        ids.append(row["id"])
+        if row["attempts"]:
+            break
+    return ids
+
+
+def finish_listings(tx: Connection, claimed: Sequence[Row], now: datetime, error: str = "") -> None:
+    """Ends the reading of listings claimed together. Raises LeaseLost when somebody else has one of them by now."""
+    _let_go(tx, claimed, done_at=now, error=error, body=None)
+    its = source.c.id.in_({row["source_id"] for row in claimed})
+    if error:
+        tx.execute(update(source).where(its).values(error=error, digest=b""))
+    else:
+        tx.execute(update(source).where(its, source.c.error != "").values(error=""))
+
+
+def leave_listings(tx: Connection, claimed: Sequence[Row]) -> None:
+    """Gives back listings that there was no time for."""
+    _let_go(tx, claimed, attempts=listing.c.attempts - 1)
+
+
+def _let_go(tx: Connection, claimed: Sequence[Row], **values: Any) -> None:
+    if not claimed:
+        return
+    mine = and_(listing.c.id.in_([row["id"] for row in claimed]), listing.c.lease_token == claimed[0]["lease_token"])
+    if tx.execute(update(listing).where(mine).values(lease_token=None, lease_until=None, **values)).rowcount < len(
+        claimed
+    ):
+        raise LeaseLost("a listing was taken over")

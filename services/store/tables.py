@@ -125,7 +125,8 @@ source = Table(
     "source", metadata, _id(), _text("kind", None), _text("location"), _ref("account_id", "account.id", nullable=True),
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("gate", ForeignKey("gate.key")), Column("gate_pause", Interval),
-    _text("etag"), _text("last_modified"), _text("moved_to"), _count("failures"), _text("error"),
+    _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
+    _text("moved_to"), _count("failures"), _text("error"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
@@ -156,6 +157,7 @@ paper = Table(
     _flag("withdrawn"), Column("links", JSONB, nullable=False, server_default="{}"),
     _at("first_seen_at", nullable=False), _at("updated_at"), _ref("merged_into", "paper.id", nullable=True),
     Index("ix_paper_title_key", text("md5(title_key)")), Index("ix_paper_announced_on", "announced_on", "id"),
+    Index("ix_paper_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
 )  # fmt: skip
 
 paper_identifier = Table(

@@ -36,6 +36,13 @@ def test_a_short_title_alone_makes_nothing_one() -> None:
     assert not same_by_title(paper("Deep Learning"), Entry(title="Deep Learning"))
 
 
+def test_a_short_title_is_one_paper_where_both_lead_to_one_page() -> None:
+    page = {"abstract": "https://example.org/1"}
+    assert same_by_title(paper("Deep Learning", links=page), Entry(title="Deep Learning", links=page))
+    other = {"abstract": "https://example.org/2"}
+    assert not same_by_title(paper("Deep Learning", links=page), Entry(title="Deep Learning", links=other))
+
+
 def test_a_short_title_with_the_same_abstract_does() -> None:
     abstract = (
         "Deep learning allows computational models that are composed of many processing layers to learn from raw data"

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 
 from services.domain.paper import Identifier
-from services.errors import SourceError
+from services.errors import LeaseLost, SourceError
 from services.flow import ingest
 from services.store import papers, sources
-from services.store.tables import batch, event, listing, paper, paper_appearance
+from services.store.tables import batch, event, listing, paper, paper_appearance, run
 
 from .conftest import DAY, World, entry
 
@@ -51,6 +51,14 @@ def test_a_silent_listing_makes_no_event_until_the_paper_is_announced(world: Wor
     assert events(world) == []
     world.announce(entry("One paper about agents", 1), source="arxiv")
     assert [what for _, what in events(world)] == ["new"]
+
+
+def test_upvotes_of_a_paper_that_was_listed_silently_are_news(world: World) -> None:
+    world.announce(entry("One paper about agents", 1, upvotes=3), silent=True)
+    world.announce(entry("One paper about agents", 1, upvotes=4))
+    assert events(world) == []
+    world.announce(entry("One paper about agents", 1, upvotes=50))
+    assert [what for _, what in events(world)] == ["upvotes"]
 
 
 def test_a_silent_listing_never_silences_what_was_heard(world: World) -> None:
@@ -153,3 +161,52 @@ def test_a_changed_text_is_embedded_anew(world: World) -> None:
     world.announce(entry("A paper about agents", 1, abstract="Second.", version=2))
     with world.db.transaction() as tx:
         assert papers.without_vector(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
+
+
+def kept(world: World, title: str, *, attempts: int = 0) -> None:
+    keep(world, PAGE.replace(b"On the growth of small models", title.encode()), attempts)
+
+
+def test_small_listings_are_read_together_and_each_has_its_line(world: World) -> None:
+    kept(world, "The first of many papers here")
+    keep(world, b"<html><body>Rate exceeded.</body></html>")
+    kept(world, "The second of many papers here")
+    assert ingest.work(world.db, world.settings)
+    assert not ingest.work(world.db, world.settings)
+    found = world.rows(select(listing).order_by(listing.c.id))
+    assert [bool(row["error"]) for row in found] == [False, True, False]
+    assert {"The first of many papers here", "The second of many papers here"} <= {
+        row["title"] for row in world.rows(select(paper))
+    }
+    assert len(world.rows(select(run))) == 1
+
+
+def test_a_listing_that_was_tried_before_is_read_alone(world: World) -> None:
+    kept(world, "A paper that was never tried before")
+    kept(world, "A paper that may end its reader", attempts=1)
+    kept(world, "Another paper that was never tried")
+    left = []
+    while ingest.work(world.db, world.settings):
+        left.append(len(world.rows(select(listing).where(listing.c.done_at.is_(None)))))
+    assert left == [2, 1, 0]
+
+
+def test_a_listing_that_is_left_waits_as_if_nobody_had_taken_it(world: World) -> None:
+    kept(world, "A paper that waits for its turn")
+    with world.db.transaction() as tx:
+        claimed = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+        assert sources.claim_listings(tx, world.now(), timedelta(minutes=5)) == []
+        sources.leave_listings(tx, claimed)
+        (again,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+    assert (again["id"], again["attempts"]) == (claimed[0]["id"], 1)
+
+
+def test_listings_that_another_worker_took_over_are_not_written(world: World) -> None:
+    kept(world, "A paper of a slow worker is read twice")
+    with world.db.transaction() as tx:
+        (slow,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+    with world.db.transaction() as tx:
+        tx.execute(update(listing).values(lease_until=world.now() - timedelta(seconds=1)))
+    assert ingest.work(world.db, world.settings)
+    with pytest.raises(LeaseLost), world.db.transaction() as tx:
+        sources.finish_listings(tx, [slow], world.now())

@@ -190,7 +190,7 @@ def test_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bo
 def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world: World) -> None:
     two(world, silent=True)
     world.subscribe(query="planning")
-    world.announce(link())
+    world.announce(link(), source="feed")
     finish(world)
     assert len(world.mails()) == 1
 
@@ -339,7 +339,7 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
         if stage in ("waits", "dropped"):
             return
-        where = {"id": channel, "account_id": world.account}
+        where = {"id": channel, "account_id": world.account, "gate": ""}
         sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None

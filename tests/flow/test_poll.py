@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Event as Gate
+from threading import Lock, Thread
 
+import httpx2
 import pytest
 from sqlalchemy import select, update
 
@@ -10,7 +13,8 @@ from services import plugins
 from services.flow import ingest, poll
 from services.http import Fetcher
 from services.store import due, sources
-from services.store.tables import event, gate, paper, source
+from services.store.tables import event, gate, listing, paper, source
+from tests.service import until
 from tests.sinks import Answer, HttpSink
 
 from .conftest import World
@@ -85,6 +89,98 @@ def test_what_has_not_changed_is_asked_for_so_and_not_read_again(
     poll_all(world, fetcher)
     assert peer.to("/feed")[1].headers.get("If-None-Match", peer.to("/feed")[1].headers.get("if-none-match")) == '"v1"'
     assert len(world.rows(select(paper))) == 1
+
+
+def listings(world: World) -> int:
+    return len(world.rows(select(listing)))
+
+
+def test_bytes_that_are_those_of_last_time_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer, announce_first=True)
+    peer.always("/feed", Answer(body=FEED.format(title="New")))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert listings(world) == 1
+    assert one(world, where)["succeeded_at"]
+    peer.always("/feed", Answer(body=FEED.format(title="Newer")))
+    poll_all(world, fetcher)
+    assert listings(world) == 2
+
+
+def test_what_the_first_poll_read_silently_is_no_news_when_it_is_listed_again(
+    world: World, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    add(world, peer)
+    item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
+    both = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
+    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=both), Answer(body=both + "\n"))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
+
+
+def test_bytes_that_could_not_be_read_are_tried_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer, announce_first=True)
+    peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert listings(world) == 3
+    assert one(world, where)["error"]
+
+
+def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
+    released = Gate()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "slow.example.org":
+            assert released.wait(30)
+        return httpx2.Response(200, content=FEED.format(title=str(request.url.host)).encode())
+
+    with world.db.transaction() as tx:
+        for host in ("slow", "quick"):
+            location = f"http://{host}.example.org/feed"
+            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
+    slow = Thread(
+        target=poll.work, args=(world.db, world.settings, Fetcher(user_agent="paperwire-test", transport=answer))
+    )
+    slow.start()
+    try:
+        until(lambda: listings(world) == 1, "the quick feed is kept", 20)
+    finally:
+        released.set()
+        slow.join(30)
+    assert listings(world) == 2
+
+
+def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: World) -> None:
+    asked, most, lock = 0, 0, Lock()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal asked, most
+        with lock:
+            asked += 1
+            most = max(most, asked)
+        try:
+            return httpx2.Response(200, content=FEED.format(title="One paper of many").encode())
+        finally:
+            with lock:
+                asked -= 1
+
+    fetcher = Fetcher(user_agent="paperwire-test", transport=answer)
+    with world.db.transaction() as tx:
+        for number in range(1_000):
+            location = f"https://lab{number}.example.org/feed"
+            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1))
+    while poll.work(world.db, world.settings, fetcher):
+        pass
+    rows = world.rows(select(source.c.next_poll_at, source.c.polled_at).where(source.c.polled))
+    assert len(rows) == 1_000
+    assert most <= poll.AT_A_TIME
+    pauses = sorted((row["next_poll_at"] - row["polled_at"]).total_seconds() for row in rows)
+    assert pauses[-1] - pauses[0] > 300
 
 
 def test_failures_back_off_and_say_why_and_a_success_forgets_them(

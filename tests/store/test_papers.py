@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from services.domain.desk import Appearance
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store import papers, sources
@@ -97,7 +98,7 @@ def test_an_appearance_keeps_its_first_day_and_once_heard_stays_heard(db: Databa
     with db.transaction() as tx:
         here = sources.imported(tx, "feed")
         for silent in (True, False, True):
-            papers.appear(tx, [7], here, {7: NOW.date() + timedelta(days=silent)}, NOW, silent)
+            papers.appear(tx, {(7, here): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
             heard = papers.appearances(tx, [7])
         assert heard == {7: {here: False}}
         (row,) = tx.execute(select(paper_appearance.c.announced_on)).all()
