@@ -7,6 +7,10 @@ from zoneinfo import ZoneInfo
 CADENCES = ("immediate", "daily", "weekly")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
+LATE_AFTER = timedelta(minutes=30)
+"""A slot decided later than this was missed: the service, or the laptop, slept."""
+CATCH_UP = timedelta(minutes=10)
+"""What the digest that makes up for it waits, once, so that it has what is being read."""
 LONGEST_LATENESS = timedelta(minutes=5)
 """Spread of the first polls after an announcement."""
 LONGEST_POLL_PAUSE = timedelta(hours=6)
@@ -60,12 +64,39 @@ def digest_slot(rhythm: Rhythm, now: datetime, told_on: date | None, *, weekly: 
     if told_on is not None:
         day = max(day, told_on + timedelta(days=1))
     for _ in range(370):
-        slot = datetime.combine(day, rhythm.at, zone).astimezone(ZoneInfo("UTC"))
-        exists = slot.astimezone(zone).date() == day
-        if exists and slot >= now and (not weekly or day.weekday() == rhythm.weekday):
+        slot = _instant(rhythm, day)
+        if slot is not None and slot >= now and (not weekly or day.weekday() == rhythm.weekday):
             return slot
         day += timedelta(days=1)
     raise AssertionError("a year without a slot")
+
+
+def missed_slot(rhythm: Rhythm, now: datetime, told_on: date | None) -> datetime | None:
+    """The latest digest instant up to `now` on a local date later than `told_on`; None when there is none.
+
+    After an outage that is the only one made up for: what waited for earlier ones comes with it.
+    """
+    today = local_date(now, rhythm.timezone)
+    slots = (_instant(rhythm, today - timedelta(days=back)) for back in range(4))
+    past = (slot for slot in slots if slot is not None and slot <= now)
+    return next((one for one in past if told_on is None or local_date(one, rhythm.timezone) > told_on), None)
+
+
+def has_weekday(rhythm: Rhythm, day: date, told_on: date | None) -> bool:
+    """Whether the weekly digest is among those that the digest of `day` makes up for."""
+    missed = min((day - told_on).days, 7) if told_on is not None else 1
+    return any((day - timedelta(days=back)).weekday() == rhythm.weekday for back in range(missed))
+
+
+def is_late(planned: datetime, now: datetime, scale: float = 1.0) -> bool:
+    """Whether a slot was missed: then what was announced meanwhile is read first, for a little while."""
+    return now - planned > LATE_AFTER * scale
+
+
+def _instant(rhythm: Rhythm, day: date) -> datetime | None:
+    """The digest instant (UTC) of a local date; None when the date does not exist."""
+    slot = datetime.combine(day, rhythm.at, ZoneInfo(rhythm.timezone)).astimezone(ZoneInfo("UTC"))
+    return slot if local_date(slot, rhythm.timezone) == day else None
 
 
 def local_date(moment: datetime, timezone: str) -> date:

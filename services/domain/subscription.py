@@ -43,6 +43,8 @@ def check(draft: Draft) -> Draft:
         raise ConfigError("min_upvotes counts from 0")
     if draft.trending is not None and not 1 <= draft.trending <= 100:
         raise ConfigError("trending takes a number of papers from 1 to 100")
+    if draft.trending is not None and draft.cadence == "immediate":
+        raise ConfigError("trending papers are chosen when a digest is composed; take the cadence daily or weekly")
     if len(draft.interest) > MOST_INTEREST_CHARACTERS:
         raise ConfigError(
             f"an interest has at most {MOST_INTEREST_CHARACTERS} characters; describe it in a few sentences"

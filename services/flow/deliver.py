@@ -12,13 +12,11 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain import cadence
 from services.domain import delivery as domain
-from services.domain.cadence import Rhythm
 from services.domain.digest import Digest, compose, notice, test_message
-from services.domain.paper import Paper
 from services.errors import ConfigError, LeaseLost
 from services.ports import Envelope, Held, Missing, Outcome, Pace, Refused, Retry, Unknown
 from services.settings import Settings
-from services.store import channels, consent, deliveries, digests, followed, merging, notices, pace, papers
+from services.store import channels, consent, deliveries, digests, followed, merging, notices, pace, slots, trending
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import fault_point, log
@@ -31,56 +29,42 @@ def gather(db: Database, settings: Settings) -> bool:
     now = db.now()
     with db.transaction() as tx:
         merging.hold_off(tx)
-        channel = deliveries.lock_channel_with_items(tx, now)
+        channel = deliveries.lock_due_channel(tx, now)
         if channel is None:
             return False
-        items = _living_items(tx, channel["id"], deliveries.due_items(tx, channel["id"], now))
+        items = digests.living_items(tx, channel, deliveries.due_items(tx, channel["id"], now), now)
         host = urlsplit(settings.base_url).hostname or "localhost"
         at_once = [item["id"] for item in items if item["cadence"] == "immediate"]
         if at_once:
-            deliveries.create(tx, channel, "message", f"message:{channel['id']}:{at_once[0]}", host, at_once)
+            key = f"message:{channel['id']}:{at_once[0]}"
+            deliveries.create(tx, channel, "message", key, host, at_once, next_attempt_at=now)
         later = [item["id"] for item in items if item["cadence"] != "immediate"]
-        if later:
-            _gather_digest(tx, channel, later, now, host)
+        _decide_slot(tx, channel, later, now, host, settings.time_scale)
     fault_point("gathered")
     return True
 
 
-def _living_items(tx: Connection, channel_id: int, items: Sequence[Row]) -> list[Row]:
-    """The items whose papers are to be told; the others are dropped with the reason."""
-    found = papers.load(tx, [item["paper_id"] for item in items])
-    asked = {row["paper_id"] for row in deliveries.reasons(tx, channel_id, found.keys())}
-    dropped: dict[str, list[int]] = {}
-    for item in items:
-        reason = _why_not(item["paper_id"], found[item["paper_id"]], asked)
-        if reason:
-            dropped.setdefault(reason, []).append(item["id"])
-    for reason, ids in dropped.items():
-        deliveries.drop(tx, ids, reason)
-    gone = {one for ids in dropped.values() for one in ids}
-    return [item for item in items if item["id"] not in gone]
-
-
-def _why_not(paper_id: int, paper: Paper, asked: set[int]) -> str:
-    if paper.id != paper_id:
-        # Its paper was found to be one that has its own item here, while a worker had this one.
-        return merging.merged_with(paper.id)
-    if paper.withdrawn:
-        return "the paper was withdrawn"
-    return "" if paper.id in asked else "no subscription asks for it any more"
-
-
-def _gather_digest(tx: Connection, channel: Row, items: list[int], now: datetime, host: str) -> None:
-    """One digest a channel and local date; what comes after it waits for the next slot."""
-    today = cadence.local_date(now, channel["timezone"])
-    told = channel["told_on"]
-    if told is None or told < today:
-        made = deliveries.create(tx, channel, "digest", f"digest:{channel['id']}:{today}", host, items)
-        deliveries.note_digest_day(tx, channel["id"], today)
-        if made is not None:
-            return
-    rhythm = Rhythm(timezone=channel["timezone"], at=channel["at"], weekday=channel["weekday"])
-    deliveries.postpone(tx, items, cadence.digest_slot(rhythm, now, max(told or today, today)))
+def _decide_slot(tx: Connection, channel: Row, items: list[int], now: datetime, host: str, scale: float) -> None:
+    """One digest a channel and local date, decided once, an empty one too; what comes later waits for the next."""
+    rhythm, told, planned = slots.rhythm_of(channel), channel["told_on"], channel["slot_at"]
+    come = planned <= now if planned is not None else bool(items)
+    slot = cadence.missed_slot(rhythm, now, told) if come else None
+    if slot is None:
+        following = planned if planned is not None and planned > now else cadence.digest_slot(rhythm, now, told)
+        slots.plan(tx, channel, following)
+        deliveries.postpone(tx, items, following)
+    elif planned is not None and cadence.is_late(planned, now, scale) and slots.news_is_coming(tx, planned):
+        soon = now + cadence.CATCH_UP * scale
+        slots.plan(tx, channel, soon)
+        deliveries.postpone(tx, items, soon)
+    else:
+        day = cadence.local_date(slot, rhythm.timezone)
+        following = cadence.digest_slot(rhythm, now, day)
+        items = list(dict.fromkeys([*items, *trending.take(tx, channel, rhythm, day, now)]))
+        key = slots.key_of(channel["id"], day)
+        if items and deliveries.create(tx, channel, "digest", key, host, items, next_attempt_at=now) is None:
+            deliveries.postpone(tx, items, following)
+        slots.decided(tx, channel["id"], day, following)
 
 
 # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +150,7 @@ def _render(db: Database, settings: Settings, vault: Vault, row: Row, channel: R
         return bytes(row["rendered"])
     with db.transaction() as tx:
         merging.hold_off(tx)
-        digest = _digest(tx, settings, row, channel)
+        digest = _digest(tx, settings, row, channel, db.now(tx))
         if not _says_something(digest):
             cancelled = domain.cancel(deliveries.state_of(row), "nothing left to say")
             deliveries.finish(tx, row, cancelled, db.now())
@@ -198,7 +182,7 @@ def _envelope(settings: Settings, vault: Vault, row: Row, channel: Row, about: s
     )
 
 
-def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Digest:
+def _digest(tx: Connection, settings: Settings, row: Row, channel: Row, now: datetime) -> Digest:
     if row["kind"] == consent.ASKING:
         return Digest(kind=row["kind"], title="Do you want mails from paperwire?", papers=())
     if row["kind"] == "test":
@@ -207,15 +191,18 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row) -> Diges
         return notice(row["subject"], settings.base_url)
     if row["about"]:
         first = deliveries.find(tx, row["about"])
-        return replace(_composed(tx, settings, first, channel, deliveries.paper_ids(tx, first["id"])), kind=row["kind"])
-    items = _living_items(tx, channel["id"], deliveries.items_of(tx, row["id"]))
-    return _composed(tx, settings, row, channel, [item["paper_id"] for item in items])
+        ids = deliveries.paper_ids(tx, first["id"])
+        return replace(_composed(tx, settings, first, channel, ids, now), kind=row["kind"])
+    items = digests.living_items(tx, channel, deliveries.items_of(tx, row["id"]), now)
+    return _composed(tx, settings, row, channel, [item["paper_id"] for item in items], now)
 
 
-def _composed(tx: Connection, settings: Settings, row: Row, channel: Row, ids: Sequence[int]) -> Digest:
-    day = cadence.local_date(row["created_at"], channel["timezone"])
+def _composed(
+    tx: Connection, settings: Settings, row: Row, channel: Row, ids: Sequence[int], now: datetime
+) -> Digest:
+    day = slots.day_of(row) or cadence.local_date(row["created_at"], channel["timezone"])
     page = f"{settings.base_url}/deliveries/{row['id']}"
-    found, read = digests.found(tx, channel["id"], ids), digests.read_for(tx, ids)
+    found, read = digests.found(tx, channel, ids, now), digests.read_for(tx, ids)
     return compose(row["kind"], found, day, settings.base_url, read, more_url=page)
 
 

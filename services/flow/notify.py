@@ -1,12 +1,13 @@
 """Notify: matches become delivery items, each paper once a channel, with the moment from which it may be told."""
 
+from collections import defaultdict
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.domain.cadence import Rhythm, not_before
+from services.domain.cadence import not_before
 from services.settings import Settings
-from services.store import matches, merging
+from services.store import matches, merging, silences, slots
 from services.store.consent import UNSUBSCRIBED
 from services.store.database import Database, Row
 from services.telemetry import fault_point
@@ -26,27 +27,36 @@ def work(db: Database, settings: Settings) -> bool:
 
 
 def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> None:
-    rows = matches.to_notify(tx, account_id, now, scale)
-    channels: dict[int, list[Row]] = {}
-    for rhythm in matches.rhythms(tx, account_id):
-        channels.setdefault(rhythm["subscription_id"], []).append(rhythm)
-    items = [
-        _item(row, channel, account_id, now)
-        for row in rows
-        if row["deleted_at"] is None and not row["withdrawn"]
-        for channel in channels.get(row["subscription_id"], ())
-    ]
-    matches.add_items(tx, items)
-    matches.mark_notified(tx, [row["id"] for row in rows], now)
+    """Plans each paper anew over all that ask for it, so that a further match, a pause or other hours count at once."""
+    fresh = matches.to_notify(tx, account_id, now, scale)
+    channels = defaultdict[int, list[Row]](list)
+    for channel in matches.rhythms(tx, account_id):
+        channels[channel["subscription_id"]].append(channel)
+    asking = matches.asking(tx, account_id, {row["paper_id"] for row in fresh})
+    muted = silences.muted(tx, account_id, {(row["subscription_id"], row["paper_id"]) for row in asking}, now)
+    planned: dict[tuple[int, int], Row] = {}
+    for row in asking:
+        because = muted.get((row["subscription_id"], row["paper_id"]), "")
+        for channel in channels[row["subscription_id"]]:
+            item = _item(row, channel, account_id, because, now)
+            key = (item["channel_id"], item["paper_id"])
+            planned[key] = min(planned.get(key, item), item, key=_comes_first)
+    matches.add_items(tx, list(planned.values()), now)
+    matches.mark_notified(tx, [row["id"] for row in fresh], now)
 
 
-def _item(row: Row, channel: Row, account_id: int, now: datetime) -> Row:
-    rhythm = Rhythm(**{name: channel[name] for name in ("timezone", "at", "weekday", "quiet_from", "quiet_to")})
+def _item(row: Row, channel: Row, account_id: int, because: str, now: datetime) -> Row:
+    told_on = channel["told_on"]
     return {
         "account_id": account_id,
         "channel_id": channel["channel_id"],
         "paper_id": row["paper_id"],
-        "not_before": not_before(row["cadence"], rhythm, now, channel["told_on"], row["paused_until"]),
+        "not_before": not_before(row["cadence"], slots.rhythm_of(channel), now, told_on, row["paused_until"]),
         "cadence": row["cadence"],
-        "dropped_because": UNSUBSCRIBED if channel["unsubscribed_at"] else "",
+        "dropped_because": UNSUBSCRIBED if channel["unsubscribed_at"] else because,
     }
+
+
+def _comes_first(item: Row) -> tuple[bool, datetime]:
+    """Whoever still wants to hear of the paper goes before who does not, then the earliest."""
+    return bool(item["dropped_because"]), item["not_before"]

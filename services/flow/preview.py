@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from services.domain.matching import Candidate, Match, Matcher, Standing
 from services.domain.paper import Paper
 from services.domain.subscription import Draft, check
+from services.domain.trending import SOURCE, told, would_come
 from services.ports import Embedder
 from services.store import interests, papers, standing, subscriptions
 from services.store.database import Database
@@ -91,6 +92,8 @@ def preview(
         candidates = standing.as_candidates(tx, window, embedder.name)
         known = set(subscriptions.matched_papers(tx, account_id)) if account_id is not None else None
     found = _hits(asked, candidates) if asked is not None else []
+    if draft.trending:
+        found = _trending(draft, found, candidates)
     adds = None if known is None else sum(paper.id not in known for paper, _, _ in found)
     warnings = tuple(_warnings(draft, compiled, len(found), candidates))
     return Preview(
@@ -123,6 +126,20 @@ def _hits(asked: Standing, candidates: list[Candidate]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (hit[0].announced_on, hit[0].id), reverse=True)
 
 
+def _trending(draft: Draft, found: list[Hit], candidates: list[Candidate]) -> list[Hit]:
+    """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
+    if not (draft.query or draft.has_interest):
+        living = (one.paper for one in candidates if one.paper.upvotes >= draft.min_upvotes)
+        found = [(paper, Match(0, paper.id), "") for paper in living]
+    chosen = {one.id for one in would_come((paper for paper, _, _ in found), draft.trending or 0, draft.cadence)}
+    when = "of the week" if draft.cadence == "weekly" else "of the day"
+    return [
+        (paper, match, "; ".join(filter(None, [why, told(draft.trending or 0, paper.upvotes, when)])))
+        for paper, match, why in found
+        if paper.id in chosen
+    ]
+
+
 def _warnings(draft: Draft, compiled: interests.Compiled, found: int, candidates: list[Candidate]) -> list[str]:
     warnings = []
     if compiled.error:
@@ -136,6 +153,6 @@ def _warnings(draft: Draft, compiled: interests.Compiled, found: int, candidates
     lacking = sum(one.vector is None for one in candidates)
     if draft.has_interest and lacking:
         warnings.append(f"{lacking} papers are not embedded yet and were passed over")
-    if draft.trending and not (draft.query or draft.has_interest):
-        warnings.append("trending papers are chosen when a digest is composed; there is nothing to preview")
+    if draft.trending and not any(SOURCE in one.paper.sources for one in candidates):
+        warnings.append("no paper came from Daily Papers yet, whose upvotes say what is trending; add that source")
     return warnings

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import ConfigError, Conflict, NotFound
+from services.store import slots
 from services.store.database import Row, first, rows
 from services.store.tables import account, api_token, signin_link
 
@@ -82,6 +83,8 @@ def change(tx: Connection, account_id: int, **values: Any) -> None:
             raise Conflict(f"there is an account {values['email']} already")
     if values:
         tx.execute(update(account).where(account.c.id == account_id).values(values))
+    if values.keys() & {"timezone", "quiet_from", "quiet_to"}:
+        slots.plan_again(tx, account_id)
 
 
 def remove(tx: Connection, account_id: int) -> None:

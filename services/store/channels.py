@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services import plugins
 from services.domain.cadence import WEEKDAYS
 from services.errors import ConfigError, NotFound
-from services.store import pace
+from services.store import pace, slots
 from services.store.database import Row, first, rows, wake
 from services.store.tables import account, channel, delivery, delivery_item, transport
 from services.store.vault import Vault
@@ -62,6 +62,8 @@ def add(
     found = tx.scalars(select(channel.c.id).where(same).with_for_update()).first()
     if found is not None:
         tx.execute(update(channel).where(channel.c.id == found).values(settings))
+        if hours:
+            slots.plan_again(tx, account_id)
         return int(found)
     new = insert(channel).values(account_id=account_id, kind=kind, label=label, verified=verified, **settings)
     return int(tx.scalars(new.returning(channel.c.id)).one())

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ from services import plugins
 from services.domain import delivery as domain
 from services.domain.delivery import Delivery, Policy, State
 from services.errors import NotFound
-from services.store import channels, leases, pace
+from services.store import channels, leases, pace, slots
 from services.store.database import Row, first, rows
 from services.store.tables import account, channel, delivery, delivery_item, match, subscription, subscription_channel
 
@@ -33,15 +33,15 @@ def items_due(now: datetime) -> Any:
     return and_(WAITING, delivery_item.c.not_before <= now, told)
 
 
-def lock_channel_with_items(tx: Connection, now: datetime) -> Row | None:
-    """Locks one channel that has something due."""
-    due = exists().where(delivery_item.c.channel_id == channel.c.id, WAITING, delivery_item.c.not_before <= now)
-    query = select(channel).where(_GATHERED, due).order_by(channel.c.id).limit(1).with_for_update(skip_locked=True)
-    row = first(tx, query)
+def lock_due_channel(tx: Connection, now: datetime) -> Row | None:
+    """Locks one channel that has something due: items, or its digest slot; with its account's hours and address."""
+    waits = exists().where(delivery_item.c.channel_id == channel.c.id, WAITING, delivery_item.c.not_before <= now)
+    query = select(channel).where(or_(and_(_GATHERED, waits), slots.due(now))).order_by(channel.c.id).limit(1)
+    row = first(tx, query.with_for_update(skip_locked=True))
     if row is None:
         return None
-    zone = select(account.c.timezone, account.c.email).where(account.c.id == row["account_id"])
-    return {**row, **rows(tx, zone)[0]}
+    hours = select(account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
+    return {**row, **rows(tx, hours.where(account.c.id == row["account_id"]))[0]}
 
 
 def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
@@ -52,7 +52,8 @@ def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
 
 
 def postpone(tx: Connection, ids: Collection[int], until: datetime) -> None:
-    tx.execute(update(delivery_item).where(delivery_item.c.id.in_(ids)).values(not_before=until))
+    if ids:
+        tx.execute(update(delivery_item).where(delivery_item.c.id.in_(ids)).values(not_before=until))
 
 
 def drop(tx: Connection, ids: Collection[int], because: str) -> None:
@@ -69,6 +70,8 @@ def reasons(tx: Connection, channel_id: int, paper_ids: Collection[int]) -> Sequ
     )
     query = query.join(subscription_channel, subscription_channel.c.subscription_id == subscription.c.id)
     living = and_(subscription_channel.c.channel_id == channel_id, subscription.c.deleted_at.is_(None))
+    # A match of trending papers says only what may be chosen, until it was.
+    living = and_(living, or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending")))
     return rows(tx, query.where(living, match.c.paper_id.in_(paper_ids)).order_by(match.c.id))
 
 
@@ -88,20 +91,14 @@ def create(
     tx: Connection, row: Row, kind: str, key: str, host: str, items: Collection[int] = (), **values: Any
 ) -> int | None:
     """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
+    given = {"account_id": row["account_id"], "channel_id": row["id"], "kind": kind, "idem_key": key}
     own_gate = select(channel.c.gate).where(channel.c.id == row["id"]).scalar_subquery()
-    new = upsert(delivery).values(
-        account_id=row["account_id"], channel_id=row["id"], kind=kind, idem_key=key,
-        message_id=f"<{kind}-{secrets.token_hex(12)}@{host}>", next_attempt_at=func.now(),
-        **{"gate": own_gate, **values},
-    )  # fmt: skip
+    now = {"message_id": f"<{kind}-{secrets.token_hex(12)}@{host}>", "next_attempt_at": func.now()}
+    new = upsert(delivery).values({**given, **now, "gate": own_gate, **values})
     made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
     if made is not None and items:
         tx.execute(update(delivery_item).where(delivery_item.c.id.in_(items)).values(delivery_id=made))
     return made
-
-
-def note_digest_day(tx: Connection, channel_id: int, day: date) -> None:
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(told_on=day))
 
 
 # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,19 @@ from typing import Any
 from sqlalchemy import Connection, exists, or_, select
 
 from services.domain.delivery import DISABLED_FOR
-from services.store import channels, deliveries, followed, ledger, matches, pace, runs, sources, subscriptions, words
+from services.store import (
+    channels,
+    deliveries,
+    followed,
+    ledger,
+    matches,
+    pace,
+    runs,
+    slots,
+    sources,
+    subscriptions,
+    words,
+)
 from services.store.tables import (
     batch,
     channel,
@@ -46,6 +58,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
 
 def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
     questions = (
+        exists(select(channel.c.id).where(slots.due(now))),
         exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
         exists(select(delivery.c.id).where(deliveries.sendable(now))),
         exists(select(delivery.c.id).where(deliveries.expired(now))),

@@ -1,15 +1,16 @@
 """Matches: found once per subscription and paper, and told through delivery items."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.cadence import GROUP_CLOSES_AFTER
 from services.store import merging
 from services.store.database import Row, first, rows
+from services.store.silences import SILENCED
 from services.store.tables import account, channel, delivery_item, match, paper, run, subscription, subscription_channel
 
 LIVING = exists().where(paper.c.id == match.c.paper_id, paper.c.merged_into.is_(None))
@@ -35,12 +36,16 @@ def store(tx: Connection, found: Sequence[Row]) -> int:
 
 
 def closed(now: datetime, scale: float) -> Any:
-    """Matches whose group is complete: every shard has seen its run, or the group has waited long enough."""
-    whole = exists().where(
-        run.c.id == match.c.run_id,
-        or_(run.c.matched_at.is_not(None), run.c.created_at <= now - GROUP_CLOSES_AFTER * scale),
+    """Matches whose group is complete: every shard has seen its run, or its first paper has waited long enough."""
+    other = match.alias()
+    whole = exists().where(run.c.id == match.c.run_id, run.c.matched_at.is_not(None))
+    waited = exists().where(
+        other.c.account_id == match.c.account_id,
+        other.c.notified_at.is_(None),
+        other.c.run_id == match.c.run_id,
+        other.c.created_at <= now - GROUP_CLOSES_AFTER * scale,
     )
-    return and_(match.c.notified_at.is_(None), or_(match.c.run_id.is_(None), whole))
+    return and_(match.c.notified_at.is_(None), or_(match.c.run_id.is_(None), whole, waited))
 
 
 def claim_account(tx: Connection, now: datetime, scale: float) -> int | None:
@@ -50,19 +55,22 @@ def claim_account(tx: Connection, now: datetime, scale: float) -> int | None:
 
 
 def to_notify(tx: Connection, account_id: int, now: datetime, scale: float) -> Sequence[Row]:
-    """The account's complete, untold matches with what decides when they are told."""
-    columns = (
-        match.c.id,
-        match.c.paper_id,
-        match.c.subscription_id,
-        subscription.c.cadence,
-        subscription.c.paused_until,
-    )
-    query = select(*columns, subscription.c.deleted_at, paper.c.withdrawn).join(
-        subscription, subscription.c.id == match.c.subscription_id
-    )
+    """The account's complete, untold matches."""
+    query = select(match.c.id, match.c.paper_id).where(match.c.account_id == account_id, closed(now, scale))
+    return rows(tx, query.order_by(match.c.id))
+
+
+def asking(tx: Connection, account_id: int, paper_ids: Collection[int]) -> Sequence[Row]:
+    """Every match of these papers that a living subscription stands behind, with what decides when it is told.
+
+    Those of a subscription to trending papers only say what its digest may choose from.
+    """
+    columns = (match.c.paper_id, match.c.subscription_id, subscription.c.cadence, subscription.c.paused_until)
+    query = select(*columns).join(subscription, subscription.c.id == match.c.subscription_id)
     query = query.join(paper, paper.c.id == match.c.paper_id)
-    return rows(tx, query.where(match.c.account_id == account_id, closed(now, scale)).order_by(match.c.id))
+    living = and_(subscription.c.deleted_at.is_(None), subscription.c.trending.is_(None), ~paper.c.withdrawn)
+    mine = and_(match.c.account_id == account_id, match.c.paper_id.in_(paper_ids))
+    return rows(tx, query.where(mine, living).order_by(match.c.id))
 
 
 def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
@@ -87,20 +95,23 @@ def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
     return rows(tx, query.with_for_update(read=True, key_share=True, of=channel))
 
 
-def add_items(tx: Connection, items: Sequence[Row]) -> None:
-    """One item per channel and paper; a further match may only bring a waiting one forward."""
+def add_items(tx: Connection, items: Sequence[Row], now: datetime) -> None:
+    """One item per channel and paper; one that waits is planned anew, one that a silence dropped is heard after all.
+
+    What is due already stays so, and what was told or dropped otherwise is over.
+    """
     if not items:
         return
     statement = upsert(delivery_item)
-    fresh = statement.excluded
-    waiting = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
-    sooner = fresh.not_before < delivery_item.c.not_before
-    forward = {
-        "not_before": func.least(delivery_item.c.not_before, fresh.not_before),
-        "cadence": case((sooner, fresh.cadence), else_=delivery_item.c.cadence),
-    }
+    fresh, old = statement.excluded, delivery_item.c
+    waiting = and_(old.dropped_because == "", or_(old.not_before > now, fresh.not_before < old.not_before))
+    open_again = and_(
+        old.delivery_id.is_(None), fresh.dropped_because == "", or_(waiting, old.dropped_because.startswith(SILENCED))
+    )
+    planned = {name: fresh[name] for name in ("not_before", "cadence", "dropped_because")}
     tx.execute(
-        statement.on_conflict_do_update(index_elements=["channel_id", "paper_id"], set_=forward, where=waiting), items
+        statement.on_conflict_do_update(index_elements=["channel_id", "paper_id"], set_=planned, where=open_again),
+        items,
     )
 
 

@@ -8,13 +8,12 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, in
 
 from services.domain.subscription import Draft
 from services.errors import ConfigError, NotFound
-from services.store import merging
-from services.store.database import Row, first, rows, wake
+from services.store import merging, slots
+from services.store.database import Row, first, rows
 from services.store.interests import Compiled
 from services.store.tables import (
     account,
     channel,
-    delivery_item,
     interest_example,
     match,
     shard,
@@ -50,7 +49,9 @@ def save(
         subscription_id = tx.scalars(new.returning(subscription.c.id)).one()
     else:
         find(tx, subscription_id, account_id)
-        tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(values))
+        anew = {**values, "watched_since": func.now(), "reminded_at": None}
+        tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(anew))
+        slots.plan_again(tx, account_id, subscription_id)
     _set_examples(tx, subscription_id, draft)
     _set_channels(tx, account_id, subscription_id, channels)
     return int(subscription_id)
@@ -120,18 +121,9 @@ def note_error(tx: Connection, subscription_id: int, error: str) -> None:
 
 
 def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
-    """Pauses until a moment, or resumes (None): then what the pause held back is told anew, at the usual time."""
-    change(tx, subscription_id, account_id, paused_until=until)
-    if until is None:
-        held = exists().where(
-            delivery_item.c.account_id == match.c.account_id,
-            delivery_item.c.paper_id == match.c.paper_id,
-            delivery_item.c.delivery_id.is_(None),
-            delivery_item.c.dropped_because == "",
-        )
-        mine = and_(match.c.subscription_id == subscription_id, held)
-        tx.execute(update(match).where(mine).values(notified_at=None))
-        wake(tx, "notify")
+    """Pauses until a moment, or resumes (None); what waits already is held back too, or told at the usual time."""
+    change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now())
+    slots.plan_again(tx, account_id, subscription_id)
 
 
 def matched_papers(tx: Connection, account_id: int) -> set[int]:

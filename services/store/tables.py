@@ -97,8 +97,8 @@ channel = Table(
     Column("at", Time, nullable=False, server_default="08:00"),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
     _text("gate"), _flag("never_twice"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
-    Column("told_on", Date), _at("deleted_at"), _created(),
-    UniqueConstraint("account_id", "id"),
+    Column("told_on", Date), _at("slot_at"), _at("deleted_at"), _created(),
+    UniqueConstraint("account_id", "id"), Index("ix_channel_slot_at", "slot_at", postgresql_where=text("deleted_at IS NULL")),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
 )  # fmt: skip
 
@@ -213,7 +213,8 @@ subscription = Table(
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
-    _at("paused_until"), _at("deleted_at"), _created(),
+    _at("paused_until"), Column("watched_since", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
+    _at("reminded_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),
     CheckConstraint("cadence IN ('immediate', 'daily', 'weekly')", name="cadence"),
 )  # fmt: skip
@@ -221,6 +222,7 @@ subscription = Table(
 subscription_channel = Table(
     "subscription_channel", metadata, Column("account_id", BigInteger, nullable=False),
     Column("subscription_id", BigInteger, primary_key=True), Column("channel_id", BigInteger, primary_key=True, index=True),
+    _at("trending_since"),
     ForeignKeyConstraint(["account_id", "subscription_id"], ["subscription.account_id", "subscription.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
 )  # fmt: skip
@@ -258,7 +260,8 @@ delivery = Table(
     _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("gate"),
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
     _at("next_attempt_at"), _flag("frozen"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
-    Column("rendered", LargeBinary), _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
+    Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
+    _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
     Column("about", BigInteger, index=True), Column("shown", JSONB), _at("look_at"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),

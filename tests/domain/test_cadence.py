@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.cadence import Rhythm, after_quiet_hours, digest_slot, local_date, next_poll, not_before
+from services.domain.cadence import (
+    Rhythm,
+    after_quiet_hours,
+    digest_slot,
+    has_weekday,
+    is_late,
+    local_date,
+    missed_slot,
+    next_poll,
+    not_before,
+)
 
 BERLIN = Rhythm(timezone="Europe/Berlin")
 
@@ -48,6 +58,47 @@ def test_a_date_that_does_not_exist_is_passed_over() -> None:
     first = digest_slot(apia, at("2011-12-29T12:00"), None)
     second = digest_slot(apia, first + timedelta(minutes=1), local_date(first, "Pacific/Apia"))
     assert [local_date(slot, "Pacific/Apia") for slot in (first, second)] == [date(2011, 12, 29), date(2011, 12, 31)]
+
+
+def test_only_the_latest_missed_slot_is_made_up_for() -> None:
+    assert missed_slot(BERLIN, at("2026-05-06T05:59"), date(2026, 5, 3)) == at("2026-05-05T06:00")
+    assert missed_slot(BERLIN, at("2026-05-06T06:00"), date(2026, 5, 3)) == at("2026-05-06T06:00")
+
+
+def test_a_date_that_was_decided_is_not_missed() -> None:
+    assert missed_slot(BERLIN, at("2026-05-06T09:00"), date(2026, 5, 6)) is None
+    assert missed_slot(BERLIN, at("2026-05-06T09:00"), date(2026, 5, 9)) is None
+
+
+def test_a_slot_before_midnight_decided_after_it_is_of_its_own_date() -> None:
+    late = Rhythm(timezone="UTC", at=time(23, 59))
+    slot = missed_slot(late, at("2026-05-05T00:00:20"), date(2026, 5, 3))
+    assert slot == at("2026-05-04T23:59")
+    assert digest_slot(late, at("2026-05-05T00:00:20"), date(2026, 5, 4)) == at("2026-05-05T23:59")
+
+
+@pytest.mark.parametrize(
+    ("told_on", "day", "weekly"),
+    [
+        (date(2026, 5, 4), date(2026, 5, 5), False),
+        (date(2026, 5, 3), date(2026, 5, 4), True),
+        (date(2026, 5, 2), date(2026, 5, 6), True),
+        (date(2026, 1, 1), date(2026, 5, 6), True),
+        (None, date(2026, 5, 4), True),
+        (None, date(2026, 5, 5), False),
+    ],
+)
+def test_a_digest_is_weekly_when_the_weekday_is_among_the_days_it_makes_up_for(
+    told_on: date | None, day: date, weekly: bool
+) -> None:
+    assert has_weekday(BERLIN, day, told_on) is weekly
+
+
+def test_a_slot_is_late_half_an_hour_after_it_was_planned() -> None:
+    planned = at("2026-05-04T06:00")
+    assert not is_late(planned, planned + timedelta(minutes=30))
+    assert is_late(planned, planned + timedelta(minutes=31))
+    assert is_late(planned, planned + timedelta(minutes=1), scale=0.01)
 
 
 ZONES = st.sampled_from(

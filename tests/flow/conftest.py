@@ -1,7 +1,7 @@
 """A small world to try stages in: accounts, subscriptions, papers, and an embedder that knows a few words."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store import accounts, sources
 from services.store.database import Database, Row
-from services.store.tables import delivery, delivery_item, match_job, paper
+from services.store.tables import channel, delivery, delivery_item, match_job, paper
 from services.store.tables import match as match_table
 from services.store.vault import Vault
 
@@ -116,6 +116,11 @@ class World:
         with self.db.transaction() as tx:
             tx.execute(update(table).values({name: table.c[name] - by for name, by in columns.items()}))
 
+    def let_days_pass(self) -> None:
+        """Everything that waits for an hour is due, digests too."""
+        self.make_due(delivery_item, not_before=timedelta(days=9))
+        self.make_due(channel, slot_at=timedelta(days=9))
+
     def expire_leases(self) -> None:
         with self.db.transaction() as tx:
             for table in (delivery, match_job):
@@ -145,6 +150,65 @@ def configure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     set_to()
     yield set_to
     forget()
+
+
+class Clock:
+    """The database's clock as a test turns it."""
+
+    def __init__(self, now: str) -> None:
+        self.now = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def to(self, now: str) -> None:
+        self.now = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    def on(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class TimedWorld(World):
+    """A world whose time is the test's: Monday 4 May 2026, six in the morning UTC, at first."""
+
+    def __init__(self, db: Database, settings: Settings, clock: Clock) -> None:
+        super().__init__(db, settings)
+        self.clock = clock
+        self.made = 0
+        self.deliver()
+
+    def hear(self, title: str = "planning", **values: Any) -> str:
+        """Announces one more paper and works everything off; its title."""
+        self.made += 1
+        name = f"Paper {self.made} about {title}"
+        self.run(entry(name, self.made, announced_on=self.clock.now.date(), **values))
+        return name
+
+    def wait(self, until: str) -> None:
+        """Turns the clock and works everything off."""
+        self.clock.to(until)
+        self.notify()
+        self.deliver()
+
+    def digests(self) -> list[tuple[str, list[str]]]:
+        """(local date, titles) of each digest that was sent."""
+        titles = {row["id"]: row["title"] for row in self.rows(select(paper))}
+        sent = [row for row in self.deliveries() if (row["kind"], row["state"]) == ("digest", "sent")]
+        return [
+            (
+                row["idem_key"].rpartition(":")[2],
+                [titles[item["paper_id"]] for item in self.items() if item["delivery_id"] == row["id"]],
+            )
+            for row in sent
+        ]
+
+
+@pytest.fixture
+def timed(db: Database, postgres_url: str, settings: Settings, configure: Configure) -> Iterator[TimedWorld]:
+    clock = Clock("2026-05-04T06:00")
+    database = Database(postgres_url, clock=clock)
+    yield TimedWorld(database, settings, clock)
+    database.close()
 
 
 @pytest.fixture

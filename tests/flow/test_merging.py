@@ -59,7 +59,7 @@ def finish(world: World) -> None:
     """Everything that is still to happen, days later."""
     world.embed_and_match()
     world.notify()
-    world.make_due(delivery_item, not_before=timedelta(days=9))
+    world.let_days_pass()
     world.expire_leases()
     while deliver.expire(world.db, world.settings):
         pass

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
 from random import Random
 from time import monotonic
 from typing import Any, ClassVar
@@ -55,7 +54,7 @@ def sent(world: World) -> Counter[tuple[int, int]]:
 def settle(world: World) -> None:
     world.embed_and_match()
     world.notify()
-    world.make_due(delivery_item, not_before=timedelta(days=9))
+    world.let_days_pass()
     world.deliver()
 
 

@@ -258,6 +258,8 @@ def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink,
         with world.db.transaction() as tx:
             return due.stages(tx, world.now(), 1.0, world.embedder.name)
 
+    assert stages() == ["deliver"]  # a new channel's digest is planned
+    world.deliver()
     assert stages() == []
     world.subscribe(query="new")
     add(world, peer, announce_first=True)

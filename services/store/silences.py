@@ -1,0 +1,80 @@
+"""Silences of an account, and what they keep from being told."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+
+from services.domain.evaluate import PaperText
+from services.domain.query import parse
+from services.domain.silence import Silence, silencing
+from services.errors import ConfigError, NotFound
+from services.store import papers, subscriptions
+from services.store.database import Row, rows
+from services.store.tables import account, silence, subscription
+
+SILENCED = "silenced"
+"""How the reason of a dropped item begins."""
+MOST_PER_ACCOUNT = 100
+
+
+def add(
+    tx: Connection, account_id: int, until: datetime, now: datetime, query: str = "", subscription_id: int | None = None
+) -> int:
+    """Silences what the query matches, or one subscription, or both at once, or everything. Raises QueryError,
+    ConfigError, NotFound.
+    """
+    if until <= now:
+        raise ConfigError("a silence ends on a day that is still to come")
+    if subscription_id is not None:
+        subscriptions.find(tx, subscription_id, account_id)
+    if len(active(tx, account_id, now)) >= MOST_PER_ACCOUNT:
+        raise ConfigError(f"an account has at most {MOST_PER_ACCOUNT} silences; end one first")
+    canonical = str(parse(query)) if query.strip() else ""
+    values = {"account_id": account_id, "until": until, "query": canonical, "subscription_id": subscription_id}
+    return int(tx.scalars(insert(silence).values(values).returning(silence.c.id)).one())
+
+
+def end(tx: Connection, silence_id: int, account_id: int | None = None) -> None:
+    """Ends one now; what it dropped stays dropped. Raises NotFound."""
+    mine = and_(silence.c.id == silence_id, silence.c.ended_at.is_(None))
+    mine = and_(mine, silence.c.account_id == account_id) if account_id is not None else mine
+    if tx.execute(update(silence).where(mine).values(ended_at=func.now())).rowcount == 0:
+        raise NotFound(f"no silence {silence_id}")
+
+
+def all_of(tx: Connection, now: datetime, account_id: int | None = None) -> Sequence[Row]:
+    """Silences that are not over, with the `email` of the account and the `name` of the subscription."""
+    query = select(silence, account.c.email, subscription.c.name).join(account, account.c.id == silence.c.account_id)
+    query = query.outerjoin(subscription, subscription.c.id == silence.c.subscription_id).where(_living(now))
+    query = query.where(silence.c.account_id == account_id) if account_id is not None else query
+    return rows(tx, query.order_by(silence.c.until, silence.c.id))
+
+
+def active(tx: Connection, account_id: int, now: datetime) -> list[Silence]:
+    found = rows(tx, select(silence).where(silence.c.account_id == account_id, _living(now)))
+    return [
+        Silence(
+            until=row["until"],
+            query=parse(row["query"]) if row["query"] else None,
+            subscription=row["subscription_id"],
+        )
+        for row in found
+    ]
+
+
+def muted(
+    tx: Connection, account_id: int, said: Collection[tuple[int, int]], now: datetime
+) -> dict[tuple[int, int], str]:
+    """Those of the pairs (subscription, paper) that a silence covers, with the reason."""
+    silences = active(tx, account_id, now) if said else []
+    if not silences:
+        return {}
+    texts = {one: PaperText.of(paper) for one, paper in papers.load(tx, {paper for _, paper in said}).items()}
+    covered = {(sub, paper): silencing(silences, sub, texts[paper]) for sub, paper in said}
+    return {pair: str(one) for pair, one in covered.items() if one is not None}
+
+
+def _living(now: datetime) -> Any:
+    return and_(silence.c.until > now, silence.c.ended_at.is_(None))
