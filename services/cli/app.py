@@ -13,6 +13,7 @@ from services.cli import (
     output,
     people,
     roles,
+    silences,
     sources,
     subscriptions,
     up,
@@ -40,6 +41,7 @@ app.add_typer(people.commands, name="user")
 app.add_typer(channels.commands, name="channel")
 app.command()(subscriptions.subscribe)
 app.add_typer(subscriptions.commands, name="subscription")
+app.add_typer(silences.commands, name="silence")
 app.command()(answers.preview)
 app.command()(answers.why)
 app.command()(deliveries.deliveries)

@@ -197,9 +197,7 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row, now: dat
     return _composed(tx, settings, row, channel, [item["paper_id"] for item in items], now)
 
 
-def _composed(
-    tx: Connection, settings: Settings, row: Row, channel: Row, ids: Sequence[int], now: datetime
-) -> Digest:
+def _composed(tx: Connection, settings: Settings, row: Row, channel: Row, ids: Sequence[int], now: datetime) -> Digest:
     day = slots.day_of(row) or cadence.local_date(row["created_at"], channel["timezone"])
     page = f"{settings.base_url}/deliveries/{row['id']}"
     found, read = digests.found(tx, channel, ids, now), digests.read_for(tx, ids)

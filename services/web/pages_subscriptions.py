@@ -156,8 +156,7 @@ def form_context(
 def _save(visit: Visit, fields: Fields, subscription_id: int | None = None) -> None:
     house, account_id = visit.house, visit.account_id
     with house.db.transaction() as tx:
-        kept = subscriptions.find(tx, subscription_id, account_id)["trending"] if subscription_id else None
-        draft = subscription_form.draft(tx, fields, kept)
+        draft = subscription_form.draft(tx, fields)
     ids = subscription_form.channel_ids(house, visit.account, fields)
     with house.previews:
         subscribe.save(house.patient, house.embedder, account_id, draft, ids, subscription_id)

@@ -37,13 +37,13 @@ class Fields:
     min_upvotes: str = ""
     sources: Sequence[str] = ()
     channels: Sequence[str] = (OWN_EMAIL,)
-    trending: int | None = None
+    trending: str = ""
     cadences: Sequence[str] = field(default=CADENCES)
     periods: Sequence[str] = field(default=tuple(DAYS))
 
     @property
     def asks_nothing(self) -> bool:
-        return not (self.query or self.interest or self.liked)
+        return not (self.query or self.interest or self.liked or self.trending)
 
 
 def of_form(form: Form) -> Fields:
@@ -58,6 +58,7 @@ def of_form(form: Form) -> Fields:
         volume_per=form.text("volume_per"),
         cadence=form.text("cadence", "daily"),
         min_upvotes=form.text("min_upvotes"),
+        trending=form.text("trending"),
         sources=form.all("sources"),
         channels=form.all("channels"),
     )
@@ -69,7 +70,8 @@ def of_row(tx: Connection, row: Row) -> Fields:
     told = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])
     count, _, per = (row["volume"] or DEFAULT_VOLUME).partition("/")
     return Fields(
-        **{name: row[name] for name in ("name", "for_whom", "query", "interest", "cadence", "trending")},
+        **{name: row[name] for name in ("name", "for_whom", "query", "interest", "cadence")},
+        trending=str(row["trending"] or ""),
         liked=", ".join(map(str, liked)),
         disliked=", ".join(map(str, disliked)),
         volume_count=count,
@@ -80,13 +82,10 @@ def of_row(tx: Connection, row: Row) -> Fields:
     )
 
 
-def draft(tx: Connection, fields: Fields, trending: int | None = None) -> Draft:
+def draft(tx: Connection, fields: Fields) -> Draft:
     """What the fields ask for. Raises ConfigError naming the one that cannot be read."""
     liked, disliked = _papers(tx, fields.liked), _papers(tx, fields.disliked)
     scored = bool(fields.interest or liked)
-    upvotes = fields.min_upvotes or "0"
-    if not (upvotes.isascii() and upvotes.isdigit() and len(upvotes) <= 6):
-        raise ConfigError(f"upvotes: {upvotes[:40]!r} is no whole number")
     for kind in fields.sources:
         plugins.source(kind)
     return Draft(
@@ -96,12 +95,19 @@ def draft(tx: Connection, fields: Fields, trending: int | None = None) -> Draft:
         interest=fields.interest,
         liked=liked,
         disliked=disliked,
-        trending=trending,
+        trending=_number("trending", fields.trending) or None,
         volume=f"{fields.volume_count}/{fields.volume_per}" if scored else "",
         sources=tuple(fields.sources),
-        min_upvotes=int(upvotes),
+        min_upvotes=_number("upvotes", fields.min_upvotes),
         cadence=fields.cadence,
     )
+
+
+def _number(name: str, text: str) -> int:
+    """A whole number; 0 where nothing was typed. Raises ConfigError."""
+    if not (text.isascii() and (text or "0").isdigit() and len(text) <= 6):
+        raise ConfigError(f"{name}: {text[:40]!r} is no whole number")
+    return int(text or 0)
 
 
 def channel_ids(house: House, account: Row, fields: Fields) -> list[int]:

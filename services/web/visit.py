@@ -24,6 +24,8 @@ SAID = {
     "deleted": "Deleted.",
     "removed": "Removed.",
     "paused": "Paused. What matches meanwhile waits for the end of the pause.",
+    "silenced": "Silenced. What it covers is dropped until then.",
+    "ended": "The silence has ended.",
     "resumed": "The subscription goes on.",
     "polling": "The poll is under way; this page shows its outcome once it is in.",
     "added": "Added.",

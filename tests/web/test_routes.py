@@ -29,6 +29,8 @@ OWN = {
     ("GET", "/papers/{name:path}"),
     ("GET", "/channels"),
     ("POST", "/channels"),
+    ("GET", "/silences"),
+    ("POST", "/silences"),
     ("GET", "/deliveries"),
     ("GET", "/sources"),
     ("GET", "/account"),
@@ -50,6 +52,7 @@ FOREIGN = {
     ("POST", "/channels/{channel_id}/test"),
     ("GET", "/channels/{channel_id}/remove"),
     ("POST", "/channels/{channel_id}/remove"),
+    ("POST", "/silences/{silence_id}/end"),
     ("GET", "/deliveries/{delivery_id}"),
     ("POST", "/deliveries/{delivery_id}/retry"),
 }
@@ -78,10 +81,11 @@ def adas(site: Site) -> dict[str, str]:
         f"VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', 'dead')"
     )
     site.sql("INSERT INTO source (kind, location, polled) VALUES ('arxiv', 'cs.LG', true)")
+    site.sql(f"INSERT INTO silence (account_id, until) VALUES ({site.ada}, now() + interval '1 day')")
     outbox = site.settings.data_dir / "outbox"
     outbox.mkdir(parents=True)
     (outbox / "mail-1.eml").write_text("Subject: Hers\r\n\r\nsecret text\r\n")
-    ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1}
+    ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1, "silence_id": 1}
     return {**{name: str(value) for name, value in ids.items()}, "name": "mail-1.eml"}
 
 
@@ -94,7 +98,7 @@ def every_route(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
 
 
 def state_of(site: Site) -> list[tuple[object, ...]]:
-    tables = ("subscription", "channel", "delivery", "source", "account", "subscription_channel")
+    tables = ("subscription", "channel", "delivery", "source", "account", "subscription_channel", "silence")
     return [row for table in tables for row in site.sql(f"SELECT * FROM {table} ORDER BY 1")]
 
 

@@ -101,16 +101,24 @@ def test_a_preview_while_signed_out_leads_to_signing_in(site: Site) -> None:
     assert answer.headers["hx-redirect"] == "/signin"
 
 
-def test_a_subscription_is_changed_and_keeps_what_the_form_does_not_show(site: Site, ada: Browser) -> None:
+def test_a_subscription_is_changed_through_its_form(site: Site, ada: Browser) -> None:
     channel = site.channel(site.ada, "email:ada@example.org")
     one = site.subscription(site.ada, channel, trending=10, min_upvotes=5)
     form = ada.get(f"/subscriptions/{one}")
     assert 'value="diffusion"' in form.text
-    fields = {"name": "Renamed", "query": "robots", "min_upvotes": "7", "cadence": "weekly", "channels": str(channel)}
+    assert 'name="trending" value="10"' in form.text
+    fields = {
+        "name": "Renamed",
+        "query": "robots",
+        "min_upvotes": "7",
+        "trending": "3",
+        "cadence": "weekly",
+        "channels": str(channel),
+    }
     assert ada.post(f"/subscriptions/{one}", fields).status_code == 303
     (row,) = rows(site)
     assert (row["name"], row["query"], row["min_upvotes"], row["cadence"]) == ("Renamed", "robots", 7, "weekly")
-    assert row["trending"] == 10
+    assert row["trending"] == 3
     assert ada.post(f"/subscriptions/{one}", {**fields, "query": "(", "trending": ""}).status_code == 422
 
 
@@ -154,3 +162,18 @@ def test_errors_and_counts_are_shown(site: Site, ada: Browser) -> None:
     page = text_of(ada.get("/subscriptions"))
     assert "waits for the embedder" in page
     assert "1 in 30 days" in page
+
+
+def test_trending_papers_are_subscribed_to_without_a_query(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    site.paper("A trending paper", upvotes=9)
+    preview = ada.post("/subscriptions/preview", {"trending": "10", "cadence": "daily"}, **{"HX-Request": "true"})
+    assert "A trending paper" in preview.text
+    fields = {"name": "Trending", "trending": "10", "cadence": "daily", "channels": str(channel)}
+    assert ada.post("/subscriptions", fields).status_code == 303
+    assert rows(site)[0]["trending"] == 10
+    assert "the 10 most upvoted of Daily Papers" in text_of(ada.get("/subscriptions"))
+    answer = ada.post("/subscriptions", {**fields, "cadence": "immediate"})
+    assert answer.status_code == 422
+    assert "daily or weekly" in text_of(answer)
+    assert "no whole number" in text_of(ada.post("/subscriptions", {**fields, "trending": "ten"}))

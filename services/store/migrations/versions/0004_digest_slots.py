@@ -1,7 +1,7 @@
 """Digest slots, what trending papers count from, and one note where nothing matched.
 
 Revision ID: 0004
-Revises: 0011
+Revises: 0012
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0004"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
