@@ -34,14 +34,15 @@ def items_due(now: datetime) -> Any:
 
 
 def lock_due_channel(tx: Connection, now: datetime) -> Row | None:
-    """Locks one channel that has something due: items, or its digest slot; with its account's hours and address."""
+    """Locks one channel with something due: items first, then its digest slot. With its account's hours and address."""
     waits = exists().where(delivery_item.c.channel_id == channel.c.id, WAITING, delivery_item.c.not_before <= now)
-    query = select(channel).where(or_(and_(_GATHERED, waits), slots.due(now))).order_by(channel.c.id).limit(1)
-    row = first(tx, query.with_for_update(skip_locked=True))
-    if row is None:
-        return None
-    hours = select(account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
-    return {**row, **rows(tx, hours.where(account.c.id == row["account_id"]))[0]}
+    for due in (and_(_GATHERED, waits), slots.due(now)):
+        query = select(channel).where(due).order_by(channel.c.id).limit(1)
+        row = first(tx, query.with_for_update(skip_locked=True))
+        if row is not None:
+            hours = select(account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
+            return {**row, **rows(tx, hours.where(account.c.id == row["account_id"]))[0]}
+    return None
 
 
 def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
