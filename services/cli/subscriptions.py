@@ -95,6 +95,24 @@ def pause(
 
 
 @commands.command()
+def feed(
+    subscription: Id,
+    new: Annotated[bool, typer.Option("--new", help="Give it another address first; the old one stops.")] = False,
+) -> None:
+    """Print the address of its Atom feed; whoever knows it can read it."""
+    from services.store import feeds, subscriptions
+    from services.store.vault import Vault
+
+    with opened() as session:
+        vault = Vault(session.keyed().secret_key.get_secret_value())
+        with session.db.transaction() as tx:
+            if new:
+                feeds.change_address(tx, subscription)
+            token = feeds.token(vault, subscriptions.find(tx, subscription))
+        print(f"{session.base_url}/feeds/{token}")
+
+
+@commands.command()
 def delete(subscription: Id) -> None:
     """Delete a subscription; what only it asked for is not sent any more."""
     from services.store import subscriptions

@@ -15,6 +15,11 @@ class Bounce:
     status: str
     """Enhanced, e.g. `5.1.1`; `5.0.0` when the report names none."""
     diagnostic: str = ""
+    """The server's own words, which mostly repeat the status."""
+
+    @property
+    def said(self) -> str:
+        return self.diagnostic if self.status in self.diagnostic else f"{self.status} {self.diagnostic}".strip()
 
 
 def status_of(*texts: str) -> str:

@@ -25,20 +25,19 @@ def record(tx: Connection, body: bytes, found: Bounce, channel_id: int, delivery
     """Writes one down; False when this mail was read before."""
     values = {
         "digest": hashlib.sha256(body).digest(), "channel_id": channel_id, "delivery_id": delivery_id,
-        "status": found.status, "hard": is_hard(found.status), "diagnostic": found.diagnostic,
+        "status": found.status, "hard": is_hard(found.status), "diagnostic": found.said,
     }  # fmt: skip
     made = upsert(bounce).values(values).on_conflict_do_nothing(index_elements=["digest"]).returning(bounce.c.id)
     if tx.scalars(made).first() is None:
         return False
-    told = f"came back: {found.status} {found.diagnostic}".strip()
-    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(error=told))
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(error=f"came back: {found.said}"))
     return True
 
 
 def stop(tx: Connection, channel_id: int, found: Bounce) -> Sequence[Row]:
     """Ends mails to the channel's address, whichever account they are for; the channels that it stopped."""
     address = rows(tx, select(channel.c.label).where(channel.c.id == channel_id))[0]["label"].lower()
-    because = f"{CAME_BACK}: {found.status} {found.diagnostic}".strip()
+    because = f"{CAME_BACK}: {found.said}"
     consent.suppress(tx, address, because)
     same = and_(channel.c.kind == "email", func.lower(channel.c.label) == address, channel.c.deleted_at.is_(None))
     stopped = rows(tx, select(channel).where(same, channel.c.disabled_because == "").with_for_update())
@@ -54,5 +53,5 @@ def soft_since(tx: Connection, account_id: int, since: datetime) -> dict[int, tu
     found: dict[int, tuple[int, str]] = {}
     for row in rows(tx, query.where(mine)):
         count, _ = found.get(row["channel_id"], (0, ""))
-        found[row["channel_id"]] = (count + 1, f"{row['status']} {row['diagnostic']}".strip())
+        found[row["channel_id"]] = (count + 1, row["diagnostic"])
     return found

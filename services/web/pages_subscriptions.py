@@ -10,7 +10,7 @@ from services import plugins
 from services.errors import ConfigError, NotFound, PaperwireError, QueryError
 from services.flow import subscribe
 from services.store import overview, subscriptions
-from services.web import subscription_form
+from services.web import pages_feeds, subscription_form
 from services.web.forms import Posted
 from services.web.subscription_form import Fields
 from services.web.visit import Id, SignedIn, Visit, soon
@@ -129,7 +129,8 @@ def editing(
         row = subscriptions.find(tx, subscription_id, visit.account_id)
         choices = subscription_form.channel_choices(tx, visit.account)
     context = form_context(fields, choices, error, preview, subscription_id)
-    return visit.page("subscription_edit.html", status, subscription=row, **context)
+    feed = pages_feeds.address(visit.house, row)
+    return visit.page("subscription_edit.html", status, subscription=row, feed=feed, **context)
 
 
 def form_context(

@@ -21,6 +21,7 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 SAID = {
     "saved": "Saved.",
     "created": "Subscribed. New papers that match will reach you from now on.",
+    "readdressed": "The feed has a new address; the old one answers no more.",
     "deleted": "Deleted.",
     "removed": "Removed.",
     "paused": "Paused. What matches meanwhile waits for the end of the pause.",

@@ -101,6 +101,15 @@ def test_lists_can_be_of_one_account(paperwire: Paperwire, ada: str) -> None:
     assert "query: graphs" in paperwire("subscription", "show", 2).out
 
 
+def test_the_address_of_a_feed_is_printed_and_changed(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("subscribe", ada, "--query", "agents").code == 0
+    first = paperwire("subscription", "feed", 1).out
+    assert first.startswith("http://127.0.0.1:8400/feeds/1-")
+    assert paperwire("subscription", "feed", 1).out == first
+    assert paperwire("subscription", "feed", 1, "--new").out not in ("", first)
+    assert "no subscription 7" in paperwire("subscription", "feed", 7, "--new").error()
+
+
 def test_a_deleted_subscription_is_gone(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("subscribe", ada, "--query", "agents").code == 0
     assert paperwire("subscription", "delete", 1).code == 0

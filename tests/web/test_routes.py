@@ -19,6 +19,7 @@ OPEN = {
     ("GET", "/confirm/{token}"),
     ("POST", "/confirm/{token}"),
     ("POST", "/bounces"),
+    ("GET", "/feeds/{token}"),
 }
 """For everybody; a token in the address is the key to what it opens."""
 OWN = {
@@ -43,6 +44,7 @@ FOREIGN = {
     ("POST", "/subscriptions/{subscription_id}"),
     ("POST", "/subscriptions/{subscription_id}/pause"),
     ("POST", "/subscriptions/{subscription_id}/resume"),
+    ("POST", "/subscriptions/{subscription_id}/feed"),
     ("GET", "/subscriptions/{subscription_id}/delete"),
     ("POST", "/subscriptions/{subscription_id}/delete"),
     ("POST", "/channels/{channel_id}/hours"),
