@@ -150,6 +150,9 @@ class Notifier(Protocol):
         Never raises for a network failure; an exception of `commit` passes through and nothing is sent.
         """
 
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
+        """The target with a new secret that its receiver must know, and that secret; None: this kind has none."""
+
     def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
         """Looks for a message in doubt where the policy says it can. Unknown: it cannot be told.
 

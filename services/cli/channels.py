@@ -13,7 +13,7 @@ commands = typer.Typer(help="Where people are told: mail, Slack …", no_args_is
 @commands.command()
 def add(
     email: Email,
-    kind: Annotated[str, typer.Argument(help="email, slack …", show_default=False)],
+    kind: Annotated[str, typer.Argument(help="email, slack, slack-webhook, webhook.", show_default=False)],
     target: Annotated[str, typer.Argument(help="An address, a Slack channel …", show_default=False)],
     at: Annotated[str, typer.Option(help="Hour of its digests, in the account's time zone.")] = "08:00",
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
@@ -31,7 +31,7 @@ def add(
     with opened() as session:
         account_id = session.account(email)
         word = f"{kind}:{target}"
-        channel_id = subscribe.add_channel(session.db, session.keyed(), account_id, word, **hours)
+        channel_id, secret = subscribe.open_channel(session.db, session.keyed(), account_id, word, **hours)
         if confirmed:
             consent.vouch(session.db, channel_id)
         with session.db.transaction() as tx:
@@ -39,7 +39,22 @@ def add(
                 channels.prefer_once(tx, channel_id, never_twice)
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
+        _show(secret)
         session.ask(channel_id)
+
+
+def _show(secret: str) -> None:
+    if secret:
+        output.say(f"signing secret, shown this once: {secret}")
+
+
+@commands.command()
+def rotate(channel: Id) -> None:
+    """Give a webhook a new signing secret; the old one signs beside it for a day."""
+    from services.flow import subscribe
+
+    with opened() as session:
+        _show(subscribe.rotate_secret(session.db, session.keyed(), channel))
 
 
 @commands.command("list")

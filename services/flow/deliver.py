@@ -245,6 +245,9 @@ def _settle(
         notices.tell(tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
         pace.close(tx, row["gate"], after.next_attempt_at)  # What waits behind it keeps to that as well.
+    elif after.state is domain.State.DEAD and policy.retries:
+        text = f"A message to {channel['kind']} {channel['label']} was given up: {after.error}"
+        notices.tell(tx, channel["account_id"], f"dead:{channel['id']}:{now:%Y-%m-%d}", text, host)
     elif after.state is domain.State.SENT:
         followed.note_sent(tx, row, channel, now, settings.time_scale, host)
     channels.drop_if_over(tx, channel["id"])

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
@@ -53,7 +54,7 @@ def email_channel(db: Database, settings: Settings, account_id: int, email: str)
 def add_channel(
     db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
 ) -> int:
-    """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `email:ADDRESS`.
+    """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `webhook:URL`, `email:ADDRESS`.
 
     A mail address other than the account's own is not verified until its owner agrees, unless `verified` says he did.
     Raises TargetError for a target that cannot be one, NotFound for an id of somebody else's.
@@ -61,10 +62,19 @@ def add_channel(
     if word.isdigit():
         with db.transaction() as tx:
             return int(channels.find(tx, int(word), account_id)["id"])
+    return open_channel(db, settings, account_id, word, verified=verified, **hours)[0]
+
+
+def open_channel(
+    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
+) -> tuple[int, str]:
+    """As add_channel, with the secret that a new channel's receiver must know: it is shown this once; else empty."""
     kind, _, text = word.partition(":")
     kind = {"slack-webhook": "slack"}.get(kind, kind)
     if not text:
-        raise ConfigError(f"--to takes a channel id, email, slack:#channel or slack-webhook:URL, not {word!r}")
+        raise ConfigError(
+            f"--to takes a channel id, email, slack:#channel, slack-webhook:URL or webhook:URL, not {word!r}"
+        )
     plugin = plugins.notifier(kind)
     target = plugin.parse_target(text)
     vault = Vault(settings.secret_key.get_secret_value())
@@ -72,7 +82,31 @@ def add_channel(
         account = accounts.by_id(tx, account_id)
         own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
         agreed = own if verified is None else verified
-        return channels.add(tx, vault, account_id, kind, target, verified=agreed, **hours)
+        known, secret = _known(tx, vault, account_id, kind, plugin.label(target)), ""
+        if known is None and (made := plugin.with_new_secret(target, db.now(tx))) is not None:
+            target, secret = made
+        return channels.add(tx, vault, account_id, kind, known or target, verified=agreed, **hours), secret
+
+
+def _known(tx: Connection, vault: Vault, account_id: int, kind: str, label: str) -> BaseModel | None:
+    """The target of the channel that is there already, with the secrets that its address alone does not name."""
+    row = channels.same(tx, account_id, kind, label)
+    try:
+        return channels.target_of(row, vault) if row is not None else None
+    except ConfigError:  # Sealed with a key that is gone: adding it again is the way to mend it.
+        return None
+
+
+def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> str:
+    """A new secret, shown this once; the old one signs beside it for a day. Raises NotFound, ConfigError."""
+    vault = Vault(settings.secret_key.get_secret_value())
+    with db.transaction() as tx:
+        row = channels.find(tx, channel_id, account_id)
+        made = plugins.notifier(row["kind"]).with_new_secret(channels.target_of(row, vault), db.now(tx))
+        if made is None:
+            raise ConfigError(f"a {row['kind']} channel has no secret of its own; only a webhook has")
+        channels.retarget(tx, vault, row, made[0])
+        return made[1]
 
 
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:

@@ -47,26 +47,34 @@ def add(
     tx: Connection, vault: Vault, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
 ) -> int:
     """Adds a channel, or changes the hours of the one that has this target."""
-    plugin = plugins.notifier(kind)
-    label = plugin.label(target)
-    values, secrets = split_target(kind, target)
-    same = and_(
-        channel.c.account_id == account_id,
-        channel.c.kind == kind,
-        channel.c.label == label,
-        channel.c.deleted_at.is_(None),
-    )
-    sealed = vault.seal(secrets) if secrets else None
-    settings = {"target": values, "secret": sealed, "transport": plugin.transport(target), "gate": plugin.gate(target)}
-    settings |= hours
-    found = tx.scalars(select(channel.c.id).where(same).with_for_update()).first()
+    label = plugins.notifier(kind).label(target)
+    settings = _columns(vault, kind, target) | hours
+    found = same(tx, account_id, kind, label)
     if found is not None:
-        tx.execute(update(channel).where(channel.c.id == found).values(settings))
+        tx.execute(update(channel).where(channel.c.id == found["id"]).values(settings))
         if hours:
             slots.plan_again(tx, account_id)
-        return int(found)
+        return int(found["id"])
     new = insert(channel).values(account_id=account_id, kind=kind, label=label, verified=verified, **settings)
     return int(tx.scalars(new.returning(channel.c.id)).one())
+
+
+def _columns(vault: Vault, kind: str, target: BaseModel) -> dict[str, Any]:
+    plugin = plugins.notifier(kind)
+    values, secrets = split_target(kind, target)
+    sealed = vault.seal(secrets) if secrets else None
+    return {"target": values, "secret": sealed, "transport": plugin.transport(target), "gate": plugin.gate(target)}
+
+
+def same(tx: Connection, account_id: int, kind: str, label: str) -> Row | None:
+    """The account's channel that this would be, locked."""
+    mine = and_(channel.c.account_id == account_id, channel.c.deleted_at.is_(None))
+    return first(tx, select(channel).where(mine, channel.c.kind == kind, channel.c.label == label).with_for_update())
+
+
+def retarget(tx: Connection, vault: Vault, row: Row, target: BaseModel) -> None:
+    """Gives a channel another form of its target: a new secret."""
+    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(vault, row["kind"], target)))
 
 
 def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:

@@ -14,7 +14,7 @@ from services.web.forms import Form, Posted
 from services.web.visit import Id, SignedIn, Visit
 
 router = APIRouter(prefix="/channels")
-KINDS = {"email": "E-mail address", "slack": "Slack channel", "slack-webhook": "Slack webhook"}
+KINDS = {"email": "E-mail address", "slack": "Slack channel", "slack-webhook": "Slack webhook", "webhook": "Webhook"}
 """What a person may add here."""
 SOFT_FOR = timedelta(days=30)
 """How long mails that came back without stopping a channel are counted."""
@@ -32,14 +32,16 @@ def add(visit: SignedIn, form: Posted) -> Response:
         if kind not in KINDS:
             raise ConfigError(f"a channel is one of {', '.join(KINDS.values())}")
         if not target:
-            raise ConfigError("say where to: a mail address, #papers, or the webhook's address")
+            raise ConfigError("say where to: a mail address, #papers, or a webhook's address")
         house, word = visit.house, f"{kind}:{target}"
-        added = subscribe.add_channel(house.db, house.settings, visit.account_id, word, **_hours(form))
+        added, secret = subscribe.open_channel(house.db, house.settings, visit.account_id, word, **_hours(form))
         asked = _ask(visit, added)
     except NotFound:
         raise
     except PaperwireError as error:
         return _listing(visit, error=str(error), status=422)
+    if secret:
+        return _listing(visit, secret=secret, secret_of=added)
     return visit.go("/channels", "asked" if asked else "added")
 
 
@@ -58,6 +60,16 @@ def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
         channels.add(tx, vault, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
         channels.prefer_once(tx, row["id"], form.text("never_twice") == "on")
     return visit.go("/channels", "saved")
+
+
+@router.post("/{channel_id}/secret")
+def new_secret(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
+    """Shown in the answer to this alone: it is stored sealed and never read out again."""
+    try:
+        secret = subscribe.rotate_secret(visit.house.db, visit.house.settings, channel_id, visit.account_id)
+    except ConfigError as error:
+        return _listing(visit, error=str(error), status=422)
+    return _listing(visit, secret=secret, secret_of=channel_id)
 
 
 @router.post("/{channel_id}/enable")
@@ -100,13 +112,16 @@ def remove(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
     return visit.go("/channels", "removed")
 
 
-def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
+def _listing(visit: Visit, error: str = "", status: int = 200, secret: str = "", secret_of: int = 0) -> Response:
     with visit.house.db.transaction() as tx:
         found = channels.all_of(tx, visit.account_id)
         used = overview.uses(tx, visit.account_id)
         soft = bounces.soft_since(tx, visit.account_id, datetime.now(UTC) - SOFT_FOR)
     context = {"channels": found, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
-    return visit.page("channels.html", status, **context)
+    answer = visit.page("channels.html", status, **context, secret=secret, secret_of=secret_of)
+    if secret:
+        answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _ask(visit: Visit, channel_id: int) -> bool:

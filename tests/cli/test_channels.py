@@ -1,3 +1,5 @@
+import re
+
 from services.store import channels, consent, deliveries
 from services.store.database import Database
 
@@ -22,6 +24,21 @@ def test_a_channel_added_again_only_changes_its_hours(paperwire: Paperwire, ada:
     assert paperwire("channel", "add", ada, "email", ada).code == 0
     assert paperwire("channel", "add", ada, "email", ada, "--at", "18:00").code == 0
     assert [one["at"] for one in paperwire("channel", "list", "--json").json()] == ["18:00"]
+
+
+def test_a_webhooks_secret_is_shown_when_it_is_added_and_when_it_is_renewed(paperwire: Paperwire, ada: str) -> None:
+    url = "https://example.org/hooks/geheim"
+    (first,) = re.findall(r"whsec_\S+", paperwire("channel", "add", ada, "webhook", url).out)
+    again = paperwire("channel", "add", ada, "webhook", url, "--at", "09:00")
+    assert "whsec_" not in again.out + again.err
+    (second,) = re.findall(r"whsec_\S+", paperwire("channel", "rotate", 1).out)
+    assert first != second
+    shown = paperwire("channel", "list", "--json").out
+    assert "geheim" not in shown
+    assert "whsec_" not in shown
+    assert paperwire("channel", "add", ada, "slack", "#papers").code == 0
+    assert "only a webhook" in paperwire("channel", "rotate", 2).error()
+    assert "public internet" in paperwire("channel", "add", ada, "webhook", "http://10.0.0.1/hook").error()
 
 
 def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> None:

@@ -1,5 +1,7 @@
 """Channels: added, tested, enabled, removed, and what keeps them from being told."""
 
+import re
+
 import pytest
 
 from .conftest import Browser, Site, text_of
@@ -31,6 +33,8 @@ def test_a_webhook_is_never_shown_again(site: Site, ada: Browser) -> None:
         ("slack-webhook", "file:///etc/passwd"),
         ("slack", "not a channel!"),
         ("slack", ""),
+        ("webhook", "http://169.254.169.254/latest"),
+        ("webhook", "papers"),
         ("email", "no address"),
         ("pigeon", "x"),
     ],
@@ -48,6 +52,25 @@ def test_hours_change_and_the_target_stays(site: Site, ada: Browser) -> None:
     assert ada.post(f"/channels/{one}/hours", {"at": "06:15", "weekday": "sun"}).status_code == 303
     assert site.sql("SELECT at::text, weekday FROM channel") == [("06:15:00", 6)]
     assert site.sql("SELECT label, transport FROM channel") == before
+
+
+def test_a_webhooks_secret_is_shown_once_and_sealed(site: Site, ada: Browser) -> None:
+    added = ada.post("/channels", {"kind": "webhook", "target": "https://example.org/hooks/geheim", **HOURS})
+    assert added.status_code == 200
+    (secret,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", added.text)
+    assert added.headers["cache-control"] == "no-store"
+    page = ada.get("/channels").text
+    assert "example.org" in page
+    assert not [word for word in (secret, "geheim") if word in page + str(site.sql("SELECT * FROM channel"))]
+    again = ada.post("/channels", {"kind": "webhook", "target": "https://example.org/hooks/geheim", **HOURS})
+    assert "whsec_" not in again.text
+    (renewed,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", ada.post("/channels/1/secret").text)
+    assert renewed != secret
+
+
+def test_only_a_webhook_has_a_secret_to_renew(site: Site, ada: Browser) -> None:
+    one = site.channel(site.ada, "slack:#papers")
+    assert ada.post(f"/channels/{one}/secret").status_code == 422
 
 
 def test_a_channel_may_wish_nothing_twice(site: Site, ada: Browser) -> None:

@@ -84,6 +84,9 @@ class Email:
             return files.write(body, commit)
         return smtp.deliver(body, config.sender(), config.address(_address(target)), server, commit)
 
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
+        return None
+
     def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
         return Unknown("a mailbox cannot be asked")
 

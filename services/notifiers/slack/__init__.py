@@ -109,6 +109,9 @@ class Slack:
             result = _post(plain | ({"blocks": []} if "ts" in payload else {}), wanted)
         return Refused(f"Slack: {result}") if isinstance(result, BadForm) else result
 
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
+        return None
+
     def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
         token = _slack(target).bot_token()
         return reconcile.find(token, json.loads(body), receipt, sent_at) if token else _NO_TOKEN

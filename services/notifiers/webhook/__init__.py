@@ -1,0 +1,133 @@
+"""Webhooks after Standard Webhooks: a signed POST to whatever address a person names."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from services.domain.address import NotAllowed
+from services.domain.digest import Digest
+from services.errors import TargetError
+from services.http import Answered, Failed, Fetcher
+from services.notifiers.webhook import signing
+from services.notifiers.webhook.payload import payload
+from services.notifiers.webhook.target import WebhookTarget, digest_of, require_allowed
+from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Refused, Retry, Sent, Unknown
+from services.settings import settings
+
+__all__ = ["WebhookTarget", "plugin"]
+
+# The specification's example schedule; its first attempt is at once.
+RETRIES = (
+    timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=5),
+    timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24),
+)  # fmt: skip
+TIMEOUT = 20.0
+SPACING = timedelta(milliseconds=100)
+
+
+class Webhook:
+    kind = "webhook"
+    summary = "A signed POST of JSON to any address, after Standard Webhooks"
+    example = "https://example.org/hooks/papers"
+    target: type[BaseModel] = WebhookTarget
+    lease = timedelta(seconds=60)
+
+    def parse_target(self, text: str) -> WebhookTarget:
+        try:
+            target = WebhookTarget(url=SecretStr(text.strip()))
+            require_allowed(text.strip())
+        except NotAllowed as error:
+            raise TargetError(str(error)) from None
+        except (ValidationError, ValueError):
+            raise TargetError("this is no webhook; it reads https://example.org/hooks/papers") from None
+        return target
+
+    def label(self, target: BaseModel) -> str:
+        url = _url(target)
+        return f"{urlsplit(url).hostname} ({digest_of(url, 6)})"
+
+    def transport(self, target: BaseModel) -> str:
+        return f"webhook:{digest_of(_url(target), 12)}"
+
+    def gate(self, target: BaseModel) -> str:
+        return f"{self.transport(target)}:posts"
+
+    def pace(self, target: BaseModel, kind: str) -> Pace:
+        """Hardly any, but a gate: a Retry-After closes it for all that waits."""
+        return Pace(own=SPACING)
+
+    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+        """Receivers know a message by its `webhook-id`, so silence is a failure like any other."""
+        return Policy(repeatable=True, retries=RETRIES)
+
+    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset()
+
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
+        secret = signing.new_secret()
+        return _webhook(target).with_secret(secret, now), secret
+
+    def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
+        return json.dumps(payload(digest, envelope), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
+        url, now = _url(target), int(time.time())
+        held = _webhook(target).held(datetime.fromtimestamp(now, UTC))
+        if not all(held):
+            return Refused("it has no signing secret: make a new one", scope="channel")
+        signed = signing.headers(json.loads(body)["id"], now, body, *held)
+        try:
+            require_allowed(url)
+            commit()
+            timeout = max(1.0, TIMEOUT * settings().time_scale)
+            answer = _fetcher().post(url, body, {"Content-Type": "application/json", **signed}, timeout)
+        except NotAllowed as error:
+            return Refused(str(error), scope="channel")
+        return _outcome(answer)
+
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+        return Unknown("a webhook cannot be asked")
+
+    def check(self, target: BaseModel) -> Held | None:
+        """Nothing holds a webhook: each has its own schedule."""
+        return None
+
+
+def _outcome(answer: Answered | Failed) -> Outcome:
+    if isinstance(answer, Failed):
+        return Unknown(answer.reason)
+    if 200 <= answer.status < 300:
+        return Sent(f"HTTP {answer.status}")
+    said = f"the webhook answered {answer.status}"
+    if answer.status == 410:
+        return Refused(f"{said}: it wants no more", scope="channel")
+    if 300 <= answer.status < 400:
+        return Retry(f"{said}, a redirect, which is not followed: name the new address")
+    return Retry(said, after=answer.retry_after)
+
+
+@cache
+def _fetcher_of(user_agent: str, allowed: tuple[str, ...]) -> Fetcher:
+    return Fetcher(user_agent=user_agent, allow_hosts=allowed)
+
+
+def _fetcher() -> Fetcher:
+    return _fetcher_of(settings().user_agent, settings().allowed_hosts)
+
+
+def _webhook(target: BaseModel) -> WebhookTarget:
+    assert isinstance(target, WebhookTarget)
+    return target
+
+
+def _url(target: BaseModel) -> str:
+    return _webhook(target).url.get_secret_value()
+
+
+plugin = Webhook()

@@ -1,0 +1,62 @@
+"""A digest as JSON: `id`, `type`, `timestamp` and `data`; its fields are documented in docs/webhooks.md."""
+
+import hashlib
+from datetime import UTC
+from typing import Any
+
+from services.domain.digest import Digest, DigestPaper, Reason
+from services.ports import Envelope
+from services.render import abstract, line, link, title
+
+TYPES = {"message": "papers.announced", "digest": "papers.digest", "test": "channel.test", "notice": "notice"}
+ABSTRACTS = 16_000
+"""Characters of all abstracts together: a payload is best below 20 kB, the specification says."""
+LONGEST_ABSTRACT = 2000
+MOST_AUTHORS = 50
+MOST_REASONS = 20
+
+
+def payload(digest: Digest, envelope: Envelope) -> dict[str, Any]:
+    # A number alone may come again after a restored backup; what follows it does not, and tells nobody anything.
+    distinct = hashlib.sha256(envelope.message_id.encode()).hexdigest()[:16]
+    words = min(LONGEST_ABSTRACT, ABSTRACTS // max(len(digest.papers), 1))
+    return {
+        "id": f"msg_{envelope.delivery_id}_{distinct}",
+        "type": TYPES[digest.kind],
+        "timestamp": envelope.date.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "data": {
+            "title": line(digest.title, 300),
+            "papers": [_paper(item, words) for item in digest.papers],
+            "more": digest.more,
+            "more_url": link(digest.more_url),
+            "settings_url": link(digest.settings_url),
+        },
+    }
+
+
+def _paper(item: DigestPaper, words: int) -> dict[str, Any]:
+    paper = item.paper
+    return {
+        "id": str(paper.id),
+        "title": title(paper),
+        "abstract": abstract(paper, words),
+        "authors": [line(name, 100) for name in paper.authors[:MOST_AUTHORS]],
+        "author_count": max(paper.author_count or 0, len(paper.authors)),
+        "categories": [line(category, 60) for category in paper.categories[:20]],
+        "identifiers": {one.scheme: line(one.value, 200) for one in paper.identifiers},
+        "announced_on": paper.announced_on.isoformat(),
+        "version": paper.version,
+        "upvotes": paper.upvotes,
+        "links": {name: url for name, given in paper.links.items() if (url := link(given))},
+        "reasons": [_reason(reason) for reason in item.reasons[:MOST_REASONS]],
+    }
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "subscription": str(reason.subscription),
+        "name": line(reason.name, 100),
+        "for": line(reason.for_whom, 100),
+        "why": line(reason.why, 300),
+        "score": reason.score,
+    }

@@ -1,0 +1,63 @@
+"""Where a webhook goes and with what it is signed."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+
+from services.http import check_address
+from services.notifiers.webhook import signing
+from services.settings import settings
+
+OVERLAP = timedelta(hours=24)
+"""So long the secret that was replaced signs too."""
+LONGEST_URL = 2000
+
+
+class WebhookTarget(BaseModel):
+    """The address may hold a key, so it is kept like the secrets."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: SecretStr
+    secret: SecretStr = SecretStr("")
+    previous: SecretStr = SecretStr("")
+    previous_until: str = ""
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        parts = urlsplit(text)
+        plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= LONGEST_URL
+        if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+            raise ValueError("is no webhook; it reads https://example.org/hooks/papers")
+        return url
+
+    @field_validator("secret", "previous")
+    @classmethod
+    def _key(cls, secret: SecretStr) -> SecretStr:
+        if secret.get_secret_value():
+            signing.key_of(secret.get_secret_value())
+        return secret
+
+    def held(self, now: datetime) -> tuple[str, ...]:
+        """The secrets to sign with."""
+        both = self.previous.get_secret_value() and now < datetime.fromisoformat(self.previous_until)
+        return (self.secret.get_secret_value(), *((self.previous.get_secret_value(),) if both else ()))
+
+    def with_secret(self, secret: str, now: datetime) -> "WebhookTarget":
+        """The target with a new secret, beside which the one it had goes on for a day."""
+        until = (now + OVERLAP).astimezone(UTC).isoformat() if self.secret.get_secret_value() else ""
+        changed = {"secret": SecretStr(secret), "previous": self.secret, "previous_until": until}
+        return self.model_copy(update=changed)
+
+
+def require_allowed(url: str) -> None:
+    """Raises NotAllowed unless the address may be asked, or may turn out to be one."""
+    check_address(url, settings().allowed_hosts)
+
+
+def digest_of(url: str, length: int) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:length]

@@ -1,0 +1,289 @@
+"""Webhooks after Standard Webhooks, checked with a reading of the specification that knows nothing of ours."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from services.errors import LeaseLost, TargetError
+from services.notifiers.webhook import WebhookTarget, plugin
+from services.ports import Outcome, Refused, Retry, Sent, Unknown
+from tests.digests import ENVELOPE, about, digest
+from tests.notifiers.conftest import Commit, Configure
+from tests.sinks import Answer, Asked, HttpSink, refused_port
+
+HOOK = "/hooks/papers"
+NOW = datetime.now(UTC)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "webhooks.md"
+
+
+def target(http: HttpSink, configure: Configure, path: str = HOOK) -> WebhookTarget:
+    configure(allow_hosts=f"127.0.0.1:{http.port}")
+    made = plugin.with_new_secret(plugin.parse_target(http.url + path), NOW)
+    assert made is not None
+    assert isinstance(made[0], WebhookTarget)
+    return made[0]
+
+
+def send(to: WebhookTarget, commit: Commit, count: int = 2) -> Outcome:
+    return plugin.send(plugin.render(digest(count), ENVELOPE, to), to, commit)
+
+
+def header(asked: Asked, name: str) -> str:
+    return {key.lower(): value for key, value in asked.headers.items()}[name]
+
+
+def passes(asked: Asked, secret: str) -> bool:
+    """The specification's check, written from its words."""
+    assert abs(time.time() - int(header(asked, "webhook-timestamp"))) < 300
+    key = base64.b64decode(secret[len("whsec_") :])
+    content = b".".join([header(asked, "webhook-id").encode(), header(asked, "webhook-timestamp").encode(), asked.body])
+    expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest())
+    given = [one.split(",", 1) for one in header(asked, "webhook-signature").split(" ")]
+    return any(version == "v1" and hmac.compare_digest(value.encode(), expected) for version, value in given)
+
+
+# ── signing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_post_is_signed_as_the_specification_says(configure: Configure, http: HttpSink, commit: Commit) -> None:
+    to = target(http, configure)
+    assert send(to, commit) == Sent("HTTP 200")
+    (asked,) = http.to(HOOK)
+    assert passes(asked, to.secret.get_secret_value())
+    assert not passes(asked, "whsec_" + base64.b64encode(b"x" * 32).decode())
+    assert not passes(asked._replace(body=asked.body + b" "), to.secret.get_secret_value())
+    assert header(asked, "content-type") == "application/json"
+    assert commit.calls == 1
+
+
+def test_the_signature_of_the_specifications_example() -> None:
+    from services.notifiers.webhook import signing
+
+    secret = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+    made = signing.headers("msg_1", 1674087231, b'{"a":1}', secret)["webhook-signature"]
+    digest = hmac.new(b"0123456789abcdef01234567", b'msg_1.1674087231.{"a":1}', "sha256").digest()
+    assert made == "v1," + base64.b64encode(digest).decode()
+
+
+def test_the_documented_snippet_accepts_what_is_sent_and_nothing_else(
+    configure: Configure, http: HttpSink, commit: Commit
+) -> None:
+    snippet = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert snippet
+    scope: dict[str, Any] = {}
+    exec(snippet[1], scope)
+    to = target(http, configure)
+    send(to, commit)
+    (asked,) = http.to(HOOK)
+    headers = {name.lower(): value for name, value in asked.headers.items()}
+    secret = to.secret.get_secret_value()
+    assert scope["verified"](secret, headers, asked.body)
+    assert not scope["verified"](secret, headers, asked.body.replace(b"papers", b"vapers"))
+    assert not scope["verified"](secret, {**headers, "webhook-timestamp": str(int(time.time()) - 900)}, asked.body)
+    assert not scope["verified"]("whsec_" + base64.b64encode(b"y" * 32).decode(), headers, asked.body)
+
+
+def test_while_one_secret_replaces_another_both_sign(configure: Configure, http: HttpSink, commit: Commit) -> None:
+    old = target(http, configure)
+    made = plugin.with_new_secret(old, datetime.now(UTC))
+    assert made is not None
+    both, secret = made
+    assert isinstance(both, WebhookTarget)
+    send(both, commit)
+    (asked,) = http.to(HOOK)
+    assert passes(asked, old.secret.get_secret_value())
+    assert passes(asked, secret)
+    assert both.held(datetime.now(UTC) + timedelta(hours=25)) == (secret,)
+
+
+def test_a_retry_has_the_same_id_and_a_time_of_its_own(
+    configure: Configure, http: HttpSink, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = target(http, configure)
+    body = plugin.render(digest(1), ENVELOPE, to)
+    for _ in range(2):
+        plugin.send(body, to, commit)
+    first, second = http.to(HOOK)
+    assert header(first, "webhook-id") == header(second, "webhook-id") == json.loads(body)["id"]
+    assert header(first, "webhook-id").startswith("msg_12_")
+    assert "." not in header(first, "webhook-id")
+    assert first.body == second.body
+
+
+# ── what it says ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def payload(**changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(plugin.render(digest(**changes), ENVELOPE, plugin.parse_target(plugin.example)))
+    return found
+
+
+def test_the_payload_says_papers_and_reasons() -> None:
+    said = payload(count=3)
+    assert said["type"] == "papers.digest"
+    assert said["timestamp"] == "2025-05-27T06:00:00Z"
+    first = said["data"]["papers"][0]
+    assert first["identifiers"] == {"arxiv": "2505.15270"}
+    assert first["links"]["abstract"] == "https://arxiv.org/abs/2505.15270"
+    assert [reason["name"] for reason in first["reasons"]] == ["Diffusion models", "Trending"]
+    assert said["data"]["more"] == 12
+
+
+def test_every_field_is_documented() -> None:
+    text = DOCUMENT.read_text()
+    said = payload(count=3)
+    paper = said["data"]["papers"][0]
+    names = {*said, *said["data"], *paper, *paper["reasons"][0]}
+    assert not [name for name in names if f"`{name}`" not in text]
+
+
+def test_a_payload_stays_small_whatever_the_papers_hold() -> None:
+    long = "word & <tag> " * 50_000
+    assert (
+        len(plugin.render(about(long, abstract=long, why=long), ENVELOPE, plugin.parse_target(plugin.example))) < 8000
+    )
+    assert len(json.dumps(payload(count=30))) < 100_000
+
+
+# ── answers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answer(status=200), Sent("HTTP 200")),
+        (Answer(status=204, body=""), Sent("HTTP 204")),
+        (Answer(status=410), Refused("the webhook answered 410: it wants no more", scope="channel")),
+        (Answer(status=404), Retry("the webhook answered 404")),
+        (Answer(status=401), Retry("the webhook answered 401")),
+        (Answer(status=500), Retry("the webhook answered 500")),
+        (Answer(status=429, headers={"Retry-After": "7"}), Retry("the webhook answered 429", after=7.0)),
+        (Answer(status=503, headers={"Retry-After": "soon"}), Retry("the webhook answered 503")),
+        (Answer(close=True), Unknown("the connection broke, or what came is not HTTP")),
+    ],
+)
+def test_an_answer_is_classed(
+    configure: Configure, http: HttpSink, commit: Commit, answer: Answer, outcome: Outcome
+) -> None:
+    http.always(HOOK, answer)
+    assert send(target(http, configure), commit) == outcome
+    assert len(http.requests) == 1
+
+
+def test_a_redirect_is_a_failure_and_not_followed(configure: Configure, http: HttpSink, commit: Commit) -> None:
+    http.always(HOOK, Answer(status=307, headers={"Location": f"{http.url}/elsewhere"}))
+    assert isinstance(send(target(http, configure), commit), Retry)
+    assert http.to("/elsewhere") == []
+
+
+def test_a_slow_answer_is_no_answer(configure: Configure, http: HttpSink, commit: Commit) -> None:
+    configure(time_scale="0.001")
+    http.always(HOOK, Answer(delay=30))
+    assert send(target(http, configure), commit) == Unknown("no answer within 1 s")
+
+
+def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> None:
+    """The head counts; whatever follows is left where it is."""
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def pour() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+                try:
+                    while not done.is_set():
+                        connection.sendall(b"x" * 65536)
+                except OSError:
+                    done.set()
+
+        thread = threading.Thread(target=pour)
+        thread.start()
+        configure(allow_hosts=f"127.0.0.1:{port}")
+        made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
+        assert made is not None
+        assert isinstance(made[0], WebhookTarget)
+        assert send(made[0], commit) == Sent("HTTP 200")
+        assert done.wait(10), "the connection is let go"
+        thread.join(10)
+
+
+def test_nobody_there_is_a_failure(configure: Configure, commit: Commit) -> None:
+    with refused_port() as port:
+        configure(allow_hosts=f"127.0.0.1:{port}")
+        made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
+        assert made is not None
+        assert isinstance(made[0], WebhookTarget)
+        assert isinstance(send(made[0], commit), Unknown)
+
+
+def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> None:
+    with pytest.raises(LeaseLost):
+        send(target(http, configure), Commit(LeaseLost("taken")))
+    assert http.requests == []
+
+
+# ── where it may go ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/hook",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/hook",
+        "https://user:geheim@example.org/hook",
+        "https://example.org:8443/hook",
+        "ftp://example.org/hook",
+        "https:///hook",
+        "https://example.org/ho ok",
+        "https://example.org/hook#geheim",
+        "example.org/hook",
+        "https://exämple.org/hook",
+        "https://example.org:x/hook",
+        "https://example.org/" + "x" * 3000,
+    ],
+)
+def test_an_address_inside_or_a_strange_one_is_refused(url: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        plugin.parse_target(url)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_name_that_leads_inside_is_refused_when_it_is_asked(
+    configure: Configure, http: HttpSink, commit: Commit
+) -> None:
+    to = target(http, configure)
+    configure(allow_hosts="")
+    inside = to.model_copy(update={"url": SecretStr("http://localhost/hook")})
+    result = send(inside, commit)
+    assert isinstance(result, Refused)
+    assert result.scope == "channel"
+    assert http.requests == []
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_abc", "geheim", "whsec_" + "!" * 44, "whsec_" + "A" * 200])
+def test_a_secret_is_of_the_specifications_form(secret: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        WebhookTarget(url=SecretStr(plugin.example), secret=SecretStr(secret))
+    assert "geheim" not in str(caught.value)
+
+
+def test_two_addresses_on_one_host_are_two_channels_and_neither_is_told(http: HttpSink) -> None:
+    one, two = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
+    assert plugin.label(one) != plugin.label(two)
+    assert plugin.gate(one) != plugin.gate(two)
+    assert "geheim" not in plugin.label(one) + plugin.gate(one) + plugin.transport(one) + repr(one)
