@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from services.domain.rests import NO_RESTS, Rests, after
+
 CADENCES = ("immediate", "daily", "weekly")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
@@ -126,12 +128,13 @@ def next_poll(
     timetable: Timetable | None = None,
     *,
     have_today: bool = False,
+    rests: Rests = NO_RESTS,
 ) -> datetime:
     """When a source is due again: its interval, doubled for each failure in a row up to six hours, never before
     Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause.
 
     A source with a timetable rests until its next announcement once it has today's whole list (`have_today`), and on
-    days without one; at the latest it is asked again after a day.
+    days without one; at the latest it is asked again after a day. Another rests when it asks to.
     """
     pause = min(every * (1 << min(failures, 8)), max(every, LONGEST_POLL_PAUSE))
     pause += pause * 0.1 * jitter
@@ -139,7 +142,7 @@ def next_poll(
         pause = max(pause, timedelta(seconds=min(retry_after, 86_400)))
     if timetable is not None and timetable.states_days and failures == 0:
         pause = max(pause, _rest(timetable, now, have_today) + LONGEST_LATENESS * jitter)
-    return now + pause
+    return after(rests, now + max(pause, timedelta(minutes=rests.minutes)))
 
 
 def _rest(timetable: Timetable, now: datetime, have_today: bool) -> timedelta:

@@ -46,6 +46,7 @@ _INLINE = frozenset(
         "bdi",
         "bdo",
         "big",
+        "blink",
         "cite",
         "code",
         "data",
@@ -57,6 +58,7 @@ _INLINE = frozenset(
         "ins",
         "kbd",
         "mark",
+        "marquee",
         "q",
         "s",
         "samp",
@@ -76,6 +78,7 @@ _INLINE = frozenset(
 _BLOCK = frozenset(
     [
         "address",
+        "applet",
         "article",
         "aside",
         "audio",
@@ -100,6 +103,7 @@ _BLOCK = frozenset(
         "footer",
         "form",
         "frame",
+        "frameset",
         "h1",
         "h2",
         "h3",

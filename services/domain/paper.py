@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
 
+from services.domain.rests import NO_RESTS, Rests
 from services.domain.text import fold
 
 STRONG_SCHEMES = ("arxiv", "doi", "openreview")
@@ -58,7 +59,8 @@ class Skipped:
 class Listing:
     """What a source said at one time. `announced` is its own count of the announcement, None if it states none.
 
-    `next_url`: of the next page of the same answer, empty on the last one.
+    `next_url`: of the next page of the same answer, empty on the last one; `rests`: when the source asks not to be
+    polled.
     """
 
     format: str
@@ -68,6 +70,7 @@ class Listing:
     announced: int | None = None
     title: str = ""
     next_url: str = ""
+    rests: Rests = NO_RESTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ class Page:
     """
 
     source: Row
-    """`id`, `kind`, `location` and whether it is `polled`."""
+    """`id`, `kind`, `location`, its `rests` and whether it is `polled`."""
     listing: Listing
     silent: bool
     day: date | None = None
@@ -78,7 +78,7 @@ def _read(claimed: Sequence[Row]) -> Iterator[tuple[Row, Page | SourceError]]:
         if time.monotonic() - begin > LONGEST_READING:
             return
         try:
-            source = {name: row[name] for name in ("kind", "location", "polled")} | {"id": row["source_id"]}
+            source = {name: row[name] for name in ("kind", "location", "polled", "rests")} | {"id": row["source_id"]}
             page = Page(source=source, listing=_parse(row), silent=row["silent"], day=row["day"], first=not row["url"])
             yield row, page
         except SourceError as error:
@@ -100,6 +100,8 @@ def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tall
     run = runs.open_run(tx, events) if (events := desk.events()) else None
     wake(tx, "embed")
     tallies = [_tally(page.listing, count, run) for page, count in zip(pages, counts, strict=True)]
+    for page in pages:
+        sources.rest(tx, page.source, page.listing.rests)
     ledger.enter(tx, [_line(page, tally, now) for page, tally in zip(pages, tallies, strict=True)], now)
     return tallies
 

@@ -111,7 +111,8 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     if not table.states_days and answer.max_age is not None:
         # Only without a rhythm of its own: arXiv's max-age ends at midnight, obeyed, a stale list would stay a day.
         every = max(every, min(timedelta(seconds=answer.max_age), timedelta(days=1)))
-    due = next_poll(every, 0, None, now, random.random(), table, have_today=have)
+    rests = sources.rests_of(row)
+    due = next_poll(every, 0, None, now, random.random(), table, have_today=have, rests=rests)
     seen: dict[str, Any] = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now, "next_poll_at": due}
     if isinstance(answer, Fetched):
         digest = hashlib.sha256(answer.body).digest()

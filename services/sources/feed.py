@@ -18,6 +18,7 @@ from services.domain.entries import collect
 from services.domain.identifiers import Found
 from services.domain.markup import HEAD, decode, describe, plain, root, safe_link, strip_html, xml
 from services.domain.paper import Entry, Listing, Skipped
+from services.domain.rests import stated
 from services.errors import SourceError
 from services.ports import Request
 
@@ -74,7 +75,7 @@ class Feed:
         return None
 
     def recognise(self, body: bytes) -> str | None:
-        if root(body) in ("rss", "feed", "rdf"):
+        if root(body) in ("rss", "feed", "rdf", "channel"):
             return "rss"
         return "rss" if _JSON_FEED.match(decode(body[:HEAD])) else None
 
@@ -120,7 +121,7 @@ _Handlers._add_tag = _add_some_tags
 
 def _xml_feed(body: bytes) -> Listing:
     text, cut = _first_items(xml(body))
-    headers = {"content-type": "application/xml; charset=utf-8", "content-location": _own_address(text)}
+    headers = {"content-type": "application/xml; charset=utf-8", "content-location": _own_address(_head(text))}
     try:
         # Bytes only: feedparser opens a string as a file or an address. Its own cleaning would eat formulas.
         parsed = feedparser.parse(
@@ -133,7 +134,7 @@ def _xml_feed(body: bytes) -> Listing:
         raise SourceError("the feed is damaged: nothing in it can be read")
     entries, skipped = collect(parsed.entries, _entry, lambda number, item: item.get("id") or f"entry {number}")
     title = plain(strip_html(parsed.feed.get("title", "")), 200)
-    return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title)
+    return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title, rests=stated(_head(text)))
 
 
 def _first_items(text: str) -> tuple[str, tuple[Skipped, ...]]:
@@ -146,10 +147,14 @@ def _first_items(text: str) -> tuple[str, tuple[Skipped, ...]]:
     return text[: starts[-1]] + text[end:], (Skipped(f"entry {MOST_ITEMS + 1} and all after it", reason),)
 
 
-def _own_address(text: str) -> str:
-    """Where the feed says it lives: what its relative links are relative to."""
+def _head(text: str) -> str:
+    """What stands before the first item."""
     found = _ITEM.search(text, 0, 16 * HEAD)
-    head = text[: found.start() if found else 16 * HEAD]
+    return text[: found.start() if found else 16 * HEAD]
+
+
+def _own_address(head: str) -> str:
+    """Where the feed says it lives: what its relative links are relative to."""
     return next((match[1] for pattern in _OWN_LINKS if (match := pattern.search(head))), "")
 
 

@@ -1,6 +1,7 @@
 """Sources, their politeness gates, fetched listings and the batch ledger."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, and_, exists, func, insert, or_, select, upda
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.rests import NO_RESTS, Rests
 from services.errors import LeaseLost, NotFound
 from services.ports import Source
 from services.store import leases
@@ -162,16 +164,17 @@ def listing_due(now: datetime) -> Any:
 
 
 def claim_listings(tx: Connection, now: datetime, lease: timedelta) -> list[Row]:
-    """The oldest fetched listings that nobody reads, with `kind`, `location` and `polled` of their sources: several
-    when they are small, but one that was tried before is claimed alone, since it may end the process that reads it.
-    Attempts are counted before any work.
+    """The oldest fetched listings that nobody reads, with what ingestion asks of their sources.
+
+    Several when they are small, but one that was tried before is claimed alone, since it may end the process that reads
+    it. Attempts are counted before any work.
     """
     size = func.octet_length(listing.c.body).label("size")
     oldest = select(listing.c.id, listing.c.attempts, size).where(listing_due(now)).order_by(listing.c.id)
     waiting = rows(tx, oldest.limit(MOST_TOGETHER).with_for_update(skip_locked=True))
     leased = {"lease_token": uuid4(), "lease_until": now + lease, "attempts": listing.c.attempts + 1}
     taken = update(listing).where(listing.c.id.in_(_together(waiting)), source.c.id == listing.c.source_id)
-    of_source = (source.c.kind, source.c.location, source.c.polled)
+    of_source = (source.c.kind, source.c.location, source.c.polled, source.c.rests)
     claimed = rows(tx, taken.values(leased).returning(listing, *of_source)) if waiting else []
     return sorted(claimed, key=lambda row: int(row["id"]))
 
@@ -198,6 +201,17 @@ def finish_listings(tx: Connection, claimed: Sequence[Row], now: datetime, error
         tx.execute(update(source).where(its).values(error=error, digest=b""))
     else:
         tx.execute(update(source).where(its, source.c.error != "").values(error=""))
+
+
+def rest(tx: Connection, row: Row, rests: Rests) -> None:
+    """Notes when the source asks not to be polled."""
+    if rests_of(row) != rests:
+        tx.execute(update(source).where(source.c.id == row["id"]).values(rests=asdict(rests)))
+
+
+def rests_of(row: Row) -> Rests:
+    found = row["rests"]
+    return Rests(found["minutes"], tuple(found["days"]), tuple(found["hours"])) if found else NO_RESTS
 
 
 def leave_listings(tx: Connection, claimed: Sequence[Row]) -> None:

@@ -126,7 +126,7 @@ source = Table(
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("gate", ForeignKey("gate.key")), Column("gate_pause", Interval),
     _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
-    _text("moved_to"), _count("failures"), _text("error"),
+    _text("moved_to"), _count("failures"), _text("error"), Column("rests", JSONB, nullable=False, server_default="{}"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip

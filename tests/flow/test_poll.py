@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select, update
 
 from services import plugins
-from services.flow import ingest, poll
+from services.flow import bounces, ingest, poll
 from services.http import Fetcher
 from services.store import due, sources
 from services.store.tables import event, gate, listing, paper, source
+from services.store.vault import Vault
 from tests.service import until
 from tests.sinks import Answer, HttpSink
 
@@ -208,6 +209,23 @@ def test_a_named_pause_is_kept(world: World, peer: HttpSink, fetcher: Fetcher) -
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
 
 
+def test_a_feed_that_asks_for_rest_gets_it(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    resting = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
+    peer.always("/feed", Answer(body=resting))
+    for _ in range(2):
+        poll_all(world, fetcher)
+        row = one(world, where)
+        again(world)
+    assert row["next_poll_at"] - row["polled_at"] >= timedelta(minutes=700)  # type: ignore[operator]
+    peer.always("/feed", Answer(body=FEED.format(title="Old")))
+    for _ in range(2):
+        poll_all(world, fetcher)
+        row = one(world, where)
+        again(world)
+    assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
+
+
 def test_a_source_that_is_gone_ends(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     peer.script("/feed", Answer(status=410))
@@ -258,7 +276,8 @@ def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink,
         with world.db.transaction() as tx:
             return due.stages(tx, world.now(), 1.0, world.embedder.name)
 
-    assert stages() == ["deliver"]  # a new channel's digest is planned
+    assert stages() == ["slow", "deliver"]  # bounces are to be asked for, and a new channel's digest is planned
+    bounces.work(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()))
     world.deliver()
     assert stages() == []
     world.subscribe(query="new")
