@@ -19,6 +19,7 @@ from services.flow import ingest as ingest_stage
 from services.flow import match as match_stage
 from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
+from services.flow import remind as remind_stage
 from services.flow import subscribe as subscribe_stage
 from services.settings import settings
 from services.store import database
@@ -122,6 +123,8 @@ def slow() -> None:
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: embed_stage.note_words(db()))
     drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder()), turn=0)
+    if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):
+        wake("deliver")
 
 
 @app.task(name="paperwire.heartbeat")

@@ -72,6 +72,8 @@ class Digest:
     more_url: str = ""
     settings_url: str = ""
     foot: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a notice says beyond its title, line by line."""
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -168,10 +170,14 @@ def test_message(base_url: str) -> Digest:
     )
 
 
-def notice(text: str, base_url: str) -> Digest:
-    """A message about paperwire itself, e.g. a source that keeps failing."""
-    foot = ("paperwire goes on trying, and tells you this once.",)
-    return Digest(kind="notice", title=text, papers=(), settings_url=f"{base_url}/sources", foot=foot)
+def notice(text: str, base_url: str, notes: Sequence[str] = ()) -> Digest:
+    """A message about paperwire itself: a source that keeps failing, a subscription that brings nothing."""
+    page, foot = "sources", "paperwire goes on trying, and tells you this once."
+    if notes:
+        page, foot = "subscriptions", "It goes on watching, and tells you this once. Change it, or leave it as it is."
+    return Digest(
+        kind="notice", title=text, papers=(), settings_url=f"{base_url}/{page}", foot=(foot,), notes=tuple(notes)
+    )
 
 
 def _rank(one: DigestPaper) -> tuple[float, int, int, int]:

@@ -100,7 +100,7 @@ class Matcher:
             for id in sorted((*scores, *asked)):
                 standing = self._standing[id]
                 holds = id not in scores or _query_holds(standing, candidate.text)
-                if holds and not _barred(standing, candidate.paper):
+                if holds and not barred(standing, candidate.paper):
                     found.append(Match(id, candidate.paper.id, scores.get(id)))
         return found
 
@@ -131,7 +131,7 @@ class Matcher:
 
 def explain_non_match(standing: Standing, candidate: Candidate) -> str:
     """The first condition that fails, as a person reads it; empty when the subscription matches."""
-    if reason := _barred(standing, candidate.paper):
+    if reason := barred(standing, candidate.paper):
         return reason
     if standing.query is None and standing.weights is None:
         return "the subscription has neither query nor interest"
@@ -139,14 +139,21 @@ def explain_non_match(standing: Standing, candidate: Candidate) -> str:
         return clause
     if standing.weights is None or standing.threshold is None:
         return ""
-    if candidate.vector is None or len(candidate.vector) != len(standing.weights):
+    score = score_of(standing, candidate)
+    if score is None:
         return "the paper has no vector of the interest's model yet"
-    score = float(candidate.vector @ standing.weights)
-    score += float(TermTable.of([terms_of(candidate.text)]).scores(standing.terms)[0])
     return "" if score >= np.float32(standing.threshold) else f"score {score:.2f} < {standing.threshold:.2f}"
 
 
-def _barred(standing: Standing, paper: Paper) -> str:
+def score_of(standing: Standing, candidate: Candidate) -> float | None:
+    """What a paper scores with the interest; None without an interest, or a vector of its model."""
+    if standing.weights is None or candidate.vector is None or len(candidate.vector) != len(standing.weights):
+        return None
+    words = TermTable.of([terms_of(candidate.text)]).scores(standing.terms)
+    return float(candidate.vector @ standing.weights) + float(words[0])
+
+
+def barred(standing: Standing, paper: Paper) -> str:
     """What of the paper itself keeps it from the subscription; empty when nothing does."""
     if paper.withdrawn:
         return "the paper is withdrawn"

@@ -188,7 +188,7 @@ def _digest(tx: Connection, settings: Settings, row: Row, channel: Row, now: dat
     if row["kind"] == "test":
         return test_message(settings.base_url)
     if row["kind"] == "notice":
-        return notice(row["subject"], settings.base_url)
+        return notice(row["subject"], settings.base_url, row["notes"])
     if row["about"]:
         first = deliveries.find(tx, row["about"])
         ids = deliveries.paper_ids(tx, first["id"])

@@ -13,6 +13,7 @@ from services.store import (
     ledger,
     matches,
     pace,
+    reminders,
     runs,
     slots,
     sources,
@@ -47,6 +48,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
             subscriptions.any_waiting_for_embedder(model),
             words.any_lacking(),
             pace.is_open("bounces", now),
+            exists(select(subscription.c.id).where(reminders.due(now))),
             exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == model)),
         ),
     }

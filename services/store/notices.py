@@ -1,5 +1,6 @@
 """Notices to an owner about something that went wrong and stays wrong: by mail, once a matter."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, select
@@ -9,10 +10,10 @@ from services.store.database import Row, first
 from services.store.tables import account, channel
 
 
-def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str) -> bool:
+def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str, notes: Sequence[str] = ()) -> bool:
     """Tells the account (None: the first operator) by its first mail channel; False when it has none or knows already.
 
-    `key` names the matter: the same one is told once.
+    `key` names the matter: the same one is told once. `notes` are lines that say more.
     """
     whose = channel.c.account_id == account_id if account_id is not None else account.c.operator
     usable = and_(channel.c.kind == "email", channel.c.verified, channel.c.deleted_at.is_(None), whose)
@@ -21,7 +22,7 @@ def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str)
     where = first(tx, query.order_by(channel.c.account_id, channel.c.id).limit(1))
     if where is None:
         return False
-    return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text) is not None
+    return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text, notes=list(notes)) is not None
 
 
 def tell_operator(tx: Connection, where: Row, because: str, now: datetime, host: str) -> bool:

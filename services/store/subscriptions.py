@@ -122,7 +122,7 @@ def note_error(tx: Connection, subscription_id: int, error: str) -> None:
 
 def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
     """Pauses until a moment, or resumes (None); what waits already is held back too, or told at the usual time."""
-    change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now())
+    change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now(), reminded_at=None)
     slots.plan_again(tx, account_id, subscription_id)
 
 
