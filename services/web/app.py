@@ -26,6 +26,7 @@ from services.web import (
     pages_silences,
     pages_sources,
     pages_subscriptions,
+    pages_templates,
     webhook_bounces,
 )
 from services.web.house import House
@@ -46,6 +47,7 @@ ROUTERS = (
     pages_deliveries.router,
     pages_sources.router,
     pages_outbox.router,
+    pages_templates.router,
     pages_account.router,
 )
 

@@ -68,6 +68,8 @@ OPERATORS = {
     ("GET", "/outbox"),
     ("GET", "/outbox/{name}"),
     ("GET", "/outbox/{name}/html"),
+    ("GET", "/templates"),
+    ("GET", "/templates/{sample}/html"),
 }
 """404 for everybody else."""
 REDIRECT = {("GET", "/")}
@@ -88,8 +90,15 @@ def adas(site: Site) -> dict[str, str]:
     outbox = site.settings.data_dir / "outbox"
     outbox.mkdir(parents=True)
     (outbox / "mail-1.eml").write_text("Subject: Hers\r\n\r\nsecret text\r\n")
-    ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1, "silence_id": 1}
-    return {**{name: str(value) for name, value in ids.items()}, "name": "mail-1.eml"}
+    ids = {
+        "subscription_id": subscription,
+        "channel_id": channel,
+        "delivery_id": 1,
+        "source_id": 1,
+        "silence_id": 1,
+        "sample": "digest",
+    }
+    return {**{name: str(value) for name, value in ids.items()}, "name": "mail-1.eml", "sample": "digest"}
 
 
 def every_route(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
