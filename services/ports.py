@@ -190,6 +190,14 @@ class Returning(Protocol):
         """The token by which something in the mailbox asks to unsubscribe, or empty; never raises."""
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """What a notifier may have besides: it keeps something of its messages outside the database."""
+
+    def forget(self, before: datetime) -> int:
+        """Deletes what is older; how many."""
+
+
 # ── embedders ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
 from services.flow import bounces as bounces_stage
+from services.flow import clean as clean_stage
 from services.flow import deliver as deliver_stage
 from services.flow import embed as embed_stage
 from services.flow import follow_up as follow_up_stage
@@ -30,6 +31,9 @@ SOON = timedelta(seconds=15)
 """What comes later is found by the sweep."""
 TURN = 20.0
 """Seconds a task works before it lets others have the worker, by a message to itself."""
+
+CLEANING_TURN = 2.0
+"""Of the clean-up, which has all night."""
 
 
 def wake(stage: str) -> None:
@@ -121,6 +125,7 @@ def slow() -> None:
     if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
+    drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
     drain("slow", lambda: embed_stage.note_words(db()))
     drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder()), turn=0)
     if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):

@@ -49,6 +49,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
             words.any_lacking(),
             pace.is_open("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),
+            pace.is_open("clean-up", now),
             exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == model)),
         ),
     }

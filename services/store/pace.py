@@ -39,6 +39,10 @@ def is_open(key: str, now: datetime) -> ColumnElement[bool]:
     return ~select(gate.c.key).where(gate.c.key == key, gate.c.next_free_at > now).exists()
 
 
+def passes(tx: Connection, key: str, now: datetime) -> bool:
+    return bool(tx.scalars(select(is_open(key, now))).one())
+
+
 def close(tx: Connection, key: str, until: datetime) -> None:
     """Nobody passes before `until`."""
     later = func.greatest(gate.c.next_free_at, until)

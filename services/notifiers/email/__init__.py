@@ -94,6 +94,9 @@ class Email:
         server = config.server()
         return smtp.check(server, config.sender()) if server else files.check()
 
+    def forget(self, before: datetime) -> int:
+        return files.forget(before)
+
     def mailbox(self) -> AbstractContextManager[Mailbox] | None:
         box = config.bounce_box()
         return opened(box) if box else None

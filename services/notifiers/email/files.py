@@ -62,6 +62,18 @@ def _moved(temporary: Path, path: Path) -> Outcome:
     return Sent(path.name)
 
 
+def forget(before: datetime) -> int:
+    """Deletes mails that were written before then, and what an interrupted writing left; how many."""
+    found = [path for pattern in ("*.eml", ".writing-*") for path in folder().glob(pattern)]
+    count = 0
+    for path in found:
+        with suppress(OSError):
+            if path.stat().st_mtime < before.timestamp():
+                path.unlink()
+                count += 1
+    return count
+
+
 def check() -> Held | None:
     """Whether the folder takes files."""
     try:
