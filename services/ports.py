@@ -143,6 +143,9 @@ class Notifier(Protocol):
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         """The message's bytes, complete: a resend sends the same."""
 
+    def shown(self, body: bytes) -> str:
+        """A rendered message as a whole HTML document, for a frame that runs nothing."""
+
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         """Sends once. Calls `commit` right before the first byte that cannot be taken back.
 

@@ -1,16 +1,21 @@
 """What was sent, what became of it, and another try for what failed."""
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
+from sqlalchemy import Connection
 
+from services import plugins
 from services.errors import NotFound
 from services.flow import by_hand
 from services.store import deliveries, overview, papers
+from services.store.database import Row
 from services.web.forms import Posted
-from services.web.visit import Id, SignedIn
+from services.web.headers import MAIL_POLICY
+from services.web.visit import Id, SignedIn, Visit
 
 router = APIRouter(prefix="/deliveries")
 SHOWN = 100
+SHOWABLE = ("message", "digest", "thread", "update", "test")
 
 
 @router.get("")
@@ -23,12 +28,35 @@ def page(visit: SignedIn) -> Response:
 @router.get("/{delivery_id}")
 def one(visit: SignedIn, delivery_id: Id) -> Response:
     with visit.house.db.transaction() as tx:
-        row = overview.delivery_of(tx, visit.account_id, delivery_id)
-        if row is None:
-            raise NotFound(f"no delivery {delivery_id}")
+        row = _own(tx, visit, delivery_id)
         ids = deliveries.paper_ids(tx, delivery_id)
         loaded = papers.load(tx, ids)
-    return visit.page("delivery.html", delivery=row, papers=[loaded[one] for one in ids if one in loaded])
+    found = [loaded[one] for one in ids if one in loaded]
+    return visit.page("delivery.html", delivery=row, papers=found, shown=_may_be_shown(row))
+
+
+@router.get("/{delivery_id}/message")
+def message(visit: SignedIn, delivery_id: Id) -> Response:
+    """The message itself, as its receiver sees it, for a frame that runs nothing; its links open beside it."""
+    with visit.house.db.transaction() as tx:
+        row = _own(tx, visit, delivery_id)
+    if not _may_be_shown(row):
+        raise NotFound(f"delivery {delivery_id} has no message to show")
+    html = plugins.notifier(row["channel_kind"]).shown(bytes(row["rendered"]))
+    html = html.replace("<head>", '<head><base target="_blank">', 1)
+    return HTMLResponse(html, headers={"Content-Security-Policy": MAIL_POLICY})
+
+
+def _own(tx: Connection, visit: Visit, delivery_id: int) -> Row:
+    row = overview.delivery_of(tx, visit.account_id, delivery_id)
+    if row is None:
+        raise NotFound(f"no delivery {delivery_id}")
+    return row
+
+
+def _may_be_shown(row: Row) -> bool:
+    """Not what asks an address whether it agrees: its link is for the address's owner alone."""
+    return row["rendered"] is not None and row["kind"] in SHOWABLE
 
 
 @router.post("/{delivery_id}/retry")

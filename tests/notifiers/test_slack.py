@@ -320,3 +320,23 @@ def test_a_webhooks_answer_is_classed(
     assert commit.calls == 1
     assert plugin.label(target) == "webhook …1234"
     assert plugin.check(target) is None
+
+
+# ── shown on a page of ours ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_message_is_shown_with_its_links_and_bold_words() -> None:
+    page = plugin.shown(BODY)
+    assert '<h1 class="header">2 papers for you, Tuesday 27 May</h1>' in page
+    assert (
+        '<b><a href="https://arxiv.org/abs/2505.15270">Scaling Diffusion Transformers Efficiently via μP</a></b>'
+        in page
+    )
+    assert "<b>Diffusion models</b>: &#34;diffusion model∗&#34; in the title" in page
+    assert ">and 12 more</a>" in page
+
+
+def test_what_a_message_quotes_stays_text_on_the_page_too() -> None:
+    page = plugin.shown(plugin.render(about("<script>alert(1)</script> & *x* <!channel>"), ENVELOPE, PAPERS))
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; ∗x∗ &lt;!channel&gt;" in page

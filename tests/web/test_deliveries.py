@@ -2,6 +2,9 @@
 
 import pytest
 
+from services import plugins
+from tests.digests import ENVELOPE, digest
+
 from .conftest import Browser, Site, text_of
 
 
@@ -46,3 +49,32 @@ def test_nothing_else_is_sent_twice(site: Site, ada: Browser, state: str, due: s
     assert "/retry" not in ada.get("/deliveries").text
     assert ada.post(f"/deliveries/{one}/retry").status_code == 409
     assert site.sql("SELECT state FROM delivery") == [(state,)]
+
+
+def rendered(site: Site, word: str, kind: str, body: bytes) -> int:
+    channel = site.channel(site.ada, word)
+    site.sql(
+        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state, rendered)"
+        f" VALUES ({site.ada}, {channel}, '{kind}', 'k', '<m@x>', 'sent', '\\x{body.hex()}')"
+    )
+    return int(site.sql("SELECT max(id) FROM delivery")[0][0])
+
+
+@pytest.mark.parametrize("word", ["slack:#papers", "webhook:https://example.org/hook", "email:ada@example.org"])
+def test_a_message_is_shown_as_it_was_rendered_in_a_frame_that_runs_nothing(
+    site: Site, ada: Browser, word: str
+) -> None:
+    plugin = plugins.notifier(word.partition(":")[0])
+    target = plugin.parse_target(word.partition(":")[2])
+    one = rendered(site, word, "digest", plugin.render(digest(3), ENVELOPE, target))
+    assert f"/deliveries/{one}/message" in ada.get(f"/deliveries/{one}").text
+    shown = ada.get(f"/deliveries/{one}/message")
+    assert "sandbox" in shown.headers["content-security-policy"]
+    assert "Scaling Diffusion Transformers Efficiently via μP" in text_of(shown)
+    assert "Diffusion models" in text_of(shown)
+
+
+def test_what_asks_an_address_is_for_its_owner_alone(site: Site, ada: Browser) -> None:
+    one = rendered(site, "email:ada@example.org", "confirm", b"Subject: x\n\nhttps://papers.example.org/confirm/key")
+    assert "/message" not in ada.get(f"/deliveries/{one}").text
+    assert ada.get(f"/deliveries/{one}/message").status_code == 404

@@ -58,6 +58,7 @@ FOREIGN = {
     ("POST", "/silences/{silence_id}/end"),
     ("GET", "/deliveries/{delivery_id}"),
     ("POST", "/deliveries/{delivery_id}/retry"),
+    ("GET", "/deliveries/{delivery_id}/message"),
 }
 """A row's owner alone: 404 for others."""
 OPERATORS = {
@@ -82,8 +83,8 @@ def adas(site: Site) -> dict[str, str]:
     channel = site.channel(site.ada, "email:ada@example.org")
     subscription = site.subscription(site.ada, channel)
     site.sql(
-        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state) "
-        f"VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', 'dead')"
+        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state, rendered) "
+        f"VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', 'dead', 'Subject: x')"
     )
     site.sql("INSERT INTO source (kind, location, polled) VALUES ('arxiv', 'cs.LG', true)")
     site.sql(f"INSERT INTO silence (account_id, until) VALUES ({site.ada}, now() + interval '1 day')")

@@ -78,6 +78,9 @@ class Email:
         parts = confirm_parts if digest.kind == "confirm" else digest_parts
         return message(*parts(digest, envelope), to=_address(target), envelope=envelope)
 
+    def shown(self, body: bytes) -> str:
+        return files.as_html(body)
+
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         server = config.server()
         if server is None:

@@ -10,6 +10,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
 from email.policy import SMTP
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +113,12 @@ def read_outbox(name: str) -> ReadMail:
         (header, str(value)) for header, value in mail.items() if not header.startswith(("MIME", "Content"))
     )
     return ReadMail(name, headers, _content(mail, "plain"), _content(mail, "html"))
+
+
+def as_html(body: bytes) -> str:
+    """A mail as a document; one without HTML as its text."""
+    mail = message_from_bytes(body, policy=SMTP)
+    return _content(mail, "html") or f"<pre>{escape(_content(mail, 'plain'))}</pre>"
 
 
 def _file_name(body: bytes) -> str:

@@ -13,6 +13,7 @@ from services.domain.digest import Digest
 from services.errors import TargetError
 from services.notifiers.slack import blocks, client, outcome, reconcile
 from services.notifiers.slack.outcome import Answer, BadForm
+from services.notifiers.slack.preview import preview
 from services.notifiers.slack.target import (
     SlackSettings,
     SlackTarget,
@@ -94,6 +95,9 @@ class Slack:
         if channel:
             payload |= _address(channel, digest.kind, envelope)
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def shown(self, body: bytes) -> str:
+        return preview(body)
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         wanted = _slack(target)

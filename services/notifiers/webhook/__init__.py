@@ -18,6 +18,7 @@ from services.notifiers.webhook import signing
 from services.notifiers.webhook.payload import payload
 from services.notifiers.webhook.target import WebhookTarget, digest_of, require_allowed
 from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Refused, Retry, Sent, Unknown
+from services.render import render
 from services.settings import settings
 
 __all__ = ["WebhookTarget", "plugin"]
@@ -75,6 +76,9 @@ class Webhook:
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         return json.dumps(payload(digest, envelope), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def shown(self, body: bytes) -> str:
+        return render("webhook/message.html", json=json.dumps(json.loads(body), ensure_ascii=False, indent=2))
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         url, now = _url(target), int(time.time())
