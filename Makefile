@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 ARGS ?=
 
-.PHONY: run test check bench clean lock
+SOAK ?= 600
+
+.PHONY: run test test-faults check bench clean lock
 
 run: $(VENV)/.run-ready  ## Start the service with the sample listing.
 	@exec $(BIN)/paperwire up --sample $(ARGS)
 
 test: $(VENV)/.test-ready  ## All tests.
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-faults: $(VENV)/.test-ready  ## Every fault, then SOAK seconds of random kills.
+	@$(BIN)/python -m pytest tests/faults -m "" --soak $(SOAK) $(ARGS)
 
 check: $(VENV)/.test-ready  ## Style, types, layers.
 	$(BIN)/ruff check .

@@ -41,7 +41,11 @@ def configure_logging(level: int = logging.INFO) -> None:
     )
 
 
-def fault_point(name: str) -> None:
-    """Dies here as `kill -9` would when the environment's FAULT names this point; the fault tests' only handle."""
-    if os.environ.get("FAULT") == name:
+def fault_point(name: str, *about: str) -> None:
+    """Dies here as `kill -9` would when the environment's FAULT names this point; the fault tests' only handle.
+
+    `FAULT=name:what` dies only when the point is `about` that.
+    """
+    fault = os.environ.get("FAULT")
+    if fault is not None and (fault == name or fault in {f"{name}:{what}" for what in about}):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -19,6 +19,11 @@ from services.store.tables import metadata, shard
 CACHED = (process_settings, email_settings, slack_settings)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", type=int, default=60, help="seconds of random kills (tests/faults)")
+    parser.addoption("--soak-seed", type=int, default=1, help="of the dice that choose whom to kill")
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A migrated database of one shard on an embedded server that ends with the tests."""

@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +33,8 @@ class SmtpSink:
         self.mails: list[Mail] = []
         """Accepted ones, and those whose final dot was answered by closing."""
         self.commands: list[str] = []
+        self.read = 0
+        """Bodies read whole, whether answered yet or not."""
         self.delays: dict[str, float] = {}
         """Step to seconds before its reply."""
         self._features = (*features, *(["STARTTLS"] if tls and not implicit else []))
@@ -49,12 +51,19 @@ class SmtpSink:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"{'smtps' if implicit else 'smtp'}://127.0.0.1:{self.port}"
 
-    def script(self, step: str, *replies: str) -> None:
-        """The next replies of a step, each once; then the usual one again."""
-        self._once[step] += replies
+    def script(self, step: str, *replies: str, to: str = "") -> None:
+        """The next replies of a step (from RCPT on perhaps for one recipient alone), each once; then the usual one."""
+        self._once[f"{step} {to}".strip()] += replies
 
     def always(self, step: str, reply: str) -> None:
         self._always[step] = reply
+
+    def features(self, *names: str) -> None:
+        """What EHLO offers from now on."""
+        self._features = names
+
+    def tries(self, verb: str) -> int:
+        return sum(command.upper().startswith(verb) for command in list(self.commands))
 
     def __enter__(self) -> "SmtpSink":
         self._threads[0].start()
@@ -101,9 +110,12 @@ class SmtpSink:
         self._open.add(secured)
         return secured
 
-    def _reply(self, step: str) -> str:
-        self._stopping.wait(self.delays.get(step, 0))
-        return self._once[step].pop(0) if self._once[step] else self._always.get(step, "250 ok")
+    def _reply(self, step: str, to: str = "") -> str:
+        self._stopping.wait(self.delays.get(f"{step} {to}", self.delays.get(step, 0)))
+        for once in (self._once[f"{step} {to}"], self._once[step]):
+            if once:
+                return once.pop(0)
+        return self._always.get(step, "250 ok")
 
 
 class _Closed(Exception):
@@ -135,12 +147,12 @@ class _Session:
             lines = ["sink", *self._sink._features]
             self._send(reply if reply != "250 ok" else "\r\n".join(f"250-{one}" for one in lines) + "\r\n250 HELP")
             return True
-        reply = self._say(verb)
         if verb == "MAIL":
-            self._sender = _within(text)
+            self._sender, self._recipient = _within(text), ""
         elif verb == "RCPT":
             self._recipient = _within(text)
-        elif verb == "DATA" and reply.startswith("354"):
+        reply = self._say(verb)
+        if verb == "DATA" and reply.startswith("354"):
             self._body()
         elif verb == "STARTTLS" and reply.startswith("220"):
             self._file.close()
@@ -149,22 +161,22 @@ class _Session:
         return verb != "QUIT"
 
     def _body(self) -> None:
-        if self._sink._once["BODY"]:
-            self._sink._once["BODY"].pop(0)
+        if self._sink._reply("BODY", self._recipient) == CLOSE:
             raise _Closed
         lines: list[bytes] = []
         while (line := self._file.readline()) != b".\r\n":
             if not line:
                 raise _Closed
             lines.append(line.removeprefix(b"."))
-        reply = self._sink._reply(".")
+        self._sink.read += 1
+        reply = self._sink._reply(".", self._recipient)
         if reply == CLOSE or reply.startswith("2"):
             mail = Mail(self._sender, self._recipient, b"".join(lines), reply, time.monotonic())
             self._sink.mails.append(mail)
         self._send(reply)
 
     def _say(self, step: str) -> str:
-        reply = self._sink._reply(step)
+        reply = self._sink._reply(step, self._recipient)
         self._send(reply)
         return reply
 
@@ -201,6 +213,8 @@ class HttpSink:
 
     def __init__(self) -> None:
         self.requests: list[Asked] = []
+        self.judge: Callable[[Asked], Answer | None] = lambda asked: None
+        """Asked first: its answer, if any, is given."""
         self._next: dict[str, list[Answer]] = defaultdict(list)
         self._usual: dict[str, Answer] = {}
         self._stopping = threading.Event()
@@ -234,8 +248,10 @@ class HttpSink:
 
     def _answer(self, asked: Asked) -> Answer:
         self.requests.append(asked)
-        answers = self._next[asked.path]
-        answer = answers.pop(0) if answers else self._usual.get(asked.path, Answer())
+        answer = self.judge(asked)
+        if answer is None:
+            answers = self._next[asked.path]
+            answer = answers.pop(0) if answers else self._usual.get(asked.path, Answer())
         self._stopping.wait(answer.delay)
         return answer
 

@@ -20,6 +20,7 @@ from services.flow import ingest as ingest_stage
 from services.flow import match as match_stage
 from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
+from services.flow import recover as recover_stage
 from services.flow import remind as remind_stage
 from services.flow import subscribe as subscribe_stage
 from services.settings import settings
@@ -97,8 +98,9 @@ def notify() -> None:
 
 @app.task(name="paperwire.deliver")
 def deliver() -> None:
-    drain("deliver", lambda: deliver_stage.expire(db(), settings()))
-    drain("deliver", lambda: deliver_stage.check_transport(db(), settings(), vault()))
+    drain("deliver", lambda: recover_stage.look(db()))
+    drain("deliver", lambda: recover_stage.expire(db(), settings()))
+    drain("deliver", lambda: recover_stage.check_transport(db(), settings(), vault()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
     drain("deliver", lambda: deliver_stage.gather(db(), settings()))
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))
@@ -122,7 +124,7 @@ def slow() -> None:
         wake("ingest")
     if drain("slow", lambda: subscribe_stage.recompile(db(), embedder()), turn=0):
         wake("notify")
-    if drain("slow", lambda: embed_stage.backlog(db(), settings(), embedder()), turn=0):
+    if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)

@@ -10,6 +10,7 @@ from services.cli import (
     channels,
     deliveries,
     importing,
+    keeping,
     output,
     people,
     roles,
@@ -48,6 +49,9 @@ app.command()(deliveries.deliveries)
 app.command()(deliveries.retry)
 app.command()(deliveries.bounces)
 app.command()(deliveries.audit)
+app.command()(keeping.backup)
+app.command()(keeping.restore)
+app.add_typer(keeping.hold, name="hold")
 
 
 def run(arguments: Sequence[str]) -> int:

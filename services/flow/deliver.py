@@ -208,6 +208,7 @@ def _commit(db: Database, settings: Settings, row: Row, channel: Row, paced: Pac
     """What the notifier calls before the first byte that cannot be taken back; raises LeaseLost to stop it."""
 
     def commit() -> None:
+        fault_point("accepted")
         lease = plugins.notifier(channel["kind"]).lease * settings.time_scale
         with db.transaction() as tx:
             now = db.now(tx)
@@ -252,27 +253,3 @@ def _settle(
         followed.note_sent(tx, row, channel, now, settings.time_scale, host)
     channels.drop_if_over(tx, channel["id"])
     return after
-
-
-# ── leases and transports ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def expire(db: Database, settings: Settings) -> bool:
-    """Ends one lease whose worker was lost; False when none ran out."""
-    with db.transaction() as tx:
-        return deliveries.expire_one(tx, db.now(), settings.time_scale)
-
-
-def check_transport(db: Database, settings: Settings, vault: Vault) -> bool:
-    """Looks whether one held transport answers again; False when none is due for a look."""
-    with db.transaction() as tx:
-        now = db.now()
-        due, channel = channels.claim_check(tx, now, domain.CLAIM_LEASE * settings.time_scale)
-    if channel is not None:
-        still = plugins.notifier(channel["kind"]).check(channels.target_of(channel, vault))
-        with db.transaction() as tx:
-            if still is None:
-                channels.let_go(tx, channel["transport"])
-            else:
-                channels.hold(tx, channel["transport"], still.reason, db.now(), settings.time_scale)
-    return due

@@ -6,7 +6,7 @@ from services.domain.interest import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import channels, merging, papers, runs, words
+from services.store import backlog, channels, merging, papers, runs, words
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -27,7 +27,7 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
         row = runs.claim_unembedded(tx, db.now(), LEASE * settings.time_scale)
     if row is None:
         return False
-    whole = row["attempts"] > runs.MOST_ATTEMPTS or _embed_part(db, settings, embedder, row)
+    whole = row["attempts"] > runs.TOGETHER or _embed_part(db, settings, embedder, row)
     with db.transaction() as tx:
         if whole:
             runs.finish_embedding(tx, row, db.now())
@@ -47,14 +47,18 @@ def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row) 
     return False
 
 
-def backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
+def work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
     """Embeds a batch of what no run waits for: silent imports, and papers whose embedder was down.
 
-    The latter, whose words were matched already, become a run of `vector` events.
+    The latter, whose words were matched already, become a run of `vector` events. A paper that ended a worker is tried
+    alone, and after three attempts no more.
     """
     with db.transaction() as tx:
-        ids = [] if channels.is_held(tx, TRANSPORT) else papers.without_vector(tx, embedder.name, BATCH)
-    if not ids or not _embed(db, settings, embedder, ids):
+        ids = [] if channels.is_held(tx, TRANSPORT) else backlog.take(tx, embedder.name, BATCH)
+    embedded = bool(ids) and _embed(db, settings, embedder, ids)
+    with db.transaction() as tx:
+        backlog.survived(tx, ids)
+    if not embedded:
         return False
     with db.transaction() as tx:
         merging.hold_off(tx)
@@ -71,6 +75,7 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
         loaded = papers.load(tx, ids).values()
         words.note(tx, loaded)
         texts = {one.id: embedding_text(one.title, one.abstract) for one in loaded}
+    fault_point("embedding", *(one.title for one in loaded))
     try:
         vectors = embedder.embed(list(texts.values()))
     except EmbedderError as error:

@@ -68,13 +68,29 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
     with db.transaction() as tx:
         shard.refresh(tx)
         events = runs.events_of(tx, job["run_id"])
-    ids = sorted(events)
-    for start in range(0, len(ids), BATCH):
-        _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
+    if job["attempts"] <= runs.TOGETHER:
+        ids = sorted(events)
+        for start in range(0, len(ids), BATCH):
+            _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
+    else:
+        _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
     with db.transaction() as tx:
         runs.finish_job(tx, job, db.now())
     fault_point("matched")
     return True
+
+
+def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
+    """After two lost workers each paper is noted before it is matched: one that ends two more is left out alone."""
+    if job["suspected"] >= runs.MOST_SUSPECTED:
+        log.error("paper left out of matching: it ends its workers", paper=job["suspect"], run=job["run_id"])
+        with db.transaction() as tx:
+            runs.leave_out(tx, job)
+    for paper in sorted(events):
+        if paper >= (job["suspect"] or 0) and paper not in job["left_out"]:
+            with db.transaction() as tx:
+                runs.suspect(tx, job, paper, db.now() + lease)
+            _match(db, shard, job, {paper: events[paper]})
 
 
 def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
@@ -84,6 +100,7 @@ def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) ->
         for old, now in merging.living(tx, events).items():
             what.setdefault(now, set()).update(events[old])
         candidates = standing.candidates(tx, what, shard.model)
+    fault_point("matching", *(one.paper.title for one in candidates))
     by_id = {one.paper.id: one for one in candidates}
     found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], what[m.paper])]
     with db.transaction() as tx:

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL and Valkey, and the processes of `paperwire up`."""
 
+from services.local.backup import backup, restore
 from services.local.process import die_with_parent
 from services.local.run_file import RunFile
 from services.local.secret import secret_key
@@ -11,9 +12,11 @@ __all__ = [
     "Child",
     "RunFile",
     "Supervisor",
+    "backup",
     "database",
     "die_with_parent",
     "redis_url",
+    "restore",
     "role_environment",
     "running",
     "secret_key",

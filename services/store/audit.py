@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from services.store import channels, deliveries
+from services.store import channels, deliveries, hold
 from services.store.tables import channel, delivery, delivery_item, match
 
 GRACE = timedelta(minutes=10)
@@ -37,6 +37,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
         ~channels.held(channel.c.transport),
+        ~hold.on(),
     )
     undelivered = ~exists().where(
         delivery.c.id == delivery_item.c.delivery_id, delivery.c.state.in_(["sent", "dead", "uncertain"])

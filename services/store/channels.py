@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services import plugins
 from services.domain.cadence import WEEKDAYS
 from services.errors import ConfigError, NotFound
+from services.store import hold as whole_hold
 from services.store import pace, slots
 from services.store.database import Row, first, rows, wake
 from services.store.tables import account, channel, delivery, delivery_item, transport
@@ -221,4 +222,5 @@ def usable() -> Any:
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
         ~held(channel.c.transport),
+        ~whole_hold.on(),
     )

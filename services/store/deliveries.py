@@ -16,7 +16,7 @@ from services import plugins
 from services.domain import delivery as domain
 from services.domain.delivery import Delivery, Policy, State
 from services.errors import NotFound
-from services.store import channels, leases, pace, slots
+from services.store import channels, hold, leases, pace, slots
 from services.store.database import Row, first, rows
 from services.store.tables import account, channel, delivery, delivery_item, match, subscription, subscription_channel
 
@@ -24,8 +24,8 @@ from services.store.tables import account, channel, delivery, delivery_item, mat
 
 WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
 
-_GATHERED = and_(channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None))
-"""Channels whose items become deliveries."""
+_GATHERED = and_(channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~hold.on())
+"""Channels whose items become deliveries; in a hold none does, so that its end brings one message, not one a day."""
 
 
 def items_due(now: datetime) -> Any:

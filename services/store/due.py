@@ -7,6 +7,7 @@ from sqlalchemy import Connection, exists, or_, select
 
 from services.domain.delivery import DISABLED_FOR
 from services.store import (
+    backlog,
     channels,
     deliveries,
     followed,
@@ -43,7 +44,7 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
         "embed": exists(select(run.c.id).where(runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
-            runs.any_without_vector(model),
+            backlog.waiting(model),
             exists(select(batch.c.id).where(ledger.gaps_due(now))),
             subscriptions.any_waiting_for_embedder(model),
             words.any_lacking(),

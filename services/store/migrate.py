@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from services.errors import ConfigError
+from services.store import hold
 from services.store.tables import shard
 
 
@@ -31,6 +32,8 @@ def upgrade(url: str, shards: int = 1) -> None:
             _refuse_newer(connection)
             command.upgrade(_config(connection), "head")
             _set_shards(connection, shards)
+            hold.look(connection, connection.scalars(select(func.now())).one())
+            connection.commit()
     except OperationalError as error:
         raise ConfigError(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
     finally:

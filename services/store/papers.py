@@ -28,7 +28,6 @@ from sqlalchemy import (
     delete,
     func,
     literal,
-    literal_column,
     or_,
     select,
     text,
@@ -271,15 +270,6 @@ def forget_vectors(tx: Connection, ids: Collection[int]) -> None:
     words.forget(tx, ids)
     if ids:
         tx.execute(delete(paper_vector).where(paper_vector.c.paper_id.in_(ids)))
-
-
-def without_vector(tx: Connection, model: str, limit: int) -> list[int]:
-    """Papers that this model has not embedded yet, the newest first."""
-    has = (
-        select(literal_column("1")).where(paper_vector.c.paper_id == paper.c.id, paper_vector.c.model == model).exists()
-    )
-    query = select(paper.c.id).where(~has, paper.c.merged_into.is_(None)).order_by(paper.c.id.desc()).limit(limit)
-    return list(tx.scalars(query))
 
 
 def span(tx: Connection) -> tuple[date | None, date | None, int]:

@@ -23,9 +23,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store import leases
 from services.store.database import Row
-from services.store.tables import event, match_job, paper, paper_vector, run, shard
+from services.store.tables import event, match_job, paper_vector, run, shard
 
 MOST_ATTEMPTS = 5
+TOGETHER = 2
+"""Attempts at papers together; each worker lost beyond them makes the paper it had in hand suspect."""
+MOST_SUSPECTED = 2
 
 
 def open_run(tx: Connection, events: Iterable[tuple[int, str]]) -> int:
@@ -84,14 +87,6 @@ def late(tx: Connection, ids: Sequence[int]) -> list[int]:
     return list(tx.scalars(query.where(run.c.embedded_at.is_not(None)).distinct()))
 
 
-def any_without_vector(model: str) -> Any:
-    return exists(select(paper.c.id).where(paper.c.merged_into.is_(None), ~_has_vector(model)))
-
-
-def _has_vector(model: str) -> Any:
-    return exists().where(paper_vector.c.paper_id == paper.c.id, paper_vector.c.model == model)
-
-
 # ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -109,6 +104,27 @@ def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timed
         until=now + lease,
         attempts=match_job.c.attempts + 1,
     )
+
+
+def suspect(tx: Connection, row: Row, paper_id: int, until: datetime) -> None:
+    """Notes which paper is now matched alone; having come to a further one counts as progress."""
+    again = paper_id == row["suspect"]
+    noted = {"suspect": paper_id, "suspected": row["suspected"] + 1 if again else 1}
+    noted |= {} if again else {"attempts": TOGETHER + 1}
+    leases.fenced(tx, match_job, row, lease_until=until, **noted)
+    row.update(noted)
+
+
+def leave_out(tx: Connection, row: Row) -> None:
+    """The suspect ended too many workers: the job goes on without it."""
+    changed = {"left_out": [*row["left_out"], row["suspect"]], "suspected": 0}
+    leases.fenced(tx, match_job, row, **changed)
+    row.update(changed)
+
+
+def left_out(tx: Connection, paper_id: int) -> bool:
+    """Whether the paper ended its workers in some shard."""
+    return tx.scalars(select(exists(select(match_job.c.run_id).where(match_job.c.left_out.any_() == paper_id)))).one()
 
 
 def finish_job(tx: Connection, row: Row, now: datetime, error: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, or_, select, update
 
 from services.domain.cadence import Rhythm
+from services.store import hold
 from services.store.database import Row, wake
 from services.store.tables import channel, delivery_item, listing, match, run, source
 
@@ -18,7 +19,7 @@ def due(now: datetime) -> Any:
 
 def _told() -> Any:
     living = and_(channel.c.deleted_at.is_(None), channel.c.unsubscribed_at.is_(None))
-    return and_(living, channel.c.verified, channel.c.disabled_because == "")
+    return and_(living, channel.c.verified, channel.c.disabled_because == "", ~hold.on())
 
 
 def rhythm_of(row: Row) -> Rhythm:

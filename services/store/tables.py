@@ -203,6 +203,7 @@ shard = Table(
 match_job = Table(
     "match_job", metadata, Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
     Column("shard", ForeignKey("shard.id"), primary_key=True), *_lease(), _count("attempts"), _at("done_at"), _text("error"),
+    Column("suspect", BigInteger), _count("suspected"), Column("left_out", ARRAY(BigInteger), nullable=False, server_default="{}"),
     Index("ix_match_job_waiting", "shard", "run_id", postgresql_where=text("done_at IS NULL")),
 )  # fmt: skip
 
@@ -231,6 +232,10 @@ subscription_channel = Table(
 interest_example = Table(
     "interest_example", metadata, Column("subscription_id", ForeignKey("subscription.id", ondelete="CASCADE"), primary_key=True),
     Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True, index=True), _flag("liked", True),
+)  # fmt: skip
+
+embedding_attempt = Table(
+    "embedding_attempt", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True), _count("attempts"),
 )  # fmt: skip
 
 match = Table(
@@ -287,4 +292,9 @@ delivery_item = Table(
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "delivery_id"], ["delivery.account_id", "delivery.id"]),
     Index("ix_delivery_item_due", "not_before", postgresql_where=text("delivery_id IS NULL AND dropped_because = ''")),
+)  # fmt: skip
+
+installation = Table(
+    "installation", metadata, Column("id", SmallInteger, primary_key=True), CheckConstraint("id = 1", name="only_one"),
+    _text("system_identifier", None), _text("held_because"), _at("held_at"),
 )  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.flow import consent as consent_flow
-from services.flow import deliver, subscribe, trace
+from services.flow import deliver, recover, subscribe, trace
 from services.store import audit, channels, consent, deliveries, notices
 from services.store.tables import channel, delivery, delivery_item
 from services.store.vault import Vault
@@ -132,7 +132,7 @@ def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(wor
         tx.execute(update(delivery).values(state="sending"))
     unsubscribe(world)
     world.expire_leases()
-    assert deliver.expire(world.db, world.settings)
+    assert recover.expire(world.db, world.settings)
     found = world.deliveries()[0]
     assert (found["state"], found["next_attempt_at"]) == ("uncertain", None)
     assert clean(world)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow import deliver, subscribe
+from services.flow import deliver, recover, subscribe
 from services.store import audit, channels, deliveries, subscriptions
 from services.store.tables import channel, delivery, gate, match, paper, run, transport
 from services.store.vault import Vault
@@ -40,7 +40,7 @@ def on_slack(world: World, name: str = "#papers") -> int:
 
 
 def check(world: World) -> bool:
-    return deliver.check_transport(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()))
+    return recover.check_transport(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()))
 
 
 def oracle(world: World) -> audit.Audit:
@@ -299,7 +299,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
     world.deliver()
     assert world.deliveries()[0]["state"] == "claimed"
     world.expire_leases()
-    assert deliver.expire(world.db, world.settings)
+    assert recover.expire(world.db, world.settings)
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
     assert len(world.mails()) == 1

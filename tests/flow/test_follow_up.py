@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from services.domain import delivery as domain
-from services.flow import deliver, follow_up, subscribe
+from services.flow import deliver, follow_up, recover, subscribe
 from services.store import channels, deliveries
 from services.store.tables import channel, delivery, gate, transport
 from services.store.vault import Vault
@@ -98,7 +98,7 @@ def test_a_thread_is_committed_with_the_message_or_not_at_all(world: World, slac
     body = deliver._render(world.db, world.settings, vault, *claimed)
     deliver._commit(world.db, world.settings, *claimed)()
     world.expire_leases()
-    assert deliver.expire(world.db, world.settings)
+    assert recover.expire(world.db, world.settings)
     assert kinds(world) == [("message", "uncertain")]
     assert body is not None
     metadata = json.loads(body)["metadata"]
@@ -324,7 +324,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     vault = Vault(world.settings.secret_key.get_secret_value())
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
-        deliver.check_transport(world.db, world.settings, vault)
+        recover.check_transport(world.db, world.settings, vault)
         go_on(world)
     assert len(slack.to(POST)) == 1, "the second channel is not tried with it"
     messages = [row for row in world.deliveries() if row["kind"] == "message"]
@@ -338,7 +338,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     slack.always(POST, YES)
     slack.always("/auth.test", Answer(body='{"ok": true}'))
     world.make_due(transport, check_at=timedelta(hours=1))
-    deliver.check_transport(world.db, world.settings, vault)
+    recover.check_transport(world.db, world.settings, vault)
     go_on(world)
     assert {row["state"] for row in world.deliveries() if row["kind"] == "message"} == {"sent"}
 
@@ -374,7 +374,7 @@ def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(wo
     deliver._render(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()), *claimed)
     deliver._commit(world.db, world.settings, *claimed)()
     world.expire_leases()
-    assert deliver.expire(world.db, world.settings)
+    assert recover.expire(world.db, world.settings)
     deliver._record(world.db, world.settings, *claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert [(one["channel"], one.get("thread_ts")) for one in bodies(slack, POST)] == [("C012345", "1.2")]

@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, update
 from services.domain.paper import Identifier
 from services.errors import LeaseLost, SourceError
 from services.flow import ingest
-from services.store import papers, sources
+from services.store import backlog, papers, sources
 from services.store.tables import batch, event, listing, paper, paper_appearance, run
 
 from .conftest import DAY, World, entry
@@ -157,10 +157,10 @@ def test_a_changed_text_is_embedded_anew(world: World) -> None:
     world.embed_and_match()
     world.announce(entry("A paper about agents", 1, abstract="First.", upvotes=2))
     with world.db.transaction() as tx:
-        assert papers.without_vector(tx, world.embedder.name, 9) == []
+        assert backlog.take(tx, world.embedder.name, 9) == []
     world.announce(entry("A paper about agents", 1, abstract="Second.", version=2))
     with world.db.transaction() as tx:
-        assert papers.without_vector(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
+        assert backlog.take(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
 
 
 def kept(world: World, title: str, *, attempts: int = 0) -> None:

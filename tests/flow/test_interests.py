@@ -181,7 +181,7 @@ def test_changed_text_has_its_words_noted_anew(full: World) -> None:
     old = full.rows(asked)
     full.announce(entry("Diffusion agent 0", 1, abstract="Now about proteins.", version=2))
     assert not full.rows(asked)
-    while embed.backlog(full.db, full.settings, full.embedder):
+    while embed.work_backlog(full.db, full.settings, full.embedder):
         pass
     assert full.rows(asked) != old
 

@@ -41,7 +41,7 @@ def test_the_nearest_liked_paper_is_named(world: World) -> None:
     world.announce(entry(AGENTS, 1), silent=True)
     world.subscribe("Like", liked=(world.paper(AGENTS),))
     world.announce(entry("A later paper about an agent", 2))
-    while embed.backlog(world.db, world.settings, world.embedder):
+    while embed.work_backlog(world.db, world.settings, world.embedder):
         pass
     world.embed_and_match()
     (row,) = world.rows(select(match_table))
@@ -132,10 +132,10 @@ def test_without_the_embedder_words_go_on_and_interests_follow(world: World) -> 
     world.embed_and_match()
     assert {one for one, _ in world.matches()} == {query}
     world.embedder.down = False
-    assert not embed.backlog(world.db, world.settings, world.embedder), "held until the next look"
+    assert not embed.work_backlog(world.db, world.settings, world.embedder), "held until the next look"
     with world.db.transaction() as tx:
         tx.execute(update(transport).values(held_because=""))
-    assert embed.backlog(world.db, world.settings, world.embedder)
+    assert embed.work_backlog(world.db, world.settings, world.embedder)
     world.embed_and_match()
     assert {one for one, _ in world.matches()} == {query, interest}
 
@@ -150,7 +150,7 @@ def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(wor
     world.embedder.down = False
     with world.db.transaction() as tx:
         tx.execute(update(transport).values(held_because=""))
-    assert embed.backlog(world.db, world.settings, world.embedder)
+    assert embed.work_backlog(world.db, world.settings, world.embedder)
     assert subscribe.recompile(world.db, world.embedder)
     assert not subscribe.recompile(world.db, world.embedder)
     assert len(world.matches()) == 1

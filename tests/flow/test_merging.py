@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select, update
 
 from services.domain.matching import Match, Matcher
 from services.domain.paper import Entry, Identifier, Paper
-from services.flow import deliver, embed, ingest, subscribe, trace
-from services.store import audit, deliveries, matches, merging, overview, papers, runs, subscriptions
+from services.flow import deliver, embed, ingest, recover, subscribe, trace
+from services.store import audit, backlog, deliveries, matches, merging, overview, papers, runs, subscriptions
 from services.store.database import Row
 from services.store.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.tables import paper as paper_table
@@ -61,7 +61,7 @@ def finish(world: World) -> None:
     world.notify()
     world.let_days_pass()
     world.expire_leases()
-    while deliver.expire(world.db, world.settings):
+    while recover.expire(world.db, world.settings):
         pass
     world.deliver()
 
@@ -296,9 +296,9 @@ def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> 
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
         kept = papers.vectors(tx, [stays, goes], world.embedder.name)
-        assert papers.without_vector(tx, world.embedder.name, 9) == ([stays] if fuller else [])
+        assert backlog.take(tx, world.embedder.name, 9) == ([stays] if fuller else [])
     assert kept.keys() == (set() if fuller else {stays})
-    embed.backlog(world.db, world.settings, world.embedder)
+    embed.work_backlog(world.db, world.settings, world.embedder)
     with world.db.transaction() as tx:
         after = papers.vectors(tx, [stays, goes], world.embedder.name)
     assert after.keys() == {stays}

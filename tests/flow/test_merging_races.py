@@ -88,7 +88,7 @@ def test_a_merge_waits_for_a_match_that_is_being_written(world: World) -> None:
 
 
 def _backlog(world: World) -> None:
-    while embed.backlog(world.db, world.settings, world.embedder):
+    while embed.work_backlog(world.db, world.settings, world.embedder):
         pass
 
 

@@ -1,0 +1,89 @@
+"""Rows 11 and 12: a broker that forgets, dies, stalls or swallows everything."""
+
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from services.local.process import named_in
+from services.local.valkey import redis_url
+from tests.faults.conftest import MakeRig
+from tests.faults.gateway import Gateway
+from tests.faults.rig import Rig
+from tests.sinks import refused_port
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+
+
+def ready(rig: Rig) -> None:
+    rig.reader("ada", "alpha", to=["email", "#papers"])
+    rig.reader("eve", "alpha")
+    rig.worker("embed,match")
+    rig.worker(concurrency=2)
+
+
+def test_row_11_a_broker_that_is_flushed_under_load_delays_and_loses_nothing(rig: Rig) -> None:
+    ready(rig)
+    rig.scheduler()
+    for _ in range(10):
+        rig.announce("alpha")
+        for _ in range(5):
+            with rig.servers.broker() as broker:
+                broker.flushall()
+            time.sleep(0.05)
+    rig.settle(60)
+
+
+@pytest.mark.faults
+def test_row_12_a_broker_that_is_killed_five_times_delays_and_loses_nothing(rig: Rig) -> None:
+    ready(rig)
+    rig.scheduler()
+    for _ in range(5):
+        rig.announce("alpha")
+        rig.servers.kill_broker()
+    rig.announce("alpha")
+    rig.settle(90)
+
+
+@pytest.mark.faults
+def test_row_12_a_broker_that_stalls_for_half_a_minute_delays_and_loses_nothing(rig: Rig) -> None:
+    ready(rig)
+    rig.scheduler()
+    rig.tell("alpha")
+    rig.until(lambda: len(rig.messages()) == 3, "everything runs")
+    with rig.servers.broker() as broker:
+        broker.client_pause(30_000)
+    rig.announce("alpha")
+    rig.settle(90)
+
+
+@pytest.mark.faults
+def test_row_12_a_broker_that_swallows_everything_keeps_no_page_waiting(make_rig: MakeRig) -> None:
+    rig = make_rig()
+    socket_path = Path(redis_url(rig.servers.broker_url).removeprefix("unix://").partition("?")[0])
+    assert named_in("valkey-server", rig.servers.data_dir / "valkey")
+    with Gateway(socket_path) as gateway, refused_port() as port:
+        rig.env["PAPERWIRE_BROKER_URL"] = gateway.url
+        ready(rig)
+        rig.scheduler()
+        rig.web(port)
+        rig.tell("alpha")
+        rig.until(lambda: len(rig.messages()) == 3 and answers(port, "/healthz"), "everything runs")
+        gateway.hole = True
+        rig.announce("alpha")
+        for path in ("/healthz", "/readyz", "/metrics", "/signin"):
+            began = time.monotonic()
+            assert answers(port, path)
+            assert time.monotonic() - began < 2
+        gateway.hole = False
+        rig.announce("alpha")
+        rig.settle(120)
+
+
+def answers(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,185 @@
+"""Row 28: papers flow while everything is killed at random; afterwards everybody has what he asked for."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from datetime import date
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from sqlalchemy.exc import DBAPIError
+
+from services.domain.paper import Entry, Identifier, Listing
+from services.flow import ingest
+from services.local.process import named_in
+from services.store import sources
+from services.store.audit import audit
+from services.store.database import Database
+from tests.faults import oracle
+from tests.faults.oracle import Told
+from tests.faults.rig import SOON
+from tests.service import Service, service, until
+
+READERS = {
+    "ada@example.org": ("alpha", ("ada@example.org", "#papers")),
+    "eve@example.org": ("alpha", ("eve@example.org",)),
+    "bob@example.org": ("beta", ("bob@example.org", "#lab")),
+}
+MOST_WAITING = 8
+"""Papers announced and not yet told, beyond which no more come: a message names so many and only counts the rest."""
+
+
+class Soak:
+    def __init__(self, one: Service, seed: int) -> None:
+        self.one, self.dice = one, random.Random(seed)
+        self.expected: set[Told] = set()
+        self.hits: dict[str, int] = {}
+        self.db = Database(json.loads((one.data_dir / "run" / "up.json").read_text())["database_url"])
+        self._numbers = count(30_000)
+
+    def announce(self) -> None:
+        """One to three papers on a topic, stored for certain: what may have failed is done again."""
+        if len(self.expected - oracle.told(self.messages())) >= MOST_WAITING:
+            return
+        topic = self.dice.choice(("alpha", "beta"))
+        tokens = [f"P{next(self._numbers)}" for _ in range(self.dice.randint(1, 3))]
+        entries = tuple(
+            Entry(title=f"{token} about {topic}", identifiers=(Identifier("arxiv", f"2605.{token[1:]}"),))
+            for token in tokens
+        )
+        listing = Listing(format="test", entries=entries, announced_on=date(2026, 5, 4))
+        until(lambda: self._stored(listing), "the database takes papers", 120)
+        wanted = {channel for about, channels in READERS.values() if about == topic for channel in channels}
+        self.expected |= {Told(channel, token) for channel in wanted for token in tokens}
+
+    def _stored(self, listing: Listing) -> bool:
+        try:
+            with self.db.transaction() as tx:
+                ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
+        except DBAPIError:
+            self._revive()
+            return False
+        return True
+
+    def hurt(self) -> None:
+        ways = (self.kill_role, self.flush, self.kill_broker, self.stop_database, self.kill_keeper, self.kill_up)
+        (way,) = self.dice.choices(ways, weights=(70, 10, 7, 6, 4, 3))
+        with suppress(psutil.NoSuchProcess, ProcessLookupError, redis.RedisError, FileNotFoundError):
+            way()
+            self.hits[way.__name__] = self.hits.get(way.__name__, 0) + 1
+        self._revive()
+
+    def kill_role(self) -> None:
+        """A worker, the scheduler, the page, or a child of theirs."""
+        if victims := [one for one in self._tree() if "keeper" not in " ".join(one.cmdline())]:
+            self.dice.choice(victims).kill()
+
+    def kill_keeper(self) -> None:
+        for one in psutil.process_iter(["cmdline"]):
+            line = one.info["cmdline"] or []
+            if "services.local.keeper" in line and str(self.one.data_dir) in line and self.dice.random() < 0.5:
+                one.kill()
+
+    def flush(self) -> None:
+        self.one.flush()
+
+    def kill_broker(self) -> None:
+        for one in named_in("valkey-server", self.one.data_dir / "valkey"):
+            one.kill()
+
+    def stop_database(self) -> None:
+        found = named_in("postgres", self.one.data_dir / "postgres")
+        numbers = {one.pid for one in found}
+        for one in found:
+            if one.ppid() not in numbers:
+                one.send_signal(self.dice.choice((signal.SIGQUIT, signal.SIGKILL)))
+
+    def kill_up(self) -> None:
+        """`up` and everything that it started, as a power cut would."""
+        tree = [self.one.up.pid, *(one.pid for one in self._tree())] if self.one.up else []
+        for pid in tree:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _tree(self) -> list[psutil.Process]:
+        assert self.one.up is not None
+        return psutil.Process(self.one.up.pid).children(recursive=True)
+
+    def _revive(self) -> None:
+        """Starts `up` again when it is gone, as a service manager would."""
+        if self.one.up is None or self.one.up.poll() is None:
+            return
+        self.one.log.write_bytes(b"")
+        with suppress(subprocess.TimeoutExpired):
+            self.one.start()
+
+    def messages(self) -> list[oracle.Message]:
+        return oracle.received(self.one.smtp, self.one.slack)
+
+    def settled(self) -> bool:
+        self._revive()
+        if not self.expected <= oracle.told(self.messages()):
+            return False
+        try:
+            with self.db.transaction() as tx:
+                clean = audit(tx, self.db.now() + SOON).clean
+        except DBAPIError:
+            return False
+        open_ones = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
+        doubtful = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
+        return clean and not self.one.query(open_ones)[0][0] and not self.one.query(doubtful)[0][0]
+
+
+def soaked(folder: Path, seconds: float, seed: int) -> Soak:
+    with service(folder / "data", PAPERWIRE_TIME_SCALE="0.0333") as one:
+        for address, (topic, channels) in READERS.items():
+            one.cli("user", "add", address)
+            to = [word for name in channels for word in ("--to", f"slack:{name}" if name[0] == "#" else "email")]
+            one.cli("subscribe", address, "--name", topic, "--query", topic, "--cadence", "immediate", *to)
+        one.start()
+        soak = Soak(one, seed)
+        try:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                soak.announce()
+                soak.hurt()
+                time.sleep(soak.dice.uniform(0.05, 1.0))
+            until(soak.settled, "everything is sent and nothing waits", 300)
+            oracle.judge(soak.expected, soak.messages(), doubtful=one.query(oracle.DOUBTFUL)[0][0])
+            one.cli("audit")
+        except AssertionError:
+            print(one.log.read_text(errors="replace")[-8000:])
+            print("missing:", sorted(soak.expected - oracle.told(soak.messages())), "hits:", soak.hits)
+            print(one.query("SELECT id, state, attempt, expired_leases, error FROM delivery WHERE state <> 'sent'"))
+            raise
+        finally:
+            soak.db.close()
+    return soak
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(480)
+def test_row_28_a_short_soak_ends_with_the_oracle_clean(tmp_path: Path) -> None:
+    soak = soaked(tmp_path, 25, seed=28)
+    assert len(soak.expected) >= 6
+    assert sum(soak.hits.values()) >= 10
+
+
+@pytest.mark.processes
+@pytest.mark.faults
+@pytest.mark.timeout(7200)
+def test_row_28_a_long_soak_ends_with_the_oracle_clean(
+    tmp_path: Path, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds, seed = pytestconfig.getoption("soak"), pytestconfig.getoption("soak_seed")
+    soak = soaked(tmp_path, seconds, seed)
+    copies = len(soak.messages()) - len(oracle.copies(soak.messages()))
+    with capsys.disabled():
+        print(f"\nsoak of {seconds} s, seed {seed}: {len(soak.expected)} told, {copies} copies, {soak.hits}")
