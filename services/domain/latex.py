@@ -66,6 +66,20 @@ def readable(text: str) -> str:
     return unicodedata.normalize("NFC", re.sub(r"[ \t\n]+", " ", _DASH.sub("–", plain)).strip())
 
 
+def words(text: str) -> str:
+    """The text with its words whole, for matching: `Poincar\\'e {B}all` → `Poincaré Ball`.
+
+    Formulas stay as they are: the words in `$\\alpha_1$` are whole already, and in α₁ they would be one.
+    """
+    if "\\" not in text and "{" not in text:
+        return text
+    text, parts, end = text.replace("\\$", " "), [], 0
+    for formula in _MATH.finditer(text):
+        parts += [readable(text[end : formula.start()]), formula[0]]
+        end = formula.end()
+    return " ".join([*parts, readable(text[end:])])
+
+
 class _Reader:
     """One pass over the tokens; `_math` is true between math delimiters."""
 

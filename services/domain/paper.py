@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
 
+from services.domain.latex import words
 from services.domain.rests import NO_RESTS, Rests
 from services.domain.text import fold
 
@@ -99,15 +100,15 @@ class Paper:
 # An ingestion asks for the key of each title several times.
 @lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:
-    """The title's words without case, accents and punctuation: equal for two spellings of one title."""
-    return " ".join(fold(title).split())
+    """The title's words without case, accents, LaTeX and punctuation: equal for two spellings of one title."""
+    return fold(words(title))
 
 
 def family_name(author: str) -> str:
     """The folded family name of `Given Family` or `Family, Given`; empty for an empty name."""
     name = author.split(",", 1)[0] if "," in author else author
-    words = fold(name).split()
-    return words[-1] if words else ""
+    folded = fold(words(name)).split()
+    return folded[-1] if folded else ""
 
 
 def contradict(a: tuple[Identifier, ...], b: tuple[Identifier, ...]) -> bool:

@@ -7,12 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.domain.latex import words
 from services.domain.paper import Paper
 from services.domain.query_ast import Author, Category, Exact, Near, Phrase, Word, is_initial
 from services.domain.text import Token, fold, tokens
 
 Span = tuple[int, int]
-"""Start and end, in characters of the text as the paper has it."""
+"""Start and end, in characters of the field's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,10 @@ class PaperText:
     @classmethod
     def of(cls, paper: Paper) -> PaperText:
         return cls(
-            title=FieldText.of("title", paper.title),
-            abstract=FieldText.of("abstract", paper.abstract),
+            title=FieldText.of("title", words(paper.title)),
+            abstract=FieldText.of("abstract", words(paper.abstract)),
             authors=paper.authors,
-            names=tuple(tuple(fold(author).split()) for author in paper.authors),
+            names=tuple(tuple(fold(words(author)).split()) for author in paper.authors),
             categories=paper.categories,
             sources=paper.sources,
         )

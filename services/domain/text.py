@@ -72,7 +72,7 @@ def tokens(text: str) -> tuple[Token, ...]:
 
 def fold(text: str) -> str:
     """The text's words without case, accents and punctuation, a space between two; equal for equal spellings."""
-    return " ".join(token.folded for token in _tokens(text))
+    return " ".join(folded for folded, *_ in _pieces(text))
 
 
 def stem(word: str) -> str:
@@ -81,13 +81,17 @@ def stem(word: str) -> str:
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    position = 0
+    for position, (folded, surface, start, end) in enumerate(_pieces(text)):
+        yield Token(position, stem(folded), folded, surface, start, end)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str, int, int]]:
+    """Folded word, surface, start and end."""
     for found in _WORD.finditer(text.translate(_shapes)):
         start, end = found.span()
         surface = text[start:end]
         for folded in _words(surface) if end - start <= LONGEST_CACHED_WORD else _folded_words(surface):
-            yield Token(position, stem(folded), folded, surface, start, end)
-            position += 1
+            yield folded, surface, start, end
 
 
 @lru_cache(CACHED_WORDS)

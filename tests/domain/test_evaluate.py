@@ -233,3 +233,20 @@ def test_a_huge_text_takes_linear_time(query: str) -> None:
     started = process_time()
     assert evidence(parse(query), text)
     assert process_time() - started < 1
+
+
+def test_words_are_found_whatever_latex_they_are_written_in() -> None:
+    text = paper(title=r"On Poincar\'e {B}alls", abstract=r"\emph{Schr\"odinger} bridges with $\alpha$-stable noise.")
+    for query in ("poincare", '"Poincaré balls"', '"Schrödinger bridges"', '"alpha stable"', "α"):
+        assert holds(query, text), query
+
+
+def test_authors_are_found_whatever_latex_they_are_written_in() -> None:
+    known = Paper(
+        id=1,
+        title="Tea",
+        authors=(r"Fr\'ed\'eric B\"ar",),
+        announced_on=date(2025, 5, 1),
+        first_seen_at=datetime.now(UTC),
+    )
+    assert holds('author:"Frédéric Bär"', PaperText.of(known))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.latex import readable
+from services.domain.latex import readable, words
+from services.domain.text import tokens
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,22 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     started = time.process_time()
     readable("$" + piece * 20_000)
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("On Poincar\\'e and Erd\\H{o}s", "On Poincaré and Erdős"),
+        ("Variational {B}ayes with \\emph{deep} nets", "Variational Bayes with deep nets"),
+        ("Costs of \\$5 to \\$10 each", "Costs of  5 to  10 each"),
+        ("No LaTeX at $5 and -- dashes", "No LaTeX at $5 and -- dashes"),
+    ],
+)
+def test_words_that_latex_cuts_are_made_whole(text: str, found: str) -> None:
+    assert words(text) == found
+
+
+def test_the_words_of_formulas_stay_apart() -> None:
+    assert [token.folded for token in tokens(words("Sparse $\\ell_1$ and L\\'evy $\\alpha$-stable"))] == [
+        *("sparse", "ell", "1", "and", "levy", "alpha", "stable")
+    ]

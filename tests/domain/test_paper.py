@@ -120,3 +120,10 @@ def test_another_source_and_category_are_events() -> None:
 )
 def test_upvotes_are_events_at_their_steps(upvotes: int, steps: tuple[int, ...], expected: bool) -> None:
     assert ("upvotes" in happened(paper(upvotes=1), paper(upvotes=upvotes), steps=frozenset(steps))) is expected
+
+
+def test_latex_and_unicode_write_one_title_and_one_name() -> None:
+    known = paper("Poincaré {M}aps of Erdős and Others", authors=("Frédéric Bär",))
+    assert same_by_title(
+        known, Entry(title=r"Poincar\'e Maps of Erd\H{o}s and others", authors=(r"Fr\'ed\'eric B\"ar",))
+    )
