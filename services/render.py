@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.domain import shown
+from services.domain.address import without_secrets
 from services.domain.digest import DigestPaper
 from services.domain.highlight import Piece, pieces
 from services.domain.latex import readable
@@ -38,7 +39,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
-    env.filters |= {"title": title, "abstract": abstract, "links": links, "home": home}
+    env.filters |= {"place": without_secrets, "title": title, "abstract": abstract, "links": links, "home": home}
     env.filters |= {"marked_title": marked_title, "passage": passage, "starred": starred, "wrapped": wrapped}
     return env
 

@@ -122,3 +122,12 @@ def _host_and_port(entry: str) -> tuple[str, int | None]:
 
 def _folded(host: str) -> str:
     return host.lower().rstrip(".")
+
+
+def without_secrets(location: str) -> str:
+    """What people may see of a source's location: an address without its user, password and query."""
+    try:
+        parts = urlsplit(location)
+        return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.netloc else location
+    except ValueError:
+        return "an address"

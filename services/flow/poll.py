@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain import ledger as rules
+from services.domain.address import without_secrets
 from services.domain.cadence import Timetable, next_poll
 from services.errors import LeaseLost, PaperwireError
 from services.http import Failed, Fetched, Fetcher, NotModified
@@ -91,15 +92,9 @@ def _failed(tx: Connection, settings: Settings, row: Row, plugin: Source, answer
     values = {"failures": failures, "failing_since": since, "error": answer.reason, "next_poll_at": due, **gone}
     sources.finish_poll(tx, row, now, **values)
     if answer.gone or now - since >= TELL_AFTER:
-        what = f"The source {row['kind']} {_shown(row['location'])} has failed since {since:%d %B %H:%M} UTC"
+        what = f"The source {row['kind']} {without_secrets(row['location'])} has failed since {since:%d %B %H:%M} UTC"
         host = urlsplit(settings.base_url).hostname or "localhost"
         notices.tell(tx, row["account_id"], f"source:{row['id']}:{since:%s}", f"{what}: {answer.reason}", host)
-
-
-def _shown(location: str) -> str:
-    """A location without what may be a secret in it: user, password and query of an address."""
-    parts = urlsplit(location)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.netloc else location
 
 
 def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotModified, now: datetime) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from services.domain.address import without_secrets
 from services.domain.matching import explain_non_match
 from services.domain.paper import Paper
 from services.errors import QueryError
@@ -38,7 +39,7 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterat
     yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
     for place in sources.appearances_of(tx, paper.id):
         silently = ", silently" if place["silent"] else ""
-        where = f"{place['kind']} {place['location']}".strip()
+        where = f"{place['kind']} {without_secrets(place['location'])}".strip()
         yield (
             "announced",
             f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",

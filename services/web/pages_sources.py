@@ -6,8 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services import plugins
+from services.domain.address import without_secrets
 from services.errors import ConfigError, NotFound, PaperwireError
-from services.store import sources
+from services.store import ledger, sources
 from services.store.database import wake
 from services.web.forms import Posted
 from services.web.phrases import span
@@ -40,6 +41,17 @@ def add(visit: Operator, form: Posted) -> Response:
     return visit.go("/sources", "added")
 
 
+@router.get("/{source_id}")
+def announcements(visit: SignedIn, source_id: Id) -> Response:
+    """The source's ledger."""
+    with visit.house.db.transaction() as tx:
+        found = next((row for row in sources.all_of(tx) if row["id"] == source_id), None)
+        batches = ledger.of_source(tx, source_id)
+    if found is None:
+        raise NotFound(f"no source {source_id}")
+    return visit.page("source.html", source=found, batches=batches)
+
+
 @router.post("/{source_id}/poll")
 def poll(visit: Operator, form: Posted, source_id: Id) -> Response:
     with visit.house.db.transaction() as tx:
@@ -57,7 +69,7 @@ def confirm_remove(visit: Operator, source_id: Id) -> Response:
         raise NotFound(f"no polled source {source_id}")
     return visit.page(
         "confirm.html",
-        question=f"Stop polling {row['kind']} {row['location']}?".replace(" ?", "?"),
+        question=f"Stop polling {row['kind']} {without_secrets(row['location'])}?".replace(" ?", "?"),
         consequence="Its papers stay in the archive; nothing new comes from it, for anybody.",
         label="Remove",
         back="/sources",

@@ -34,6 +34,7 @@ OWN = {
     ("POST", "/silences"),
     ("GET", "/deliveries"),
     ("GET", "/sources"),
+    ("GET", "/sources/{source_id}"),
     ("GET", "/account"),
     ("POST", "/account"),
     ("POST", "/signout"),

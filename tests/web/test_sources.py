@@ -58,3 +58,18 @@ def test_the_page_shows_the_last_poll_and_listing_to_everybody(site: Site, ben: 
         assert words.replace(" ,", ",") in page
     assert "Poll now" not in page
     assert "Add a source" not in page
+
+
+def test_the_ledger_of_a_source_is_shown_to_everybody(site: Site, ben: Browser) -> None:
+    site.sql("INSERT INTO source (kind, location, polled) VALUES ('feed', 'https://a:b@example.org/feed?key=s3', true)")
+    site.sql(
+        "INSERT INTO batch (source_id, announced_on, announced, fetched, new, skipped, state, note, updated_at)"
+        " SELECT id, '2026-05-04', NULL, 131, 120, 2, 'partial', '2 entries could not be read', now() FROM source"
+    )
+    ((one,),) = site.sql("SELECT id FROM source")
+    answer = ben.get(f"/sources/{one}")
+    for words in ("https://example.org/feed", "not stated", "131", "2 entries could not be read"):
+        assert words in text_of(answer)
+    for secret in ("s3", "a:b"):
+        assert secret not in answer.text + ben.get("/sources").text
+    assert ben.get(f"/sources/{one + 1}").status_code == 404
