@@ -29,15 +29,18 @@ from services.store.tables import (
     delivery,
     delivery_item,
     event,
+    gate,
     listing,
     match,
     match_job,
     run,
     signin_link,
+    source,
     subscription,
 )
 
 BATCH = 500
+IDLE_GATE = timedelta(days=1)
 Step = Callable[[Connection, datetime, timedelta], int]
 _FINISHED = and_(delivery.c.next_attempt_at.is_(None), delivery.c.state.in_(["sent", "dead", "cancelled", "uncertain"]))
 
@@ -125,8 +128,15 @@ def bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, bounce, bounce.c.created_at < now - ON_RECORD)
 
 
+def gates(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Those of channels nobody has posted to lately: one that is not there is open, and each claim reads them all."""
+    of_sources = select(source.c.gate).where(source.c.gate.is_not(None))
+    idle = and_(gate.c.key.contains(":"), gate.c.next_free_at < now - IDLE_GATE, gate.c.key.not_in(of_sources))
+    return _done(tx, delete(gate).where(gate.c.key.in_(select(gate.c.key).where(idle).limit(BATCH))))
+
+
 STEPS: tuple[Step, ...] = (
-    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces,
+    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces, gates,
 )  # fmt: skip
 
 

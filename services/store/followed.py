@@ -23,7 +23,10 @@ def note_changes(tx: Connection, paper_ids: Collection[int], now: datetime) -> N
     shows = select(delivery_item.c.delivery_id).where(delivery_item.c.paper_id.in_(paper_ids))
     followed = and_(delivery.c.state == "sent", delivery.c.shown.is_not(None), delivery.c.sent_at > now - FOLLOWED_FOR)
     mine = and_(delivery.c.id.in_(shows), followed, delivery.c.look_at.is_(None))
-    tx.execute(update(delivery).where(mine).values(look_at=now + GATHERED))
+    # In one order, so that two who note changes never wait for each other.
+    found = tx.scalars(select(delivery.c.id).where(mine).order_by(delivery.c.id).with_for_update()).all()
+    if found:
+        tx.execute(update(delivery).where(delivery.c.id.in_(found)).values(look_at=now + GATHERED))
 
 
 def follow(tx: Connection, delivery_id: int, look_at: datetime | None) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.domain import delivery as machine
-from services.domain.delivery import FINAL, Delivery, Held, Refused, Retry, Sent, State, Unknown
+from services.domain.delivery import FINAL, Delivery, Held, Policy, Refused, Retry, Sent, State, Unknown
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 WAITING = Delivery(kind="digest", next_attempt_at=NOW)
@@ -120,3 +120,64 @@ def test_it_always_ends(story: list[object]) -> None:
         one = machine.commit(machine.claim(one))
         one = machine.expire(one, now) if outcome == "lost" else machine.record(one, outcome, now)  # type: ignore[arg-type]
     assert one.next_attempt_at is None
+
+
+# ── policies ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+SCHEDULE = (timedelta(seconds=5), timedelta(minutes=5), timedelta(hours=2))
+REPEATABLE = Policy(repeatable=True, retries=SCHEDULE)
+POLICIES = st.builds(
+    Policy,
+    looks=st.booleans(),
+    repeatable=st.booleans(),
+    never_twice=st.booleans(),
+    retries=st.sampled_from([(), SCHEDULE]),
+)
+
+
+def test_a_schedule_takes_the_place_of_the_backoff_and_ends() -> None:
+    one, now, pauses = WAITING, NOW, []
+    while one.state is State.PENDING:
+        one = machine.record(machine.commit(machine.claim(one)), Retry("500"), now, policy=REPEATABLE)
+        pauses.append(one.next_attempt_at and one.next_attempt_at - now)
+        now = one.next_attempt_at or now
+    assert pauses == [*SCHEDULE, None]
+    assert (one.state, one.error) == (State.DEAD, "given up after 4 attempts: 500")
+
+
+def test_a_doubt_where_repeats_do_no_harm_is_one_more_failure_with_frozen_bytes() -> None:
+    after = machine.record(SENDING, Unknown("silence"), NOW, policy=REPEATABLE)
+    assert (after.state, after.frozen, after.next_attempt_at) == (State.PENDING, True, NOW + SCHEDULE[0])
+    lost = machine.expire(SENDING, NOW, policy=REPEATABLE)
+    assert (lost.state, lost.frozen) == (State.PENDING, True)
+
+
+@pytest.mark.parametrize(("looks", "left"), [(False, None), (True, NOW + timedelta(minutes=15))])
+def test_who_wants_nothing_twice_waits_only_for_a_look(looks: bool, left: datetime | None) -> None:
+    policy = Policy(never_twice=True, looks=looks)
+    doubtful = machine.record(SENDING, Unknown("silence"), NOW, policy=policy)
+    assert doubtful.next_attempt_at == left
+    assert machine.expire(SENDING, NOW, policy=policy).next_attempt_at == left
+
+
+def test_a_look_that_finds_nothing_out_ends_a_doubt_without_a_second_copy() -> None:
+    policy = Policy(never_twice=True, looks=True)
+    doubtful = machine.record(SENDING, Unknown("silence"), NOW, policy=policy)
+    after = machine.record(machine.claim(doubtful), Unknown("no scope"), NOW, policy=policy)
+    assert (after.state, after.next_attempt_at) == (State.UNCERTAIN, None)
+
+
+@given(POLICIES, st.lists(st.sampled_from([Retry("no"), Unknown("silence"), "lost"]), min_size=200, max_size=200))
+def test_it_always_ends_whatever_the_policy(policy: Policy, story: list[object]) -> None:
+    one, now, sent_in_doubt = WAITING, NOW, 0
+    for outcome in story:
+        if one.next_attempt_at is None:
+            break
+        now = one.next_attempt_at + timedelta(minutes=1)
+        one = machine.commit(machine.claim(one))
+        sent_in_doubt += outcome != Retry("no")
+        lost = outcome == "lost"
+        one = machine.expire(one, now, policy=policy) if lost else machine.record(one, outcome, now, policy=policy)  # type: ignore[arg-type]
+    assert one.next_attempt_at is None
+    if not policy.repeatable:
+        assert sent_in_doubt <= (1 if policy.never_twice and not policy.looks else 2)

@@ -200,3 +200,15 @@ def test_batches_are_small_and_the_night_ends(world: World) -> None:
     (row,) = world.rows(select(gate).where(gate.c.key == "clean-up"))
     assert row["next_free_at"].hour == 3
     assert row["next_free_at"] > world.now()
+
+
+def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: World) -> None:
+    past, later = world.now() - timedelta(days=2), world.now() + timedelta(days=3)
+    with world.db.transaction() as tx:
+        rows = {"slack:ab:#old": past, "slack:ab:#limited": later, "2001:db8::1": past, "export.arxiv.org": past}
+        tx.execute(insert(gate), [{"key": key, "next_free_at": at} for key, at in rows.items()])
+        tx.exec_driver_sql("UPDATE source SET gate = '2001:db8::1'")
+    clean_all(world)
+    left = {row["key"] for row in world.rows(select(gate))}
+    assert left >= {"slack:ab:#limited", "2001:db8::1", "export.arxiv.org"}
+    assert "slack:ab:#old" not in left
