@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class Delivered:
 class Volume:
     """How many papers a person wants: `count` per `day`, `week` or `month`."""
 
-    count: int
+    count: float
     period: str
 
     @property
@@ -85,6 +85,15 @@ class Volume:
 
     def __str__(self) -> str:
         return f"{self.count}/{self.period}"
+
+
+EASINGS = (1.5, 2.0, 3.0, 4.0, 5.0)
+"""Times an interest's volume, whose threshold holds for a paper at the first, second … step of upvotes that it takes
+after it was announced: what was nearly wanted comes when many people like it."""
+
+
+def eased_volumes(volume: Volume) -> tuple[Volume, ...]:
+    return tuple(replace(volume, count=volume.count * times) for times in EASINGS)
 
 
 def parse_volume(text: str) -> Volume:

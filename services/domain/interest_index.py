@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
 from typing import NamedTuple
@@ -18,6 +18,8 @@ Rows = NDArray[np.int64]
 BLOCK = 2048
 """Interests in one product: with a batch of papers 2 MB of sums, which stay in the cache of one core."""
 BATCH = 256
+LEVELS = 6
+"""Thresholds of an interest: the usual one, and one for each step of upvotes."""
 PAIRS = 2048
 """Scored at once in float32, in two buffers that are kept: to ask for fresh memory costs more than to multiply."""
 MOST_TERMS = 64
@@ -52,12 +54,17 @@ class InterestIndex:
         block = self._blocks[0] if self._blocks else _Block(self.dimensions)
         return block.dense_bytes / BLOCK
 
-    def put(self, id: int, weights: Vector, threshold: float, terms: Terms | None = None) -> None:
-        """Adds an interest or replaces the one of the same id. At most 64 terms, not counting the constant."""
+    def put(
+        self, id: int, weights: Vector, threshold: float, terms: Terms | None = None, eased: Sequence[float] = ()
+    ) -> None:
+        """Adds an interest or replaces the one of the same id. At most 64 terms, not counting the constant.
+
+        `eased`: the thresholds of levels 1, 2 …; a level beyond them has the last.
+        """
         place = self._places.setdefault(id, len(self._places))
         if place == len(self._blocks) * BLOCK:
             self._blocks.append(_Block(self.dimensions))
-        self._blocks[place // BLOCK].put(place % BLOCK, id, weights, threshold, terms or {})
+        self._blocks[place // BLOCK].put(place % BLOCK, id, weights, (threshold, *eased), terms or {})
 
     def remove(self, id: int) -> None:
         """Does nothing when there is none of this id."""
@@ -71,12 +78,14 @@ class InterestIndex:
         if last % BLOCK == 0:
             self._blocks.pop()
 
-    def match(self, vectors: Vector, terms: TermTable | None = None) -> Found:
-        """Every paper (row of `vectors`) with every interest whose threshold it reaches, and its score."""
+    def match(self, vectors: Vector, terms: TermTable | None = None, level: int = 0) -> Found:
+        """Every paper (row of `vectors`) with every interest whose threshold of a level it reaches, and its score."""
         parts = [
             Found(found.papers + start, found.ids, found.scores)
             for start in range(0, len(vectors), BATCH)
-            for found in self._matched(_Batch(vectors[start : start + BATCH], terms and terms.part(start, BATCH)))
+            for found in self._matched(
+                _Batch(vectors[start : start + BATCH], terms and terms.part(start, BATCH), level)
+            )
         ]
         empty = Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
         return Found(*map(np.concatenate, zip(empty, *parts, strict=True)))
@@ -96,7 +105,8 @@ class InterestIndex:
 class _Batch:
     """Papers quantised with one scale, and their terms as columns."""
 
-    def __init__(self, vectors: Vector, terms: TermTable | None) -> None:
+    def __init__(self, vectors: Vector, terms: TermTable | None, level: int = 0) -> None:
+        self.level = level
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.scale = max(float(np.abs(vectors).max()) / 127, 1e-30)
         rounded = np.rint(self.vectors / self.scale)
@@ -139,7 +149,7 @@ class _Block:
         self.quantised = np.full((BLOCK, dimensions), ZERO, np.uint8)
         self.ids = np.zeros(BLOCK, np.int64)
         self.scales, self.errors, self.lengths = np.ones(BLOCK), np.zeros(BLOCK), np.zeros(BLOCK)
-        self.thresholds, self.constants = np.zeros(BLOCK), np.zeros(BLOCK)
+        self.thresholds, self.constants = np.zeros((BLOCK, LEVELS), np.float32), np.zeros(BLOCK)
         self.term_ids = self.term_weights = None
 
     term_ids: NDArray[np.uint32] | None
@@ -153,13 +163,14 @@ class _Block:
         per_row = (self.scales, self.errors, self.lengths, self.thresholds, self.constants, self.ids)
         return (self.weights, self.quantised, *per_row)
 
-    def put(self, row: int, id: int, weights: Vector, threshold: float, terms: Terms) -> None:
+    def put(self, row: int, id: int, weights: Vector, thresholds: Sequence[float], terms: Terms) -> None:
         scale = float(np.abs(weights).max()) / 63 or 1.0
         rounded = np.rint(weights / scale)
         self.weights[row], self.quantised[row] = weights, rounded + ZERO
         self.scales[row], self.lengths[row] = scale, np.linalg.norm(rounded * scale)
         self.errors[row] = np.linalg.norm(weights - rounded * scale)
-        self.ids[row], self.thresholds[row], self.constants[row] = id, np.float32(threshold), terms.get(ALWAYS, 0.0)
+        self.ids[row], self.constants[row] = id, terms.get(ALWAYS, 0.0)
+        self.thresholds[row] = [thresholds[min(level, len(thresholds) - 1)] for level in range(LEVELS)]
         words = {term: weight for term, weight in terms.items() if term != ALWAYS}
         if len(words) > MOST_TERMS:
             raise ValueError(f"interest {id}: {len(words)} terms are more than {MOST_TERMS}")
@@ -192,7 +203,8 @@ class _Block:
         sums = product(self.quantised[:used], batch.quantised)
         bound = self.errors[:used] * batch.longest + self.lengths[:used] * batch.error + ROUNDING
         step = self.scales[:used] * batch.scale
-        least = (self.thresholds[:used] - self.constants[:used] - bound) / step
+        thresholds = self.thresholds[:used, batch.level]
+        least = (thresholds - self.constants[:used] - bound) / step
         words = self._words(used, batch)
         if words is None:
             near = np.flatnonzero(sums >= np.clip(np.floor(least), -(2**31), 2**31 - 1).astype(np.int32)[:, None])
@@ -210,7 +222,7 @@ class _Block:
             if words is not None:
                 scores += words[rows, papers]
             scores = scores.astype(np.float32)
-            hit = scores >= self.thresholds[rows].astype(np.float32)
+            hit = scores >= thresholds[rows]
             yield Found(papers[hit], self.ids[rows[hit]], scores[hit])
 
     def _words(self, used: int, batch: _Batch) -> Vector | None:

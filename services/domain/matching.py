@@ -28,6 +28,8 @@ class Standing:
     terms: Mapping[str, float] = field(default_factory=dict)
     threshold: float | None = None
     """The least score that matches; given exactly when `weights` are."""
+    eased: tuple[float, ...] = ()
+    """The least scores of papers that took a first, second … step of upvotes since they were announced."""
     sources: frozenset[str] = frozenset()
     """The paper must have appeared in one of these kinds of sources, where any are named."""
     min_upvotes: int = 0
@@ -46,6 +48,8 @@ class Candidate:
     paper: Paper
     text: PaperText
     vector: Vector | None = None
+    step: int = 0
+    """Of upvotes, where it was announced before: it gets the threshold of that step."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,7 +83,7 @@ class Matcher:
         if standing.weights is not None and standing.threshold is not None:
             dimensions = len(standing.weights)
             index = self._interests.setdefault(dimensions, InterestIndex(dimensions, self.threads))
-            index.put(standing.id, standing.weights, standing.threshold, standing.terms)
+            index.put(standing.id, standing.weights, standing.threshold, standing.terms, standing.eased)
         elif standing.query is not None:
             self._queries.put(standing.id, standing.query)
 
@@ -115,15 +119,15 @@ class Matcher:
     def _scores(self, candidates: Sequence[Candidate]) -> list[dict[int, float]]:
         """For each candidate the interests that it reaches the threshold of, with the score."""
         scores: list[dict[int, float]] = [{} for _ in candidates]
-        embedded: defaultdict[int, list[int]] = defaultdict(list)
+        embedded: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for row, candidate in enumerate(candidates):
             vector = candidate.vector
             if vector is not None and len(vector) in self._interests and np.isfinite(vector).all():
-                embedded[len(vector)].append(row)
-        for dimension, rows in embedded.items():
+                embedded[len(vector), candidate.step].append(row)
+        for (dimension, step), rows in embedded.items():
             vectors = np.array([candidates[row].vector for row in rows], np.float32)
             terms = TermTable.of(terms_of(candidates[row].text) for row in rows)
-            found = self._interests[dimension].match(vectors, terms)
+            found = self._interests[dimension].match(vectors, terms, step)
             for paper, id, score in zip(*(part.tolist() for part in found), strict=True):
                 scores[rows[paper]][id] = score
         return scores
@@ -142,7 +146,14 @@ def explain_non_match(standing: Standing, candidate: Candidate) -> str:
     score = score_of(standing, candidate)
     if score is None:
         return "the paper has no vector of the interest's model yet"
-    return "" if score >= np.float32(standing.threshold) else f"score {score:.2f} < {standing.threshold:.2f}"
+    least = least_score(standing, candidate)
+    return "" if score >= np.float32(least) else f"score {score:.2f} < {least:.2f}"
+
+
+def least_score(standing: Standing, candidate: Candidate) -> float:
+    """The threshold that an interest has for a paper, by its step of upvotes."""
+    thresholds = (standing.threshold or 0.0, *standing.eased)
+    return thresholds[min(candidate.step, len(thresholds) - 1)]
 
 
 def score_of(standing: Standing, candidate: Candidate) -> float | None:

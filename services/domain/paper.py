@@ -97,6 +97,11 @@ class Paper:
     links: Mapping[str, str] = field(default_factory=dict)
 
 
+def upvote_step(upvotes: int) -> int:
+    """How many of the steps a paper has taken: 0 below 5 upvotes."""
+    return sum(upvotes >= step for step in UPVOTE_STEPS)
+
+
 # An ingestion asks for the key of each title several times.
 @lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from services.domain.matching import Candidate, Match, Matcher, Standing
+from services.domain.paper import upvote_step
 from services.errors import QueryError
 from services.settings import Settings
 from services.store import matches, merging, runs, standing, subscriptions
@@ -99,8 +100,9 @@ def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) ->
         merging.hold_off(tx)
         for old, now in merging.living(tx, events).items():
             what.setdefault(now, set()).update(events[old])
-        candidates = standing.candidates(tx, what, shard.model)
-    fault_point("matching", *(one.paper.title for one in candidates))
+        loaded = standing.candidates(tx, what, shard.model)
+    fault_point("matching", *(one.paper.title for one in loaded))
+    candidates = [replace(one, step=_step(one, what[one.paper.id])) for one in loaded]
     by_id = {one.paper.id: one for one in candidates}
     found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], what[m.paper])]
     with db.transaction() as tx:
@@ -119,6 +121,11 @@ def _row(tx: Connection, shard: Shard, one: Match, candidate: Candidate, run_id:
     }
 
 
+def _step(one: Candidate, what: set[str]) -> int:
+    """Of upvotes, where the paper has been matched without them: then a near miss comes late."""
+    return upvote_step(one.paper.upvotes) if "upvotes" in what and "new" not in what else 0
+
+
 def concerns(row: Row, what: set[str]) -> bool:
     """Whether events of these kinds can change the subscription's answer; a new paper concerns everybody."""
     if "new" in what:
@@ -126,7 +133,7 @@ def concerns(row: Row, what: set[str]) -> bool:
     place = bool(row["sources"]) or any(name in row["query"] for name in ("source:", "cat:"))
     return (
         (bool(what & {"source", "category"}) and place)
-        or ("upvotes" in what and row["min_upvotes"] > 0)
+        or ("upvotes" in what and (row["min_upvotes"] > 0 or bool(row["volume"])))
         or ("vector" in what and bool(row["volume"]))
     )
 

@@ -84,7 +84,7 @@ def preview(
         "min_upvotes": draft.min_upvotes,
     }
     row |= {"weights": compiled.weights, "terms": compiled.terms}
-    row |= {"threshold": compiled.threshold, "model": compiled.model}
+    row |= {"threshold": compiled.threshold, "model": compiled.model, "eased": compiled.eased}
     asked = standing.compiled(row, embedder.name)
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())

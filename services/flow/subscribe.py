@@ -202,8 +202,8 @@ def _calibrated(
 ) -> interests.Compiled:
     interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
     lately = interests.delivered(tx, row, db.now())
-    threshold, estimated = interests.calibrate(tx, embedder, interest, draft, seen, lately)
-    return interests.Compiled(threshold=threshold, estimated=estimated)
+    thresholds, estimated = interests.calibrate(tx, embedder, interest, draft, seen, lately)
+    return interests.Compiled(threshold=thresholds[0], eased=thresholds[1:], estimated=estimated)
 
 
 def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int) -> None:

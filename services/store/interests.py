@@ -1,7 +1,7 @@
 """Compiling interests against the archive: text and examples to a hyperplane, a volume to a threshold."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,6 +12,8 @@ from services.domain.evaluate import matches
 from services.domain.interest import (
     Delivered,
     compile_interest,
+    correction,
+    eased_volumes,
     embedding_text,
     parse_volume,
     threshold_from_quantiles,
@@ -38,7 +40,7 @@ FEWEST_PAPERS_PER_DAY = 20.0
 REMEMBERED = timedelta(days=28)
 """How far back a recalibration looks at what the subscription brought."""
 ASKED_AT_ONCE = 200
-ENOUGH = 4
+ENOUGH = 6
 """A query is asked of the best-scored papers until it let through so many times the volume."""
 
 
@@ -49,6 +51,7 @@ class Compiled:
     weights: list[float] | None = None
     terms: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
+    eased: list[float] = field(default_factory=list)
     model: str = ""
     estimated: bool = False
     error: str = ""
@@ -66,11 +69,12 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     with db.transaction() as tx:
         seen = window(tx, embedder.name)
         interest = _interest(tx, text, liked, disliked, seen)
-        threshold, estimated = calibrate(tx, embedder, interest, draft, seen)
+        thresholds, estimated = calibrate(tx, embedder, interest, draft, seen)
     return Compiled(
         weights=interest.weights.tolist(),
         terms=dict(interest.terms),
-        threshold=threshold,
+        threshold=thresholds[0],
+        eased=thresholds[1:],
         model=embedder.name,
         estimated=estimated,
     )
@@ -96,22 +100,26 @@ def calibrate(
     draft: Draft,
     seen: Window,
     delivered: Delivered | None = None,
-) -> tuple[float, bool]:
-    """The threshold at which the whole subscription brings about its volume.
+) -> tuple[list[float], bool]:
+    """The threshold at which the whole subscription brings about its volume, and those of the eased volumes.
 
     Also whether it is only estimated from the model's usual scores, since the archive is too young.
     """
     wanted = parse_volume(draft.volume)
+    volumes = (wanted, *eased_volumes(wanted))
     scores = interest.scores(seen.papers.vectors, seen.papers.terms) if len(seen) else None
     if scores is None or seen.days < CALIBRATED_FROM:
         days = max(7, seen.days)
         rate = max(FEWEST_PAPERS_PER_DAY, len(seen) / days)
-        return threshold_from_quantiles(embedder.score_quantiles, wanted, rate, scores, interest.floor), True
+        quantiles, floor = embedder.score_quantiles, interest.floor
+        return [threshold_from_quantiles(quantiles, one, rate, scores, floor) for one in volumes], True
     near = np.flatnonzero(scores >= interest.floor)
     best = near[np.argsort(-scores[near], kind="stable")]
     rows = _let_through(tx, draft, seen, best, round(ENOUGH * wanted.per_day * seen.days) + 1)
-    ages = seen.ages[rows]
-    return threshold_from_scores(scores[rows], ages, seen.days, wanted, delivered, interest.floor), False
+    best_scores, ages, floor = scores[rows], seen.ages[rows], interest.floor
+    times = correction(wanted, delivered)
+    asked = (replace(one, count=one.count * times) for one in volumes)
+    return [threshold_from_scores(best_scores, ages, seen.days, one, floor=floor) for one in asked], False
 
 
 def _let_through(tx: Connection, draft: Draft, seen: Window, best: NDArray[np.int64], enough: int) -> NDArray[np.int64]:

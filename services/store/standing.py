@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from services.domain.evaluate import PaperText, describe, evidence
 from services.domain.interest import describe_interest, nearest
 from services.domain.lexical import told_by
-from services.domain.matching import Candidate, Standing
+from services.domain.matching import Candidate, Standing, least_score
 from services.domain.paper import Paper
 from services.domain.query import parse
 from services.store import papers, subscriptions
@@ -26,6 +26,7 @@ def compiled(row: Row, model: str) -> Standing | None:
         weights=np.asarray(row["weights"], dtype=np.float32) if asks_interest else None,
         terms=row["terms"] if asks_interest else {},
         threshold=row["threshold"] if asks_interest else None,
+        eased=tuple(row["eased"]) if asks_interest else (),
         sources=frozenset(row["sources"]),
         min_upvotes=row["min_upvotes"],
     )
@@ -46,7 +47,9 @@ def why(standing: Standing, candidate: Candidate, score: float | None, nearest_t
     parts = [describe(evidence(standing.query, candidate.text))] if standing.query is not None else []
     if score is not None and standing.threshold is not None:
         told = told_by(standing.terms, candidate.text)
-        parts.append(describe_interest(score, standing.threshold, nearest_title, told))
+        parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told))
+        if score < standing.threshold:
+            parts.append(f"near before, now with {candidate.paper.upvotes} upvotes")
     return "; ".join(part for part in parts if part)
 
 

@@ -39,7 +39,8 @@ def save(
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
         "volume": draft.volume, "cadence": draft.cadence, "weights": compiled.weights, "terms": compiled.terms,
-        "threshold": compiled.threshold, "calibrated_at": func.now() if compiled.weights else None,
+        "threshold": compiled.threshold, "eased": compiled.eased,
+        "calibrated_at": func.now() if compiled.weights else None,
         "model": compiled.model, "estimated": compiled.estimated, "error": compiled.error,
         "shard": number, "revision": next_revision(tx, number),
     }  # fmt: skip
@@ -162,6 +163,7 @@ def note_threshold(tx: Connection, row: Row, compiled: Compiled) -> None:
     """Takes over a new threshold, and a new interest if there is one; not where the subscription was saved since."""
     values: dict[str, Any] = {
         "threshold": compiled.threshold,
+        "eased": compiled.eased,
         "estimated": compiled.estimated,
         "calibrated_at": func.now(),
     }

@@ -162,3 +162,15 @@ def test_the_quantised_numbers_stay_in_their_seven_bits() -> None:
     used = index._blocks[0].quantised[:50]
     assert used.min() >= ZERO - 63
     assert used.max() <= ZERO + 63
+
+
+def test_each_level_has_a_threshold_of_its_own() -> None:
+    index = InterestIndex(24)
+    rows, papers = units(40, 5), units(30, 6)
+    for id, row in enumerate(rows):
+        index.put(id, row, 0.5, eased=(0.3, 0.1))
+    scores = papers @ rows.T
+    for level, threshold in enumerate((0.5, 0.3, 0.1, 0.1, 0.1, 0.1)):
+        found = index.match(papers, level=level)
+        pairs = set(zip(found.papers.tolist(), found.ids.tolist(), strict=True))
+        assert pairs == {(int(p), int(i)) for p, i in np.argwhere(scores >= np.float32(threshold))}

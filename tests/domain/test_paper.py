@@ -12,6 +12,7 @@ from services.domain.paper import (
     first_paper,
     merge,
     same_by_title,
+    upvote_step,
     what_happened,
 )
 
@@ -127,3 +128,8 @@ def test_latex_and_unicode_write_one_title_and_one_name() -> None:
     assert same_by_title(
         known, Entry(title=r"Poincar\'e Maps of Erd\H{o}s and others", authors=(r"Fr\'ed\'eric B\"ar",))
     )
+
+
+def test_upvotes_are_taken_in_steps() -> None:
+    steps = {0: 0, 4: 0, 5: 1, 9: 1, 10: 2, 25: 3, 50: 4, 99: 4, 100: 5, 5000: 5}
+    assert {upvotes: upvote_step(upvotes) for upvotes in steps} == steps

@@ -9,7 +9,7 @@ from services.domain.matching import explain_non_match
 from services.domain.subscription import Draft
 from services.flow import embed, subscribe
 from services.flow.preview import preview
-from services.store import archive, due, interests, standing, subscriptions
+from services.store import archive, due, interests, pace, standing, subscriptions
 from services.store.database import Row
 from services.store.tables import match as match_table
 from services.store.tables import paper, paper_words, subscription
@@ -188,6 +188,9 @@ def test_changed_text_has_its_words_noted_anew(full: World) -> None:
 
 def test_the_sweep_wakes_for_thresholds_that_are_a_day_old(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/week")
+    with full.db.transaction() as tx:
+        for other in ("bounces", "clean-up"):  # nobody looks meanwhile
+            pace.take(tx, other, timedelta(hours=1), full.now())
     with full.db.transaction() as tx:
         assert "slow" not in due.stages(tx, full.now(), 1.0, full.embedder.name)
     age(full, one)

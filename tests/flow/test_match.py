@@ -4,9 +4,11 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
+from services.domain.interest import EASINGS
 from services.domain.subscription import Draft
 from services.flow import embed, match, subscribe
 from services.store import accounts, runs, subscriptions
+from services.store.interests import Compiled
 from services.store.tables import match as match_table
 from services.store.tables import match_job, run, subscription, transport
 
@@ -180,3 +182,42 @@ def test_an_account_deleted_under_a_worker_costs_nobody_else_an_alert(world: Wor
     world.embed_and_match()
     second = world.paper("Second paper on planning")
     assert {one for one, paper in world.matches() if paper == second} == {kept}
+
+
+# ── late bloomers ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> None:
+    one = world.subscribe("Agents", interest="agent")
+    with world.db.transaction() as tx:
+        row = subscriptions.find(tx, one)
+        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, eased=[0.9, 0.6, 0.5]))
+    near = "An agent study with a robot"
+    world.announce(entry(near, 1, upvotes=1))
+    world.embed_and_match()
+    assert world.matches() == set()
+    for upvotes, found in ((6, 0), (11, 1), (60, 1)):
+        world.announce(entry(near, 1, upvotes=upvotes))
+        world.embed_and_match()
+        assert len(world.matches()) == found, upvotes
+    (match,) = world.rows(select(match_table))
+    assert "near before, now with 11 upvotes" in match["decided"]["why"]
+
+
+def test_upvotes_that_a_new_paper_comes_with_ease_nothing(world: World) -> None:
+    one = world.subscribe("Agents", interest="agent")
+    with world.db.transaction() as tx:
+        row = subscriptions.find(tx, one)
+        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, eased=[0.1]))
+    world.announce(entry("An agent study with a robot", 1, upvotes=70))
+    world.embed_and_match()
+    assert world.matches() == set()
+
+
+def test_an_interest_has_a_threshold_for_each_step_of_upvotes(world: World) -> None:
+    one = world.subscribe("Agents", interest="agent", volume="1/day")
+    with world.db.transaction() as tx:
+        row = subscriptions.find(tx, one)
+    thresholds = [row["threshold"], *row["eased"]]
+    assert len(thresholds) == 1 + len(EASINGS)
+    assert thresholds == sorted(thresholds, reverse=True)
