@@ -59,15 +59,26 @@ def texts(block: dict[str, Any]) -> list[dict[str, Any]]:
 @given(digests, st.sampled_from(TARGETS))
 def test_monstrous_papers_stay_inside_every_limit(one: Digest, target: SlackTarget) -> None:
     message = json.loads(plugin.render(one, ENVELOPE, target))
-    assert len(message["blocks"]) <= 45
-    said = [text for block in message["blocks"] for text in texts(block)]
-    assert all(0 < len(text["text"]) <= 3000 for text in said)
+    within_limits(message)
     header = message["blocks"][0]
     assert header["type"] == "header"
     assert header["text"]["type"] == "plain_text"
     assert len(header["text"]["text"]) <= 150
+
+
+@settings(max_examples=40, deadline=None)
+@given(digests)
+def test_the_thread_of_monstrous_papers_stays_inside_every_limit_too(one: Digest) -> None:
+    about = replace(ENVELOPE, about="C1 17.1")
+    within_limits(json.loads(plugin.render(replace(one, kind="thread"), about, TARGETS[0])))
+
+
+def within_limits(message: dict[str, Any]) -> None:
+    assert len(message["blocks"]) <= 45
+    said = [text for block in message["blocks"] for text in texts(block)]
+    assert all(0 < len(text["text"]) <= 3000 for text in said)
     assert sum(len(text["text"]) for text in said) + len(message["text"]) <= 12_000
-    assert len(message["text"]) <= 3000
+    assert 0 < len(message["text"]) <= 3000
 
 
 @settings(max_examples=40, deadline=None)

@@ -44,7 +44,9 @@ def thread(digest: Digest) -> dict[str, Any]:
     room = min(LONGEST_SECTION, LONGEST_BLOCKS // max(len(papers), 1))
     blocks = [_section(_abstract(paper, room)) for paper in papers]
     heading = "The abstract" if len(papers) == 1 else f"{len(papers)} abstracts"
-    return {"text": heading, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    least = (LONGEST_TEXT - len(heading)) // max(len(papers), 1) - 1
+    plain = "\n".join([heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, least)}", least) for paper in papers)])
+    return {"text": plain, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def _abstract(paper: Paper, room: int) -> str:
