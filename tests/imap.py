@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +12,10 @@ from types import TracebackType
 class ImapSink:
     """Mails have the UIDs 1, 2 …; `refuse` is the command that it answers NO to, or CLOSE to hang up on SEARCH."""
 
-    def __init__(self, folder: str, mails: Sequence[bytes] = (), refuse: str = "") -> None:
+    def __init__(
+        self, folder: str, mails: Sequence[bytes] = (), refuse: str = "", tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self.folder, self.mails, self.refuse = folder, list(mails), refuse
         self.seen: set[int] = set()
         self.signed_in: list[tuple[str, str]] = []
@@ -40,6 +44,12 @@ class ImapSink:
                 self._connection, _ = self._listener.accept()
             except OSError:
                 return
+            try:
+                if self._tls:
+                    self._connection = self._tls.wrap_socket(self._connection, server_side=True)
+            except OSError:
+                self._connection.close()
+                continue
             with suppress(OSError), self._connection, self._connection.makefile("rb") as file:
                 self._connection.sendall(b"* OK sink\r\n")
                 while text := file.readline(10_000).decode().strip():

@@ -1,5 +1,6 @@
 """What mail servers send back, as they write it, and what anybody else could send to that mailbox."""
 
+import ssl
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ from services.domain.bounce import is_hard, status_of
 from services.errors import ConfigError
 from services.notifiers.email import LARGEST_BOUNCE, email_settings, plugin
 from services.ports import Mailbox, Returning
+from tests.certificates import certificate
 from tests.digests import ENVELOPE, digest
 from tests.imap import ImapSink
 from tests.notifiers.conftest import Configure
@@ -179,7 +181,7 @@ def test_without_a_mailbox_nothing_is_read() -> None:
 def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
     large = b"Subject: large\r\n\r\n" + b"x" * (2 * LARGEST_BOUNCE)
     with ImapSink('Back "in"', mails=[b"Subject: one\r\n\r\n", large]) as sink:
-        configure(bounce_url=f"imap://me%40example.org:gehe%20im@127.0.0.1:{sink.port}/Back%20%22in%22")
+        configure(bounce_url=f"imap://me%40example.org:gehe%20im@127.0.0.1:{sink.port}/Back%20%22in%22?tls=none")
         with bounce_mailbox() as mailbox:
             keys = mailbox.unread(10)
             assert mailbox.unread(1) == keys[:1]
@@ -194,10 +196,32 @@ def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
 @pytest.mark.parametrize("fault", ["LOGIN", "SELECT", "SEARCH", "CLOSE"])
 def test_a_mailbox_that_fails_says_so_without_secrets(configure: Configure, fault: str) -> None:
     with ImapSink("INBOX", refuse=fault) as sink:
-        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX")
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
         with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL") as caught, bounce_mailbox() as mailbox:
             mailbox.unread(5)
         assert "geheim" not in str(caught.value)
+
+
+def test_a_certificate_is_verified(configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with ImapSink("INBOX", [b"Subject: one\r\n\r\n"], tls=context) as sink:
+        configure(bounce_url=f"imaps://me:geheim@127.0.0.1:{sink.port}/INBOX")
+        with pytest.raises(ConfigError, match="cannot be read"), bounce_mailbox():
+            pass
+        assert sink.signed_in == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        with bounce_mailbox() as mailbox:
+            assert mailbox.unread(5) == ["1"]
+
+
+def test_a_password_never_goes_out_bare_unless_the_address_says_so(configure: Configure) -> None:
+    with ImapSink("INBOX") as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX")
+        with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL"), bounce_mailbox():
+            pass
+        assert sink.signed_in == []
 
 
 def test_a_maildir_gives_the_oldest_first_and_moves_what_was_read(configure: Configure, tmp_path: Path) -> None:

@@ -21,22 +21,25 @@ _PORTS = {"imaps": 993, "imap": 143}
 
 
 class Box(NamedTuple):
-    """Where the mailbox is; without a host `folder` is a Maildir's path."""
+    """Where the mailbox is; `tls` is `implicit`, `starttls` or `none`. Without a host `folder` is a Maildir's path."""
 
     host: str
     port: int
     user: str
     password: SecretStr
     folder: str
-    tls: bool
+    tls: str
 
 
 def parse_bounce_url(url: str) -> Box:
-    """Reads `imaps://user:pass@host/INBOX`, `imap://…` (no encryption), `maildir:///path`. Raises ValueError."""
+    """Reads `imaps://user:pass@host/INBOX`, `imap://…` (STARTTLS, else `?tls=none`), `maildir:///path`.
+
+    Raises ValueError.
+    """
     parts = urlsplit(url)
     if parts.scheme == "maildir" and parts.path.startswith("/") and not parts.netloc:
-        return Box("", 0, "", SecretStr(""), unquote(parts.path), False)
-    if parts.scheme not in _PORTS or not parts.hostname or not parts.username or parts.query:
+        return Box("", 0, "", SecretStr(""), unquote(parts.path), "none")
+    if parts.scheme not in _PORTS or not parts.hostname or not parts.username or parts.query not in ("", "tls=none"):
         raise ValueError("must read imaps://user:password@host/INBOX, imap://… or maildir:///path")
     try:
         port = parts.port or _PORTS[parts.scheme]
@@ -47,7 +50,7 @@ def parse_bounce_url(url: str) -> Box:
         raise ValueError("its folder must be printable")
     return Box(
         parts.hostname, port, unquote(parts.username), SecretStr(unquote(parts.password or "")), folder,
-        parts.scheme == "imaps",
+        "implicit" if parts.scheme == "imaps" else parts.query.partition("=")[2] or "starttls",
     )  # fmt: skip
 
 
@@ -70,12 +73,14 @@ def opened(box: Box) -> Iterator[Mailbox]:
 @contextmanager
 def _connected(box: Box) -> Iterator[imaplib.IMAP4]:
     timeout = TIMEOUT * settings().time_scale
-    if box.tls:
-        context = ssl.create_default_context()
+    context = ssl.create_default_context()
+    if box.tls == "implicit":
         connection: imaplib.IMAP4 = imaplib.IMAP4_SSL(box.host, box.port, ssl_context=context, timeout=timeout)
     else:
         connection = imaplib.IMAP4(box.host, box.port, timeout=timeout)
     try:
+        if box.tls == "starttls":
+            connection.starttls(context)
         connection.login(box.user, box.password.get_secret_value())
         yield connection
     finally:
