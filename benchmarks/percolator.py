@@ -63,7 +63,7 @@ def abstracts() -> list[str]:
 
 
 def tokenised(text: str) -> PaperText:
-    title, abstract = FieldText.of("title", ""), FieldText.of("abstract", text)
+    title, abstract = FieldText("title", ""), FieldText("abstract", text)
     return PaperText(title=title, abstract=abstract, authors=(), names=(), categories=(), sources=())
 
 

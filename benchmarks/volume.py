@@ -53,9 +53,8 @@ def walk(scores: Vector, days: NDArray[np.int64], start: int, volume: Volume) ->
     delivered, held, end = 0, 0, int(days.max()) + 1
     for today in range(start, end):
         past = days < today
-        ages = (today - 1 - days[past]).astype(np.float32)
         so_far = Delivered(delivered, today - start)
-        threshold = threshold_from_scores(scores[past], ages, today, volume, so_far, FLOOR)
+        threshold = threshold_from_scores(scores[past], today - 1 - days[past], today, volume, so_far, FLOOR)
         held += threshold <= FLOOR
         delivered += int((scores[days == today] >= threshold).sum())
     return delivered / (volume.per_day * (end - start)), held > (end - start) / 2

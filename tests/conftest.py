@@ -46,11 +46,15 @@ def _database(postgres_url: str) -> Iterator[Database]:
 @pytest.fixture
 def db(_database: Database) -> Database:
     """The database with one shard and nothing else in it."""
+    return empty(_database)
+
+
+def empty(database: Database) -> Database:
     names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables if table is not shard)
-    with _database.transaction() as tx:
+    with database.transaction() as tx:
         tx.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
         tx.execute(update(shard).values(revision=0))
-    return _database
+    return database
 
 
 @pytest.fixture

@@ -75,8 +75,8 @@ def paper_text(
 ) -> PaperText:
     """A paper's words as they are shown; cached, since a day's papers go to many people."""
     return PaperText(
-        title=FieldText.of("title", title),
-        abstract=FieldText.of("abstract", abstract),
+        title=FieldText("title", title),
+        abstract=FieldText("abstract", abstract),
         authors=authors,
         names=tuple(tuple(fold(author).split()) for author in authors),
         categories=categories,

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from services.errors import ConfigError
 
 Vector = NDArray[np.float32]
+Ages = NDArray[np.int64]
+"""In whole days."""
 
 FLOOR = 0.3
 """A cosine below which nothing is similar: of random titles and papers nine pairs in ten stay below 0.29, of papers
@@ -110,7 +112,7 @@ def parse_volume(text: str) -> Volume:
 
 
 def threshold_from_scores(
-    scores: Vector, ages: Vector, days: int, volume: Volume, delivered: Delivered | None = None, floor: float = FLOOR
+    scores: Vector, ages: Ages, days: int, volume: Volume, delivered: Delivered | None = None, floor: float = FLOOR
 ) -> float:
     """The score that lets through `volume` of what the archive's last `days` days held, at least one paper.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from zlib import crc32
 
@@ -27,6 +28,8 @@ RIDGE = 0.2
 """Added to a term's variance, so that one that the archive has never seen stays finite."""
 PRIOR = 4.0
 """How many papers of the usual mixture of categories an interest's examples are mixed with."""
+PACKED = np.dtype([("id", "<u4"), ("value", "<f2")])
+"""A term as the archive keeps it."""
 FUNCTION_WORDS = frozenset(
     # One string reads better than a list of 55.
     (  # noqa: SIM905
@@ -97,7 +100,7 @@ def term_id(term: str) -> int:
     return crc32(term.encode())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class TermTable:
     """The terms of many papers, row after row; row r lies in `offsets[r]:offsets[r + 1]`."""
 
@@ -107,19 +110,16 @@ class TermTable:
 
     @classmethod
     def of(cls, papers: Iterable[Terms]) -> TermTable:
-        return cls.joined([packed(terms) for terms in papers])
+        rows = [packed(terms) for terms in papers]
+        return cls.joined(b"".join(rows), [len(row) for row in rows])
 
     @classmethod
-    def joined(cls, rows: Sequence[bytes]) -> TermTable:
-        """From what `packed` made of each paper."""
-        sizes = [len(row) // 6 for row in rows]
-        ids = [np.frombuffer(row, "<u4", size) for row, size in zip(rows, sizes, strict=True)]
-        values = [np.frombuffer(row, "<f2", size, 4 * size) for row, size in zip(rows, sizes, strict=True)]
-        return cls(
-            np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
-            np.concatenate([np.zeros(0, np.uint32), *ids]).astype(np.uint32),
-            np.concatenate([np.zeros(0, np.float32), *values]).astype(np.float32),
-        )
+    def joined(cls, rows: bytes, lengths: Sequence[int]) -> TermTable:
+        """From what `packed` made of each paper, one behind the other, and how many bytes each is."""
+        found = np.frombuffer(rows, PACKED)
+        ends = np.cumsum(np.asarray(lengths, np.int64)) // PACKED.itemsize
+        offsets = np.concatenate([np.zeros(1, np.int64), ends])
+        return cls(offsets, found["id"].astype(np.uint32), found["value"].astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -132,41 +132,41 @@ class TermTable:
 
     def scores(self, weights: Terms) -> Vector:
         """For each paper the sum of its terms' weights; shape (len(self),)."""
-        order, known = _sorted_ids(list(weights))
-        at, mine = self._found(known)
-        paid = np.array(list(weights.values()), np.float64)[order][at] * self.values[mine]
-        rows = np.searchsorted(self.offsets, mine, side="right") - 1
+        rows, values, sizes = self._of(list(weights))
+        paid = np.repeat(np.array(list(weights.values()), np.float64), sizes) * values
         summed = np.bincount(rows, paid, len(self)) + weights.get(ALWAYS, 0.0)
         return summed.astype(np.float32)
 
     def moments(self, terms: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """For each term the share of papers that have it, and the mean and variance of its weight over all."""
-        order, known = _sorted_ids(terms)
-        at, mine = self._found(known)
-        count, size = max(1, len(self)), len(terms)
-        found = [np.bincount(at, self.values[mine].astype(np.float64) ** power, size) / count for power in range(3)]
-        share, mean, square = (one[np.argsort(order)] for one in found)
+        _, values, sizes = self._of(terms)
+        which, count = np.repeat(np.arange(len(terms)), sizes), max(1, len(self))
+        share, mean, square = (np.bincount(which, values**power, len(terms)) / count for power in range(3))
         return share, mean, square - mean**2
 
-    def _found(self, known: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the sorted ids occur: positions in `known`, and in the table."""
-        if not len(known):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        at = np.minimum(np.searchsorted(known, self.ids), len(known) - 1)
-        mine = np.flatnonzero(known[at] == self.ids)
-        return at[mine], mine
+    def _of(self, terms: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """The rows that have the terms, term after term, with their values; and how many each term has."""
+        known, rows, values = self._by_term
+        wanted = np.array([term_id(term) for term in terms], np.uint32)
+        starts, ends = (np.searchsorted(known, wanted, side) for side in ("left", "right"))
+        sizes = ends - starts
+        at = np.arange(sizes.sum()) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+        return rows[at], values[at].astype(np.float64), sizes
+
+    @cached_property
+    def _by_term(self) -> tuple[NDArray[np.uint32], NDArray[np.int64], Vector]:
+        """All ids in order, each with its row and value (an inverted index)."""
+        # One number sorts many times quicker than an order is found.
+        keys = (self.ids.astype(np.uint64) << np.uint64(32)) | np.arange(len(self.ids), dtype=np.uint64)
+        keys.sort()
+        order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        rows = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        return (keys >> np.uint64(32)).astype(np.uint32), rows[order], self.values[order]
 
 
 def packed(terms: Terms) -> bytes:
     """A paper's terms in six bytes each, as the archive keeps them."""
-    ids = np.array([term_id(term) for term in terms], "<u4")
-    return ids.tobytes() + np.array(list(terms.values()), "<f2").tobytes()
-
-
-def _sorted_ids(terms: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    ids = np.array([term_id(term) for term in terms], np.uint32)
-    order = np.argsort(ids, kind="stable")
-    return order, ids[order]
+    return np.array([(term_id(term), value) for term, value in terms.items()], PACKED).tobytes()
 
 
 # ── learning ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from services.domain.latex import words
 from services.domain.paper import Paper
@@ -16,24 +17,26 @@ Span = tuple[int, int]
 """Start and end, in characters of the field's text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FieldText:
-    """Title or abstract, with the ascending positions of its stems and of its folded words."""
+    """Title or abstract; its words are looked for when they are asked for first."""
 
     name: str
     text: str
-    tokens: tuple[Token, ...]
-    stems: Mapping[str, Sequence[int]]
-    folded: Mapping[str, Sequence[int]]
 
-    @classmethod
-    def of(cls, name: str, text: str) -> FieldText:
-        found = tokens(text)
-        stems, folded = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
-        for token in found:
-            stems[token.stem].append(token.position)
-            folded[token.folded].append(token.position)
-        return cls(name, text, found, dict(stems), dict(folded))
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        return tokens(self.text)
+
+    @cached_property
+    def stems(self) -> Mapping[str, Sequence[int]]:
+        """The ascending positions of each stem."""
+        return _positions((token.stem, token.position) for token in self.tokens)
+
+    @cached_property
+    def folded(self) -> Mapping[str, Sequence[int]]:
+        """The ascending positions of each folded word."""
+        return _positions((token.folded, token.position) for token in self.tokens)
 
     def spans(self, clause: Phrase | Near | Exact) -> Iterator[Span]:
         """Where the clause holds: whole phrases, or the words of a stretch where they are near."""
@@ -88,6 +91,13 @@ class FieldText:
         return ((self.tokens[at].start, self.tokens[at].end) for at in positions)
 
 
+def _positions(words: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    found = defaultdict[str, list[int]](list)
+    for word, position in words:
+        found[word].append(position)
+    return dict(found)
+
+
 @dataclass(frozen=True, slots=True)
 class PaperText:
     """A paper's words, authors, categories and sources; built once, asked by every query."""
@@ -103,8 +113,8 @@ class PaperText:
     @classmethod
     def of(cls, paper: Paper) -> PaperText:
         return cls(
-            title=FieldText.of("title", words(paper.title)),
-            abstract=FieldText.of("abstract", words(paper.abstract)),
+            title=FieldText("title", words(paper.title)),
+            abstract=FieldText("abstract", words(paper.abstract)),
             authors=paper.authors,
             names=tuple(tuple(fold(words(author)).split()) for author in paper.authors),
             categories=paper.categories,

@@ -1,27 +1,45 @@
 """Preview: what a subscription, saved or not, would have brought over the last days of the archive."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection
 
-from services.domain.matching import Candidate, Match, Matcher, Standing
+from services.domain.interest import parse_volume
+from services.domain.learning import Interest
+from services.domain.matching import Standing
 from services.domain.paper import Paper
 from services.domain.subscription import Draft, check
 from services.domain.trending import SOURCE, told, would_come
 from services.ports import Embedder
-from services.store import interests, papers, standing, subscriptions
-from services.store.database import Database
+from services.store import archive, interests, papers, standing, subscriptions
+from services.store.database import Database, Row
 
 SAMPLES = 10
 TOO_BROAD = 0.1
 """Share of all papers beyond which a subscription is no filter."""
+MOST_READ = 1_000
+"""Papers whose text is read, where the index alone cannot say whether the query holds."""
 STALE_AFTER = timedelta(days=7)
 
 
-Hit = tuple[Paper, Match, str]
-"""A paper, its match and the reason in one line."""
+class Hit(NamedTuple):
+    """A paper that would have matched."""
+
+    paper: int
+    announced_on: date
+    score: float
+
+
+class Shown(NamedTuple):
+    """One of the best, with the reason in one line."""
+
+    paper: Paper
+    score: float | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +50,16 @@ class Preview:
     """Days of the window that the archive reaches back to, a week at least: what `per_week` is reckoned over."""
     scanned: int
     found: list[Hit]
-    """Newest first, each with its reason."""
+    """Newest first."""
+    samples: list[Shown]
+    """The best-scored, or the newest."""
     adds: int | None = None
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
-        per_day: dict[date, int] = {}
-        for paper, _, _ in self.found:
-            per_day[paper.announced_on] = per_day.get(paper.announced_on, 0) + 1
-        best = sorted(self.found, key=lambda hit: -(hit[1].score or 0.0))[:SAMPLES]
-        samples = [{"paper": paper_json(paper), "score": match.score, "why": why} for paper, match, why in best]
+        per_day = Counter(hit.announced_on for hit in self.found)
+        samples = [{"paper": paper_json(one.paper), "score": one.score, "why": one.why} for one in self.samples]
         return {
             "days": self.days,
             "until": self.until.isoformat(),
@@ -76,83 +93,131 @@ def preview(
     """Runs a draft over the archive. `account_id`: also count what it adds to that account's subscriptions."""
     draft = check(draft)
     compiled = interests.compile(db, embedder, draft)
-    row = {
+    asked = standing.compiled(_row(draft, compiled), embedder.name)
+    with db.transaction() as tx:
+        until = window_end(tx, db.now().date())
+        within = archive.Window(first=until - timedelta(days=days - 1), last=until)
+        scanned, first = archive.scanned(tx, within)
+        lacking = scanned - archive.embedded(tx, embedder.name, within) if draft.has_interest else 0
+        found, unread = archive.NOTHING, 0
+        if asked is not None:
+            found, unread = _found(tx, embedder, asked, draft, within, compiled.best)
+        if draft.trending:
+            found = _trending(tx, draft, found, within)
+        sourced = not draft.trending or len(archive.passing(tx, Draft(sources=(SOURCE,)), within)) > 0
+        known = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
+        samples = _samples(tx, embedder, draft, asked, found) if asked is not None else []
+    hits = [
+        Hit(id, until - timedelta(days=age), score)
+        for id, age, score in zip(found.ids.tolist(), found.ages.tolist(), found.scores.tolist(), strict=True)
+    ]
+    return Preview(
+        days=days,
+        until=until,
+        spanned=max(7, (until - first).days + 1),
+        scanned=scanned,
+        found=sorted(hits, key=lambda hit: (hit.announced_on, hit.paper), reverse=True),
+        samples=samples,
+        adds=None if known is None else sum(hit.paper not in known for hit in hits),
+        warnings=tuple(_warnings(draft, compiled, len(hits), scanned, lacking, unread, sourced)),
+    )
+
+
+def _row(draft: Draft, compiled: interests.Compiled) -> Row:
+    """The subscription as it would be stored."""
+    return {
         "id": 0,
         "query": draft.query,
         "volume": draft.volume,
         "sources": draft.sources,
         "min_upvotes": draft.min_upvotes,
+        "weights": compiled.weights,
+        "terms": compiled.terms,
+        "threshold": compiled.threshold,
+        "eased": compiled.eased,
+        "model": compiled.model,
     }
-    row |= {"weights": compiled.weights, "terms": compiled.terms}
-    row |= {"threshold": compiled.threshold, "model": compiled.model, "eased": compiled.eased}
-    asked = standing.compiled(row, embedder.name)
-    with db.transaction() as tx:
-        until = window_end(tx, db.now().date())
-        window = papers.between(tx, until - timedelta(days=days - 1), until)
-        candidates = standing.as_candidates(tx, window, embedder.name)
-        known = set(subscriptions.matched_papers(tx, account_id)) if account_id is not None else None
-    found = _hits(asked, candidates) if asked is not None else []
-    if draft.trending:
-        found = _trending(draft, found, candidates)
-    adds = None if known is None else sum(paper.id not in known for paper, _, _ in found)
-    warnings = tuple(_warnings(draft, compiled, len(found), candidates))
-    return Preview(
-        days=days,
-        until=until,
-        spanned=_spanned(candidates, until),
-        scanned=len(candidates),
-        found=found,
-        adds=adds,
-        warnings=warnings,
-    )
 
 
-def _spanned(candidates: list[Candidate], until: date) -> int:
-    oldest = min((one.paper.announced_on for one in candidates), default=until)
-    return max(7, (until - oldest).days + 1)
+def _found(
+    tx: Connection,
+    embedder: Embedder,
+    asked: Standing,
+    draft: Draft,
+    within: archive.Window,
+    known: archive.Best | None,
+) -> tuple[archive.Found, int]:
+    """What would have matched, the best first; and how many papers were left out, too many to be read."""
+    if asked.weights is not None and asked.threshold is not None:
+        if known is not None and known.within.first <= within.first:
+            best = archive.inside(known, within)
+        else:
+            wanted = parse_volume(draft.volume).per_day * within.days
+            interest = Interest(asked.weights, asked.terms)
+            best = archive.closest(tx, embedder.name, interest, draft, within, wanted)
+        found = best.at(best.scores >= np.float32(asked.threshold))
+    elif draft.query:
+        found = archive.passing(tx, draft, within)
+    else:
+        return archive.NOTHING, 0
+    unread = np.flatnonzero(found.unsure)[MOST_READ:]
+    return archive.confirm(tx, draft, found.at(np.delete(np.arange(len(found)), unread))), len(unread)
+
+
+def _trending(tx: Connection, draft: Draft, found: archive.Found, within: archive.Window) -> archive.Found:
+    """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
+    asked = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
+    upvoted = archive.passing(tx, asked, within)
+    if draft.query or draft.has_interest:
+        found = found.at(np.isin(found.ids, upvoted.ids))
+    else:
+        found = upvoted
+    come = would_come(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
+    return found.at(np.isin(found.ids, [one.id for one in come]))
+
+
+def _samples(tx: Connection, embedder: Embedder, draft: Draft, asked: Standing, found: archive.Found) -> list[Shown]:
+    best = dict(zip(found.ids[:SAMPLES].tolist(), found.scores[:SAMPLES].tolist(), strict=True))
+    candidates = {one.paper.id: one for one in standing.candidates(tx, best, embedder.name)}
+    shown = []
+    for id, value in best.items():
+        score = None if asked.weights is None else value
+        why = [standing.why(asked, candidates[id], score)]
+        if draft.trending:
+            when = "of the week" if draft.cadence == "weekly" else "of the day"
+            why.append(told(draft.trending, candidates[id].paper.upvotes, when))
+        shown.append(Shown(candidates[id].paper, score, "; ".join(filter(None, why))))
+    return shown
 
 
 def window_end(tx: Connection, today: date) -> date:
     """Today, or the newest paper's day when that is older than a week."""
-    _, newest, _ = papers.span(tx)
+    _, newest = papers.days(tx)
     return newest if newest is not None and today - newest > STALE_AFTER else today
 
 
-def _hits(asked: Standing, candidates: list[Candidate]) -> list[Hit]:
-    matcher = Matcher()
-    matcher.put(asked)
-    by_id = {one.paper.id: one for one in candidates}
-    hits = [(by_id[m.paper].paper, m, standing.why(asked, by_id[m.paper], m.score)) for m in matcher.match(candidates)]
-    return sorted(hits, key=lambda hit: (hit[0].announced_on, hit[0].id), reverse=True)
-
-
-def _trending(draft: Draft, found: list[Hit], candidates: list[Candidate]) -> list[Hit]:
-    """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
-    if not (draft.query or draft.has_interest):
-        living = (one.paper for one in candidates if one.paper.upvotes >= draft.min_upvotes)
-        found = [(paper, Match(0, paper.id), "") for paper in living]
-    chosen = {one.id for one in would_come((paper for paper, _, _ in found), draft.trending or 0, draft.cadence)}
-    when = "of the week" if draft.cadence == "weekly" else "of the day"
-    return [
-        (paper, match, "; ".join(filter(None, [why, told(draft.trending or 0, paper.upvotes, when)])))
-        for paper, match, why in found
-        if paper.id in chosen
-    ]
-
-
-def _warnings(draft: Draft, compiled: interests.Compiled, found: int, candidates: list[Candidate]) -> list[str]:
+def _warnings(
+    draft: Draft,
+    compiled: interests.Compiled,
+    found: int,
+    scanned: int,
+    lacking: int,
+    unread: int,
+    sourced: bool,
+) -> list[str]:
     warnings = []
     if compiled.error:
         warnings.append(compiled.error)
     if compiled.estimated:
         warnings.append("estimated: the archive is younger than 14 days, so the threshold follows typical scores")
-    if not candidates:
+    if not scanned:
         warnings.append("the archive is empty; add a source or import a listing first")
-    elif found > TOO_BROAD * len(candidates):
-        warnings.append(f"too broad: it matches {100 * found // len(candidates)} % of all papers")
-    lacking = sum(one.vector is None for one in candidates)
+    elif found > TOO_BROAD * scanned:
+        warnings.append(f"too broad: it matches {100 * found // scanned} % of all papers")
+    if unread:
+        warnings.append(f"{unread} more papers may match: too many to read for a preview; narrow the query")
     if draft.has_interest and lacking:
         warnings.append(f"{lacking} papers are not embedded yet and were passed over")
-    if draft.trending and not any(SOURCE in one.paper.sources for one in candidates):
+    if not sourced:
         warnings.append("no paper came from Daily Papers yet, whose upvotes say what is trending; add that source")
     return warnings

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.learning import FEWEST_PAPERS, Interest
+from services.domain.learning import Interest
 from services.domain.matching import Candidate, Matcher
 from services.domain.subscription import Draft, check
 from services.errors import ConfigError, NotFound, QueryError
@@ -20,8 +20,8 @@ from services.store.database import Database, Row, wake
 from services.store.vault import Vault
 from services.telemetry import log
 
-CALIBRATED_AT_ONCE = 100
-"""Subscriptions calibrated on one reading of the archive."""
+CALIBRATED_AT_ONCE = 20
+"""Subscriptions calibrated between two looks at the clock."""
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Paused until somebody says otherwise."""
@@ -164,10 +164,10 @@ def recalibrate(db: Database, embedder: Embedder) -> bool:
         due = subscriptions.to_calibrate(tx, embedder.name, db.now(), CALIBRATED_AT_ONCE)
         if not due:
             return False
-        seen = archive.window(tx, embedder.name)
+        learnable = archive.can_be_learned_on(tx, embedder.name)
     for one in due:
         try:
-            _recalibrate(db, embedder, one, seen)
+            _recalibrate(db, embedder, one, learnable)
         except NotFound:
             log.info("subscription or example deleted meanwhile", subscription=one)
             _postpone(db, one)
@@ -177,15 +177,15 @@ def recalibrate(db: Database, embedder: Embedder) -> bool:
     return True
 
 
-def _recalibrate(db: Database, embedder: Embedder, one: int, seen: archive.Window) -> None:
+def _recalibrate(db: Database, embedder: Embedder, one: int, learnable: bool) -> None:
     with db.transaction() as tx:
         row = subscriptions.find(tx, one)
         draft = draft_of(row, *subscriptions.examples_of(tx, one))
-    young = not row["terms"] and len(seen) >= FEWEST_PAPERS
+    young = learnable and not row["terms"]
     compiled = interests.compile(db, embedder, draft) if young else interests.Compiled()
     with db.transaction() as tx:
         if not young or compiled.error:
-            compiled = _calibrated(tx, db, embedder, row, draft, seen)
+            compiled = _calibrated(tx, db, embedder, row, draft)
         subscriptions.note_threshold(tx, row, compiled)
 
 
@@ -197,13 +197,11 @@ def _postpone(db: Database, one: int, error: str = "") -> None:
             subscriptions.note_error(tx, one, error)
 
 
-def _calibrated(
-    tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft, seen: archive.Window
-) -> interests.Compiled:
+def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft) -> interests.Compiled:
     interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
     lately = interests.delivered(tx, row, db.now())
-    thresholds, estimated = interests.calibrate(tx, embedder, interest, draft, seen, lately)
-    return interests.Compiled(threshold=thresholds[0], eased=thresholds[1:], estimated=estimated)
+    found = interests.calibrate(tx, embedder, interest, draft, lately)
+    return interests.Compiled(threshold=found.thresholds[0], eased=found.thresholds[1:], estimated=found.estimated)
 
 
 def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int) -> None:

@@ -1,55 +1,278 @@
-"""The archive as interests are learned and calibrated on: vectors and terms of the last days' papers."""
+"""The archive as interests are learned on and previews ask it: the newest papers, the closest, those a query finds."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    any_,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    text,
+    type_coerce,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 
-from services.domain.learning import Archive
+from services.domain.evaluate import matches
+from services.domain.learning import FEWEST_PAPERS, MOST_PAPERS, Archive, Interest
+from services.domain.lexemes import LONG, Question, question
 from services.domain.lexical import TermTable
+from services.domain.paper_text import PaperText
+from services.domain.query import parse
+from services.domain.subscription import Draft
+from services.domain.text import fold
 from services.store import papers
-from services.store.tables import paper, paper_vector, paper_words
+from services.store.tables import paper, paper_appearance, paper_vector, paper_words, source
 
+Vector = NDArray[np.float32]
+Ids = NDArray[np.int64]
 DAYS = 60
-MOST_PAPERS = 200_000
-"""What fits into memory several times over: 2 kB each, four years of Daily Papers or sixty busy days of everything."""
+CLOSEST, OF_WANTED = 5_000, 6
+"""Papers that are scored with their words: the closest by vector, and more where so many more are wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The days that are counted, ends included."""
+
+    first: date
+    last: date
+
+    @property
+    def days(self) -> int:
+        return (self.last - self.first).days + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Window:
-    """Papers of the last 60 days of the archive, the newest first, as far as they are embedded."""
+class Newest:
+    """The newest papers that are embedded, for learning what is usual."""
 
-    ids: NDArray[np.int64]
-    ages: NDArray[np.float32]
-    """Days before the last."""
+    ids: Ids
     papers: Archive
-    days: int
-    """That the archive reaches back, 60 at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Papers with their day and score, 0 without an interest; `unsure` where the query must be asked of the text."""
+
+    ids: Ids
+    ages: Ids
+    """Days before the window's last."""
+    scores: Vector
+    unsure: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def at(self, rows: NDArray[Any] | slice) -> Found:
+        return Found(self.ids[rows], self.ages[rows], self.scores[rows], self.unsure[rows])
 
-def window(tx: Connection, model: str) -> Window:
-    first, last, _ = papers.span(tx)
-    start = max(first, last - timedelta(days=DAYS - 1)) if first and last else None
-    query = (
-        select(paper.c.id, paper.c.announced_on, paper_vector.c.vector, paper_words.c.terms)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Best:
+    """What was found in a window, the best first."""
+
+    within: Window
+    found: Found
+
+
+NOTHING = Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
+
+
+def joined(parts: Sequence[Found]) -> Found:
+    """`parts` holds one at least."""
+    ids, ages, scores, unsure = zip(*((one.ids, one.ages, one.scores, one.unsure) for one in parts), strict=True)
+    return Found(*map(np.concatenate, (ids, ages, scores, unsure)))
+
+
+def window(tx: Connection) -> Window | None:
+    """The archive's last 60 days, or as many as there are; None while it is empty."""
+    first, last = papers.days(tx)
+    return Window(first=max(first, last - timedelta(days=DAYS - 1)), last=last) if first and last else None
+
+
+def newest(tx: Connection, model: str) -> Newest:
+    chosen = (
+        select(paper.c.id, paper_vector.c.vector, paper_words.c.terms)
         .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
         .join(paper_words, paper_words.c.paper_id == paper.c.id)
-        .where(paper_vector.c.model == model, paper.c.merged_into.is_(None), ~paper.c.withdrawn)
+        .where(paper_vector.c.model == model, *papers.LIVING)
         .order_by(paper.c.announced_on.desc(), paper.c.id.desc())
+        .limit(MOST_PAPERS)
+        .subquery()
     )
-    found = tx.execute(query.where(paper.c.announced_on >= (start or date.max)).limit(MOST_PAPERS)).all()
-    vectors = np.array([row.vector for row in found], np.float32) if found else np.zeros((0, 1), np.float32)
-    newest = last or date.max
-    return Window(
-        ids=np.array([row.id for row in found], np.int64),
-        ages=np.array([(newest - row.announced_on).days for row in found], np.float32),
-        papers=Archive(vectors, TermTable.joined([row.terms for row in found])),
-        days=(newest - start).days + 1 if start else 0,
+    # One value for all rows: to read thousands of vectors as text would take seconds.
+    vectors = func.string_agg(func.vector_send(chosen.c.vector), cast(b"", LargeBinary))
+    found: Any = tx.execute(select(func.array_agg(chosen.c.id), vectors, *_terms(chosen.c.terms))).one()
+    ids = np.array(found[0] or (), np.int64)
+    terms = TermTable.joined(found[2] or b"", found[3] or ())
+    return Newest(ids=ids, papers=Archive(_vectors(found[1] or b"", len(ids)), terms))
+
+
+def scanned(tx: Connection, within: Window) -> tuple[int, date]:
+    """Papers of the window, and the first of its days that has one."""
+    query = select(func.count(), func.min(paper.c.announced_on)).where(*_inside(within))
+    count, first = tx.execute(query).one()
+    return count, first or within.last
+
+
+def embedded(tx: Connection, model: str, within: Window) -> int:
+    """How many of the window's papers the model has embedded."""
+    query = select(func.count()).select_from(paper).join(paper_vector, paper_vector.c.paper_id == paper.c.id)
+    return tx.scalars(query.where(*_inside(within), paper_vector.c.model == model)).one()
+
+
+def inside(best: Best, within: Window) -> Found:
+    """Those of a window that does not begin before the one they were found in."""
+    found, later = best.found, (within.last - best.within.last).days
+    moved = Found(found.ids, found.ages + later, found.scores, found.unsure)
+    return moved.at(moved.ages < within.days)
+
+
+def can_be_learned_on(tx: Connection, model: str) -> bool:
+    known = select(paper_vector.c.paper_id).join(paper_words, paper_words.c.paper_id == paper_vector.c.paper_id)
+    some = known.where(paper_vector.c.model == model).limit(FEWEST_PAPERS).subquery()
+    return tx.scalars(select(func.count()).select_from(some)).one() >= FEWEST_PAPERS
+
+
+def closest(tx: Connection, model: str, interest: Interest, draft: Draft, within: Window, wanted: float) -> Found:
+    """The best-scored of the papers that the draft's query, sources and upvotes let through.
+
+    The five thousand closest by vector are scored with their words, or six times those wanted. What words alone lift
+    from below is left out: of the best 1 in 200 all were among the closest 1 in 20, over settings and topics.
+    """
+    asked = _question(draft)
+    near = paper_vector.c.vector.max_inner_product(interest.weights)
+    chosen = (
+        select(paper.c.id, _age(within), near.label("near"))
+        .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
+        .where(paper_vector.c.model == model, *_passes(tx, draft, asked, within))
+        .order_by("near")
+        .limit(max(CLOSEST, round(OF_WANTED * wanted)))
     )
+    if asked.tsquery is not None:
+        with _by_index(tx):
+            chosen = chosen.where(_is_one(tx.scalars(select(paper_words.c.paper_id).where(_holds(asked))).all()))
+    rows = chosen.subquery()
+    columns = [func.array_agg(one) for one in (rows.c.id, rows.c.age, _unsure(asked), rows.c.near)]
+    query = select(*columns, *_terms(paper_words.c.terms))
+    found: Any = tx.execute(query.select_from(rows).join(paper_words, paper_words.c.paper_id == rows.c.id)).one()
+    words = TermTable.joined(found[4] or b"", found[5] or ()).scores(interest.terms)
+    scores = np.asarray(words - np.array(found[3] or (), np.float32), np.float32)
+    return _found(found[0], found[1], found[2], scores).at(np.argsort(-scores, kind="stable"))
+
+
+def passing(tx: Connection, draft: Draft, within: Window) -> Found:
+    """The papers that the draft's query, sources and upvotes let through, the newest first."""
+    asked = _question(draft)
+    passes = _passes(tx, draft, asked, within)
+    known = select(paper.c.id, _age(within), _unsure(asked)).join(paper_words, paper_words.c.paper_id == paper.c.id)
+    known = known.where(*passes) if asked.tsquery is None else known.where(*passes, _holds(asked))
+    # Papers so new that nobody noted their words yet.
+    lacking = ~exists().where(paper_words.c.paper_id == paper.c.id)
+    rest = select(paper.c.id, _age(within), literal(True).label("unsure")).where(*passes, lacking)
+    both = known.union_all(rest).subquery().c
+    with _by_index(tx):
+        rows = tx.execute(select(*map(func.array_agg, (both.id, both.age, both.unsure)))).one()
+    found = _found(rows[0], rows[1], rows[2], np.zeros(len(rows[0] or ()), np.float32))
+    return found.at(np.lexsort((-found.ids, found.ages)))
+
+
+def confirm(tx: Connection, draft: Draft, found: Found) -> Found:
+    """Without the papers that turn out not to match the query, which is asked of the texts of those that are unsure."""
+    if not draft.query or not found.unsure.any():
+        return found
+    query = parse(draft.query)
+    known = papers.load(tx, found.ids[found.unsure].tolist())
+    hold = [id for id, one in known.items() if matches(query, PaperText.of(one))]
+    return found.at(~found.unsure | np.isin(found.ids, hold))
+
+
+# ── what SQL is asked ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _by_index(tx: Connection) -> Iterator[None]:
+    """For questions to the words: PostgreSQL does not reckon what it takes to unpack each row's when it reads all."""
+    tx.execute(text("SET LOCAL enable_seqscan = off"))
+    yield
+    tx.execute(text("SET LOCAL enable_seqscan = on"))
+
+
+def _is_one(ids: Sequence[int]) -> ColumnElement[bool]:
+    return paper.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
+
+
+def _question(draft: Draft) -> Question:
+    return question(parse(draft.query)) if draft.query else Question(None, exact=True)
+
+
+def _passes(tx: Connection, draft: Draft, asked: Question, within: Window) -> list[ColumnElement[bool]]:
+    """All but the words: days, upvotes, sources."""
+    passes = _inside(within)
+    if draft.min_upvotes:
+        passes.append(paper.c.upvotes >= draft.min_upvotes)
+    if draft.sources:
+        passes.append(_appeared(draft.sources))
+    if asked.sources:
+        kinds = set(tx.scalars(select(source.c.kind).distinct()))
+        passes.extend(_appeared([kind for kind in kinds if fold(kind) == wanted]) for wanted in asked.sources)
+    return passes
+
+
+def _inside(within: Window) -> list[ColumnElement[bool]]:
+    return [paper.c.announced_on.between(within.first, within.last), *papers.LIVING]
+
+
+def _appeared(kinds: Collection[str]) -> ColumnElement[bool]:
+    mine = exists().where(paper_appearance.c.paper_id == paper.c.id, paper_appearance.c.source_id == source.c.id)
+    return mine.where(source.c.kind.in_(kinds))
+
+
+def _holds(asked: Question) -> ColumnElement[bool]:
+    return paper_words.c.words.op("@@")(cast(f"({asked.tsquery}) | '{LONG}'", TSQUERY))
+
+
+def _unsure(asked: Question) -> ColumnElement[bool]:
+    if not asked.exact:
+        return literal(True).label("unsure")
+    if asked.tsquery is None:
+        return literal(False).label("unsure")
+    # By the index: to look into each row's words would take longer than all else.
+    long = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{LONG}'", TSQUERY)))
+    return paper_words.c.paper_id.in_(long).label("unsure")
+
+
+def _age(within: Window) -> ColumnElement[int]:
+    return type_coerce(literal(within.last) - paper.c.announced_on, Integer).label("age")
+
+
+def _terms(terms: ColumnElement[bytes]) -> tuple[ColumnElement[Any], ...]:
+    """Those of all rows in one value, and how long each is."""
+    return func.string_agg(terms, cast(b"", LargeBinary)), func.array_agg(func.octet_length(terms))
+
+
+def _vectors(sent: bytes, count: int) -> Vector:
+    """From pgvector's binary form: two 16-bit numbers, then 32-bit floats, big end first."""
+    if not count:
+        return np.zeros((0, 1), np.float32)
+    return np.frombuffer(sent, ">f4").reshape(count, -1)[:, 1:].astype(np.float32)
+
+
+def _found(ids: Any, ages: Any, unsure: Any, scores: Vector) -> Found:
+    return Found(np.array(ids or (), np.int64), np.array(ages or (), np.int64), scores, np.array(unsure or (), bool))

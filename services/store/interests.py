@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from services.domain.evaluate import matches
 from services.domain.interest import (
     Delivered,
+    Volume,
     compile_interest,
     correction,
     eased_volumes,
@@ -19,16 +19,14 @@ from services.domain.interest import (
     threshold_from_quantiles,
     threshold_from_scores,
 )
-from services.domain.learning import FEWEST_PAPERS, Interest, Sample, learn, soft_examples
+from services.domain.learning import FEWEST_PAPERS, Archive, Interest, Sample, learn, soft_examples
 from services.domain.lexical import terms_of, terms_of_words
 from services.domain.paper import Paper
 from services.domain.paper_text import PaperText
-from services.domain.query import parse
 from services.domain.subscription import Draft
 from services.errors import EmbedderError, NotFound
 from services.ports import Embedder
-from services.store import papers
-from services.store.archive import Window, window
+from services.store import archive, papers
 from services.store.database import Database, Row
 from services.store.tables import match
 
@@ -55,6 +53,17 @@ class Compiled:
     model: str = ""
     estimated: bool = False
     error: str = ""
+    best: archive.Best | None = field(default=None, compare=False)
+    """The archive's papers by their score, where the threshold comes from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    thresholds: list[float]
+    """Of the volume, and of the eased ones."""
+    estimated: bool
+    """Only from the model's usual scores, since the archive is too young."""
+    best: archive.Best | None = None
 
 
 def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
@@ -67,22 +76,23 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     except EmbedderError as error:
         return Compiled(model=embedder.name, error=f"waits for the embedder: {error}")
     with db.transaction() as tx:
-        seen = window(tx, embedder.name)
+        seen = archive.newest(tx, embedder.name)
         interest = _interest(tx, text, liked, disliked, seen)
-        thresholds, estimated = calibrate(tx, embedder, interest, draft, seen)
+        found = calibrate(tx, embedder, interest, draft, seen=seen.papers)
     return Compiled(
         weights=interest.weights.tolist(),
         terms=dict(interest.terms),
-        threshold=thresholds[0],
-        eased=thresholds[1:],
+        threshold=found.thresholds[0],
+        eased=found.thresholds[1:],
         model=embedder.name,
-        estimated=estimated,
+        estimated=found.estimated,
+        best=found.best,
     )
 
 
-def _interest(tx: Connection, text: Sample | None, liked: Sample, disliked: Sample, seen: Window) -> Interest:
+def _interest(tx: Connection, text: Sample | None, liked: Sample, disliked: Sample, seen: archive.Newest) -> Interest:
     """Learned against the archive; while that is young, the cosine with text and examples."""
-    if len(seen) < FEWEST_PAPERS:
+    if len(seen.ids) < FEWEST_PAPERS:
         vector = text.vectors[0] if text is not None else None
         return Interest(compile_interest(vector, liked.vectors, disliked.vectors), {})
     soft = None
@@ -98,47 +108,52 @@ def calibrate(
     embedder: Embedder,
     interest: Interest,
     draft: Draft,
-    seen: Window,
     delivered: Delivered | None = None,
-) -> tuple[list[float], bool]:
+    seen: Archive | None = None,
+) -> Calibrated:
     """The threshold at which the whole subscription brings about its volume, and those of the eased volumes.
 
-    Also whether it is only estimated from the model's usual scores, since the archive is too young.
+    `seen` are the archive's newest papers, where the caller has them.
     """
     wanted = parse_volume(draft.volume)
     volumes = (wanted, *eased_volumes(wanted))
-    scores = interest.scores(seen.papers.vectors, seen.papers.terms) if len(seen) else None
-    if scores is None or seen.days < CALIBRATED_FROM:
-        days = max(7, seen.days)
-        rate = max(FEWEST_PAPERS_PER_DAY, len(seen) / days)
-        quantiles, floor = embedder.score_quantiles, interest.floor
-        return [threshold_from_quantiles(quantiles, one, rate, scores, floor) for one in volumes], True
-    near = np.flatnonzero(scores >= interest.floor)
-    best = near[np.argsort(-scores[near], kind="stable")]
-    rows = _let_through(tx, draft, seen, best, round(ENOUGH * wanted.per_day * seen.days) + 1)
-    best_scores, ages, floor = scores[rows], seen.ages[rows], interest.floor
-    times = correction(wanted, delivered)
+    within = archive.window(tx)
+    if within is None or within.days < CALIBRATED_FROM:
+        return Calibrated(_estimated(tx, embedder, interest, volumes, within, seen), True)
+    enough = wanted.per_day * within.days
+    best = archive.closest(tx, embedder.name, interest, draft, within, enough)
+    found = _confirmed(tx, draft, best.at(best.scores >= interest.floor), round(ENOUGH * enough) + 1)
+    times, floor = correction(wanted, delivered), interest.floor
     asked = (replace(one, count=one.count * times) for one in volumes)
-    return [threshold_from_scores(best_scores, ages, seen.days, one, floor=floor) for one in asked], False
+    thresholds = [threshold_from_scores(found.scores, found.ages, within.days, one, floor=floor) for one in asked]
+    return Calibrated(thresholds, False, archive.Best(within, best))
 
 
-def _let_through(tx: Connection, draft: Draft, seen: Window, best: NDArray[np.int64], enough: int) -> NDArray[np.int64]:
-    """Of the best-scored rows those that query, sources and upvotes let through, until there are enough."""
-    if not (draft.query or draft.sources or draft.min_upvotes):
-        return best[:enough]
-    query = parse(draft.query) if draft.query else None
-    rows: list[int] = []
+def _estimated(
+    tx: Connection,
+    embedder: Embedder,
+    interest: Interest,
+    volumes: Sequence[Volume],
+    within: archive.Window | None,
+    seen: Archive | None,
+) -> list[float]:
+    known = seen if seen is not None else archive.newest(tx, embedder.name).papers
+    scores = interest.scores(known.vectors, known.terms) if len(known) else None
+    rate = max(FEWEST_PAPERS_PER_DAY, len(known) / max(7, within.days if within else 0))
+    quantiles, floor = embedder.score_quantiles, interest.floor
+    return [threshold_from_quantiles(quantiles, one, rate, scores, floor) for one in volumes]
+
+
+def _confirmed(tx: Connection, draft: Draft, best: archive.Found, enough: int) -> archive.Found:
+    """Of the best-scored those whose texts the query matches, until there are enough."""
+    if not best.unsure.any():
+        return best
+    parts: list[archive.Found] = []
     for start in range(0, len(best), ASKED_AT_ONCE):
-        part = best[start : start + ASKED_AT_ONCE]
-        known = papers.load(tx, [int(one) for one in seen.ids[part]])
-        for row in part:
-            paper = known[int(seen.ids[row])]
-            fits = not draft.sources or not set(draft.sources).isdisjoint(paper.sources)
-            if fits and paper.upvotes >= draft.min_upvotes and (query is None or matches(query, PaperText.of(paper))):
-                rows.append(int(row))
-        if len(rows) >= enough:
+        parts.append(archive.confirm(tx, draft, best.at(slice(start, start + ASKED_AT_ONCE))))
+        if sum(map(len, parts)) >= enough:
             break
-    return np.array(rows, np.int64)
+    return archive.joined(parts)
 
 
 def delivered(tx: Connection, row: Row, now: datetime) -> Delivered:

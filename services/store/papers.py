@@ -272,6 +272,17 @@ def forget_vectors(tx: Connection, ids: Collection[int]) -> None:
         tx.execute(delete(paper_vector).where(paper_vector.c.paper_id.in_(ids)))
 
 
+LIVING = (paper.c.merged_into.is_(None), ~paper.c.withdrawn)
+"""What the index over the days holds, so that counting needs no look at the papers."""
+
+
+def days(tx: Connection) -> tuple[date | None, date | None]:
+    """The archive's first and last day."""
+    first, last = (select(end(paper.c.announced_on)).where(*LIVING).scalar_subquery() for end in (func.min, func.max))
+    row = tx.execute(select(first, last)).one()
+    return row[0], row[1]
+
+
 def span(tx: Connection) -> tuple[date | None, date | None, int]:
     """The archive's first and last day, and its number of papers."""
     present = or_(paper.c.merged_into.is_(None))

@@ -4,7 +4,6 @@ from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -25,7 +24,16 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
+
+from services.store.columns import at as _at
+from services.store.columns import count as _count
+from services.store.columns import created as _created
+from services.store.columns import flag as _flag
+from services.store.columns import lease as _lease
+from services.store.columns import number as _id
+from services.store.columns import ref as _ref
+from services.store.columns import text_column as _text
 
 metadata = MetaData(
     naming_convention={
@@ -36,39 +44,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-def _id() -> Column[int]:
-    return Column("id", BigInteger, Identity(always=True), primary_key=True)
-
-
-def _at(name: str, *, nullable: bool = True) -> Column[object]:
-    return Column(name, TIMESTAMP(timezone=True), nullable=nullable)
-
-
-def _created() -> Column[object]:
-    return Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now())
-
-
-def _ref(name: str, target: str, *, nullable: bool = False, index: bool = False) -> Column[int]:
-    return Column(name, BigInteger, ForeignKey(target, ondelete="CASCADE"), nullable=nullable, index=index)
-
-
-def _text(name: str, default: str | None = "") -> Column[str]:
-    return Column(name, Text, nullable=False, server_default=default)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default="0")
-
-
-def _flag(name: str, default: bool = False) -> Column[bool]:
-    return Column(name, Boolean, nullable=False, server_default=text(str(default).lower()))
-
-
-def _lease() -> tuple[Column[object], Column[object]]:
-    """Who works on the row and until when; every update is fenced by the token."""
-    return Column("lease_token", UUID(as_uuid=True)), _at("lease_until")
 
 
 # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +133,7 @@ paper = Table(
     _at("first_seen_at", nullable=False), _at("updated_at"), _ref("merged_into", "paper.id", nullable=True),
     Index("ix_paper_title_key", text("md5(title_key)")), Index("ix_paper_announced_on", "announced_on", "id"),
     Index("ix_paper_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    Index("ix_paper_living", "announced_on", "id", postgresql_where=text("merged_into IS NULL AND NOT withdrawn")),
 )  # fmt: skip
 
 paper_identifier = Table(
@@ -178,7 +154,8 @@ paper_vector = Table(
 
 paper_words = Table(
     "paper_words", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
-    Column("terms", LargeBinary, nullable=False),
+    Column("terms", LargeBinary, nullable=False), Column("words", TSVECTOR, nullable=False),
+    Index("ix_paper_words_words", "words", postgresql_using="gin"),
 )  # fmt: skip
 
 # ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────

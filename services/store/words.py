@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.lexemes import document
 from services.domain.lexical import packed, terms_of
 from services.domain.paper import Paper
 from services.domain.paper_text import PaperText
@@ -13,7 +14,8 @@ from services.store.tables import paper, paper_words
 
 def note(tx: Connection, found: Iterable[Paper]) -> None:
     """Notes the words of papers; what is known stays, for it was made of the same text."""
-    values = [{"paper_id": one.id, "terms": packed(terms_of(PaperText.of(one)))} for one in found]
+    texts = [(one.id, PaperText.of(one)) for one in found]
+    values = [{"paper_id": id, "terms": packed(terms_of(text)), "words": document(text)} for id, text in texts]
     if values:
         tx.execute(upsert(paper_words).on_conflict_do_nothing(), values)
 

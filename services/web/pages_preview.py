@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.errors import PaperwireError, QueryError
-from services.flow.preview import Hit, Preview
+from services.flow.preview import Preview
+from services.flow.preview import Shown as Sample
 from services.flow.preview import preview as run_preview
 from services.web import pages_subscriptions, subscription_form
 from services.web.chart import Bar, weeks
@@ -24,7 +25,7 @@ class Shown:
 
     result: Preview | None = None
     bars: tuple[Bar, ...] = ()
-    samples: tuple[Hit, ...] = ()
+    samples: tuple[Sample, ...] = ()
     error: str = ""
     caret: str = ""
 
@@ -56,6 +57,5 @@ def _shown(visit: Visit, fields: Fields, editing: int | None) -> Shown:
         return Shown(error=error.message, caret=error.caret())
     except PaperwireError as error:
         return Shown(error=str(error))
-    bars = weeks((paper.announced_on for paper, _, _ in result.found), result.until, result.days)
-    best = sorted(result.found, key=lambda hit: -(hit[1].score or 0.0))[:SAMPLES]
-    return Shown(result=result, bars=tuple(bars), samples=tuple(best))
+    bars = weeks((hit.announced_on for hit in result.found), result.until, result.days)
+    return Shown(result=result, bars=tuple(bars), samples=tuple(result.samples[:SAMPLES]))

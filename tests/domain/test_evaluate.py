@@ -168,7 +168,7 @@ def test_near_counts_the_words_from_first_to_last(within: int, text: str, holds_
 
 
 def test_near_names_each_place_once() -> None:
-    spans = list(FieldText.of("abstract", "a b a b").spans(Near("a b", 3)))
+    spans = list(FieldText("abstract", "a b a b").spans(Near("a b", 3)))
     assert spans == [(0, 1), (2, 3), (4, 5), (6, 7)]
 
 

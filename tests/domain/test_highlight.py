@@ -45,13 +45,13 @@ def test_overlapping_hits_are_one() -> None:
 
 
 def test_the_telling_sentence_holds_most_of_what_matched() -> None:
-    text = FieldText.of("abstract", ABSTRACT)
+    text = FieldText("abstract", ABSTRACT)
     agents, plan = ABSTRACT.index("agents"), ABSTRACT.index("plan!")
     assert telling_sentence(text, [(0, 6), (agents, agents + 6), (plan, plan + 4)], ()) == sentences(ABSTRACT)[1]
 
 
 def test_without_hits_it_is_the_sentence_nearest_to_the_interest() -> None:
-    text = FieldText.of("abstract", ABSTRACT)
+    text = FieldText("abstract", ABSTRACT)
     assert telling_sentence(text, [], telling_stems("training of an agent")) == sentences(ABSTRACT)[1]
     assert telling_sentence(text, [], telling_stems("proteins")) is None
 

@@ -59,7 +59,7 @@ def test_moments_are_those_of_the_columns() -> None:
 
 def test_what_is_kept_in_bytes_reads_the_same() -> None:
     terms = {"agent": 1.0, "tool use": 0.125}
-    table = TermTable.joined([packed(terms), b"", packed({})])
+    table = TermTable.joined(packed(terms) + packed({}), [len(packed(terms)), 0, 0])
     assert len(table) == 3
     assert list(table.scores({"agent": 1.0, "tool use": 2.0})) == [1.25, 0, 0]
 

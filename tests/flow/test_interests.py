@@ -127,14 +127,13 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
     assert found(full, one)["threshold"] == 0.5
 
 
-def test_the_window_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
+def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
     with full.db.transaction() as tx:
         tx.execute(update(paper).where(paper.c.id <= 30).values(withdrawn=True))
-        seen = archive.window(tx, full.embedder.name)
-        assert len(archive.window(tx, "another")) == 0
-    assert len(seen) == 300 == len(seen.papers.terms)
-    assert list(seen.ages) == sorted(seen.ages)
-    assert 25 <= seen.days <= 30
+        seen = archive.newest(tx, full.embedder.name)
+        assert len(archive.newest(tx, "another").ids) == 0
+    assert len(seen.ids) == 300 == len(seen.papers.terms) == len(seen.papers.vectors)
+    assert min(seen.ids) > 30
 
 
 def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: World) -> None:
@@ -150,8 +149,8 @@ def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: Worl
     assert match["score"] >= found(full, one)["threshold"]
     assert match["decided"]["why"].startswith('close to your interest: "Diffusion agent"; ')
     seen = preview(full.db, full.embedder, Draft(interest="diffusion agents", volume="1/day"))
-    assert match["paper_id"] in {paper.id for paper, _, _ in seen.found}
-    assert {paper.title.split()[0] for paper, _, _ in seen.found} == {"Diffusion"}
+    assert match["paper_id"] in {hit.paper for hit in seen.found}
+    assert {one.paper.title.split()[0] for one in seen.samples} == {"Diffusion"}
 
 
 def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:

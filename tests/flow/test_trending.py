@@ -140,8 +140,9 @@ def test_at_once_is_no_cadence_for_what_a_digest_chooses(timed: TimedWorld) -> N
 def test_a_preview_shows_what_digests_would_have_chosen(timed: TimedWorld) -> None:
     announce(timed, (A, 5), (B, 90), (C, 30))
     seen = preview(timed.db, timed.embedder, Draft(trending=2, cadence="daily"))
-    whys = {paper.title: why for paper, _, why in seen.found}
+    whys = {one.paper.title: one.why for one in seen.samples}
     assert whys.keys() == {B, C}
+    assert len(seen.found) == 2
     assert whys[B] == "\u25b2 90, among the 2 most upvoted Daily Papers of the day"
     narrow = preview(timed.db, timed.embedder, Draft(trending=2, query="first", cadence="daily"))
-    assert [paper.title for paper, _, _ in narrow.found] == [A]
+    assert [one.paper.title for one in narrow.samples] == [A]
