@@ -8,6 +8,7 @@ from services.domain.delivery import State
 from services.errors import Conflict
 from services.settings import Settings
 from services.store import channels, deliveries
+from services.store.consent import ASKING
 from services.store.database import Database, Row, wake
 
 
@@ -33,6 +34,8 @@ def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None
     now = db.now()
     with db.transaction() as tx:
         row = deliveries.lock_one(tx, delivery_id, account_id)
+        if row["kind"] == ASKING:
+            raise Conflict(f"delivery {delivery_id} asks an address whether it agrees; ask it again on its channel")
         if not may_retry(row):
             raise Conflict(f"delivery {delivery_id} is {row['state']}; only what failed for good is tried again")
         if channels.find(tx, row["channel_id"])["unsubscribed_at"]:
@@ -42,5 +45,9 @@ def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None
 
 
 def may_retry(row: Row) -> bool:
-    """Dead, or in doubt with its one resend spent: nothing happens to it any more without a person."""
-    return row["state"] == State.DEAD or (row["state"] == State.UNCERTAIN and row["next_attempt_at"] is None)
+    """Dead, or in doubt with its one resend spent: nothing happens to it any more without a person.
+
+    Not the question whether an address agrees: that is asked anew, and only so often.
+    """
+    over = row["state"] == State.DEAD or (row["state"] == State.UNCERTAIN and row["next_attempt_at"] is None)
+    return bool(over and row["kind"] != ASKING)

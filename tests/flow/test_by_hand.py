@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import update
 
 from services.errors import Conflict, NotFound
-from services.flow import by_hand
+from services.flow import by_hand, subscribe
+from services.flow import consent as consent_flow
 from services.store import channels, consent
 from services.store.tables import delivery
 
@@ -39,3 +40,13 @@ def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: 
         channels.remove(tx, world.email)
     with pytest.raises(NotFound):
         by_hand.retry(world.db, one)
+
+
+def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: World) -> None:
+    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.ask(world.db, world.settings, lab)
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead"))
+    with pytest.raises(Conflict, match="ask it again on its channel"):
+        by_hand.retry(world.db, 1, world.account)
+    assert not by_hand.may_retry(world.deliveries()[0])
