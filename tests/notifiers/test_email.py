@@ -11,6 +11,7 @@ import pytest
 
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
+from services.notifiers.email.smtp import tls
 from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
 from tests.certificates import certificate
 from tests.digests import ENVELOPE, about, digest
@@ -296,14 +297,17 @@ def test_tls_is_used_and_its_certificate_verified(
     pem = certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
+    tls.cache_clear()
     with SmtpSink("AUTH PLAIN", tls=context, implicit=implicit) as sink:
         configure(smtp_url=sink.url.replace("//", "//me:geheim@"), mail_from="alerts@example.org")
         untrusted = plugin.send(BODY, ADA, commit)
         assert isinstance(untrusted, Held)
         assert "TLS" in untrusted.reason
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        tls.cache_clear()
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
         assert len(sink.mails) == 1
+    tls.cache_clear()
 
 
 def test_starttls_that_was_asked_for_is_not_done_without(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:

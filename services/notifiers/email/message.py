@@ -1,6 +1,7 @@
 """A mail's bytes after RFC 5322: the same ones for the same words and envelope."""
 
 import hashlib
+from binascii import b2a_qp
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -41,8 +42,12 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     mail["List-Id"] = f"paperwire <alerts.{author.domain}>"
     for name, value in _unsubscribe(envelope.unsubscribe_url, author).items():
         mail[name] = value
-    mail.set_content(text, cte="quoted-printable")
-    mail.add_alternative(html, subtype="html", cte="quoted-printable")
+    for subtype, words in (("plain", text), ("html", html)):
+        mail.add_alternative("", subtype=subtype, cte="quoted-printable")
+        # As the library would in Python, a tenth of all that a digest costs.
+        quoted = b2a_qp(f"{words.rstrip()}\n".encode(), istext=True).decode("ascii")
+        *_, part = mail.iter_parts()
+        part.set_payload(quoted)
     # The default boundary is random, and a resend must not differ in a byte.
     mail.set_boundary("=_" + hashlib.sha256(envelope.message_id.encode()).hexdigest()[:32])
     return mail.as_bytes()

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from email.headerregistry import Address
+from functools import cache
 
 from services.domain.bounce import is_hard, status_of
 from services.notifiers.email.config import Server
@@ -53,10 +54,16 @@ def check(server: Server, sender: Address) -> Held | None:
         smtp.close()
 
 
+@cache
+def tls() -> ssl.SSLContext:
+    # Reading the machine's certificates takes longer than the mail.
+    return ssl.create_default_context()
+
+
 def _connect(server: Server, sender: Address) -> smtplib.SMTP:
     """A connection that is encrypted as asked and signed in. Raises _Down."""
     smtp: smtplib.SMTP | None = None
-    timeout, context = server.timeout * settings().time_scale, ssl.create_default_context()
+    timeout, context = server.timeout * settings().time_scale, tls()
     # Left to itself, smtplib asks the resolver for our name, which can take longer than the mail.
     name = sender.domain if "." in sender.domain else "[127.0.0.1]"
     try:
