@@ -51,6 +51,11 @@ class Service:
         self.up: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.spawn()
+        until(lambda: b"is ready" in self.log.read_bytes(), "the page is served", 60)
+
+    def spawn(self) -> None:
+        """Starts without waiting."""
         with refused_port() as port:
             pass
         with self.log.open("ab") as log:
@@ -58,7 +63,6 @@ class Service:
             self.up = subprocess.Popen(
                 command, env=self.env, stdout=log, stderr=subprocess.STDOUT, cwd=self.data_dir.parent
             )
-        until(lambda: b"is ready" in self.log.read_bytes(), "the page is served", 60)
 
     def stop(self) -> None:
         if self.up is not None:

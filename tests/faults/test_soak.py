@@ -4,16 +4,17 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from datetime import date
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import redis
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from services.domain.paper import Entry, Identifier, Listing
@@ -114,11 +115,8 @@ class Soak:
 
     def _revive(self) -> None:
         """Starts `up` again when it is gone, as a service manager would."""
-        if self.one.up is None or self.one.up.poll() is None:
-            return
-        self.one.log.write_bytes(b"")
-        with suppress(subprocess.TimeoutExpired):
-            self.one.start()
+        if self.one.up is not None and self.one.up.poll() is not None:
+            self.one.spawn()
 
     def messages(self) -> list[oracle.Message]:
         return oracle.received(self.one.smtp, self.one.slack)
@@ -127,14 +125,27 @@ class Soak:
         self._revive()
         if not self.expected <= oracle.told(self.messages()):
             return False
-        try:
-            with self.db.transaction() as tx:
-                clean = audit(tx, self.db.now() + SOON).clean
-        except DBAPIError:
-            return False
         open_ones = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
         doubtful = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
-        return clean and not self.one.query(open_ones)[0][0] and not self.one.query(doubtful)[0][0]
+        try:
+            with self.db.transaction() as tx:
+                waits = any(tx.scalars(text(question)).one() for question in (open_ones, doubtful))
+                return not waits and audit(tx, self.db.now() + SOON).clean
+        except DBAPIError:
+            return False
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """An answer, when the database is there to give one."""
+        found: list[tuple[Any, ...]] = []
+
+        def asked() -> bool:
+            with suppress(DBAPIError), self.db.transaction() as tx:
+                found[:] = [tuple(row) for row in tx.execute(text(sql))]
+                return True
+            return False
+
+        until(asked, "the database answers", 120)
+        return found
 
 
 def soaked(folder: Path, seconds: float, seed: int) -> Soak:
@@ -152,12 +163,12 @@ def soaked(folder: Path, seconds: float, seed: int) -> Soak:
                 soak.hurt()
                 time.sleep(soak.dice.uniform(0.05, 1.0))
             until(soak.settled, "everything is sent and nothing waits", 300)
-            oracle.judge(soak.expected, soak.messages(), doubtful=one.query(oracle.DOUBTFUL)[0][0])
+            oracle.judge(soak.expected, soak.messages(), doubtful=soak.rows(oracle.DOUBTFUL)[0][0])
             one.cli("audit")
         except AssertionError:
             print(one.log.read_text(errors="replace")[-8000:])
             print("missing:", sorted(soak.expected - oracle.told(soak.messages())), "hits:", soak.hits)
-            print(one.query("SELECT id, state, attempt, expired_leases, error FROM delivery WHERE state <> 'sent'"))
+            print(soak.rows("SELECT id, state, attempt, expired_leases, error FROM delivery WHERE state <> 'sent'"))
             raise
         finally:
             soak.db.close()
