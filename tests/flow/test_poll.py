@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from services import plugins
 from services.flow import bounces, ingest, poll
 from services.http import Fetcher
-from services.store import due, sources
+from services.store import due, pace, sources
 from services.store.tables import event, gate, listing, paper, source
 from services.store.vault import Vault
 from tests.service import until
@@ -278,6 +278,8 @@ def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink,
 
     assert stages() == ["slow", "deliver"]  # bounces are to be asked for, and a new channel's digest is planned
     bounces.work(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()))
+    with world.db.transaction() as tx:
+        pace.take(tx, "clean-up", timedelta(hours=1), world.now())  # nobody cleans meanwhile
     world.deliver()
     assert stages() == []
     world.subscribe(query="new")
