@@ -1,7 +1,7 @@
 """Match: a run's papers against every subscription of a shard, each match with what decided it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from services.domain.matching import Candidate, Match, Matcher, Standing
 from services.domain.paper import upvote_step
+from services.domain.query import Query
 from services.errors import QueryError
 from services.settings import Settings
 from services.store import matches, merging, runs, standing, subscriptions
@@ -106,19 +107,29 @@ def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) ->
     by_id = {one.paper.id: one for one in candidates}
     found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], what[m.paper])]
     with db.transaction() as tx:
-        matches.store(tx, [_row(tx, shard, one, by_id[one.paper], job["run_id"]) for one in found])
+        liked = standing.likes(tx, {one.subscription for one in found if one.score is not None}, shard.model)
+    written = list(_rows(shard, found, by_id, liked, job["run_id"]))
+    with db.transaction() as tx:
+        matches.store(tx, written)
 
 
-def _row(tx: Connection, shard: Shard, one: Match, candidate: Candidate, run_id: int) -> Row:
-    return {
-        "account_id": shard.rows[one.subscription]["account_id"],
-        "subscription_id": one.subscription,
-        "paper_id": one.paper,
-        "run_id": run_id,
-        "score": one.score,
-        "decided": {"why": _reason(tx, shard, one, candidate)},
-        "revision": shard.rows[one.subscription]["revision"],
-    }
+def _rows(
+    shard: Shard, found: Sequence[Match], papers: Mapping[int, Candidate], liked: Mapping[int, standing.Likes], run: int
+) -> Iterator[Row]:
+    said: dict[tuple[Query, int], str] = {}
+    for one in found:
+        row, asked, candidate = shard.rows[one.subscription], shard.standing[one.subscription], papers[one.paper]
+        likes = liked.get(one.subscription) if one.score is not None else None
+        nearest = likes.nearest(candidate) if likes is not None else None
+        yield {
+            "account_id": row["account_id"],
+            "subscription_id": one.subscription,
+            "paper_id": one.paper,
+            "run_id": run,
+            "score": one.score,
+            "decided": {"why": standing.why(asked, candidate, one.score, nearest, said)},
+            "revision": row["revision"],
+        }
 
 
 def _step(one: Candidate, what: set[str]) -> int:
@@ -136,8 +147,3 @@ def concerns(row: Row, what: set[str]) -> bool:
         or ("upvotes" in what and (row["min_upvotes"] > 0 or bool(row["volume"])))
         or ("vector" in what and bool(row["volume"]))
     )
-
-
-def _reason(tx: Connection, shard: Shard, one: Match, candidate: Candidate) -> str:
-    like = standing.nearest_liked(tx, one.subscription, candidate, shard.model) if one.score is not None else None
-    return standing.why(shard.standing[one.subscription], candidate, one.score, like)

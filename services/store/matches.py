@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from psycopg.types.json import Jsonb
+from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, exists, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.cadence import GROUP_CLOSES_AFTER
@@ -17,6 +18,18 @@ LIVING = exists().where(paper.c.id == match.c.paper_id, paper.c.merged_into.is_(
 """Not a second match that stayed with the old name of a paper."""
 
 
+_COPIED = ("account_id", "subscription_id", "paper_id", "run_id", "score", "decided", "revision")
+_COLUMNS = ", ".join(_COPIED)
+_INCOMING = "incoming_match"
+_BESIDE = text(
+    f"CREATE TEMPORARY TABLE IF NOT EXISTS {_INCOMING} ON COMMIT DELETE ROWS AS SELECT {_COLUMNS} FROM match LIMIT 0"
+)
+_TAKE = text(
+    f"INSERT INTO match ({_COLUMNS}) SELECT {_COLUMNS} FROM {_INCOMING} "
+    "ON CONFLICT (subscription_id, paper_id) DO NOTHING"
+)
+
+
 def store(tx: Connection, found: Sequence[Row]) -> int:
     """Writes matches; one that exists stays as it is. The number of new ones.
 
@@ -26,13 +39,26 @@ def store(tx: Connection, found: Sequence[Row]) -> int:
     merging.hold_off(tx)
     now = merging.living(tx, {row["paper_id"] for row in found})
     asked = {row["subscription_id"] for row in found}
-    living = and_(subscription.c.id.in_(asked), subscription.c.deleted_at.is_(None))
-    still = set(tx.scalars(select(subscription.c.id).where(living).with_for_update(read=True, key_share=True)))
-    found = [{**row, "paper_id": now[row["paper_id"]]} for row in found if row["subscription_id"] in still]
-    if not found:
-        return 0
-    statement = upsert(match).on_conflict_do_nothing(index_elements=["subscription_id", "paper_id"])
-    return len(tx.scalars(statement.returning(match.c.id), found).all())
+    living = and_(
+        subscription.c.id == any_(literal(list(asked), ARRAY(BigInteger))), subscription.c.deleted_at.is_(None)
+    )
+    # In order, as whoever else locks several of them.
+    locked = select(subscription.c.id).where(living).order_by(subscription.c.id)
+    still = set(tx.scalars(locked.with_for_update(read=True, key_share=True)))
+    given = [{**row, "paper_id": now[row["paper_id"]]} for row in found if row["subscription_id"] in still]
+    return _copy(tx, given) if given else 0
+
+
+def _copy(tx: Connection, given: Sequence[Row]) -> int:
+    """COPY cannot pass over what exists, so it fills a table beside, of this connection and empty after each commit."""
+    tx.execute(_BESIDE)
+    driver = tx.connection.driver_connection
+    assert driver is not None
+    with driver.cursor() as cursor, cursor.copy(f"COPY {_INCOMING} ({_COLUMNS}) FROM STDIN") as copy:
+        for row in given:
+            decided = Jsonb(row["decided"])
+            copy.write_row([decided if name == "decided" else row.get(name) for name in _COPIED])
+    return tx.execute(_TAKE).rowcount
 
 
 def closed(now: datetime, scale: float) -> Any:

@@ -1,18 +1,24 @@
 """Rows as the matcher takes them: subscriptions standing, papers as candidates, and the reason in one line."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection
+from numpy.typing import NDArray
+from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, literal, select
 
 from services.domain.evaluate import PaperText, describe, evidence
 from services.domain.interest import describe_interest, nearest
 from services.domain.lexical import told_by
 from services.domain.matching import Candidate, Standing, least_score
 from services.domain.paper import Paper
-from services.domain.query import parse
-from services.store import papers, subscriptions
+from services.domain.query import Query, parse
+from services.store import papers
 from services.store.database import Row
+from services.store.tables import interest_example, paper, paper_vector
+
+Vector = NDArray[np.float32]
 
 
 def compiled(row: Row, model: str) -> Standing | None:
@@ -42,23 +48,54 @@ def as_candidates(tx: Connection, loaded: Iterable[Paper], model: str) -> list[C
     return [Candidate(paper=one, text=PaperText.of(one), vector=vectors.get(one.id)) for one in known]
 
 
-def why(standing: Standing, candidate: Candidate, score: float | None, nearest_title: str | None = None) -> str:
-    """Why it matched: the words that did, and how close the interest is."""
-    parts = [describe(evidence(standing.query, candidate.text))] if standing.query is not None else []
+class Likes(NamedTuple):
+    """Liked papers; a row of `vectors` for each title."""
+
+    titles: list[str]
+    vectors: Vector
+
+    def nearest(self, candidate: Candidate) -> str | None:
+        """The title of the one that is closest to the candidate."""
+        return None if candidate.vector is None else self.titles[nearest(self.vectors, candidate.vector)[0]]
+
+
+def why(
+    standing: Standing,
+    candidate: Candidate,
+    score: float | None,
+    nearest_title: str | None = None,
+    said: dict[tuple[Query, int], str] | None = None,
+) -> str:
+    """Why it matched: the words that did, and how close the interest is.
+
+    `said` keeps what was said of a query and a paper: in a burst many people ask the same.
+    """
+    parts = [_words(standing.query, candidate, {} if said is None else said)] if standing.query is not None else []
     if score is not None and standing.threshold is not None:
-        told = told_by(standing.terms, candidate.text)
+        told = told_by(standing.terms, candidate.text) if standing.terms else []
         parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told))
         if score < standing.threshold:
             parts.append(f"near before, now with {candidate.paper.upvotes} upvotes")
     return "; ".join(part for part in parts if part)
 
 
-def nearest_liked(tx: Connection, subscription_id: int, candidate: Candidate, model: str) -> str | None:
-    """The title of the liked paper that is closest to the candidate."""
-    liked, _ = subscriptions.examples_of(tx, subscription_id)
-    vectors = papers.vectors(tx, liked, model) if liked else {}
-    if not vectors or candidate.vector is None:
-        return None
-    ids = list(vectors)
-    best, _ = nearest(np.stack([vectors[one] for one in ids]), candidate.vector)
-    return papers.load(tx, [ids[best]])[ids[best]].title
+def _words(query: Query, candidate: Candidate, said: dict[tuple[Query, int], str]) -> str:
+    key = (query, candidate.paper.id)
+    if key not in said:
+        said[key] = describe(evidence(query, candidate.text))
+    return said[key]
+
+
+def likes(tx: Connection, subscription_ids: Collection[int], model: str) -> dict[int, Likes]:
+    """What the subscriptions' owners liked, as far as it has vectors; nothing for those who liked nothing."""
+    asked = interest_example.c.subscription_id == any_(literal(list(subscription_ids), ARRAY(BigInteger)))
+    columns = (interest_example.c.subscription_id, paper.c.title, paper_vector.c.vector)
+    query = select(*columns).join(paper, paper.c.id == interest_example.c.paper_id)
+    query = query.join(paper_vector, and_(paper_vector.c.paper_id == paper.c.id, paper_vector.c.model == model))
+    found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
+    for subscription, title, vector in tx.execute(query.where(asked, interest_example.c.liked).order_by(paper.c.id)):
+        found[subscription].append((title, vector))
+    return {
+        subscription: Likes([title for title, _ in pairs], np.array([vector for _, vector in pairs], np.float32))
+        for subscription, pairs in found.items()
+    }

@@ -1,0 +1,186 @@
+"""A burst: a thousand new papers against many subscriptions, from the import to the last match in PostgreSQL.
+
+Seven subscriptions in ten are queries (phrases, drawn by how many abstracts have them, some with a second word), three
+are interests (near to random papers, each with a threshold of its own); both match about 0.3 % of all pairs. The stages
+run one after the other in one process. The worker has read its subscriptions before (`load_seconds`), as a running one
+has. `ratio` is twice the time that embedding alone takes over the whole.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, insert, select, text, update
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.percolator import abstracts, tokenised  # noqa: E402
+from services import local, plugins  # noqa: E402
+from services.domain.paper import Entry, Identifier, Listing  # noqa: E402
+from services.flow import embed, ingest, match  # noqa: E402
+from services.ports import Embedder  # noqa: E402
+from services.settings import settings  # noqa: E402
+from services.store import accounts, migrate, sources  # noqa: E402
+from services.store.database import Database  # noqa: E402
+from services.store.tables import match as match_table  # noqa: E402
+from services.store.tables import shard, subscription  # noqa: E402
+from services.telemetry import configure_logging  # noqa: E402
+
+PAPERS, SHARE, QUERIES, NEAR, RANDOM = 1000, 0.003, 0.7, 400, 2000
+AIMED = 100_000
+"""The number of subscriptions that the aim is about."""
+ROWS = 10_000
+
+
+def phrases(papers: Sequence[str]) -> tuple[list[str], Any]:
+    """Pairs of words as queries, and how often each is to be drawn so that `SHARE` of the pairs match."""
+    counted: Counter[str] = Counter()
+    for one in papers:
+        token_pairs = pairwise(token.folded for token in tokenised(one).abstract.tokens)
+        counted.update(
+            {f"{a} {b}" for a, b in token_pairs if a.isascii() and b.isascii() and a.isalpha() and b.isalpha()}
+        )
+    kept = sorted((count, pair) for pair, count in counted.items() if count >= 3)
+    share = np.array([count for count, _ in kept]) / len(papers)
+    # By how many have them, the frequent ones left out beyond the share where the mean would pass what is wanted.
+    usable = np.cumsum(share**2) / np.maximum(np.cumsum(share), 1e-9) <= SHARE
+    chances = share[usable] / share[usable].sum()
+    return [f'"{pair}"' for (_, pair), use in zip(kept, usable, strict=True) if use], chances
+
+
+def interests(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
+    """Each a random mixture of two papers, with the threshold that `SHARE` of other papers reach."""
+    chance = np.random.default_rng(7)
+    known = embedder.embed(papers[:NEAR])
+    for start in range(0, count, RANDOM):
+        picked = chance.integers(0, len(known), (min(RANDOM, count - start), 2))
+        weights = known[picked].sum(axis=1)
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        others = weights @ known.T
+        np.put_along_axis(others, picked, -1, axis=1)
+        # Between the second and the first of the others: about one in NEAR reaches it.
+        ranked = np.sort(others, axis=1)
+        for row, near in zip(weights, ranked, strict=True):
+            yield {
+                "interest": "a random mixture",
+                "volume": "5/week",
+                "weights": row.tolist(),
+                "threshold": float(near[-2] + near[-1]) / 2,
+                "model": embedder.name,
+            }
+
+
+def wanted(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
+    queries = round(QUERIES * count)
+    pairs, chances = phrases(papers)
+    for one in np.random.default_rng(7).choice(len(pairs), queries, p=chances):
+        yield {"query": pairs[one]}
+    yield from interests(embedder, papers, count - queries)
+
+
+def subscribe(db: Database, account: int, given: Iterator[dict[str, Any]]) -> int:
+    """Writes them as saving would, many at a time; the number of them."""
+    revision, rows = 0, []
+    empty = {"query": "", "interest": "", "volume": "", "weights": None, "threshold": None, "model": ""}
+    for one in given:
+        revision += 1
+        rows.append({**empty, **one, "account_id": account, "name": "burst", "shard": 0, "revision": revision})
+        if len(rows) == ROWS:
+            _write(db, rows)
+    _write(db, rows)
+    with db.transaction() as tx:
+        tx.execute(update(shard).values(revision=revision))
+        tx.execute(text("ANALYZE"))
+    return revision
+
+
+def _write(db: Database, rows: list[dict[str, Any]]) -> None:
+    with db.transaction() as tx:
+        if rows:
+            tx.execute(insert(subscription), rows)
+    rows.clear()
+
+
+@contextmanager
+def timed(parts: dict[str, float], name: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    parts[name] = round(time.perf_counter() - begin, 2)
+
+
+def drain(work: Callable[[], bool]) -> None:
+    while work():
+        pass
+
+
+def listing(papers: Sequence[str]) -> Listing:
+    entries = [
+        Entry(
+            title=f"{number}: {' '.join(one.split()[:9])}",
+            abstract=one,
+            identifiers=(Identifier("arxiv", f"2501.{number:05d}"),),
+            announced_on=date(2025, 1, 6),
+        )
+        for number, one in enumerate(papers)
+    ]
+    return Listing(format="benchmark", entries=entries, announced_on=date(2025, 1, 6))
+
+
+def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
+    config, parts, new = settings(), dict[str, float](), papers[-PAPERS:]
+    with local.database(config, migrate.upgrade) as url:
+        db, embedder = Database(url), plugins.embedder("minilm")
+        with db.transaction() as tx:
+            account, source = accounts.add(tx, "ada@example.org", "UTC"), sources.imported(tx, "arxiv")
+        subscribe(db, account, wanted(embedder, papers[:-PAPERS], count))
+        held = match.Shard(number=0, model=embedder.name)
+        with timed(parts, "load_seconds"), db.transaction() as tx:
+            held.refresh(tx)
+        with timed(parts, "ingest"), db.transaction() as tx:
+            ingest.store(tx, source, listing(new), now=db.now(), silent=False)
+        with timed(parts, "embed"):
+            drain(lambda: embed.work(db, config, embedder))
+        with timed(parts, "match"):
+            drain(lambda: match.work(db, config, [held]))
+        with db.transaction() as tx:
+            stored = tx.scalars(select(func.count()).select_from(match_table)).one()
+        db.close()
+    with timed(parts, "embedding_alone"):
+        embedder.embed(new)
+    return {"matches": stored, **parts}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, AIMED, 1_000_000])
+    sizes = parser.parse_args().sizes
+    configure_logging(logging.WARNING)
+    papers = abstracts()
+    for count in sizes:
+        with tempfile.TemporaryDirectory() as directory:
+            os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": "benchmark"}
+            settings.cache_clear()
+            parts = measured(count, papers)
+        seconds = round(sum(parts[name] for name in ("ingest", "embed", "match")), 2)
+        line = {"name": "burst", "subscriptions": count, "papers": PAPERS, "seconds": seconds, **parts}
+        if count == AIMED:
+            peer = round(2 * parts["embedding_alone"], 2)
+            line |= {"ours": seconds, "peer": peer, "ratio": round(peer / seconds, 2)}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
