@@ -62,7 +62,7 @@ def phrases(papers: Sequence[str]) -> tuple[list[str], Any]:
 
 
 def interests(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
-    """Each a random mixture of two papers, with the threshold that `SHARE` of other papers reach."""
+    """Each a random mixture of two papers, with the nearest of all the others for a threshold."""
     chance = np.random.default_rng(7)
     known = embedder.embed(papers[:NEAR])
     for start in range(0, count, RANDOM):
@@ -71,14 +71,13 @@ def interests(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator
         weights /= np.linalg.norm(weights, axis=1, keepdims=True)
         others = weights @ known.T
         np.put_along_axis(others, picked, -1, axis=1)
-        # Between the second and the first of the others: about one in NEAR reaches it.
-        ranked = np.sort(others, axis=1)
-        for row, near in zip(weights, ranked, strict=True):
+        nearest = others.max(axis=1)
+        for row, near in zip(weights, nearest, strict=True):
             yield {
                 "interest": "a random mixture",
                 "volume": "5/week",
                 "weights": row.tolist(),
-                "threshold": float(near[-2] + near[-1]) / 2,
+                "threshold": float(near),
                 "model": embedder.name,
             }
 
