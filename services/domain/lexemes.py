@@ -19,8 +19,8 @@ from services.domain.text import fold
 
 LONG = "!long"
 """A lexeme of papers too long for PostgreSQL to keep every place: a query must be asked of their text."""
-MOST_PLACES, LAST_PLACE, LONGEST = 255, 16_383, 500
-"""What a tsvector keeps: places of a lexeme, the last place, and (2 kB) characters of a lexeme."""
+MOST_PLACES, LAST_PLACE, LONGEST, MOST_CHARACTERS = 255, 16_383, 500, 200_000
+"""What a tsvector keeps: places of a lexeme, the last place, (2 kB) characters of a lexeme, and (1 MB) of all."""
 WIDEST_EXACT = 16
 WEIGHTS = {"": "", "title": "A", "abstract": "B"}
 
@@ -62,14 +62,15 @@ def question(query: Query) -> Question:
 def _add(places: defaultdict[str, list[str]], field: FieldText, first: int, weight: str) -> bool:
     """Whether something had to be left out."""
     long = len(field.tokens) + first > LAST_PLACE
+    room = MOST_CHARACTERS - sum(map(len, places))
     for token in field.tokens[: max(0, LAST_PLACE - first)]:
         place = f"{token.position + first}{weight}"
         written = unicodedata.normalize("NFC", token.surface)
         lexemes = (token.stem, "+" + token.folded, "=" + written)
         for lexeme in lexemes if written != token.folded else lexemes[:2]:
-            at = places[lexeme]
-            if len(at) < MOST_PLACES and len(lexeme) <= LONGEST:
-                at.append(place)
+            room -= 0 if lexeme in places else len(lexeme)
+            if len(lexeme) <= LONGEST and room > 0 and len(places[lexeme]) < MOST_PLACES:
+                places[lexeme].append(place)
             else:
                 long = True
     return long

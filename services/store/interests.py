@@ -176,7 +176,7 @@ def _examples(db: Database, embedder: Embedder, ids: Sequence[int]) -> Sample:
         known = papers.vectors(tx, ids, embedder.name)
         found = papers.load(tx, ids)
     if lost := set(ids) - found.keys():
-        raise NotFound(f"no paper {min(lost)} in the archive to like or dislike")
+        raise NotFound(f"no paper {min(lost)} in the archive to like or dislike; import it first, or leave it out")
     missing = [one for one in ids if one not in known]
     texts = [embedding_text(found[one].title, found[one].abstract) for one in missing]
     known |= dict(zip(missing, embedder.embed(texts), strict=True)) if texts else {}
