@@ -44,6 +44,7 @@ class Soak:
         self.hits: dict[str, int] = {}
         self.db = Database(json.loads((one.data_dir / "run" / "up.json").read_text())["database_url"])
         self._numbers = count(30_000)
+        self._came = 0
 
     def announce(self) -> None:
         """One to three papers on a topic, stored for certain: what may have failed is done again."""
@@ -70,8 +71,14 @@ class Soak:
         return True
 
     def hurt(self) -> None:
-        ways = (self.kill_role, self.flush, self.kill_broker, self.stop_database, self.kill_keeper, self.kill_up)
-        (way,) = self.dice.choices(ways, weights=(70, 10, 7, 6, 4, 3))
+        """Ends something; what takes everything along only after a message came through since the last time."""
+        ways = [self.kill_role, self.flush, self.kill_broker]
+        came = len(self.messages())
+        if came > self._came:
+            ways += [self.stop_database, self.kill_keeper, self.kill_up]
+        (way,) = self.dice.choices(ways, weights=(70, 10, 7, 12, 8, 6)[: len(ways)])
+        if way not in ways[:3]:
+            self._came = came
         with suppress(psutil.NoSuchProcess, ProcessLookupError, redis.RedisError, FileNotFoundError):
             way()
             self.hits[way.__name__] = self.hits.get(way.__name__, 0) + 1
@@ -161,7 +168,7 @@ def soaked(folder: Path, seconds: float, seed: int) -> Soak:
             while time.monotonic() < end:
                 soak.announce()
                 soak.hurt()
-                time.sleep(soak.dice.uniform(0.05, 1.0))
+                time.sleep(soak.dice.uniform(0.05, 3.0))
             until(soak.settled, "everything is sent and nothing waits", 300)
             oracle.judge(soak.expected, soak.messages(), doubtful=soak.rows(oracle.DOUBTFUL)[0][0])
             one.cli("audit")
@@ -180,7 +187,7 @@ def soaked(folder: Path, seconds: float, seed: int) -> Soak:
 def test_row_28_a_short_soak_ends_with_the_oracle_clean(tmp_path: Path) -> None:
     soak = soaked(tmp_path, 25, seed=28)
     assert len(soak.expected) >= 6
-    assert sum(soak.hits.values()) >= 10
+    assert sum(soak.hits.values()) >= 8
 
 
 @pytest.mark.processes
