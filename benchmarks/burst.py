@@ -1,6 +1,6 @@
 """A burst: a thousand new papers against many subscriptions, from the import to the last match in PostgreSQL.
 
-Seven subscriptions in ten are queries (phrases, drawn by how many abstracts have them, some with a second word), three
+Seven subscriptions in ten are queries (phrases of two words, drawn by how many abstracts have them), three
 are interests (near to random papers, each with a threshold of its own); both match about 0.3 % of all pairs. The stages
 run one after the other in one process. The worker has read its subscriptions before (`load_seconds`), as a running one
 has. `ratio` is twice the time that embedding alone takes over the whole.
