@@ -17,6 +17,7 @@ FEED = """<?xml version="1.0"?><rss version="2.0"><channel><title>Papers</title>
 </channel></rss>"""
 
 
+@pytest.mark.faults
 def test_row_1_a_paper_whose_reader_died_after_storing_it_is_matched(rig: Rig) -> None:
     rig.reader("ada", "alpha")
     rig.slack.always("/feed", Answer(body=FEED, headers={"Content-Type": "application/rss+xml"}))
@@ -34,6 +35,7 @@ def test_row_1_a_paper_whose_reader_died_after_storing_it_is_matched(rig: Rig) -
     rig.settle(30)
 
 
+@pytest.mark.faults
 def test_row_2_a_delivery_whose_message_was_never_sent_goes_out(rig: Rig) -> None:
     rig.reader("ada", "alpha")
     rig.tell("alpha", 2)
@@ -100,6 +102,7 @@ def test_row_10_a_worker_that_wakes_up_after_its_claim_ran_out_sends_nothing(rig
     rig.settle()
 
 
+@pytest.mark.faults
 def test_row_10_a_worker_that_wakes_up_after_its_mail_was_sent_again_leaves_it_at_two(rig: Rig) -> None:
     rig.reader("ada", "alpha")
     rig.smtp.delays["."] = 2.0

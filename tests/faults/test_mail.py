@@ -29,6 +29,7 @@ def test_row_5_a_server_that_hangs_up_after_the_mail_may_get_it_twice_but_never_
     assert other.channel == "eve@example.org"
 
 
+@pytest.mark.faults
 def test_row_5_an_answer_that_comes_late_still_counts(rig: Rig) -> None:
     rig.reader("ada", "alpha")
     rig.smtp.delays["."] = 12.0
@@ -43,6 +44,7 @@ def test_row_5_an_answer_that_comes_late_still_counts(rig: Rig) -> None:
     assert rig.states() == ["sent"]
 
 
+@pytest.mark.faults
 def test_row_6_a_server_that_hangs_up_before_the_mail_gets_it_once_in_the_end(rig: Rig) -> None:
     rig.reader("ada", "alpha")
     rig.smtp.script("RCPT", *[CLOSE] * 20)

@@ -85,6 +85,7 @@ CLOCKS = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("case", CLOCKS)
 def test_row_19_a_clock_change_brings_no_second_digest_and_loses_no_paper(rig: Rig, case: str) -> None:
     zone, at, start = CLOCKS[case]
@@ -108,6 +109,7 @@ def test_row_19_a_clock_change_brings_no_second_digest_and_loses_no_paper(rig: R
     assert sum(clock.digests.values()) >= 3
 
 
+@pytest.mark.faults
 def test_row_19_a_time_zone_edited_after_the_digest_brings_no_second_one_that_day(rig: Rig) -> None:
     clock = Time(rig, "Pacific/Auckland")
     morning = clock.local(2027, 6, 15, 7, 50)
@@ -134,6 +136,7 @@ def test_row_19_a_time_zone_edited_after_the_digest_brings_no_second_one_that_da
     rig.settle()
 
 
+@pytest.mark.faults
 def test_row_20_a_clock_that_steps_back_and_forth_doubles_nothing(rig: Rig) -> None:
     rig.reader("ada", "alpha", to=["email", "#papers"])
     daily = rig.db.now() + HOUR
@@ -148,6 +151,7 @@ def test_row_20_a_clock_that_steps_back_and_forth_doubles_nothing(rig: Rig) -> N
     rig.settle()
 
 
+@pytest.mark.faults
 def test_row_20_a_frozen_worker_whose_own_clock_stood_still_goes_by_the_database(rig: Rig) -> None:
     """A lease that the database says is over is over, however little time the worker thinks has passed."""
     rig.reader("ada", "alpha")

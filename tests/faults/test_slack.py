@@ -40,6 +40,7 @@ def test_row_8_a_post_without_an_answer_is_made_twice_at_most(rig: Rig) -> None:
     assert len(rig.settle(doubtful=1)) == 3
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("named", "seconds"), [("7", 7), ("3600", 3600), ("garbage", 30)])
 def test_row_9_a_rate_limit_is_waited_out_and_others_go_on(rig: Rig, named: str, seconds: int) -> None:
     rig.reader("ada", "alpha", to=["#limited"])

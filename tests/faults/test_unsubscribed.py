@@ -24,6 +24,7 @@ def test_row_21_a_channel_removed_after_the_claim_gets_nothing_any_more(rig: Rig
     assert sorted(rig.states()) == ["cancelled", "sent"]
 
 
+@pytest.mark.faults
 def test_row_21_a_subscription_deleted_with_the_digest_made_takes_its_papers_along(rig: Rig) -> None:
     going = rig.reader("ada", "alpha")
     rig.reader("ada", "beta")

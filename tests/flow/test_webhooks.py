@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from services.flow import by_hand, deliver, subscribe
+from services.flow import by_hand, recover, subscribe
 from services.notifiers.webhook import RETRIES
 from services.store.tables import channel, delivery, gate
 from tests.sinks import Answer, Asked, HttpSink
@@ -95,7 +95,7 @@ def test_a_worker_lost_while_sending_is_one_more_failure(world: World, hook: Htt
     world.run(entry(AGENTS, 1))
     with world.db.transaction() as tx:
         tx.execute(delivery.update().values(state="sending", lease_until=world.now() - timedelta(seconds=1)))
-    assert deliver.expire(world.db, world.settings)
+    assert recover.expire(world.db, world.settings)
     assert world.deliveries()[0]["state"] == "pending"
     go_on(world)
     assert len(set(ids(hook.to(HOOK)))) == 1
