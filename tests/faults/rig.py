@@ -2,17 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psutil
 from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -21,16 +17,18 @@ from services.domain.paper import Entry, Identifier, Listing
 from services.domain.subscription import Draft
 from services.flow import embed, ingest, match, notify, subscribe
 from services.settings import Settings, load
-from services.store import accounts, sources
+from services.store import accounts, due, sources
 from services.store.audit import Audit, audit
 from services.store.database import Database, wake
 from services.telemetry import log
 from tests.faults import oracle
 from tests.faults.oracle import Message, Told
+from tests.faults.page import Page
+from tests.faults.role import Role
 from tests.faults.servers import Servers
 from tests.flow.conftest import WordEmbedder
 from tests.service import until
-from tests.sinks import Asked, HttpSink, SmtpSink
+from tests.sinks import Asked, HttpSink, SmtpSink, refused_port
 
 SCALE = 1 / 30
 """Of leases, backoffs and sweeps: a claim lives 6 s, a mail's sending 30 s, and the sweep comes every half second."""
@@ -38,42 +36,6 @@ SOON = timedelta(minutes=11)
 """Later than the audit's patience."""
 KEY = "a key for fault tests"
 _papers = count(10_000)
-
-
-class Role:
-    """One process of the service, with its children."""
-
-    def __init__(self, words: Sequence[str], env: dict[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("ab") as output:
-            command = [sys.executable, "-P", "-m", *words]
-            self.process = subprocess.Popen(
-                command, env=env, cwd=log.parent, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-
-    def said(self, words: str) -> int:
-        return self.log.read_text(errors="replace").count(words)
-
-    def lost(self) -> int:
-        """How many of its children, or itself, died by `kill -9`."""
-        return self.said("signal 9") + (self.process.poll() == -signal.SIGKILL)
-
-    def tree(self) -> list[psutil.Process]:
-        try:
-            whole = psutil.Process(self.process.pid)
-            return [whole, *whole.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
-    def send(self, number: signal.Signals) -> None:
-        for one in self.tree():
-            with suppress(psutil.NoSuchProcess):
-                one.send_signal(number)
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
 
 
 @dataclass(slots=True)
@@ -211,8 +173,13 @@ class Rig:
     def scheduler(self, **env: str) -> Role:
         return self.role("scheduler", "workers", "scheduler", **env)
 
-    def web(self, port: int, **env: str) -> Role:
-        return self.role("web", "services.cli", "web", "--port", str(port), **env)
+    def web(self, **env: str) -> Page:
+        with refused_port() as port:
+            pass
+        role = self.role("web", "services.cli", "web", "--port", str(port), **env)
+        page = Page(role, port, KEY)
+        self.until(lambda: page.get("/healthz").status == 200, "the page is served")
+        return page
 
     def close(self) -> None:
         for role in self.roles:
@@ -242,6 +209,18 @@ class Rig:
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         with self.db.transaction() as tx:
             return [tuple(row) for row in tx.execute(text(sql), values)]
+
+    def idle(self) -> None:
+        """Waits until the workers and the scheduler have nothing due at the time that is set, and know it."""
+        self.ring("deliver")
+
+        def nothing() -> bool:
+            with self.db.transaction() as tx:
+                due_now = due.stages(tx, self.db.now(), self.scale, "words")
+            with self.servers.broker() as broker:
+                return "deliver" not in due_now and not (broker.llen("deliver") or broker.hlen("unacked"))
+
+        self.until(nothing, "nothing is due")
 
     def states(self) -> list[str]:
         return [state for (state,) in self.query("SELECT state FROM delivery ORDER BY id")]

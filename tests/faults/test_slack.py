@@ -4,10 +4,16 @@ import json
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
 
-from tests.faults.rig import Rig
+from services.notifiers.slack.target import SlackTarget
+from services.store import channels
+from services.store.vault import Vault
+from tests.faults.rig import KEY, Rig
+from tests.service import POST
 from tests.sinks import Answer, Asked
 
+HOOK = "/services/T0/B0/hook"
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 
@@ -38,6 +44,34 @@ def test_row_8_a_post_without_an_answer_is_made_twice_at_most(rig: Rig) -> None:
         rig.until(lambda: rig.audit().uncertain_spent == 1, "and that is all")
     rig.tell("alpha")
     assert len(rig.settle(doubtful=1)) == 3
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kind", ["bot", "webhook"])
+def test_row_8_a_channel_that_wants_nothing_twice_gets_one_post_and_says_that_it_may_not_have_come(
+    rig: Rig, kind: str
+) -> None:
+    ada = rig.reader("ada", "alpha", to=["#papers"])
+    channel = ada.channels["#papers"]
+    with rig.db.transaction() as tx:
+        if kind == "webhook":
+            target = SlackTarget(webhook_url=SecretStr(rig.slack.url + HOOK))
+            channels.retarget(tx, Vault(KEY), channels.find(tx, channel), target)
+        channels.prefer_once(tx, channel, True)
+    posts = POST if kind == "bot" else HOOK
+    rig.slack.always(posts, Answer(close=True))
+    rig.slack.always("/conversations.history", Answer(body='{"ok": false, "error": "missing_scope"}'))
+    rig.tell("alpha", 2)
+    rig.worker()
+    rig.scheduler()
+    rig.until(lambda: rig.states() == ["uncertain"], "it is in doubt")
+    for hours in (1, 2, 30, 60):
+        rig.set_clock(timedelta(hours=hours))
+        rig.until(lambda: rig.audit().uncertain_spent == 1, "nothing more is tried")
+        rig.idle()
+    assert len(rig.slack.to(posts)) == 1
+    assert rig.audit().clean
+    assert "may not have arrived" in rig.web().sign_in(ada.account).get("/deliveries").words
 
 
 @pytest.mark.faults
