@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from services import plugins
 from services.domain import ledger as rules
@@ -45,30 +46,54 @@ def work(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
         while waiting:
             # Whatever has come by now is kept at once: nobody waits for a slow one.
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            answers = [(waiting.pop(one), one.result()) for one in done]
-            try:
-                _keep(db, settings, answers)
-            except LeaseLost:
-                for answer in answers:
-                    with suppress(LeaseLost):
-                        _keep(db, settings, [answer])
+            _take(db, settings, [(waiting.pop(one), one.result()) for one in done])
     return True
 
 
+def _take(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]]) -> None:
+    """Keeps answers together; where one is in the way, one by one, so that none costs the others theirs."""
+    try:
+        _keep(db, settings, answers)
+    except SQLAlchemyError:
+        raise  # It is the database's fault, and its leases run out.
+    except Exception:
+        for row, answer in answers:
+            _take_one(db, settings, row, answer)
+
+
+def _take_one(db: Database, settings: Settings, row: Row, answer: Answer) -> None:
+    with suppress(LeaseLost):
+        try:
+            _keep(db, settings, [(row, answer)])
+        except (LeaseLost, SQLAlchemyError):
+            raise
+        except Exception as error:
+            _keep(db, settings, [(row, _broken(row, error))])
+
+
+def _broken(row: Row, error: Exception) -> Failed:
+    """A plugin's own fault: it counts as a failed poll, and is said with its place for whoever mends it."""
+    log.exception("a source's plugin failed", source=row["id"], kind=row["kind"])
+    why = f"paperwire's own fault in {row['kind']}: {type(error).__name__}, see the log"
+    return Failed(reason=why, retry_after=None, gone=False)
+
+
 def _ask(fetcher: Fetcher, row: Row, now: datetime) -> Answer:
-    plugin = plugins.source(row["kind"])
-    return _fetch(fetcher, lambda: plugin.request(row["moved_to"] or row["location"], now), row)
+    try:
+        plugin = plugins.source(row["kind"])
+        return _fetch(fetcher, lambda: plugin.request(row["moved_to"] or row["location"], now), row)
+    except Exception as error:
+        return _broken(row, error)
 
 
 def _keep(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]]) -> None:
     with db.transaction() as tx:
         now = db.now(tx)
         for row, answer in answers:
-            plugin = plugins.source(row["kind"])
             if isinstance(answer, Failed):
-                _failed(tx, settings, row, plugin, answer, now)
+                _failed(tx, settings, row, answer, now)
             else:
-                _succeeded(tx, row, plugin, answer, now)
+                _succeeded(tx, row, plugins.source(row["kind"]), answer, now)
         sources.free_gates(tx, [row for row, _ in answers], now)
 
 
@@ -79,14 +104,15 @@ def _fetch(fetcher: Fetcher, request: Callable[[], Request], row: Row) -> Answer
         return Failed(reason=str(error), retry_after=None, gone=False)
 
 
-def _every(row: Row, plugin: Source) -> timedelta:
-    every: timedelta = row["every"] or plugin.every or DEFAULT_EVERY
+def _every(row: Row) -> timedelta:
+    plugin = plugins.sources().get(row["kind"])
+    every: timedelta = row["every"] or (plugin and plugin.every) or DEFAULT_EVERY
     return every
 
 
-def _failed(tx: Connection, settings: Settings, row: Row, plugin: Source, answer: Failed, now: datetime) -> None:
+def _failed(tx: Connection, settings: Settings, row: Row, answer: Failed, now: datetime) -> None:
     failures, since = row["failures"] + 1, row["failing_since"] or now
-    due = next_poll(_every(row, plugin), failures, answer.retry_after, now, random.random())
+    due = next_poll(_every(row), failures, answer.retry_after, now, random.random())
     log.warning("poll failed", source=row["id"], kind=row["kind"], why=answer.reason, failures=failures)
     gone = {"polled": False} if answer.gone else {}
     values = {"failures": failures, "failing_since": since, "error": answer.reason, "next_poll_at": due, **gone}
@@ -102,7 +128,7 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     table = plugin.timetable
     today = rules.today(table, now)
     have = table.states_days and ledger.state_of(tx, row["id"], today) == "complete"
-    every = _every(row, plugin)
+    every = _every(row)
     if not table.states_days and answer.max_age is not None:
         # Only without a rhythm of its own: arXiv's max-age ends at midnight, obeyed, a stale list would stay a day.
         every = max(every, min(timedelta(seconds=answer.max_age), timedelta(days=1)))
