@@ -13,6 +13,7 @@ from services.cli import (
     keeping,
     output,
     people,
+    quarantine,
     roles,
     silences,
     sources,
@@ -49,6 +50,7 @@ app.command()(deliveries.deliveries)
 app.command()(deliveries.retry)
 app.command()(deliveries.bounces)
 app.command()(deliveries.audit)
+app.add_typer(quarantine.commands, name="quarantine")
 app.command()(keeping.backup)
 app.command()(keeping.restore)
 app.add_typer(keeping.hold, name="hold")

@@ -12,7 +12,7 @@ from services.domain.paper import upvote_step
 from services.domain.query import Query
 from services.errors import QueryError
 from services.settings import Settings
-from services.store import matches, merging, runs, standing, subscriptions
+from services.store import matches, merging, quarantine, runs, standing, subscriptions
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -63,13 +63,12 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
     if job is None:
         return False
     if job["attempts"] > runs.MOST_ATTEMPTS:
-        with db.transaction() as tx:
-            runs.finish_job(tx, job, db.now(), error=f"given up: it ended {job['attempts'] - 1} workers")
+        _give_up(db, job)
         return True
     shard = by_number[job["shard"]]
     with db.transaction() as tx:
         shard.refresh(tx)
-        events = runs.events_of(tx, job["run_id"])
+        events = _events(tx, job)
     if job["attempts"] <= runs.TOGETHER:
         ids = sorted(events)
         for start in range(0, len(ids), BATCH):
@@ -82,14 +81,34 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
     return True
 
 
+def _events(tx: Connection, job: Row) -> dict[int, set[str]]:
+    """What happened to the job's papers, without those that are set aside."""
+    events = runs.events_of(tx, job["run_id"])
+    aside = quarantine.among(tx, job["shard"], events)
+    return {paper: what for paper, what in events.items() if paper not in aside}
+
+
+def _give_up(db: Database, job: Row) -> None:
+    """No paper could be told from the others, so all that were not matched wait for a person."""
+    error = f"given up: run {job['run_id']} ended {job['attempts'] - 1} workers"
+    log.error("a run's papers are set aside", run=job["run_id"], shard=job["shard"])
+    with db.transaction() as tx:
+        left = [paper for paper in _events(tx, job) if paper >= (job["suspect"] or 0)]
+        quarantine.add(tx, job["shard"], left, error)
+        runs.finish_job(tx, job, db.now(), error=error)
+
+
 def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
     """After two lost workers each paper is noted before it is matched: one that ends two more is left out alone."""
     if job["suspected"] >= runs.MOST_SUSPECTED:
-        log.error("paper left out of matching: it ends its workers", paper=job["suspect"], run=job["run_id"])
+        log.error("paper set aside: it ends its workers", paper=job["suspect"], run=job["run_id"])
         with db.transaction() as tx:
-            runs.leave_out(tx, job)
+            error = f"{job['suspected']} workers were lost while they matched it alone"
+            quarantine.add(tx, job["shard"], [job["suspect"]], error)
+            runs.clear(tx, job)
+        events.pop(job["suspect"], None)
     for paper in sorted(events):
-        if paper >= (job["suspect"] or 0) and paper not in job["left_out"]:
+        if paper >= (job["suspect"] or 0):
             with db.transaction() as tx:
                 runs.suspect(tx, job, paper, db.now() + lease)
             _match(db, shard, job, {paper: events[paper]})

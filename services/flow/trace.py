@@ -9,7 +9,7 @@ from services.domain.matching import explain_non_match
 from services.domain.paper import Paper
 from services.errors import QueryError
 from services.ports import Embedder
-from services.store import deliveries, matches, papers, sources, standing, subscriptions
+from services.store import deliveries, matches, papers, quarantine, sources, standing, subscriptions
 from services.store.database import Database, Row
 
 Step = tuple[str, str]
@@ -44,15 +44,25 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterat
             "announced",
             f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",
         )
+    aside = [one for one in quarantine.all_of(tx, paper.id) if _concerns(one, row)]
+    for one in aside:
+        what = f"from {one['stage']} {one['at']:%Y-%m-%d %H:%M}, {one['error']}"
+        yield "set aside", f"{what}; an operator can put it back: paperwire quarantine release {paper.id}"
     match = matches.one(tx, row["id"], paper.id)
     if match is None:
-        yield "not matched", _why_not(tx, embedder, paper, row)
+        if not any(one["stage"] == quarantine.MATCHING for one in aside):
+            yield "not matched", _why_not(tx, embedder, paper, row)
         return
     yield "matched", f"{match['created_at']:%Y-%m-%d %H:%M}: {match['decided'].get('why', '')}"
     if match["notified_at"] is None:
         yield "notification", "waits until all of its announcement is matched, at most two minutes"
         return
     yield from _deliveries(tx, paper, row)
+
+
+def _concerns(aside: Row, row: Row) -> bool:
+    """Matching is a shard's; without a vector only interests miss the paper."""
+    return aside["shard"] == row["shard"] if aside["stage"] == quarantine.MATCHING else bool(row["volume"])
 
 
 def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from services.store import channels, deliveries, hold
+from services.store import channels, deliveries, hold, quarantine
 from services.store.tables import channel, delivery, delivery_item, match
 
 GRACE = timedelta(minutes=10)
@@ -20,6 +20,8 @@ class Audit:
     uncertain_overdue: int
     uncertain_spent: int
     """May not have arrived, nothing left to try: listed, no failure."""
+    papers_set_aside: int
+    """They ended their workers and wait for a person: listed, no failure."""
 
     @property
     def clean(self) -> bool:
@@ -54,6 +56,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
         leases_expired=_count(tx, delivery.c.id, deliveries.expired(now - LEASE_GRACE)),
         uncertain_overdue=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at < now - GRACE)),
         uncertain_spent=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at.is_(None))),
+        papers_set_aside=quarantine.count(tx),
     )
 
 

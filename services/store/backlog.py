@@ -23,7 +23,7 @@ def take(tx: Connection, model: str, limit: int) -> list[int]:
     found = tx.execute(_lacking(model).order_by(TRIED, paper.c.id.desc()).limit(limit)).all()
     ids = [row.id for row in found if row.attempts == 0] or [row.id for row in found[:1]]
     if ids:
-        again = {"attempts": embedding_attempt.c.attempts + 1}
+        again = {"attempts": embedding_attempt.c.attempts + 1, "tried_at": func.now()}
         count = upsert(embedding_attempt).on_conflict_do_update(index_elements=["paper_id"], set_=again)
         tx.execute(count, [{"paper_id": one, "attempts": 1} for one in ids])
     return ids

@@ -33,6 +33,7 @@ from services.store.tables import (
     listing,
     match,
     match_job,
+    quarantine,
     run,
     signin_link,
     source,
@@ -53,10 +54,14 @@ def rendered(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 
 def events(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """What happened to papers, once every subscription was matched against it; runs stay, matches name them."""
+    """What happened to papers, once every subscription was matched against it; runs stay, matches name them.
+
+    Of papers set aside it stays, for the day they are put back.
+    """
     matched = select(run.c.id).where(run.c.matched_at < now - keep)
     key = (event.c.run_id, event.c.paper_id, event.c.what)
-    found = select(*key).where(event.c.run_id.in_(matched)).limit(BATCH)
+    aside = exists().where(quarantine.c.paper_id == event.c.paper_id)
+    found = select(*key).where(event.c.run_id.in_(matched), ~aside).limit(BATCH)
     return _done(tx, delete(event).where(tuple_(*key).in_(found)))
 
 

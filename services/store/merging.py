@@ -13,6 +13,7 @@ from services.store.database import Row, lock, rows
 from services.store.tables import (
     delivery,
     delivery_item,
+    embedding_attempt,
     event,
     feedback,
     interest_example,
@@ -22,6 +23,7 @@ from services.store.tables import (
     paper_identifier,
     paper_vector,
     paper_words,
+    quarantine,
 )
 
 _LOCK = "merging"
@@ -63,7 +65,8 @@ def merge_papers(tx: Connection, stays: int, goes: int, now: datetime) -> None:
     """
     lock(tx, _LOCK)
     tx.execute(update(paper_identifier).where(paper_identifier.c.paper_id == goes).values(paper_id=stays))
-    tx.execute(delete(paper_words).where(paper_words.c.paper_id == goes))
+    for table in (paper_words, quarantine, embedding_attempt):
+        tx.execute(delete(table).where(table.c.paper_id == goes))
     _appearances(tx, stays, goes)
     _vectors(tx, stays, goes)
     _move(tx, event, stays, goes)

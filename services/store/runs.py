@@ -115,16 +115,10 @@ def suspect(tx: Connection, row: Row, paper_id: int, until: datetime) -> None:
     row.update(noted)
 
 
-def leave_out(tx: Connection, row: Row) -> None:
-    """The suspect ended too many workers: the job goes on without it."""
-    changed = {"left_out": [*row["left_out"], row["suspect"]], "suspected": 0}
-    leases.fenced(tx, match_job, row, **changed)
-    row.update(changed)
-
-
-def left_out(tx: Connection, paper_id: int) -> bool:
-    """Whether the paper ended its workers in some shard."""
-    return tx.scalars(select(exists(select(match_job.c.run_id).where(match_job.c.left_out.any_() == paper_id)))).one()
+def clear(tx: Connection, row: Row) -> None:
+    """The suspect was set aside: the job goes on without it."""
+    leases.fenced(tx, match_job, row, suspected=0)
+    row["suspected"] = 0
 
 
 def finish_job(tx: Connection, row: Row, now: datetime, error: str = "") -> None:

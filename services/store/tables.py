@@ -180,7 +180,7 @@ shard = Table(
 match_job = Table(
     "match_job", metadata, Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
     Column("shard", ForeignKey("shard.id"), primary_key=True), *_lease(), _count("attempts"), _at("done_at"), _text("error"),
-    Column("suspect", BigInteger), _count("suspected"), Column("left_out", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("suspect", BigInteger), _count("suspected"),
     Index("ix_match_job_waiting", "shard", "run_id", postgresql_where=text("done_at IS NULL")),
 )  # fmt: skip
 
@@ -213,6 +213,12 @@ interest_example = Table(
 
 embedding_attempt = Table(
     "embedding_attempt", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True), _count("attempts"),
+    Column("tried_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
+)  # fmt: skip
+
+quarantine = Table(
+    "quarantine", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
+    Column("shard", ForeignKey("shard.id"), primary_key=True), _text("error", None), _created(),
 )  # fmt: skip
 
 match = Table(

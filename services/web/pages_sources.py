@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from services import plugins
 from services.domain.address import without_secrets
 from services.errors import ConfigError, NotFound, PaperwireError
-from services.store import ledger, sources
+from services.store import ledger, quarantine, sources
 from services.store.database import wake
 from services.web.forms import Posted
 from services.web.phrases import span
@@ -86,9 +86,10 @@ def remove(visit: Operator, form: Posted, source_id: Id) -> Response:
 def _listing(visit: Visit, error: str = "", status: int = 200) -> Response:
     with visit.house.db.transaction() as tx:
         found = sources.all_of(tx)
+        aside = quarantine.all_of(tx) if visit.account["operator"] else []
     kinds = [plugin for plugin in plugins.sources().values() if plugin.every is not None]
     rhythm = {row["id"]: _every(row["kind"], row["every"]) for row in found}
-    return visit.page("sources.html", status, sources=found, rhythm=rhythm, kinds=kinds, error=error)
+    return visit.page("sources.html", status, sources=found, rhythm=rhythm, kinds=kinds, error=error, aside=aside)
 
 
 def _every(kind: str, every: timedelta | None) -> str:

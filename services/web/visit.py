@@ -37,6 +37,7 @@ SAID = {
     "enabled": "Enabled. What has waited is sent now.",
     "testing": "A test message is on its way; see Deliveries for what became of it.",
     "retrying": "It is tried again now.",
+    "released": "Put back. It is embedded and matched again now.",
 }
 """What a redirect may say on the next page, by the word in its address: nobody can put words of theirs there."""
 

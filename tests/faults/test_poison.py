@@ -35,9 +35,8 @@ def test_row_16_a_paper_that_ends_its_matcher_is_left_out_alone(rig: Rig) -> Non
     deaths = run_until_settled(rig, "embed,match", f"matching:{poison} about alpha")
     assert 2 <= deaths <= 5
     rig.settle()
-    assert rig.query("SELECT p.title FROM match_job, unnest(left_out) one JOIN paper p ON p.id = one") == [
-        (f"{poison} about alpha",)
-    ]
+    assert rig.query("SELECT p.title FROM quarantine JOIN paper p ON p.id = paper_id") == [(f"{poison} about alpha",)]
+    assert rig.audit().papers_set_aside == 1
 
 
 def test_row_16_a_paper_that_ends_its_embedder_is_matched_by_its_words(rig: Rig) -> None:

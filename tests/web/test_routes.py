@@ -67,6 +67,7 @@ OPERATORS = {
     ("POST", "/sources/{source_id}/poll"),
     ("GET", "/sources/{source_id}/remove"),
     ("POST", "/sources/{source_id}/remove"),
+    ("POST", "/quarantine/{paper_id}/release"),
     ("GET", "/outbox"),
     ("GET", "/outbox/{name}"),
     ("GET", "/outbox/{name}/html"),
@@ -88,6 +89,8 @@ def adas(site: Site) -> dict[str, str]:
         f"VALUES ({site.ada}, {channel}, 'digest', 'k', '<m@x>', 'dead', 'Subject: x')"
     )
     site.sql("INSERT INTO source (kind, location, polled) VALUES ('arxiv', 'cs.LG', true)")
+    paper = site.paper("Set aside")
+    site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, 'lost')")
     site.sql(f"INSERT INTO silence (account_id, until) VALUES ({site.ada}, now() + interval '1 day')")
     outbox = site.settings.data_dir / "outbox"
     outbox.mkdir(parents=True)
@@ -98,6 +101,7 @@ def adas(site: Site) -> dict[str, str]:
         "delivery_id": 1,
         "source_id": 1,
         "silence_id": 1,
+        "paper_id": paper,
         "sample": "digest",
     }
     return {**{name: str(value) for name, value in ids.items()}, "name": "mail-1.eml", "sample": "digest"}
@@ -112,7 +116,16 @@ def every_route(routes: Iterable[BaseRoute]) -> set[tuple[str, str]]:
 
 
 def state_of(site: Site) -> list[tuple[object, ...]]:
-    tables = ("subscription", "channel", "delivery", "source", "account", "subscription_channel", "silence")
+    tables = (
+        "subscription",
+        "channel",
+        "delivery",
+        "source",
+        "account",
+        "subscription_channel",
+        "silence",
+        "quarantine",
+    )
     return [row for table in tables for row in site.sql(f"SELECT * FROM {table} ORDER BY 1")]
 
 
