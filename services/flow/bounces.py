@@ -18,6 +18,8 @@ from services.telemetry import STAGE_ERRORS, log
 
 EVERY = timedelta(minutes=5)
 GATE = "bounces"
+TELL_AT = 2
+"""Readings that fail in a row: once is a server that restarts."""
 MOST = 500
 """Mails of one reading; the rest is read by the next."""
 
@@ -29,12 +31,25 @@ def work(db: Database, settings: Settings, vault: Vault) -> bool:
             pace.take(tx, GATE, EVERY * settings.time_scale, db.now())
         if _mail().mailbox() is not None:
             read_mailbox(db, settings, vault)
+        with db.transaction() as tx:
+            bounces.readable(tx)
     except LeaseLost:
         pass  # Another worker has just done it.
     except ConfigError as error:
         STAGE_ERRORS.labels("bounces").inc()
         log.warning("bounces are not read", why=str(error))
+        _note_failure(db, settings, str(error))
     return False
+
+
+def _note_failure(db: Database, settings: Settings, why: str) -> None:
+    """Tells the operator once, until the mailbox was read again."""
+    with db.transaction() as tx:
+        if bounces.unreadable(tx, why) == TELL_AT:
+            host = urlsplit(settings.base_url).hostname or "localhost"
+            text = f"Mails that come back are not read: {why}"
+            notes = ["It is tried every five minutes and goes on by itself; what arrives meanwhile is read then."]
+            notices.tell(tx, None, f"bounces:{db.now(tx).timestamp()}", text, host, notes)
 
 
 def read_mailbox(db: Database, settings: Settings, vault: Vault) -> Counter[str]:

@@ -10,9 +10,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services.domain.bounce import Bounce, is_hard
 from services.store import channels, consent
 from services.store.database import Row, first, rows
-from services.store.tables import bounce, channel, delivery
+from services.store.tables import bounce, channel, delivery, transport
 
 CAME_BACK = "mail to this address came back"
+MAILBOX = "bounces"
+"""Key of the transport's row that says what keeps the mailbox from being read. Nobody looks at it but its reader."""
 
 
 def delivery_of(tx: Connection, message_ids: Collection[str]) -> Row | None:
@@ -44,6 +46,23 @@ def stop(tx: Connection, channel_id: int, found: Bounce) -> Sequence[Row]:
     for row in stopped:
         channels.disable(tx, row["id"], because)
     return stopped
+
+
+def unreadable(tx: Connection, because: str) -> int:
+    """Notes that the mailbox could not be read; how often that was in a row."""
+    new = upsert(transport).values(key=MAILBOX, held_because=because, failures=1)
+    again = {"held_because": because, "failures": transport.c.failures + 1}
+    noted = new.on_conflict_do_update(index_elements=["key"], set_=again).returning(transport.c.failures)
+    return int(tx.scalars(noted).one())
+
+
+def readable(tx: Connection) -> None:
+    channels.let_go(tx, MAILBOX)
+
+
+def why_unreadable(tx: Connection) -> str:
+    """What keeps the mailbox from being read; empty: nothing."""
+    return tx.scalars(select(transport.c.held_because).where(transport.c.key == MAILBOX)).first() or ""
 
 
 def soft_since(tx: Connection, account_id: int, since: datetime) -> dict[int, tuple[int, str]]:

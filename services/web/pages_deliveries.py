@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.errors import NotFound
 from services.flow import by_hand
-from services.store import deliveries, hold, overview, papers
+from services.store import bounces, deliveries, hold, overview, papers
 from services.store.database import Row
 from services.web.forms import Posted
 from services.web.headers import MAIL_POLICY
@@ -23,9 +23,9 @@ def page(visit: SignedIn) -> Response:
     with visit.house.db.transaction() as tx:
         found, held = deliveries.all_of(tx, visit.account_id, limit=SHOWN), hold.status(tx)
         waiting = hold.waiting(tx, visit.house.db.now(tx), visit.account_id) if held["held_because"] else []
-    return visit.page(
-        "deliveries.html", deliveries=found, shown=SHOWN, may_retry=by_hand.may_retry, **held, waiting=waiting
-    )
+        unread = bounces.why_unreadable(tx) if visit.account["operator"] else ""
+    held |= {"waiting": waiting, "unread": unread}
+    return visit.page("deliveries.html", deliveries=found, shown=SHOWN, may_retry=by_hand.may_retry, **held)
 
 
 @router.get("/{delivery_id}")

@@ -4,14 +4,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from services.flow import bounces, subscribe
+from services.flow import bounces, recover, subscribe
 from services.flow import consent as consent_flow
 from services.store import accounts, channels, consent, due, notices
+from services.store import bounces as store
 from services.store.bounces import soft_since
-from services.store.tables import bounce, gate
+from services.store.tables import account, bounce, gate
 from services.store.vault import Vault
+from tests.imap import ImapSink
 
 from .conftest import Configure, World, entry
 
@@ -151,9 +153,77 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
     assert list((tmp_path / "Back/new").iterdir()) == []
 
 
-def test_a_mailbox_that_is_gone_is_logged_and_tried_again(
-    world: World, configure: Configure, capsys: pytest.CaptureFixture[str]
+def read(world: World, times: int) -> None:
+    """That many readings, as if five minutes lay between."""
+    for _ in range(times):
+        world.make_due(gate, next_free_at=timedelta(minutes=6))
+        assert not bounces.work(world.db, world.settings, vault(world))
+    world.deliver()
+
+
+def why_unreadable(world: World) -> str:
+    with world.db.transaction() as tx:
+        return store.why_unreadable(tx)
+
+
+def told(world: World) -> list[str]:
+    return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
+
+
+@pytest.fixture
+def operated(world: World) -> World:
+    """Ada, who has a mail channel, is the operator."""
+    with world.db.transaction() as tx:
+        tx.execute(update(account).values(operator=True))
+    return world
+
+
+def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets_in_again(
+    operated: World, configure: Configure
 ) -> None:
-    configure(bounce_url="maildir:///nowhere/at/all")
-    assert not bounces.work(world.db, world.settings, vault(world))
+    operated.subscribe(query="planning")
+    operated.run(entry(AGENTS, 1))
+    with ImapSink("INBOX", [report(operated, "postfix")], refuse="LOGIN") as sink:
+        configure(bounce_url=f"imap://me:secret@127.0.0.1:{sink.port}/INBOX?tls=none")
+        read(operated, 1)
+        assert "refuses the sign-in" in why_unreadable(operated)
+        assert told(operated) == []  # it may have been but a restart
+        read(operated, 5)
+        assert [one.partition(": ")[0] for one in told(operated)] == ["Mails that come back are not read"]
+        assert "secret" not in told(operated)[0]
+        assert "not read" in operated.mails()[-1] + operated.mails()[0]
+        with operated.db.transaction() as tx:
+            assert not recover.check_transport(operated.db, operated.settings, vault(operated))
+            assert channels.all_of(tx)[0]["held_because"] == ""
+        sink.refuse = ""
+        read(operated, 1)
+        assert (why_unreadable(operated), sink.seen) == ("", {1})
+        assert disabled(operated)[0].startswith("mail to this address came back")
+        sink.refuse = "LOGIN"
+        read(operated, 1)
+        assert len(told(operated)) == 1
+
+
+@pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
+def test_a_mailbox_that_is_gone_is_said_once_each_time_that_it_goes(
+    operated: World, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("new", "cur"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    for times in (1, 2):
+        configure(bounce_url=url)
+        read(operated, 3)
+        assert "cannot be read" in why_unreadable(operated)
+        assert len(told(operated)) == times
+        configure(bounce_url=f"maildir://{tmp_path}/Back")
+        read(operated, 1)
+        assert why_unreadable(operated) == ""
     assert "bounces are not read" in capsys.readouterr().out
+
+
+def test_a_mailbox_that_is_no_longer_set_fails_no_more(operated: World, configure: Configure) -> None:
+    configure(bounce_url="maildir:///nowhere/at/all")
+    read(operated, 1)
+    configure(bounce_url="")
+    read(operated, 1)
+    assert why_unreadable(operated) == ""
