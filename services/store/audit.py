@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from services.store import channels, deliveries, hold, quarantine
+from services.store import channels, deliveries, quarantine
 from services.store.tables import channel, delivery, delivery_item, match
 
 GRACE = timedelta(minutes=10)
@@ -32,32 +32,27 @@ class Audit:
 
 
 def audit(tx: Connection, now: datetime) -> Audit:
-    open_channel = exists().where(
-        channel.c.id == delivery_item.c.channel_id,
-        channel.c.verified,
-        channel.c.disabled_because == "",
-        channel.c.unsubscribed_at.is_(None),
-        channel.c.deleted_at.is_(None),
-        ~channels.held(channel.c.transport),
-        ~hold.on(),
-    )
     undelivered = ~exists().where(
         delivery.c.id == delivery_item.c.delivery_id, delivery.c.state.in_(["sent", "dead", "uncertain"])
     )
     uncertain = delivery.c.state == "uncertain"
-    overdue = and_(
-        delivery_item.c.dropped_because == "", delivery_item.c.not_before < now - GRACE, open_channel, undelivered
-    )
+    overdue = and_(delivery_item.c.dropped_because == "", delivery_item.c.not_before < now - GRACE, undelivered)
+    doubtful = and_(uncertain, delivery.c.next_attempt_at < now - GRACE, _open(delivery.c.channel_id))
     return Audit(
         matches_not_notified=_count(
             tx, match.c.id, and_(match.c.notified_at.is_(None), match.c.created_at < now - GRACE)
         ),
-        items_overdue=_count(tx, delivery_item.c.id, overdue),
+        items_overdue=_count(tx, delivery_item.c.id, and_(overdue, _open(delivery_item.c.channel_id))),
         leases_expired=_count(tx, delivery.c.id, deliveries.expired(now - LEASE_GRACE)),
-        uncertain_overdue=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at < now - GRACE)),
+        uncertain_overdue=_count(tx, delivery.c.id, doubtful),
         uncertain_spent=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at.is_(None))),
         papers_set_aside=quarantine.count(tx),
     )
+
+
+def _open(channel_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether anything may be sent there; what may not waits for a person or a server."""
+    return exists().where(channel.c.id == channel_id, channel.c.verified, channels.usable())
 
 
 def _count(tx: Connection, column: ColumnElement[int], where: ColumnElement[bool]) -> int:

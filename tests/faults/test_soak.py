@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import date
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -38,6 +38,11 @@ MOST_WAITING = 8
 
 
 class Soak:
+    WAYS: ClassVar = {
+        "kill_role": 70, "flush": 10, "kill_broker": 7, "stop_database": 12, "kill_keeper": 8, "kill_up": 6,
+    }  # fmt: skip
+    """With how often each is taken; the last three end everything at once."""
+
     def __init__(self, one: Service, seed: int) -> None:
         self.one, self.dice = one, random.Random(seed)
         self.expected: set[Told] = set()
@@ -72,16 +77,14 @@ class Soak:
 
     def hurt(self) -> None:
         """Ends something; what takes everything along only after a message came through since the last time."""
-        ways = [self.kill_role, self.flush, self.kill_broker]
         came = len(self.messages())
-        if came > self._came:
-            ways += [self.stop_database, self.kill_keeper, self.kill_up]
-        (way,) = self.dice.choices(ways, weights=(70, 10, 7, 12, 8, 6)[: len(ways)])
+        ways = list(self.WAYS)[: None if came > self._came else 3]
+        (way,) = self.dice.choices(ways, weights=[self.WAYS[one] for one in ways])
         if way not in ways[:3]:
             self._came = came
         with suppress(psutil.NoSuchProcess, ProcessLookupError, redis.RedisError, FileNotFoundError):
-            way()
-            self.hits[way.__name__] = self.hits.get(way.__name__, 0) + 1
+            getattr(self, way)()
+            self.hits[way] = self.hits.get(way, 0) + 1
         self._revive()
 
     def kill_role(self) -> None:
@@ -198,6 +201,9 @@ def test_row_28_a_long_soak_ends_with_the_oracle_clean(
 ) -> None:
     seconds, seed = pytestconfig.getoption("soak"), pytestconfig.getoption("soak_seed")
     soak = soaked(tmp_path, seconds, seed)
+    assert len(soak.expected) >= seconds / 5, "too little was told to say that nothing is lost"
+    assert sum(soak.hits.values()) >= seconds / 10
+    assert len(soak.hits) == len(soak.WAYS) or seconds < 300, "every way to hurt was taken"
     copies = len(soak.messages()) - len(oracle.copies(soak.messages()))
     with capsys.disabled():
         print(f"\nsoak of {seconds} s, seed {seed}: {len(soak.expected)} told, {copies} copies, {soak.hits}")

@@ -1,5 +1,7 @@
 """Health for machines, and the application without what it needs."""
 
+from dataclasses import fields
+
 import pytest
 from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
@@ -7,6 +9,7 @@ from starlette.testclient import TestClient
 from services.errors import ConfigError
 from services.settings import Settings
 from services.settings import settings as process_settings
+from services.store.audit import Audit
 from services.web.app import create_app
 
 from .conftest import Browser, Site, text_of
@@ -24,6 +27,8 @@ def test_metrics_tell_what_is_overdue(site: Site) -> None:
     site.sql("UPDATE match SET created_at = now() - interval '1 hour'")
     metrics = site.browser().get("/metrics").text
     assert 'paperwire_audit{figure="matches_not_notified"} 1.0' in metrics
+    for figure in fields(Audit):
+        assert f'paperwire_audit{{figure="{figure.name}"}}' in metrics
     assert "paperwire_database_up 1.0" in metrics
     assert "example.org" not in metrics
 
