@@ -45,7 +45,11 @@ class TargetError(PaperwireError):
 
 
 class EmbedderError(PaperwireError):
-    pass
+    """`after`: seconds until the embedder wants to be asked again, where it said so."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class NotFound(PaperwireError):

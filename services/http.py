@@ -47,6 +47,8 @@ class Failed:
     """No answer to use. `reason` holds no address and no secret; `gone`: the server says it is gone for good."""
 
     reason: str
+    status: int = 0
+    """What the server answered; 0 when it did not."""
     retry_after: float | None = None
     gone: bool = False
 
@@ -74,17 +76,43 @@ class Fetcher:
         headers = {**self._headers, **request.headers}
         headers |= {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": last_modified} if last_modified else {}
+        asked = bool(etag or last_modified)
+        return self._attempt(
+            request.timeout, lambda transport: _follow(transport, self._allowed, request.url, headers, asked=asked)
+        )
+
+    def ask(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int = LARGEST_BODY
+    ) -> Fetched | Failed:
+        """One POST whose answer is wanted, from where it says and nowhere else: a redirect is a failure."""
+
+        def act(transport: httpx2.BaseTransport) -> Fetched | NotModified | Failed:
+            check_url(url, self._allowed)
+            request = httpx2.Request("POST", url, headers={**self._headers, **headers}, content=body)
+            response = transport.handle_request(request)
+            try:
+                return _answer(response, url, None, asked=False, limit=limit)
+            finally:
+                response.close()
+
+        answer = self._attempt(timeout, act)
+        assert not isinstance(answer, NotModified), "nothing was asked that may be unchanged"
+        return answer
+
+    def _attempt(
+        self, timeout: float, act: Callable[[httpx2.BaseTransport], Fetched | NotModified | Failed]
+    ) -> Fetched | NotModified | Failed:
         try:
-            with self._transport(request.timeout) as transport:
-                return _follow(transport, self._allowed, request.url, headers, asked=bool(etag or last_modified))
+            with self._transport(timeout) as transport:
+                return act(transport)
         except NotAllowed as error:
             return Failed(reason=str(error))
-        except TooLarge:
-            return Failed(reason=f"the answer is larger than {LARGEST_BODY // 1024**2} MiB")
+        except TooLarge as error:
+            return Failed(reason=f"the answer is larger than {error.limit // 1024**2} MiB")
         except Damaged as error:
             return Failed(reason=f"the answer is {error}")
         except httpx2.TimeoutException:
-            return Failed(reason=f"no complete answer within {request.timeout:g} s")
+            return Failed(reason=f"no complete answer within {timeout:g} s")
         except httpx2.ConnectError:
             return Failed(reason=_UNREACHED)
         except (httpx2.HTTPError, httpx2.InvalidURL):
@@ -147,18 +175,18 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 def _answer(
-    response: httpx2.Response, url: str, permanent: str | None, *, asked: bool
+    response: httpx2.Response, url: str, permanent: str | None, *, asked: bool, limit: int = LARGEST_BODY
 ) -> Fetched | NotModified | Failed:
     headers, status = response.headers, response.status_code
     if status == 304 and asked:
         return NotModified(max_age=max_age(headers.get("cache-control", "")))
     if status != 200:
         wait = retry_after(headers.get("retry-after", ""), datetime.now(UTC))
-        return Failed(reason=f"the server answered {status}", retry_after=wait, gone=status == 410)
-    if headers.get("content-length", "").isdecimal() and int(headers["content-length"][:20]) > LARGEST_BODY:
-        raise TooLarge
+        return Failed(reason=f"the server answered {status}", status=status, retry_after=wait, gone=status == 410)
+    if headers.get("content-length", "").isdecimal() and int(headers["content-length"][:20]) > limit:
+        raise TooLarge(limit)
     return Fetched(
-        body=undo(_stream(response), headers.get("content-encoding", ""), LARGEST_BODY),
+        body=undo(_stream(response), headers.get("content-encoding", ""), limit),
         content_type=headers.get("content-type", "")[:200],
         url=url,
         permanent_url=permanent,

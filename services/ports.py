@@ -209,9 +209,18 @@ class Embedder(Protocol):
 
     name: str
     """Of the model, as stored beside each vector."""
-    dimensions: int
-    score_quantiles: Sequence[tuple[float, float]]
-    """(share of papers, cosine): a typical interest scores higher than `cosine` on that share of all papers."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of a remote model it is asked for, once. Raises EmbedderError when that fails, as do the other two."""
+
+    @property
+    def score_quantiles(self) -> Sequence[tuple[float, float]]:
+        """(share of papers, cosine): a typical interest scores higher than `cosine` on that share of all papers."""
+
+    @property
+    def floor(self) -> float:
+        """A cosine below which nothing is similar."""
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (len(texts), dimensions), rows of length 1. Raises EmbedderError when it cannot."""

@@ -211,14 +211,14 @@ class Asked(NamedTuple):
 class HttpSink:
     """An HTTP server on loopback that records every POST and GET it has read whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.requests: list[Asked] = []
         self.judge: Callable[[Asked], Answer | None] = lambda asked: None
         """Asked first: its answer, if any, is given."""
         self._next: dict[str, list[Answer]] = defaultdict(list)
         self._usual: dict[str, Answer] = {}
         self._stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self.port: int = self._server.server_address[1]

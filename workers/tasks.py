@@ -122,14 +122,14 @@ def slow() -> None:
     """What alerts may not wait for: missed days, interests that wait or age, bounces, vectors and words."""
     if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
         wake("ingest")
-    if drain("slow", lambda: subscribe_stage.recompile(db(), embedder()), turn=0):
+    if drain("slow", lambda: subscribe_stage.recompile(db(), embedder(), settings().time_scale), turn=0):
         wake("notify")
     if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), embedder()), turn=0):
         wake("embed")
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
     drain("slow", lambda: embed_stage.note_words(db()))
-    drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder()), turn=0)
+    drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder(), settings().time_scale), turn=0)
     if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):
         wake("deliver")
 

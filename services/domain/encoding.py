@@ -12,7 +12,11 @@ Decoder = Callable[[bytes], Iterator[bytes]]
 
 
 class TooLarge(ValueError):
-    """More content than the limit."""
+    """More content than the limit, in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class Damaged(ValueError):
@@ -36,11 +40,11 @@ def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
     for chunk in chunks:
         received += len(chunk)
         if received > limit:
-            raise TooLarge
+            raise TooLarge(limit)
         for part in decoder.feed(chunk):
             content += part
             if len(content) > limit:
-                raise TooLarge
+                raise TooLarge(limit)
     if received and not decoder.finished():
         raise Damaged("cut off")
     return bytes(content)

@@ -76,10 +76,9 @@ class Interest:
     weights: Vector
     terms: Mapping[str, float]
 
-    @property
-    def floor(self) -> float:
-        """The least threshold; without terms a score is a plain cosine."""
-        return FLOOR if self.terms else COSINE_FLOOR
+    def floor(self, cosine: float = COSINE_FLOOR) -> float:
+        """The least threshold; without terms a score is a plain cosine, whose least is its model's affair."""
+        return FLOOR if self.terms else cosine
 
     def scores(self, vectors: Vector, terms: TermTable) -> Vector:
         found: Vector = vectors @ self.weights + terms.scores(self.terms)

@@ -6,7 +6,7 @@ from services.domain.interest import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import backlog, channels, merging, papers, runs, words
+from services.store import backlog, embedding, merging, papers, runs, words
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -14,8 +14,6 @@ BATCH = 32
 """Papers embedded between two commits, about two seconds on one core."""
 BATCHES_A_CLAIM = 8
 LEASE = timedelta(minutes=5)
-TRANSPORT = "embedder"
-"""Key under which a failing embedder is held, as a mail server would be."""
 
 
 def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
@@ -38,10 +36,10 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
 
 
 def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row) -> bool:
-    """Whether nothing is left to embed, or nothing can be."""
+    """Whether nothing is left to embed, or nothing can be: words do not wait for an embedder that failed last time."""
     for _ in range(BATCHES_A_CLAIM):
         with db.transaction() as tx:
-            ids = [] if channels.is_held(tx, TRANSPORT) else runs.lacking(tx, row["id"], embedder.name, BATCH)
+            ids = [] if embedding.down(tx) else runs.lacking(tx, row["id"], embedder.name, BATCH)
         if not ids or not _embed(db, settings, embedder, ids):
             return True
     return False
@@ -51,10 +49,11 @@ def work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
     """Embeds a batch of what no run waits for: silent imports, and papers whose embedder was down.
 
     The latter, whose words were matched already, become a run of `vector` events. A paper that ended a worker is tried
-    alone, and after three attempts no more.
+    alone, and after three attempts no more. An embedder that failed is tried here, when its rest is over.
     """
+    now = db.now()
     with db.transaction() as tx:
-        ids = [] if channels.is_held(tx, TRANSPORT) else backlog.take(tx, embedder.name, BATCH)
+        ids = [] if embedding.is_resting(tx, now) else backlog.take(tx, embedder.name, BATCH)
     embedded = bool(ids) and _embed(db, settings, embedder, ids)
     with db.transaction() as tx:
         backlog.survived(tx, ids)
@@ -81,9 +80,10 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
     except EmbedderError as error:
         log.warning("embedder failed, keywords go on without it", why=str(error))
         with db.transaction() as tx:
-            channels.hold(tx, TRANSPORT, str(error), db.now(), settings.time_scale)
+            embedding.failed(tx, error, db.now(), settings.time_scale)
         return False
     with db.transaction() as tx:
+        embedding.answered(tx)
         papers.store_vectors(tx, embedder.name, list(texts), vectors)
     return True
 

@@ -12,10 +12,10 @@ from services import plugins
 from services.domain.learning import Interest
 from services.domain.matching import Candidate, Matcher
 from services.domain.subscription import Draft, check
-from services.errors import ConfigError, NotFound, QueryError
+from services.errors import ConfigError, EmbedderError, NotFound, QueryError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import accounts, archive, channels, interests, matches, sources, standing, subscriptions
+from services.store import accounts, archive, channels, embedding, interests, matches, sources, standing, subscriptions
 from services.store.database import Database, Row, wake
 from services.store.vault import Vault
 from services.telemetry import log
@@ -137,34 +137,45 @@ def start_of(day: str, timezone: str) -> datetime:
         raise ConfigError(f"a pause ends on a day such as 2026-01-31, not {day[:20]!r}") from None
 
 
-def recompile(db: Database, embedder: Embedder) -> bool:
+def recompile(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """Compiles one interest that waited for the embedder, and runs it over the papers since; False when none can be."""
+    now = db.now()
     with db.transaction() as tx:
         waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
-        if waiting is None or channels.is_held(tx, "embedder"):
+        if waiting is None or embedding.is_resting(tx, now):
             return False
         row = subscriptions.find(tx, waiting)
         kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [waiting]).get(waiting, [])]
         draft = draft_of(row, *subscriptions.examples_of(tx, waiting))
     compiled = interests.compile(db, embedder, draft)
-    if compiled.error:
+    if compiled.failed is not None:
+        with db.transaction() as tx:
+            embedding.failed(tx, compiled.failed, now, scale)
         return False
     with db.transaction() as tx:
+        embedding.answered(tx)
         subscriptions.save(tx, row["account_id"], draft, compiled, kept, waiting)
         _catch_up(tx, embedder, waiting)
     return True
 
 
-def recalibrate(db: Database, embedder: Embedder) -> bool:
+def recalibrate(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """Calibrates some of the thresholds that are older than a day; False when there are none.
 
     An interest that was compiled when the archive was young is compiled anew as soon as there is something to learn on.
     """
+    now = db.now()
     with db.transaction() as tx:
-        due = subscriptions.to_calibrate(tx, embedder.name, db.now(), CALIBRATED_AT_ONCE)
-        if not due:
+        due = subscriptions.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
+        if not due or embedding.is_resting(tx, now):
             return False
         learnable = archive.can_be_learned_on(tx, embedder.name)
+    try:
+        interests.awake(embedder)
+    except EmbedderError as error:
+        with db.transaction() as tx:
+            embedding.failed(tx, error, now, scale)
+        return False
     for one in due:
         try:
             _recalibrate(db, embedder, one, learnable)

@@ -9,7 +9,7 @@ from services.domain.matching import explain_non_match
 from services.domain.paper import Paper
 from services.errors import QueryError
 from services.ports import Embedder
-from services.store import deliveries, matches, papers, quarantine, sources, standing, subscriptions
+from services.store import deliveries, embedding, matches, papers, quarantine, sources, standing, subscriptions
 from services.store.database import Database, Row
 
 Step = tuple[str, str]
@@ -75,7 +75,8 @@ def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
     candidate = standing.candidates(tx, [paper.id], embedder.name)[0]
     reason = explain_non_match(asked, candidate)
     if reason:
-        return reason
+        waits = candidate.vector is None and asked.weights is not None and embedding.down(tx)
+        return f"{reason}. {embedding.told(waits)}" if waits else reason
     if not sources.heard(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < row["created_at"]:

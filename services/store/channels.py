@@ -165,12 +165,18 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 FIRST_CHECK = timedelta(seconds=30)
 LONGEST_CHECK = timedelta(minutes=15)
+EMBEDDER = "embedder"
+"""A key that no channel has: the embedder rests under it, and is looked at by those who embed."""
 
 
-def hold(tx: Connection, key: str, because: str, now: datetime, scale: float) -> bool:
-    """Holds all channels of a transport; whether that is new. The next look is in 30 s, doubling up to 15 minutes."""
+def hold(tx: Connection, key: str, because: str, now: datetime, scale: float, after: float | None = None) -> bool:
+    """Holds all channels of a transport; whether that is new.
+
+    The next look is in `after` seconds, where that was asked for, else in 30 s, doubling up to 15 minutes.
+    """
     failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
     pause = min(FIRST_CHECK * (1 << min(failures, 8)), LONGEST_CHECK) * scale
+    pause = pause if after is None else timedelta(seconds=max(1.0, after))
     values = {"held_because": because, "check_at": now + pause, "failures": failures + 1}
     statement = upsert(transport).values(key=key, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
@@ -182,7 +188,7 @@ def let_go(tx: Connection, key: str) -> None:
 
 
 def checks_due(now: datetime) -> Any:
-    return and_(transport.c.held_because != "", transport.c.check_at <= now)
+    return and_(transport.c.held_because != "", transport.c.check_at <= now, transport.c.key != EMBEDDER)
 
 
 def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, Row | None]:
@@ -193,16 +199,9 @@ def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, 
         return False, None
     tx.execute(update(transport).where(transport.c.key == key).values(check_at=now + lease))
     row = first(tx, select(channel).where(channel.c.transport == key, channel.c.deleted_at.is_(None)).limit(1))
-    if row is None:  # The embedder's, or one whose channels are gone: its next user will see.
+    if row is None:  # Its channels are gone: its next user will see.
         let_go(tx, key)
     return True, row
-
-
-def is_held(tx: Connection, key: str) -> bool:
-    return (
-        tx.scalars(select(transport.c.key).where(transport.c.key == key, transport.c.held_because != "")).first()
-        is not None
-    )
 
 
 def held(row_transport: Any) -> Any:

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from services.domain.delivery import DISABLED_FOR
 from services.store import (
     backlog,
     channels,
     deliveries,
+    embedding,
     followed,
     ledger,
     matches,
@@ -44,9 +45,9 @@ def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]
         "embed": exists(select(run.c.id).where(runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
-            backlog.waiting(model),
+            and_(backlog.waiting(model), ~embedding.rests(now)),
             exists(select(batch.c.id).where(ledger.gaps_due(now))),
-            subscriptions.any_waiting_for_embedder(model),
+            and_(subscriptions.any_waiting_for_embedder(model), ~embedding.rests(now)),
             words.any_lacking(),
             pace.is_open("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),

@@ -44,7 +44,7 @@ ENOUGH = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """An interest ready to match; without weights the subscription has none, or `error` says why it must wait."""
+    """An interest ready to match; without weights the subscription has none, or must wait for the embedder."""
 
     weights: list[float] | None = None
     terms: dict[str, float] = field(default_factory=dict)
@@ -52,9 +52,14 @@ class Compiled:
     eased: list[float] = field(default_factory=list)
     model: str = ""
     estimated: bool = False
-    error: str = ""
+    failed: EmbedderError | None = None
     best: archive.Best | None = field(default=None, compare=False)
     """The archive's papers by their score, where the threshold comes from them."""
+
+    @property
+    def error(self) -> str:
+        """Why it waits, as its owner reads it."""
+        return f"waits for the embedder: {self.failed}" if self.failed is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,11 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     if not draft.has_interest:
         return Compiled()
     try:
+        awake(embedder)
         text = _text(embedder, draft.interest)
         liked, disliked = (_examples(db, embedder, ids) for ids in (draft.liked, draft.disliked))
     except EmbedderError as error:
-        return Compiled(model=embedder.name, error=f"waits for the embedder: {error}")
+        return Compiled(model=embedder.name, failed=error)
     with db.transaction() as tx:
         seen = archive.newest(tx, embedder.name)
         interest = _interest(tx, text, liked, disliked, seen)
@@ -88,6 +94,11 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
         estimated=found.estimated,
         best=found.best,
     )
+
+
+def awake(embedder: Embedder) -> None:
+    """Has a remote model say what it is, before a transaction begins. Raises EmbedderError when it cannot."""
+    _ = embedder.dimensions, embedder.score_quantiles, embedder.floor
 
 
 def _interest(tx: Connection, text: Sample | None, liked: Sample, disliked: Sample, seen: archive.Newest) -> Interest:
@@ -122,8 +133,9 @@ def calibrate(
         return Calibrated(_estimated(tx, embedder, interest, volumes, within, seen), True)
     enough = wanted.per_day * within.days
     best = archive.closest(tx, embedder.name, interest, draft, within, enough)
-    found = _confirmed(tx, draft, best.at(best.scores >= interest.floor), round(ENOUGH * enough) + 1)
-    times, floor = correction(wanted, delivered), interest.floor
+    floor = interest.floor(embedder.floor)
+    found = _confirmed(tx, draft, best.at(best.scores >= floor), round(ENOUGH * enough) + 1)
+    times = correction(wanted, delivered)
     asked = (replace(one, count=one.count * times) for one in volumes)
     thresholds = [threshold_from_scores(found.scores, found.ages, within.days, one, floor=floor) for one in asked]
     return Calibrated(thresholds, False, archive.Best(within, best))
@@ -140,7 +152,7 @@ def _estimated(
     known = seen if seen is not None else archive.newest(tx, embedder.name).papers
     scores = interest.scores(known.vectors, known.terms) if len(known) else None
     rate = max(FEWEST_PAPERS_PER_DAY, len(known) / max(7, within.days if within else 0))
-    quantiles, floor = embedder.score_quantiles, interest.floor
+    quantiles, floor = embedder.score_quantiles, interest.floor(embedder.floor)
     return [threshold_from_quantiles(quantiles, one, rate, scores, floor) for one in volumes]
 
 

@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.store import bounces, hold, migrate
+from services.store import bounces, embedding, hold, migrate
 from services.store.audit import audit
 from services.telemetry import log
 from services.web.house import House
@@ -15,6 +15,7 @@ router = APIRouter()
 DATABASE_UP = Gauge("paperwire_database_up", "1 when the database answers")
 HELD = Gauge("paperwire_held", "1 when nothing is sent until `paperwire hold off`")
 UNREAD = Gauge("paperwire_bounces_unread", "1 when the mailbox of returned mails cannot be read")
+EMBEDDER_UP = Gauge("paperwire_embedder_up", "0 while the embedder fails and interests wait for it")
 AUDIT = Gauge("paperwire_audit", "What should have happened by now and has not", ["figure"])
 
 
@@ -44,12 +45,14 @@ def metrics(request: Request) -> Response:
         with house.db.transaction() as tx:
             figures, held = audit(tx, house.db.now()).figures(), hold.status(tx)["held_because"]
             unread = bounces.why_unreadable(tx)
+            down = embedding.down(tx)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:
         DATABASE_UP.set(1)
         HELD.set(bool(held))
         UNREAD.set(bool(unread))
+        EMBEDDER_UP.set(not down)
         for name, value in figures.items():
             AUDIT.labels(name).set(value)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from services import plugins
 from services.errors import ConfigError, NotFound, PaperwireError, QueryError
 from services.flow import subscribe
-from services.store import overview, subscriptions
+from services.store import embedding, overview, subscriptions
 from services.web import pages_feeds, subscription_form
 from services.web.forms import Posted
 from services.web.subscription_form import Fields
@@ -104,6 +104,7 @@ def listing(
         told = subscriptions.channels_of(tx, [row["id"] for row in found])
         counts = overview.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
         choices = subscription_form.channel_choices(tx, visit.account)
+        down = embedding.down(tx) if any(row["volume"] for row in found) else None
     typed = fields or Fields(channels=(choices[0][0],))
     form = form_context(typed, choices, error, preview)
     return visit.page(
@@ -113,6 +114,7 @@ def listing(
         told=told,
         counts=counts,
         pause_until=soon(7),
+        embedder_down=embedding.told(down) if down else "",
         **form,
     )
 

@@ -1,6 +1,8 @@
 from pathlib import Path
 from typing import Any
 
+from services.store.database import Database
+
 from .conftest import Paperwire
 
 
@@ -115,3 +117,12 @@ def test_a_deleted_subscription_is_gone(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("subscription", "delete", 1).code == 0
     assert paperwire("subscription", "list", "--json").json() == []
     assert "no subscription 1" in paperwire("subscription", "delete", 1).error()
+
+
+def test_a_list_says_when_interests_wait_for_the_embedder(paperwire: Paperwire, ada: str, db: Database) -> None:
+    assert paperwire("subscribe", ada, "--name", "Agents", "--interest", "agents that plan").code == 0
+    with db.transaction() as tx:
+        tx.exec_driver_sql("INSERT INTO transport (key, held_because, check_at) VALUES ('embedder', 'no route', now())")
+    answer = paperwire("subscription", "list", "--json")
+    assert "The embedder gives no vectors (no route)" in answer.err
+    assert answer.json()[0]["name"] == "Agents"

@@ -1,6 +1,8 @@
 """What every embedder promises."""
 
+import importlib.util
 import pkgutil
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ import pytest
 import services.embedders
 from services import plugins
 from services.ports import Embedder
+from tests.embedders.test_fastembed import register_packaged
+from tests.embedding_server import EmbeddingServer
 
-SETTINGS = {"minilm": "minilm"}
-"""Kind to a setting that works without the outside world."""
+SETTINGS = {"fastembed": "fastembed:packaged", "minilm": "minilm", "openai": ""}
+"""Kind to a setting that works without the outside world; the local server's says which port it has."""
 
 MIXED = [
     "Attention.",
@@ -25,9 +29,19 @@ MIXED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer() as server:
+        yield server
+
+
 @pytest.fixture(params=sorted(SETTINGS))
-def embedder(request: pytest.FixtureRequest) -> Embedder:
-    return plugins.embedder(SETTINGS[request.param])
+def embedder(request: pytest.FixtureRequest, server: EmbeddingServer) -> Embedder:
+    if request.param == "fastembed":
+        if importlib.util.find_spec("fastembed") is None:
+            pytest.skip("the extra paperwire[fastembed] is not installed")
+        register_packaged()
+    return plugins.embedder(SETTINGS[request.param] or server.setting)
 
 
 def test_every_embedder_takes_part() -> None:
@@ -64,3 +78,4 @@ def test_a_name_and_quantiles_to_start_from(embedder: Embedder) -> None:
     assert all(0 < share < 1 for share in shares)
     assert list(shares) == sorted(shares, reverse=True)
     assert list(cosines) == sorted(cosines)
+    assert -1 <= embedder.floor < cosines[-1]

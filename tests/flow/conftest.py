@@ -35,6 +35,7 @@ class WordEmbedder:
     name = "words"
     dimensions = len(WORDS) + 1
     score_quantiles = ((0.2, 0.3), (0.001, 0.7))
+    floor = 0.3
 
     def __init__(self) -> None:
         self.down = False

@@ -136,7 +136,7 @@ def test_without_the_embedder_words_go_on_and_interests_follow(world: World) -> 
     world.embedder.down = False
     assert not embed.work_backlog(world.db, world.settings, world.embedder), "held until the next look"
     with world.db.transaction() as tx:
-        tx.execute(update(transport).values(held_because=""))
+        tx.execute(update(transport).values(check_at=world.now()))
     assert embed.work_backlog(world.db, world.settings, world.embedder)
     world.embed_and_match()
     assert {one for one, _ in world.matches()} == {query, interest}
@@ -151,7 +151,7 @@ def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(wor
     assert world.matches() == set()
     world.embedder.down = False
     with world.db.transaction() as tx:
-        tx.execute(update(transport).values(held_because=""))
+        tx.execute(update(transport).values(check_at=world.now()))
     assert embed.work_backlog(world.db, world.settings, world.embedder)
     assert subscribe.recompile(world.db, world.embedder)
     assert not subscribe.recompile(world.db, world.embedder)

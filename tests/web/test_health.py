@@ -33,6 +33,12 @@ def test_metrics_tell_what_is_overdue(site: Site) -> None:
     assert "example.org" not in metrics
 
 
+def test_metrics_tell_whether_interests_wait_for_the_embedder(site: Site) -> None:
+    assert "paperwire_embedder_up 1.0" in site.browser().get("/metrics").text
+    site.sql("INSERT INTO transport (key, held_because, check_at) VALUES ('embedder', 'no answer', now())")
+    assert "paperwire_embedder_up 0.0" in site.browser().get("/metrics").text
+
+
 def test_a_database_that_is_not_migrated_is_not_ready(
     site: Site, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

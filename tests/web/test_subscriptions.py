@@ -42,6 +42,15 @@ def test_an_interest_keeps_its_volume(site: Site, ada: Browser) -> None:
     assert "to no channel" in page
 
 
+def test_an_embedder_that_is_down_is_said_to_those_whose_interests_wait(site: Site, ada: Browser) -> None:
+    site.sql("INSERT INTO transport (key, held_because, check_at) VALUES ('embedder', 'no answer within 20 s', now())")
+    ada.post("/subscriptions", QUERY)
+    assert "embedder" not in text_of(ada.get("/subscriptions"))
+    ada.post("/subscriptions", {"interest": "agents that plan", "volume_count": "3", "volume_per": "day"})
+    page = text_of(ada.get("/subscriptions"))
+    assert "The embedder gives no vectors (no answer within 20 s): interests wait for it, queries go on." in page
+
+
 def test_a_broken_query_is_shown_with_a_caret_and_what_was_typed(site: Site, ada: Browser) -> None:
     answer = ada.post("/subscriptions", {**QUERY, "query": "cats AND (dogs"})
     assert answer.status_code == 422

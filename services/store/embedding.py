@@ -1,0 +1,46 @@
+"""Whether the embedder may be asked. After a failure it rests, in a row; then the slow queue tries it alone, and what
+it answers opens the way for everybody."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+
+from services.errors import EmbedderError
+from services.store import channels
+from services.store.channels import EMBEDDER
+from services.store.database import Row, first, wake
+from services.store.tables import transport
+
+_DOWN = and_(transport.c.key == EMBEDDER, transport.c.held_because != "")
+
+
+def down(tx: Connection) -> Row | None:
+    """`held_because` and `check_at`, the moment of the next try, while the embedder fails; None when it works."""
+    return first(tx, select(transport.c.held_because, transport.c.check_at).where(_DOWN))
+
+
+def told(row: Row) -> str:
+    """What people read of it."""
+    return f"The embedder gives no vectors ({row['held_because']}): interests wait for it, queries go on."
+
+
+def rests(now: datetime) -> ColumnElement[bool]:
+    """SQL: whether it failed so lately that nobody asks it."""
+    return select(transport.c.key).where(_DOWN, transport.c.check_at > now).exists()
+
+
+def is_resting(tx: Connection, now: datetime) -> bool:
+    return bool(tx.scalars(select(rests(now))).one())
+
+
+def failed(tx: Connection, error: EmbedderError, now: datetime, scale: float) -> None:
+    """Lets it rest for as long as it asked for, else 30 s, doubling up to 15 minutes; then the slow queue is woken."""
+    channels.hold(tx, EMBEDDER, str(error), now, scale, error.after)
+    row = down(tx)
+    pause: timedelta = row["check_at"] - now if row else timedelta()
+    wake(tx, "slow", after=pause.total_seconds())
+
+
+def answered(tx: Connection) -> None:
+    works = {"held_because": "", "check_at": None, "failures": 0}
+    tx.execute(update(transport).where(_DOWN).values(works))
