@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.ranking_peers import Asked, Peer, Words, peers  # noqa: E402
 from services.domain.interest import embedding_text  # noqa: E402
-from services.domain.learning import Archive, Interest, Sample, learn, soft_examples  # noqa: E402
+from services.domain.learning import Archive, Interest, Sample, learn  # noqa: E402
 from services.domain.lexical import CATEGORY, TermTable, counted, stems, terms_of_words, weighted  # noqa: E402
 from services.embedders.minilm import plugin  # noqa: E402
 
@@ -109,9 +109,7 @@ def ours(archive: Papers, ranked: Papers) -> Peer:
     known = Archive(archive.vectors, archive.table)
 
     def rank(asked: Asked) -> Vector:
-        alone = asked.text is not None and not len(asked.liked)
-        soft = archive.rows(list(soft_examples(asked.text, known))) if asked.text is not None and alone else None
-        interest: Interest = learn(asked.text, asked.liked, archive.vectors[:0], known, soft)
+        interest: Interest = learn(asked.text, asked.liked, archive.vectors[:0], known)
         return interest.scores(ranked.vectors, ranked.table)
 
     return rank

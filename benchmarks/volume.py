@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.relevance import DEFAULT, Papers, Topic, load, read  # noqa: E402
 from services.domain.interest import Delivered, Volume, threshold_from_scores  # noqa: E402
-from services.domain.learning import FLOOR, Archive, Interest, Sample, learn, soft_examples  # noqa: E402
+from services.domain.learning import FLOOR, Archive, Interest, Sample, learn  # noqa: E402
 from services.domain.lexical import TermTable  # noqa: E402
 
 Vector = NDArray[np.float32]
@@ -35,8 +35,7 @@ def interests(archive: Papers, examples: Papers, topics: list[Topic]) -> Iterato
     known, none = Archive(archive.vectors, archive.table), archive.vectors[:0]
 
     def of(text: Sample | None, liked: Sample) -> Interest:
-        soft = archive.rows(list(soft_examples(text, known))) if text is not None and not len(liked) else None
-        return learn(text, liked, none, known, soft)
+        return learn(text, liked, none, known)
 
     for topic in topics:
         draws = [list(random.choice(topic.examples, min(5, len(topic.examples)), replace=False)) for _ in range(4)]

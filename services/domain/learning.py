@@ -1,7 +1,7 @@
 """An interest learned against the archive: what tells a text and example papers from everything else announced.
 
-A score is a sum of standardised parts, so that 0 is the archive's average paper; it is scaled so that the text and the
-liked papers score 1 on average.
+A score is a sum of standardised parts, scaled so that 0 is the archive's average paper and 0.2 what one paper in twenty
+reaches, whatever the interest was learned from.
 """
 
 from __future__ import annotations
@@ -28,19 +28,23 @@ FEWEST_PAPERS = 300
 """Below so many the archive does not show what is usual."""
 MOST_PAPERS = 2_500
 """Twice as many rank as well and take twice the time; with 1,500 it gets worse."""
-FLOOR = 0.15
-"""A learned score below which nothing is similar: of all papers nine in ten stay below 0.12 to 0.22, of those that
-curators put to a topic 19 in 20 reach 0.12 (a text), 0.22 (five examples and the text) or 0.35 (all examples)."""
+FLOOR = 0.2
+"""A learned score below which nothing is similar: one paper in twenty reaches it. Of those that curators put to a topic
+nine in ten do with a text, five examples or all, and seven in ten with a single liked paper."""
+ORDINARY = 0.95
+"""The share of the archive's papers that stay below the floor."""
+USUAL_QUANTILES = ((0.1, 0.12), (0.05, 0.17), (0.02, 0.23), (0.01, 0.3), (0.003, 0.43), (0.001, 0.54))
+"""Shares of papers and the score that they reach, as a median over interests of all kinds."""
 MOST_TERMS = 64
-SOFT_EXAMPLES = 10
+SOFT_EXAMPLES = 12
 TEXT_WORDS, SOFT_WEIGHT = 0.2, 0.5
-EXAMPLE_WORDS, EXAMPLE_CATEGORIES = 0.5, 0.3
-TEXT_BESIDE_EXAMPLES = 0.75
+EXAMPLE_WORDS, EXAMPLE_CATEGORIES = 0.3, 0.3
 DISLIKED = 0.3
-MARGIN_COST = 0.15
+MARGIN_COST = 0.25
 """Of the support vector machine, for either side as a whole."""
-SOFT_COST = 0.05
 MOST_STEPS = 12
+LEAST_SPREAD = 0.1
+"""Of a score over the archive, while its parts spread by 1 each."""
 _ALMOST_NOTHING = 1e-9
 
 
@@ -85,32 +89,24 @@ class Interest:
         return found
 
 
-def soft_examples(text: Sample, archive: Archive) -> NDArray[np.int64]:
-    """Rows of the archive's papers closest to a text; they stand in for liked ones (pseudo-relevance feedback)."""
-    archive = archive.newest(MOST_PAPERS)
-    first = _text_part(text, archive)
-    scores = archive.vectors @ first.weights + archive.terms.scores(first.terms)
-    return np.argsort(-scores, kind="stable")[:SOFT_EXAMPLES]
+def learn(text: Sample | None, liked: Sample, disliked: Vector, archive: Archive) -> Interest:
+    """The interest of a text (one row), of liked and disliked papers, or of both. The archive holds 300 papers or more.
 
-
-def learn(text: Sample | None, liked: Sample, disliked: Vector, archive: Archive, soft: Sample | None) -> Interest:
-    """The interest of a text (one row), of liked and disliked papers, or of both.
-
-    `soft` are the papers that `soft_examples` named, for a text alone. The archive holds 300 papers or more.
+    For a text alone the papers of the archive closest to it stand in for liked ones (pseudo-relevance feedback): by
+    their vectors only, since their words would repeat what made them the closest.
     """
     archive = archive.newest(MOST_PAPERS)
     parts: list[tuple[float, Interest]] = []
     if text is not None:
-        parts.append((TEXT_BESIDE_EXAMPLES if len(liked) else 1.0, _text_part(text, archive)))
+        parts.append((1.0, _text_part(text, archive)))
     if len(liked):
-        parts.append((1.0, _examples_part(liked, archive, MARGIN_COST)))
-    elif soft is not None and len(soft):
-        parts.append((SOFT_WEIGHT, _examples_part(soft, archive, SOFT_COST)))
+        parts.append((1.0, _examples_part(liked, archive)))
+    elif text is not None:
+        closest = np.argsort(-parts[0][1].scores(archive.vectors, archive.terms), kind="stable")[:SOFT_EXAMPLES]
+        parts.append((SOFT_WEIGHT, _direction(archive.vectors[closest], archive)))
     if len(disliked):
-        weights = _standard(disliked.mean(axis=0), archive)
-        parts.append((-DISLIKED, Interest(weights, {})))
-    own = [one for one in (text, liked) if one is not None and len(one)]
-    return _scaled(_sum(parts), archive, own)
+        parts.append((-DISLIKED, Interest(_standard(disliked.mean(axis=0), archive), {})))
+    return _scaled(_sum(parts), archive, [one for one in (text, liked) if one is not None and len(one)])
 
 
 def _text_part(text: Sample, archive: Archive) -> Interest:
@@ -122,16 +118,20 @@ def _text_part(text: Sample, archive: Archive) -> Interest:
     )
 
 
-def _examples_part(examples: Sample, archive: Archive, cost: float) -> Interest:
+def _examples_part(examples: Sample, archive: Archive) -> Interest:
     words = telling_terms(examples.terms, archive.terms, MOST_TERMS)
     categories = telling_categories(examples.terms, archive.terms)
     return _sum(
         [
-            (1.0, Interest(_standard(separating(examples.vectors, archive.vectors, cost), archive), {})),
+            (1.0, _direction(examples.vectors, archive)),
             (EXAMPLE_WORDS, _standard_terms(words, archive)),
             (EXAMPLE_CATEGORIES, _standard_terms(categories, archive)),
         ]
     )
+
+
+def _direction(examples: Vector, archive: Archive) -> Interest:
+    return Interest(_standard(separating(examples, archive.vectors, MARGIN_COST), archive), {})
 
 
 def separating(liked: Vector, others: Vector, cost: float) -> Vector:
@@ -182,14 +182,20 @@ def _sum(parts: Sequence[tuple[float, Interest]]) -> Interest:
 
 
 def _scaled(whole: Interest, archive: Archive, own: Sequence[Sample]) -> Interest:
-    """With the strongest terms only, the archive's mean at 0 and the mean of its own text and papers at 1."""
+    """With the strongest terms only, the archive's mean at 0 and what one paper in twenty reaches at the floor.
+
+    Where more than those are what is wanted, as in a few sources on one subject, the floor lies halfway to the text
+    and papers that the interest is made of.
+    """
     names = list(whole.terms)
     _, _, variance = archive.terms.moments(names)
     strength = np.abs(list(whole.terms.values())) * np.sqrt(variance + 1 / len(archive))
     kept = {names[i]: whole.terms[names[i]] for i in np.argsort(-strength, kind="stable")[: MOST_TERMS - 1]}
     whole = Interest(whole.weights, kept)
-    usual = float(whole.scores(archive.vectors, archive.terms).mean())
+    scores = whole.scores(archive.vectors, archive.terms)
+    usual, spread = float(scores.mean()), float(scores.std())
     reached = [float(whole.scores(one.vectors, TermTable.of(one.terms)).mean()) for one in own]
-    scale = max(float(np.mean(reached)) - usual, 1.0)
+    ordinary, halfway = float(np.quantile(scores, ORDINARY)), (usual + float(np.mean(reached))) / 2
+    scale = max(min(ordinary, halfway) - usual, spread / 2, LEAST_SPREAD) / FLOOR
     terms = {ALWAYS: -usual / scale} | {term: weight / scale for term, weight in kept.items()}
     return Interest(np.asarray(whole.weights / scale, np.float32), terms)

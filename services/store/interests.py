@@ -19,7 +19,7 @@ from services.domain.interest import (
     threshold_from_quantiles,
     threshold_from_scores,
 )
-from services.domain.learning import FEWEST_PAPERS, Archive, Interest, Sample, learn, soft_examples
+from services.domain.learning import FEWEST_PAPERS, USUAL_QUANTILES, Archive, Interest, Sample, learn
 from services.domain.lexical import terms_of, terms_of_words
 from services.domain.paper import Paper
 from services.domain.paper_text import PaperText
@@ -83,7 +83,7 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
         return Compiled(model=embedder.name, failed=error)
     with db.transaction() as tx:
         seen = archive.newest(tx, embedder.name)
-        interest = _interest(tx, text, liked, disliked, seen)
+        interest = _interest(text, liked, disliked, seen)
         found = calibrate(tx, embedder, interest, draft, seen=seen.papers)
     return Compiled(
         weights=interest.weights.tolist(),
@@ -101,17 +101,12 @@ def awake(embedder: Embedder) -> None:
     _ = embedder.dimensions, embedder.score_quantiles, embedder.floor
 
 
-def _interest(tx: Connection, text: Sample | None, liked: Sample, disliked: Sample, seen: archive.Newest) -> Interest:
+def _interest(text: Sample | None, liked: Sample, disliked: Sample, seen: archive.Newest) -> Interest:
     """Learned against the archive; while that is young, the cosine with text and examples."""
     if len(seen.ids) < FEWEST_PAPERS:
         vector = text.vectors[0] if text is not None else None
         return Interest(compile_interest(vector, liked.vectors, disliked.vectors), {})
-    soft = None
-    if text is not None and not len(liked):
-        rows = soft_examples(text, seen.papers)
-        known = papers.load(tx, [int(one) for one in seen.ids[rows]])
-        soft = Sample(seen.papers.vectors[rows], [_terms(known[int(one)]) for one in seen.ids[rows]])
-    return learn(text, liked, disliked.vectors, seen.papers, soft)
+    return learn(text, liked, disliked.vectors, seen.papers)
 
 
 def calibrate(
@@ -152,7 +147,8 @@ def _estimated(
     known = seen if seen is not None else archive.newest(tx, embedder.name).papers
     scores = interest.scores(known.vectors, known.terms) if len(known) else None
     rate = max(FEWEST_PAPERS_PER_DAY, len(known) / max(7, within.days if within else 0))
-    quantiles, floor = embedder.score_quantiles, interest.floor(embedder.floor)
+    quantiles = USUAL_QUANTILES if interest.terms else embedder.score_quantiles
+    floor = interest.floor(embedder.floor)
     return [threshold_from_quantiles(quantiles, one, rate, scores, floor) for one in volumes]
 
 
