@@ -32,7 +32,9 @@ def matches(query: Query, text: PaperText) -> bool:
 def evidence(query: Query, text: PaperText) -> tuple[Evidence, ...]:
     """The clauses that made the query match, each once; empty when it does not match."""
     fields = text.fields()
-    return tuple(dict.fromkeys(_evidence(query, text, fields))) if _holds(query, text, fields) else ()
+    # A clause that does not hold has no evidence, so it need not be asked first.
+    whole = isinstance(query, And | Or | Not | Field)
+    return () if whole and not _holds(query, text, fields) else tuple(dict.fromkeys(_evidence(query, text, fields)))
 
 
 def describe(found: Sequence[Evidence]) -> str:

@@ -70,9 +70,12 @@ def weighted(counts: Mapping[str, int]) -> dict[str, float]:
     return {term: n * (SATURATION + 1) / (n + SATURATION * long) for term, n in counts.items()}
 
 
-def told_by(weights: Terms, text: PaperText, most: int = 3) -> list[str]:
-    """The words of the paper that counted most for an interest, as the paper spells them."""
-    theirs = terms_of(text)
+def told_by(weights: Terms, text: PaperText, theirs: Terms | None = None, most: int = 3) -> list[str]:
+    """The words of the paper that counted most for an interest, as the paper spells them.
+
+    `theirs`: the paper's terms, where the caller has them.
+    """
+    theirs = terms_of(text) if theirs is None else theirs
     paid = {term: weight * theirs[term] for term, weight in weights.items() if term in theirs and weight > 0}
     # A pair says more than its words, which count beside it.
     paid = {term: value * (2 if " " in term else 1) for term, value in paid.items()}

@@ -3,13 +3,15 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.evaluate import PaperText, failed, matches
 from services.domain.interest_index import InterestIndex
-from services.domain.lexical import TermTable, terms_of
+from services.domain.lexical import Terms, TermTable, terms_of
 from services.domain.paper import Paper
 from services.domain.percolator import Percolator
 from services.domain.query import Query
@@ -41,7 +43,7 @@ class Standing:
             raise ValueError(f"subscription {self.id}: weights must be one vector of finite numbers")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
     """A paper with its words and, when it is embedded already, its unit vector."""
 
@@ -51,9 +53,12 @@ class Candidate:
     step: int = 0
     """Of upvotes, where it was announced before: it gets the threshold of that step."""
 
+    @cached_property
+    def terms(self) -> Terms:
+        return terms_of(self.text)
 
-@dataclass(frozen=True, slots=True, order=True)
-class Match:
+
+class Match(NamedTuple):
     subscription: int
     paper: int
     score: float | None = None
@@ -70,6 +75,8 @@ class Matcher:
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
         self._standing: dict[int, Standing] = {}
+        self._choosy: set[int] = set()
+        """Those that ask more of a paper than query and interest do."""
         self._queries = Percolator()
         self._interests: dict[int, InterestIndex] = {}
 
@@ -80,6 +87,8 @@ class Matcher:
         """Adds a subscription or replaces the one of the same id."""
         self.remove(standing.id)
         self._standing[standing.id] = standing
+        if standing.sources or standing.min_upvotes:
+            self._choosy.add(standing.id)
         if standing.weights is not None and standing.threshold is not None:
             dimensions = len(standing.weights)
             index = self._interests.setdefault(dimensions, InterestIndex(dimensions, self.threads))
@@ -92,6 +101,7 @@ class Matcher:
         standing = self._standing.pop(id, None)
         if standing is None:
             return
+        self._choosy.discard(id)
         if standing.weights is not None:
             self._interests[len(standing.weights)].remove(id)
         else:
@@ -99,13 +109,16 @@ class Matcher:
 
     def match(self, candidates: Sequence[Candidate]) -> list[Match]:
         """All matches, in the order of the candidates and then of the subscriptions' ids."""
-        found = []
+        found: list[Match] = []
         for candidate, scores, asked in zip(candidates, self._scores(candidates), self._asked(candidates), strict=True):
-            for id in sorted((*scores, *asked)):
-                standing = self._standing[id]
-                holds = id not in scores or _query_holds(standing, candidate.text)
-                if holds and not barred(standing, candidate.paper):
-                    found.append(Match(id, candidate.paper.id, scores.get(id)))
+            if candidate.paper.withdrawn:
+                continue
+            close = [id for id in scores if _query_holds(self._standing[id], candidate.text)]
+            ids = sorted((*close, *asked))
+            if self._choosy:
+                ids = [id for id in ids if id not in self._choosy or not barred(self._standing[id], candidate.paper)]
+            paper, score_of = candidate.paper.id, scores.get
+            found += [Match(id, paper, score_of(id)) for id in ids]
         return found
 
     def _asked(self, candidates: Sequence[Candidate]) -> list[list[int]]:
@@ -126,7 +139,7 @@ class Matcher:
                 embedded[len(vector), candidate.step].append(row)
         for (dimension, step), rows in embedded.items():
             vectors = np.array([candidates[row].vector for row in rows], np.float32)
-            terms = TermTable.of(terms_of(candidates[row].text) for row in rows)
+            terms = TermTable.of(candidates[row].terms for row in rows)
             found = self._interests[dimension].match(vectors, terms, step)
             for paper, id, score in zip(*(part.tolist() for part in found), strict=True):
                 scores[rows[paper]][id] = score
@@ -160,7 +173,7 @@ def score_of(standing: Standing, candidate: Candidate) -> float | None:
     """What a paper scores with the interest; None without an interest, or a vector of its model."""
     if standing.weights is None or candidate.vector is None or len(candidate.vector) != len(standing.weights):
         return None
-    words = TermTable.of([terms_of(candidate.text)]).scores(standing.terms)
+    words = TermTable.of([candidate.terms]).scores(standing.terms)
     return float(candidate.vector @ standing.weights) + float(words[0])
 
 

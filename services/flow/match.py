@@ -2,8 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -17,8 +22,18 @@ from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
 LEASE = timedelta(minutes=5)
-BATCH = 256
+BATCH = 128
 """Papers matched between two writes."""
+
+
+class Held(NamedTuple):
+    """What matching needs of a subscription's row."""
+
+    standing: Standing
+    account: int
+    revision: int
+    moved_by: frozenset[str]
+    """Kinds of events that can change its answer; a new paper concerns everybody."""
 
 
 @dataclass(slots=True)
@@ -29,8 +44,7 @@ class Shard:
     model: str
     revision: int = 0
     matcher: Matcher = field(default_factory=lambda: Matcher(threads=os.cpu_count() or 1))
-    rows: dict[int, Row] = field(default_factory=dict)
-    standing: dict[int, Standing] = field(default_factory=dict)
+    held: dict[int, Held] = field(default_factory=dict)
 
     def refresh(self, tx: Connection) -> None:
         """Reads what was saved or deleted since; afterwards everything saved before this transaction is seen."""
@@ -40,8 +54,7 @@ class Shard:
 
     def _take(self, tx: Connection, row: Row) -> None:
         self.matcher.remove(row["id"])
-        self.rows.pop(row["id"], None)
-        self.standing.pop(row["id"], None)
+        self.held.pop(row["id"], None)
         if row["deleted_at"] is not None:
             return
         try:
@@ -52,7 +65,7 @@ class Shard:
             return
         if compiled is not None:
             self.matcher.put(compiled)
-            self.rows[row["id"]], self.standing[row["id"]] = row, compiled
+            self.held[row["id"]] = Held(compiled, row["account_id"], row["revision"], _moved_by(row))
 
 
 def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
@@ -70,9 +83,7 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
         shard.refresh(tx)
         events = _events(tx, job)
     if job["attempts"] <= runs.TOGETHER:
-        ids = sorted(events)
-        for start in range(0, len(ids), BATCH):
-            _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
+        _together(db, shard, job, events)
     else:
         _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
     with db.transaction() as tx:
@@ -98,6 +109,18 @@ def _give_up(db: Database, job: Row) -> None:
         runs.finish_job(tx, job, db.now(), error=error)
 
 
+def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
+    """Batch by batch; the database takes in one while the next is matched."""
+    ids, writing = sorted(events), Future[None]()
+    writing.set_result(None)
+    with ThreadPoolExecutor(1) as writer:
+        for start in range(0, len(ids), BATCH):
+            found = _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
+            writing.result()
+            writing = writer.submit(_store, db, found)
+        writing.result()
+
+
 def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
     """After two lost workers each paper is noted before it is matched: one that ends two more is left out alone."""
     if job["suspected"] >= runs.MOST_SUSPECTED:
@@ -111,10 +134,16 @@ def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]
         if paper >= (job["suspect"] or 0):
             with db.transaction() as tx:
                 runs.suspect(tx, job, paper, db.now() + lease)
-            _match(db, shard, job, {paper: events[paper]})
+            _store(db, _match(db, shard, job, {paper: events[paper]}))
 
 
-def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
+def _store(db: Database, found: Sequence[Row]) -> None:
+    with db.transaction() as tx:
+        matches.store(tx, found)
+
+
+def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> list[Row]:
+    """The rows of all matches of some papers."""
     what: dict[int, set[str]] = {}
     with db.transaction() as tx:
         merging.hold_off(tx)
@@ -123,32 +152,31 @@ def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) ->
         loaded = standing.candidates(tx, what, shard.model)
     fault_point("matching", *(one.paper.title for one in loaded))
     candidates = [replace(one, step=_step(one, what[one.paper.id])) for one in loaded]
-    by_id = {one.paper.id: one for one in candidates}
-    found = [m for m in shard.matcher.match(candidates) if concerns(shard.rows[m.subscription], what[m.paper])]
+    found = [one for one in shard.matcher.match(candidates) if _concerns(shard.held[one.subscription], what[one.paper])]
     with db.transaction() as tx:
         liked = standing.likes(tx, {one.subscription for one in found if one.score is not None}, shard.model)
-    written = list(_rows(shard, found, by_id, liked, job["run_id"]))
-    with db.transaction() as tx:
-        matches.store(tx, written)
+    by_id = {one.paper.id: one for one in candidates}
+    return list(_rows(shard, found, by_id, liked, job["run_id"]))
 
 
 def _rows(
     shard: Shard, found: Sequence[Match], papers: Mapping[int, Candidate], liked: Mapping[int, standing.Likes], run: int
 ) -> Iterator[Row]:
-    said: dict[tuple[Query, int], str] = {}
-    for one in found:
-        row, asked, candidate = shard.rows[one.subscription], shard.standing[one.subscription], papers[one.paper]
-        likes = liked.get(one.subscription) if one.score is not None else None
-        nearest = likes.nearest(candidate) if likes is not None else None
-        yield {
-            "account_id": row["account_id"],
-            "subscription_id": one.subscription,
-            "paper_id": one.paper,
-            "run_id": run,
-            "score": one.score,
-            "decided": {"why": standing.why(asked, candidate, one.score, nearest, said)},
-            "revision": row["revision"],
-        }
+    for id, together in groupby(found, attrgetter("paper")):
+        candidate, said = papers[id], dict[Query, str]()
+        for one in together:
+            held = shard.held[one.subscription]
+            likes = liked.get(one.subscription) if one.score is not None else None
+            nearest = likes.nearest(candidate) if likes is not None else None
+            yield {
+                "account_id": held.account,
+                "subscription_id": one.subscription,
+                "paper_id": id,
+                "run_id": run,
+                "score": one.score,
+                "decided": {"why": standing.why(held.standing, candidate, one.score, nearest, said)},
+                "revision": held.revision,
+            }
 
 
 def _step(one: Candidate, what: set[str]) -> int:
@@ -156,13 +184,17 @@ def _step(one: Candidate, what: set[str]) -> int:
     return upvote_step(one.paper.upvotes) if "upvotes" in what and "new" not in what else 0
 
 
-def concerns(row: Row, what: set[str]) -> bool:
-    """Whether events of these kinds can change the subscription's answer; a new paper concerns everybody."""
-    if "new" in what:
-        return True
+def _concerns(held: Held, what: set[str]) -> bool:
+    return "new" in what or not held.moved_by.isdisjoint(what)
+
+
+@cache
+def _kinds(place: bool, upvotes: bool, interest: bool) -> frozenset[str]:
+    """Of events; one set for all subscriptions of a kind."""
+    asked = {"source": place, "category": place, "upvotes": upvotes or interest, "vector": interest}
+    return frozenset(kind for kind, counts in asked.items() if counts)
+
+
+def _moved_by(row: Row) -> frozenset[str]:
     place = bool(row["sources"]) or any(name in row["query"] for name in ("source:", "cat:"))
-    return (
-        (bool(what & {"source", "category"}) and place)
-        or ("upvotes" in what and (row["min_upvotes"] > 0 or bool(row["volume"])))
-        or ("vector" in what and bool(row["volume"]))
-    )
+    return _kinds(place, row["min_upvotes"] > 0, bool(row["volume"]))

@@ -64,26 +64,25 @@ def why(
     candidate: Candidate,
     score: float | None,
     nearest_title: str | None = None,
-    said: dict[tuple[Query, int], str] | None = None,
+    said: dict[Query, str] | None = None,
 ) -> str:
     """Why it matched: the words that did, and how close the interest is.
 
-    `said` keeps what was said of a query and a paper: in a burst many people ask the same.
+    `said` keeps what was said of the paper's words: in a burst many people ask the same.
     """
     parts = [_words(standing.query, candidate, {} if said is None else said)] if standing.query is not None else []
     if score is not None and standing.threshold is not None:
-        told = told_by(standing.terms, candidate.text) if standing.terms else []
+        told = told_by(standing.terms, candidate.text, candidate.terms) if standing.terms else []
         parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told))
         if score < standing.threshold:
             parts.append(f"near before, now with {candidate.paper.upvotes} upvotes")
     return "; ".join(part for part in parts if part)
 
 
-def _words(query: Query, candidate: Candidate, said: dict[tuple[Query, int], str]) -> str:
-    key = (query, candidate.paper.id)
-    if key not in said:
-        said[key] = describe(evidence(query, candidate.text))
-    return said[key]
+def _words(query: Query, candidate: Candidate, said: dict[Query, str]) -> str:
+    if query not in said:
+        said[query] = describe(evidence(query, candidate.text))
+    return said[query]
 
 
 def likes(tx: Connection, subscription_ids: Collection[int], model: str) -> dict[int, Likes]:

@@ -21,7 +21,7 @@ def someone_waits_for_a_lock(world: World) -> bool:
 def held(world: World) -> set[int]:
     with world.db.transaction() as tx:
         world.shard.refresh(tx)
-    return set(world.shard.standing)
+    return set(world.shard.held)
 
 
 def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(world: World) -> None:
