@@ -1,5 +1,6 @@
 """Embed: vectors for the papers of each new run, then for whatever the archive still lacks."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from services.domain.interest import embedding_text
@@ -10,9 +11,9 @@ from services.store import backlog, embedding, merging, papers, runs, words
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
-BATCH = 32
+BATCH = 128
 """Papers embedded between two commits, about two seconds on one core."""
-BATCHES_A_CLAIM = 8
+BATCHES_A_CLAIM = 2
 LEASE = timedelta(minutes=5)
 
 
@@ -68,15 +69,19 @@ def work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
 
 
 def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int]) -> bool:
-    """Embeds and stores; False when the embedder fails, which is noted and tried again later."""
+    """Embeds and stores; False when the embedder fails, which is noted and tried again later.
+
+    Words are noted beside it, with what an embedder of several threads leaves of the processor.
+    """
     with db.transaction() as tx:
-        merging.hold_off(tx)
         loaded = papers.load(tx, ids).values()
-        words.note(tx, loaded)
-        texts = {one.id: embedding_text(one.title, one.abstract) for one in loaded}
+    texts = {one.id: embedding_text(one.title, one.abstract) for one in loaded}
     fault_point("embedding", *(one.title for one in loaded))
     try:
-        vectors = embedder.embed(list(texts.values()))
+        with ThreadPoolExecutor(1) as beside:
+            noted = beside.submit(_note, db, ids)
+            vectors = embedder.embed(list(texts.values()))
+            noted.result()
     except EmbedderError as error:
         log.warning("embedder failed, keywords go on without it", why=str(error))
         with db.transaction() as tx:
@@ -91,7 +96,12 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
 def note_words(db: Database) -> bool:
     """Notes the words of some papers that have none: their embedder is down, or an older paperwire stored them."""
     with db.transaction() as tx:
-        merging.hold_off(tx)
         ids = words.lacking(tx, BATCH)
-        words.note(tx, papers.load(tx, ids).values())
+    _note(db, ids)
     return bool(ids)
+
+
+def _note(db: Database, ids: list[int]) -> None:
+    with db.transaction() as tx:
+        merging.hold_off(tx)
+        words.note(tx, papers.load(tx, ids).values())

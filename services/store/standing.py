@@ -70,8 +70,11 @@ def why(
 
     `said` keeps what was said of the paper's words: in a burst many people ask the same.
     """
-    parts = [_words(standing.query, candidate, {} if said is None else said)] if standing.query is not None else []
-    if score is not None and standing.threshold is not None:
+    words = _words(standing.query, candidate, {} if said is None else said) if standing.query is not None else ""
+    if score is None:
+        return words
+    parts = [words]
+    if standing.threshold is not None:
         told = told_by(standing.terms, candidate.text, candidate.terms) if standing.terms else []
         parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told))
         if score < standing.threshold:
@@ -80,9 +83,10 @@ def why(
 
 
 def _words(query: Query, candidate: Candidate, said: dict[Query, str]) -> str:
-    if query not in said:
-        said[query] = describe(evidence(query, candidate.text))
-    return said[query]
+    found = said.get(query)
+    if found is None:
+        found = said[query] = describe(evidence(query, candidate.text))
+    return found
 
 
 def likes(tx: Connection, subscription_ids: Collection[int], model: str) -> dict[int, Likes]:
