@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+import time
 import warnings
 
 from services.errors import PaperwireError
 from services.settings import settings
+from services.telemetry import configure_logging, log
 
 PREFORK = {"poll", "deliver"}
 """Queues whose work waits on the network; the others hold a model and a matcher, once per process."""
@@ -14,11 +16,23 @@ PREFORK = {"poll", "deliver"}
 
 def _queues(text: str) -> list[str]:
     """Queue names; `match` alone stands for every shard's queue."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    expanded = [f"match.{number}" for number in _shard_numbers()] if "match" in names else []
+    return [name for name in names if name != "match"] + expanded
+
+
+def _shard_numbers() -> range:
+    """Waits for a database that is away, as the scheduler does."""
+    from sqlalchemy.exc import OperationalError
+
     from workers.app import shard_numbers
 
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    expanded = [f"match.{number}" for number in shard_numbers()] if "match" in names else []
-    return [name for name in names if name != "match"] + expanded
+    while True:
+        try:
+            return shard_numbers()
+        except OperationalError as error:
+            log.warning("worker finds no database, trying again", why=str(error.orig).splitlines()[0])
+            time.sleep(1.0)
 
 
 def _work(queues: str, concurrency: int) -> None:
@@ -28,6 +42,7 @@ def _work(queues: str, concurrency: int) -> None:
 
     # Said once by the operating system's own means; in a container root is the rule, and tasks are JSON, not pickle.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    configure_logging()
     names = _queues(queues)
     pool = "prefork" if set(names) <= PREFORK else "solo"
     name = f"{'+'.join(name.split('.')[0] for name in names)}-{os.getpid()}@paperwire"

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, select, update
-from sqlalchemy.orm import aliased
 
 from services import plugins
 from services.domain import follow_up
@@ -62,7 +61,7 @@ def says_now(tx: Connection, delivery_id: int, shown: Shown) -> None:
 
 def due(now: datetime) -> Any:
     """Messages to be looked at whose channel may be told and that no update is on its way to."""
-    follow_up = aliased(delivery)
+    follow_up = delivery.alias()
     on_its_way = exists().where(
         follow_up.c.about == delivery.c.id, follow_up.c.kind == "update", follow_up.c.state.in_(_OPEN)
     )

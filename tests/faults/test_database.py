@@ -50,6 +50,20 @@ def test_row_14_a_database_that_stops_at_once_under_load_loses_nothing(rig: Rig)
     rig.settle(150, doubtful=None)
 
 
+@pytest.mark.faults
+def test_row_14_a_worker_that_starts_while_the_database_is_away_waits_for_it(rig: Rig) -> None:
+    rig.reader("ada", "alpha")
+    rig.announce("alpha")
+    rig.scheduler()
+    rig.worker()
+    sockets, later = rig.servers.data_dir / "run" / "postgres", rig.folder / "later"
+    assert str(sockets) in rig.url
+    early = rig.worker("embed,match", PAPERWIRE_DATABASE_URL=rig.url.replace(str(sockets), str(later)))
+    rig.until(lambda: early.said("trying again") > 1, "it finds no database")
+    later.symlink_to(sockets)
+    rig.settle()
+
+
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     """Puts what is in a folder on a file system of its own that is soon full; skips where we may not mount one."""

@@ -56,7 +56,7 @@ def test_row_17_a_second_scheduler_stands_by_and_there_is_one_digest(rig: Rig) -
     rig.set_clock(2 * HOUR)
     assert len(rig.settle()) == 1
     rig.db.close()
-    rig.servers.cut_connections(rig.url)
+    rig.servers.stop_database_at_once()
     rig.until(lambda: second.said("scheduler active") + third.said("scheduler active") == 2, "the lock is taken again")
     rig.tell("alpha")
     rig.set_clock(26 * HOUR)

@@ -2,14 +2,15 @@
 
 import pytest
 
-from services.store import channels, subscriptions
+from services.store import channels, consent, subscriptions
 from tests.faults.oracle import Told
 from tests.faults.rig import Rig
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
 
-def test_row_21_a_channel_removed_after_the_claim_gets_nothing_any_more(rig: Rig) -> None:
+@pytest.mark.parametrize("how", ["removed", pytest.param("unsubscribed", marks=pytest.mark.faults)])
+def test_row_21_a_channel_given_up_after_the_claim_gets_nothing_any_more(rig: Rig, how: str) -> None:
     ada = rig.reader("ada", "alpha")
     rig.reader("eve", "alpha")
     rig.smtp.delays["RCPT ada@example.org"] = 3.0
@@ -17,8 +18,9 @@ def test_row_21_a_channel_removed_after_the_claim_gets_nothing_any_more(rig: Rig
     rig.worker(concurrency=2)
     rig.scheduler()
     rig.until(lambda: any("<ada@" in command for command in rig.smtp.commands), "hers is claimed")
+    channel = ada.channels["ada@example.org"]
     with rig.db.transaction() as tx:
-        channels.remove(tx, ada.channels["ada@example.org"])
+        channels.remove(tx, channel) if how == "removed" else consent.unsubscribe(tx, channels.find(tx, channel))
     rig.expected.remove(Told("ada@example.org", paper))
     rig.settle()
     assert sorted(rig.states()) == ["cancelled", "sent"]
