@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.nursery import Nursery
 from tests.faults.rig import SCALE, Rig
 from tests.faults.servers import Servers, servers
 from tests.service import POST
@@ -19,14 +20,20 @@ def running_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
         yield both
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as one:
+        yield one
+
+
 @pytest.fixture
-def make_rig(running_servers: Servers, tmp_path: Path) -> Iterator[MakeRig]:
+def make_rig(running_servers: Servers, nursery: Nursery, tmp_path: Path) -> Iterator[MakeRig]:
     made: list[Rig] = []
     with SmtpSink() as smtp, HttpSink() as slack:
         slack.always(POST, Answer(body='{"ok": true, "ts": "1.2", "channel": "C1"}'))
 
         def make(scale: float = SCALE, **env: str) -> Rig:
-            made.append(Rig(running_servers, tmp_path, smtp, slack, scale, env))
+            made.append(Rig(running_servers, nursery, tmp_path, smtp, slack, scale, env))
             return made[-1]
 
         try:

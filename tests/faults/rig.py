@@ -22,6 +22,7 @@ from services.store.audit import Audit, audit
 from services.store.database import Database, wake
 from services.telemetry import log
 from tests.faults import oracle
+from tests.faults.nursery import Nursery
 from tests.faults.oracle import Message, Told
 from tests.faults.page import Page
 from tests.faults.role import Role
@@ -51,6 +52,7 @@ class Reader:
 @dataclass
 class Rig:
     servers: Servers
+    nursery: Nursery
     folder: Path
     smtp: SmtpSink
     slack: HttpSink
@@ -161,7 +163,7 @@ class Rig:
     # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def role(self, name: str, *words: str, **env: str) -> Role:
-        role = Role(words, {**self.env, **env}, self.folder / f"{len(self.roles)}-{name}.log")
+        role = Role(self.nursery, words, {**self.env, **env}, self.folder / f"{len(self.roles)}-{name}.log")
         self.roles.append(role)
         return role
 

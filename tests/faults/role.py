@@ -2,25 +2,22 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from tests.faults.nursery import Nursery
+
 
 class Role:
     """One process of the service, with its children."""
 
-    def __init__(self, words: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, nursery: Nursery, words: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.log = log
-        with log.open("ab") as output:
-            command = [sys.executable, "-P", "-m", *words]
-            self.process = subprocess.Popen(
-                command, env=env, cwd=log.parent, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        self.log.touch()
+        self.process = nursery.start(words, env, log)
 
     def said(self, words: str) -> int:
         return self.log.read_text(errors="replace").count(words)
