@@ -11,11 +11,12 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.domain.matching import Candidate, Match, Matcher, Standing
 from services.domain.paper import upvote_step
 from services.domain.query import Query
-from services.errors import QueryError
+from services.errors import LeaseLost, QueryError
 from services.settings import Settings
 from services.store import matches, merging, quarantine, runs, standing, subscriptions
 from services.store.database import Database, Row
@@ -82,10 +83,17 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
     with db.transaction() as tx:
         shard.refresh(tx)
         events = _events(tx, job)
-    if job["attempts"] <= runs.TOGETHER:
-        _together(db, shard, job, events)
-    else:
-        _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
+    try:
+        if job["attempts"] <= runs.TOGETHER:
+            _together(db, shard, job, events)
+        else:
+            _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
+    except (LeaseLost, SQLAlchemyError):
+        raise
+    except Exception as error:  # A fault of ours: noted for whoever asks, and as good as a lost worker.
+        with db.transaction() as tx:
+            runs.note_fault(tx, job, f"{type(error).__name__}: {error}"[:500])
+        raise
     with db.transaction() as tx:
         runs.finish_job(tx, job, db.now())
     fault_point("matched")
@@ -101,12 +109,16 @@ def _events(tx: Connection, job: Row) -> dict[int, set[str]]:
 
 def _give_up(db: Database, job: Row) -> None:
     """No paper could be told from the others, so all that were not matched wait for a person."""
-    error = f"given up: run {job['run_id']} ended {job['attempts'] - 1} workers"
+    error = f"given up: run {job['run_id']} ended {job['attempts'] - 1} workers{_fault(job)}"
     log.error("a run's papers are set aside", run=job["run_id"], shard=job["shard"])
     with db.transaction() as tx:
         left = [paper for paper in _events(tx, job) if paper >= (job["suspect"] or 0)]
         quarantine.add(tx, job["shard"], left, error)
         runs.finish_job(tx, job, db.now(), error=error)
+
+
+def _fault(job: Row) -> str:
+    return f", the last by {job['error']}" if job["error"] else ""
 
 
 def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
@@ -126,7 +138,7 @@ def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]
     if job["suspected"] >= runs.MOST_SUSPECTED:
         log.error("paper set aside: it ends its workers", paper=job["suspect"], run=job["run_id"])
         with db.transaction() as tx:
-            error = f"{job['suspected']} workers were lost while they matched it alone"
+            error = f"{job['suspected']} workers were lost while they matched it alone{_fault(job)}"
             quarantine.add(tx, job["shard"], [job["suspect"]], error)
             runs.clear(tx, job)
         events.pop(job["suspect"], None)

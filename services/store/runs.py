@@ -115,10 +115,16 @@ def suspect(tx: Connection, row: Row, paper_id: int, until: datetime) -> None:
     row.update(noted)
 
 
+def note_fault(tx: Connection, row: Row, error: str) -> None:
+    """Why an attempt ended, where that can be said; the lease stays, as after a lost worker."""
+    leases.fenced(tx, match_job, row, error=error)
+
+
 def clear(tx: Connection, row: Row) -> None:
     """The suspect was set aside: the job goes on without it."""
-    leases.fenced(tx, match_job, row, suspected=0)
-    row["suspected"] = 0
+    cleared = {"suspected": 0, "error": ""}
+    leases.fenced(tx, match_job, row, **cleared)
+    row.update(cleared)
 
 
 def finish_job(tx: Connection, row: Row, now: datetime, error: str = "") -> None:

@@ -1,10 +1,12 @@
 """Papers set aside because they ended their workers: seen by whoever asks, and put back by a person."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
+from services.domain.matching import Candidate, Match, Matcher
 from services.errors import NotFound
 from services.flow import embed, match, quarantine
 from services.flow.trace import trace
@@ -130,6 +132,30 @@ def test_a_run_that_no_single_paper_ends_waits_whole_for_a_person(world: World) 
         quarantine.release(world.db, world.paper(title))
     world.embed_and_match()
     assert len(world.matches()) == 2
+
+
+class Stumbles(Matcher):
+    def match(self, papers: Sequence[Candidate]) -> list[Match]:
+        if any(POISON in one.paper.title for one in papers):
+            raise RuntimeError("a sequence of words without an end")
+        return super().match(papers)
+
+
+def test_what_failed_is_said_where_the_worker_lived_to_say_it(world: World) -> None:
+    one = world.subscribe(query="planning")
+    world.announce(entry(POISON, 1), entry(OTHER, 2))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    shard = match.Shard(number=0, model=world.embedder.name, matcher=Stumbles())
+    for _ in range(4):
+        with pytest.raises(RuntimeError):
+            match.work(world.db, world.settings, [shard])
+        world.expire_leases()
+    assert match.work(world.db, world.settings, [shard])
+    assert world.matches() == {(one, world.paper(OTHER))}
+    told = why(world, world.paper(POISON), one)["set aside"]
+    assert "the last by RuntimeError: a sequence of words without an end" in told
+    assert world.rows(select(match_job))[0]["error"] == ""
 
 
 def test_its_events_outlive_the_clean_up(world: World) -> None:
