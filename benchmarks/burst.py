@@ -153,7 +153,7 @@ def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
         with db.transaction() as tx:
             account, source = accounts.add(tx, "ada@example.org", "UTC"), sources.imported(tx, "arxiv")
         subscribe(db, account, wanted(embedder, papers[:-PAPERS], count))
-        held = match.Shard(number=0, model=embedder.name)
+        held = match.Shard(number=0)
         with timed(parts, "load_seconds"), db.transaction() as tx:
             held.refresh(tx)
         with timed(parts, "ingest"), db.transaction() as tx:

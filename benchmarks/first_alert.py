@@ -71,7 +71,7 @@ def stages(page: Path) -> dict[str, float]:
         for name, flag, asked in ASKED:
             draft = Draft(name=name, cadence="immediate", **{flag.removeprefix("--"): asked})
             subscribe.save(db, embedder, account, draft, [channel])
-        shard = match.Shard(number=0, model=embedder.name)
+        shard = match.Shard(number=0)
         body = page.read_bytes()
         with timed(parts, "parse"):
             kind = ingest.detect(body)

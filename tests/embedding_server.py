@@ -31,9 +31,9 @@ def by_words(texts: Sequence[str], dimensions: int = 24) -> NDArray[np.float32]:
 class EmbeddingServer(HttpSink):
     """`embed` makes the vectors, which need no length of their own; `refuses` says which texts it will not take."""
 
-    def __init__(self, embed: Embed = by_words, port: int = 0) -> None:
+    def __init__(self, embed: Embed = by_words, port: int = 0, model: str = "words") -> None:
         super().__init__(port)
-        self.embed = embed
+        self.embed, self.model = embed, model
         self.refuses: Callable[[str], bool] = lambda text: False
         self.scripted: list[Answer] = []
         """Given before anything else."""
@@ -41,7 +41,7 @@ class EmbeddingServer(HttpSink):
 
     @property
     def setting(self) -> str:
-        return f"openai:{self.url}/v1#words"
+        return f"openai:{self.url}/v1#{self.model}"
 
     @property
     def asked(self) -> list[list[str]]:

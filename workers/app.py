@@ -8,8 +8,8 @@ from celery import Celery
 from celery.signals import setup_logging
 from sqlalchemy import func, select
 
-from services import plugins
 from services.errors import ConfigError
+from services.flow import serving
 from services.flow.match import Shard
 from services.http import Fetcher
 from services.ports import Embedder
@@ -88,7 +88,20 @@ def fetcher() -> Fetcher:
 
 
 def embedder() -> Embedder:
-    return plugins.embedder(settings().embedder)
+    """The one that serves."""
+    return serving.serving(db(), settings())
+
+
+def embedders() -> list[Embedder]:
+    """Those in use, the serving one first."""
+    _noted()
+    return serving.used(db(), settings())
+
+
+@cache
+def _noted() -> None:
+    """That this process wants the embedder of its settings."""
+    serving.want(db(), settings())
 
 
 def shard_numbers() -> range:
@@ -102,7 +115,7 @@ def shard_numbers() -> range:
 
 @cache
 def held_shard(number: int) -> Shard:
-    return Shard(number=number, model=embedder().name)
+    return Shard(number=number)
 
 
 def beat() -> None:

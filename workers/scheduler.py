@@ -18,7 +18,7 @@ from services.settings import settings
 from services.store import due
 from services.store.database import WAKE_CHANNEL
 from services.telemetry import SCHEDULER_MISSES, configure_logging, log
-from workers.app import app, beat, db, embedder, shard_numbers
+from workers.app import app, beat, db, embedders, shard_numbers
 from workers.tasks import wake
 
 SWEEP = timedelta(seconds=15)
@@ -32,8 +32,9 @@ MOST_WAITING = 4
 
 def sweep() -> None:
     """Wakes every stage that has due rows; lost messages cost no more than one sweep."""
+    models = [one.name for one in embedders()]
     with db().transaction() as tx:
-        stages = due.stages(tx, db().now(), settings().time_scale, embedder().name)
+        stages = due.stages(tx, db().now(), settings().time_scale, *models)
     for stage in stages:
         if _waiting(_queue(stage)) < MOST_WAITING:
             wake(stage)

@@ -22,11 +22,12 @@ from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
 from services.flow import recover as recover_stage
 from services.flow import remind as remind_stage
+from services.flow import serving as serving_stage
 from services.flow import subscribe as subscribe_stage
 from services.settings import settings
 from services.store import database
 from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
-from workers.app import app, beat, db, embedder, fetcher, held_shard, shard_numbers, vault
+from workers.app import app, beat, db, embedder, embedders, fetcher, held_shard, shard_numbers, vault
 
 SOON = timedelta(seconds=15)
 """What comes later is found by the sweep."""
@@ -79,7 +80,7 @@ def ingest() -> None:
 
 @app.task(name="paperwire.embed")
 def embed() -> None:
-    if drain("embed", lambda: embed_stage.work(db(), settings(), embedder())):
+    if drain("embed", lambda: embed_stage.work(db(), settings(), *embedders())):
         for number in shard_numbers():
             wake(f"match.{number}")
 
@@ -124,8 +125,9 @@ def slow() -> None:
         wake("ingest")
     if drain("slow", lambda: subscribe_stage.recompile(db(), embedder(), settings().time_scale), turn=0):
         wake("notify")
-    if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), embedder()), turn=0):
+    if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), *embedders()), turn=0):
         wake("embed")
+    drain("slow", lambda: serving_stage.take_over(db(), settings()))
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
     drain("slow", lambda: embed_stage.note_words(db()))

@@ -30,9 +30,9 @@ class Session:
 
     @property
     def embedder(self) -> "Embedder":
-        from services import plugins
+        from services.flow.serving import serving
 
-        return plugins.embedder(self.settings.embedder)
+        return serving(self.db, self.settings)
 
     def keyed(self) -> "Settings":
         """The settings with the key that channels' secrets are sealed with."""

@@ -51,16 +51,16 @@ commands.command("set")(set_)
 @commands.command("list")
 def list_(email: MaybeEmail = None, json: Json = False) -> None:
     """Show the subscriptions, of one account or of all."""
-    from services.store import embedding, subscriptions
+    from services.flow import serving
+    from services.store import subscriptions
 
     with opened() as session:
         account_id = session.account(email) if email else None
         with session.db.transaction() as tx:
             ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
             found = [described(tx, one) for one in ids]
-            down = embedding.down(tx) if any(one["volume"] for one in found) else None
-    if down:
-        output.note(embedding.told(down))
+        for line in serving.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
+            output.note(line)
     if json:
         output.as_json(found)
         return

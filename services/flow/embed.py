@@ -7,7 +7,7 @@ from services.domain.interest import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import backlog, embedding, merging, papers, runs, words
+from services.store import backlog, embedding, merging, models, papers, runs, words
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -17,8 +17,8 @@ BATCHES_A_CLAIM = 2
 LEASE = timedelta(minutes=5)
 
 
-def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
-    """Embeds a part of one run, and hands it to matching when it is whole.
+def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
+    """Embeds a part of one run with each model in use, and hands it to matching when it is whole.
 
     Without the embedder the run goes on with its words alone, and so does one that keeps ending its workers.
     """
@@ -26,9 +26,11 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
         row = runs.claim_unembedded(tx, db.now(), LEASE * settings.time_scale)
     if row is None:
         return False
-    whole = row["attempts"] > runs.TOGETHER or _embed_part(db, settings, embedder, row)
+    batches = max(1, BATCHES_A_CLAIM // len(embedders))
+    parts = embedders if row["attempts"] <= runs.TOGETHER else ()
+    done = [_embed_part(db, settings, one, row, batches) for one in parts]
     with db.transaction() as tx:
-        if whole:
+        if all(done):
             runs.finish_embedding(tx, row, db.now())
         else:
             runs.put_back(tx, row)
@@ -36,25 +38,31 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
     return True
 
 
-def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row) -> bool:
+def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row, batches: int) -> bool:
     """Whether nothing is left to embed, or nothing can be: words do not wait for an embedder that failed last time."""
-    for _ in range(BATCHES_A_CLAIM):
+    for _ in range(batches):
         with db.transaction() as tx:
-            ids = [] if embedding.down(tx) else runs.lacking(tx, row["id"], embedder.name, BATCH)
+            ids = [] if embedding.down(tx, embedder.name) else runs.lacking(tx, row["id"], embedder.name, BATCH)
         if not ids or not _embed(db, settings, embedder, ids):
             return True
     return False
 
 
-def work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
-    """Embeds a batch of what no run waits for: silent imports, and papers whose embedder was down.
+def work_backlog(db: Database, settings: Settings, *embedders: Embedder) -> bool:
+    """Embeds a batch of what no run waits for: silent imports, papers whose embedder was down, and, for a model that is
+    to take over, the archive."""
+    return any(_work_backlog(db, settings, one) for one in embedders)
 
-    The latter, whose words were matched already, become a run of `vector` events. A paper that ended a worker is tried
-    alone, and after three attempts no more. An embedder that failed is tried here, when its rest is over.
+
+def _work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
+    """Papers whose words were matched already, and that no model had embedded, become a run of `vector` events.
+
+    A paper that ended a worker is tried alone, and after three attempts no more. An embedder that failed is tried here,
+    when its rest is over.
     """
     now = db.now()
     with db.transaction() as tx:
-        ids = [] if embedding.is_resting(tx, now) else backlog.take(tx, embedder.name, BATCH)
+        ids = [] if embedding.is_resting(tx, embedder.name, now) else backlog.take(tx, embedder.name, BATCH)
     embedded = bool(ids) and _embed(db, settings, embedder, ids)
     with db.transaction() as tx:
         backlog.survived(tx, ids)
@@ -62,7 +70,7 @@ def work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
         return False
     with db.transaction() as tx:
         merging.hold_off(tx)
-        late = runs.late(tx, ids)
+        late = runs.late(tx, ids, embedder.name)
         if late:
             runs.open_run(tx, [(one, "vector") for one in late])
     return True
@@ -82,13 +90,15 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
             noted = beside.submit(_note, db, ids)
             vectors = embedder.embed(list(texts.values()))
             noted.result()
+        with db.transaction() as tx:
+            models.check_length(tx, embedder.name, vectors.shape[1])
     except EmbedderError as error:
         log.warning("embedder failed, keywords go on without it", why=str(error))
         with db.transaction() as tx:
-            embedding.failed(tx, error, db.now(), settings.time_scale)
+            embedding.failed(tx, embedder.name, error, db.now(), settings.time_scale)
         return False
     with db.transaction() as tx:
-        embedding.answered(tx)
+        embedding.answered(tx, embedder.name)
         papers.store_vectors(tx, embedder.name, list(texts), vectors)
     return True
 

@@ -42,9 +42,9 @@ class Shard:
     """One shard's subscriptions in memory, as of a revision."""
 
     number: int
-    model: str
     revision: int = 0
-    matcher: Matcher = field(default_factory=lambda: Matcher(threads=os.cpu_count() or 1))
+    matchers: dict[str, Matcher] = field(default_factory=dict)
+    """By the model of the interests in it; queries alone stand under no model."""
     held: dict[int, Held] = field(default_factory=dict)
 
     def refresh(self, tx: Connection) -> None:
@@ -54,18 +54,20 @@ class Shard:
             self.revision = row["revision"]
 
     def _take(self, tx: Connection, row: Row) -> None:
-        self.matcher.remove(row["id"])
+        for matcher in self.matchers.values():
+            matcher.remove(row["id"])
         self.held.pop(row["id"], None)
         if row["deleted_at"] is not None:
             return
         try:
-            compiled = standing.compiled(row, self.model)
+            compiled = standing.compiled(row)
         except QueryError as error:
             log.warning("query no longer compiles", subscription=row["id"])
             subscriptions.note_error(tx, row["id"], f"this query no longer compiles, please change it: {error}")
             return
         if compiled is not None:
-            self.matcher.put(compiled)
+            model = row["model"] if compiled.weights is not None else ""
+            self.matchers.setdefault(model, Matcher(threads=os.cpu_count() or 1)).put(compiled)
             self.held[row["id"]] = Held(compiled, row["account_id"], row["revision"], _moved_by(row))
 
 
@@ -161,12 +163,23 @@ def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) ->
         merging.hold_off(tx)
         for old, now in merging.living(tx, events).items():
             what.setdefault(now, set()).update(events[old])
-        loaded = standing.candidates(tx, what, shard.model)
+        loaded = standing.candidates(tx, what)
     fault_point("matching", *(one.paper.title for one in loaded))
     candidates = [replace(one, step=_step(one, what[one.paper.id])) for one in loaded]
-    found = [one for one in shard.matcher.match(candidates) if _concerns(shard.held[one.subscription], what[one.paper])]
+    return [row for model in shard.matchers for row in _matched(db, shard, model, job, candidates, what)]
+
+
+def _matched(
+    db: Database, shard: Shard, model: str, job: Row, candidates: Sequence[Candidate], what: Mapping[int, set[str]]
+) -> list[Row]:
+    """The rows of what matches among the subscriptions of one model."""
+    if model:
+        with db.transaction() as tx:
+            candidates = standing.with_vectors(tx, candidates, model)
+    hits = shard.matchers[model].match(candidates)
+    found = [one for one in hits if _concerns(shard.held[one.subscription], what[one.paper])]
     with db.transaction() as tx:
-        liked = standing.likes(tx, {one.subscription for one in found if one.score is not None}, shard.model)
+        liked = standing.likes(tx, {one.subscription for one in found if one.score is not None}, model)
     by_id = {one.paper.id: one for one in candidates}
     return list(_rows(shard, found, by_id, liked, job["run_id"]))
 

@@ -93,7 +93,7 @@ def preview(
     """Runs a draft over the archive. `account_id`: also count what it adds to that account's subscriptions."""
     draft = check(draft)
     compiled = interests.compile(db, embedder, draft)
-    asked = standing.compiled(_row(draft, compiled), embedder.name)
+    asked = standing.compiled(_row(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         within = archive.Window(first=until - timedelta(days=days - 1), last=until)

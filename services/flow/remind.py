@@ -36,10 +36,10 @@ def _lines(tx: Connection, row: Row, embedder: Embedder, today: date) -> list[st
     if row["error"]:
         return [row["error"]]
     try:
-        asked = standing.compiled(row, embedder.name)
+        asked = standing.compiled(row)
     except QueryError as error:
         return [f"Its query no longer compiles: {error}"]
     if asked is None:
         return ["Its interest waits for the embedder."]
     window = papers.between(tx, today - LOOKED_BACK, today)[:MOST_PAPERS]
-    return notes(asked, standing.as_candidates(tx, window, embedder.name), LOOKED_BACK // timedelta(days=1))
+    return notes(asked, standing.as_candidates(tx, window, row["model"]), LOOKED_BACK // timedelta(days=1))

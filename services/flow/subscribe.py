@@ -10,12 +10,23 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.learning import Interest
-from services.domain.matching import Candidate, Matcher
+from services.domain.matching import Matcher
 from services.domain.subscription import Draft, check
 from services.errors import ConfigError, EmbedderError, NotFound, QueryError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import accounts, archive, channels, embedding, interests, matches, sources, standing, subscriptions
+from services.store import (
+    accounts,
+    archive,
+    channels,
+    embedding,
+    interests,
+    matches,
+    papers,
+    sources,
+    standing,
+    subscriptions,
+)
 from services.store.database import Database, Row, wake
 from services.store.vault import Vault
 from services.telemetry import log
@@ -138,24 +149,25 @@ def start_of(day: str, timezone: str) -> datetime:
 
 
 def recompile(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
-    """Compiles one interest that waited for the embedder, and runs it over the papers since; False when none can be."""
+    """Compiles one interest that waited for the embedder, or was compiled with the one before; False when none can be.
+
+    It is run over the papers that it has missed.
+    """
     now = db.now()
     with db.transaction() as tx:
         waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
-        if waiting is None or embedding.is_resting(tx, now):
+        if waiting is None or embedding.is_resting(tx, embedder.name, now):
             return False
         row = subscriptions.find(tx, waiting)
-        kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [waiting]).get(waiting, [])]
         draft = draft_of(row, *subscriptions.examples_of(tx, waiting))
     compiled = interests.compile(db, embedder, draft)
-    if compiled.failed is not None:
-        with db.transaction() as tx:
-            embedding.failed(tx, compiled.failed, now, scale)
-        return False
     with db.transaction() as tx:
-        embedding.answered(tx)
-        subscriptions.save(tx, row["account_id"], draft, compiled, kept, waiting)
-        _catch_up(tx, embedder, waiting)
+        if compiled.failed is not None:
+            embedding.failed(tx, embedder.name, compiled.failed, now, scale)
+            return False
+        embedding.answered(tx, embedder.name)
+        subscriptions.note_threshold(tx, row, compiled)
+        _catch_up(tx, embedder, waiting, before=row["model"] if row["weights"] is not None else "")
     return True
 
 
@@ -167,14 +179,14 @@ def recalibrate(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     now = db.now()
     with db.transaction() as tx:
         due = subscriptions.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
-        if not due or embedding.is_resting(tx, now):
+        if not due or embedding.is_resting(tx, embedder.name, now):
             return False
         learnable = archive.can_be_learned_on(tx, embedder.name)
     try:
         interests.awake(embedder)
     except EmbedderError as error:
         with db.transaction() as tx:
-            embedding.failed(tx, error, now, scale)
+            embedding.failed(tx, embedder.name, error, now, scale)
         return False
     for one in due:
         try:
@@ -215,32 +227,31 @@ def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draf
     return interests.Compiled(threshold=found.thresholds[0], eased=found.thresholds[1:], estimated=found.estimated)
 
 
-def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int) -> None:
-    """Matches a subscription against what was announced since it was first saved."""
+def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: str) -> None:
+    """Matches a subscription against what was announced since it was saved, but for what it has seen with the model
+    that it had before: the new one's judgement of that is no news."""
     row = subscriptions.find(tx, subscription_id)
-    asked = standing.compiled(row, embedder.name)
-    if asked is None:
+    asked = standing.compiled(row)
+    if asked is None or row["model"] != embedder.name:
         return
     matcher = Matcher()
     matcher.put(asked)
-    papers = {one.paper.id: one for one in _since(tx, row, embedder)}
+    missed = set(sources.heard_since(tx, row["watched_since"]))
+    missed -= papers.vectors(tx, missed, before).keys() if before else set()
+    candidates = {one.paper.id: one for one in standing.candidates(tx, missed, embedder.name)}
     found = [
         {
             "account_id": row["account_id"],
             "subscription_id": subscription_id,
             "paper_id": match.paper,
             "score": match.score,
-            "decided": {"why": standing.why(asked, papers[match.paper], match.score)},
+            "decided": {"why": standing.why(asked, candidates[match.paper], match.score)},
             "revision": row["revision"],
         }
-        for match in matcher.match(list(papers.values()))
+        for match in matcher.match(list(candidates.values()))
     ]
     matches.store(tx, found)
     wake(tx, "notify")
-
-
-def _since(tx: Connection, row: Row, embedder: Embedder) -> list[Candidate]:
-    return standing.candidates(tx, sources.heard_since(tx, row["created_at"]), embedder.name)
 
 
 def draft_of(row: Row, liked: tuple[int, ...], disliked: tuple[int, ...]) -> Draft:

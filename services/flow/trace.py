@@ -67,15 +67,15 @@ def _concerns(aside: Row, row: Row) -> bool:
 
 def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
     try:
-        asked = standing.compiled(row, embedder.name)
+        asked = standing.compiled(row)
     except QueryError as error:
         return f"the query does not compile: {error}"
     if asked is None:
         return row["error"] or "the interest waits for the embedder"
-    candidate = standing.candidates(tx, [paper.id], embedder.name)[0]
+    candidate = standing.candidates(tx, [paper.id], row["model"])[0]
     reason = explain_non_match(asked, candidate)
     if reason:
-        waits = candidate.vector is None and asked.weights is not None and embedding.down(tx)
+        waits = candidate.vector is None and asked.weights is not None and embedding.down(tx, row["model"])
         return f"{reason}. {embedding.told(waits)}" if waits else reason
     if not sources.heard(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"

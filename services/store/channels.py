@@ -165,8 +165,8 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 FIRST_CHECK = timedelta(seconds=30)
 LONGEST_CHECK = timedelta(minutes=15)
-EMBEDDER = "embedder"
-"""A key that no channel has: the embedder rests under it, and is looked at by those who embed."""
+EMBEDDER = "embedder:"
+"""How keys begin that no channel has: embedders rest under them, and are looked at by those who embed."""
 
 
 def hold(tx: Connection, key: str, because: str, now: datetime, scale: float, after: float | None = None) -> bool:
@@ -188,7 +188,7 @@ def let_go(tx: Connection, key: str) -> None:
 
 
 def checks_due(now: datetime) -> Any:
-    return and_(transport.c.held_because != "", transport.c.check_at <= now, transport.c.key != EMBEDDER)
+    return and_(transport.c.held_because != "", transport.c.check_at <= now, ~transport.c.key.startswith(EMBEDDER))
 
 
 def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, Row | None]:

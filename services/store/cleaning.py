@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from services.domain.retention import LINKS_AND_QUESTIONS, ON_RECORD, UNANSWERED
+from services.store import models
 from services.store.tables import (
     bounce,
     channel,
@@ -140,8 +141,13 @@ def gates(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _done(tx, delete(gate).where(gate.c.key.in_(select(gate.c.key).where(idle).limit(BATCH))))
 
 
+def vectors(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Of models that no interest stands on any more."""
+    return models.forget(tx)
+
+
 STEPS: tuple[Step, ...] = (
-    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces, gates,
+    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces, gates, vectors,
 )  # fmt: skip
 
 

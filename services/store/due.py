@@ -22,6 +22,7 @@ from services.store import (
     subscriptions,
     words,
 )
+from services.store.models import unready
 from services.store.tables import (
     batch,
     channel,
@@ -37,22 +38,25 @@ from services.store.tables import (
 )
 
 
-def stages(tx: Connection, now: datetime, scale: float, model: str) -> list[str]:
-    """Names of the queues' work, as `workers.tasks` knows it; `match.N` for each shard that has a job."""
+def stages(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
+    """Names of the queues' work, as `workers.tasks` knows it; `match.N` for each shard that has a job.
+
+    `models` are in use, the first one serves.
+    """
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
         "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
         "embed": exists(select(run.c.id).where(runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
-            and_(backlog.waiting(model), ~embedding.rests(now)),
+            *(and_(or_(backlog.waiting(one), unready(one)), ~embedding.rests(one, now)) for one in models),
             exists(select(batch.c.id).where(ledger.gaps_due(now))),
-            and_(subscriptions.any_waiting_for_embedder(model), ~embedding.rests(now)),
+            and_(subscriptions.any_waiting_for_embedder(models[0]), ~embedding.rests(models[0], now)),
             words.any_lacking(),
             pace.is_open("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),
             pace.is_open("clean-up", now),
-            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == model)),
+            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()

@@ -11,12 +11,12 @@ from services.store.channels import EMBEDDER
 from services.store.database import Row, first, wake
 from services.store.tables import transport
 
-_DOWN = and_(transport.c.key == EMBEDDER, transport.c.held_because != "")
+_HELD = transport.c.held_because != ""
 
 
-def down(tx: Connection) -> Row | None:
-    """`held_because` and `check_at`, the moment of the next try, while the embedder fails; None when it works."""
-    return first(tx, select(transport.c.held_because, transport.c.check_at).where(_DOWN))
+def down(tx: Connection, name: str) -> Row | None:
+    """`held_because` and `check_at`, the moment of the next try, while an embedder fails; None when it works."""
+    return first(tx, select(transport.c.held_because, transport.c.check_at).where(_is(name)))
 
 
 def told(row: Row) -> str:
@@ -24,23 +24,27 @@ def told(row: Row) -> str:
     return f"The embedder gives no vectors ({row['held_because']}): interests wait for it, queries go on."
 
 
-def rests(now: datetime) -> ColumnElement[bool]:
+def rests(name: str, now: datetime) -> ColumnElement[bool]:
     """SQL: whether it failed so lately that nobody asks it."""
-    return select(transport.c.key).where(_DOWN, transport.c.check_at > now).exists()
+    return select(transport.c.key).where(_is(name), transport.c.check_at > now).exists()
 
 
-def is_resting(tx: Connection, now: datetime) -> bool:
-    return bool(tx.scalars(select(rests(now))).one())
+def is_resting(tx: Connection, name: str, now: datetime) -> bool:
+    return bool(tx.scalars(select(rests(name, now))).one())
 
 
-def failed(tx: Connection, error: EmbedderError, now: datetime, scale: float) -> None:
+def failed(tx: Connection, name: str, error: EmbedderError, now: datetime, scale: float) -> None:
     """Lets it rest for as long as it asked for, else 30 s, doubling up to 15 minutes; then the slow queue is woken."""
-    channels.hold(tx, EMBEDDER, str(error), now, scale, error.after)
-    row = down(tx)
+    channels.hold(tx, EMBEDDER + name, str(error), now, scale, error.after)
+    row = down(tx, name)
     pause: timedelta = row["check_at"] - now if row else timedelta()
     wake(tx, "slow", after=pause.total_seconds())
 
 
-def answered(tx: Connection) -> None:
+def answered(tx: Connection, name: str) -> None:
     works = {"held_because": "", "check_at": None, "failures": 0}
-    tx.execute(update(transport).where(_DOWN).values(works))
+    tx.execute(update(transport).where(_is(name)).values(works))
+
+
+def _is(name: str) -> ColumnElement[bool]:
+    return and_(transport.c.key == EMBEDDER + name, _HELD)

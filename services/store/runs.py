@@ -81,9 +81,13 @@ def put_back(tx: Connection, row: Row) -> None:
     leases.release(tx, run, row, attempts=0)
 
 
-def late(tx: Connection, ids: Sequence[int]) -> list[int]:
-    """Those of the papers whose words have been handed to matching already."""
-    query = select(event.c.paper_id).join(run, run.c.id == event.c.run_id).where(event.c.paper_id.in_(ids))
+def late(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
+    """Those of the papers whose words have been handed to matching already, without a vector of any other model.
+
+    Another model's interests have seen the paper: it is no news when the archive is embedded anew.
+    """
+    seen = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model != model)
+    query = select(event.c.paper_id).join(run, run.c.id == event.c.run_id).where(event.c.paper_id.in_(ids), ~seen)
     return list(tx.scalars(query.where(run.c.embedded_at.is_not(None)).distinct()))
 
 

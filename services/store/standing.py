@@ -1,7 +1,8 @@
 """Rows as the matcher takes them: subscriptions standing, papers as candidates, and the reason in one line."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +22,13 @@ from services.store.tables import interest_example, paper, paper_vector
 Vector = NDArray[np.float32]
 
 
-def compiled(row: Row, model: str) -> Standing | None:
-    """A subscription's row; None while its interest waits for the embedder. Raises QueryError."""
+def compiled(row: Row) -> Standing | None:
+    """A subscription's row, for vectors of its `model`; None while its interest waits for the embedder.
+
+    Raises QueryError.
+    """
     asks_interest = bool(row["volume"])
-    if asks_interest and (row["weights"] is None or row["model"] != model):
+    if asks_interest and row["weights"] is None:
         return None
     return Standing(
         id=row["id"],
@@ -38,14 +42,19 @@ def compiled(row: Row, model: str) -> Standing | None:
     )
 
 
-def candidates(tx: Connection, ids: Collection[int], model: str) -> list[Candidate]:
+def candidates(tx: Connection, ids: Collection[int], model: str = "") -> list[Candidate]:
+    """Papers with their words and, where a model is named, its vectors."""
     return as_candidates(tx, papers.load(tx, ids).values(), model)
 
 
-def as_candidates(tx: Connection, loaded: Iterable[Paper], model: str) -> list[Candidate]:
-    known = list(loaded)
-    vectors = papers.vectors(tx, [one.id for one in known], model)
-    return [Candidate(paper=one, text=PaperText.of(one), vector=vectors.get(one.id)) for one in known]
+def as_candidates(tx: Connection, loaded: Iterable[Paper], model: str = "") -> list[Candidate]:
+    plain = [Candidate(paper=one, text=PaperText.of(one)) for one in loaded]
+    return with_vectors(tx, plain, model) if model else plain
+
+
+def with_vectors(tx: Connection, plain: Sequence[Candidate], model: str) -> list[Candidate]:
+    vectors = papers.vectors(tx, [one.paper.id for one in plain], model)
+    return [replace(one, vector=vectors.get(one.paper.id)) for one in plain]
 
 
 class Likes(NamedTuple):

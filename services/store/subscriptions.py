@@ -168,7 +168,7 @@ def note_threshold(tx: Connection, row: Row, compiled: Compiled) -> None:
         "calibrated_at": func.now(),
     }
     if compiled.weights is not None:
-        values |= {"weights": compiled.weights, "terms": compiled.terms}
+        values |= {"weights": compiled.weights, "terms": compiled.terms, "model": compiled.model, "error": ""}
     revision = next_revision(tx, row["shard"])
     same = and_(subscription.c.id == row["id"], subscription.c.revision == row["revision"])
     tx.execute(update(subscription).where(same).values(revision=revision, **values))

@@ -152,6 +152,11 @@ paper_vector = Table(
     Column("model", Text, primary_key=True), Column("vector", VECTOR, nullable=False),
 )  # fmt: skip
 
+model = Table(
+    "model", metadata, Column("name", Text, primary_key=True), _text("setting", None), Column("dimensions", Integer),
+    _at("wanted_at", nullable=False), _at("ready_at"),
+)  # fmt: skip
+
 paper_words = Table(
     "paper_words", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
     Column("terms", LargeBinary, nullable=False), Column("words", TSVECTOR, nullable=False),

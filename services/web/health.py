@@ -42,10 +42,11 @@ def readyz(request: Request) -> PlainTextResponse:
 def metrics(request: Request) -> Response:
     house: House = request.app.state.house
     try:
+        serving = house.embedder.name
         with house.db.transaction() as tx:
             figures, held = audit(tx, house.db.now()).figures(), hold.status(tx)["held_because"]
             unread = bounces.why_unreadable(tx)
-            down = embedding.down(tx)
+            down = embedding.down(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:

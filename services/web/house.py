@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
-from services import plugins
 from services.errors import ConfigError
+from services.flow.serving import serving
 from services.ports import Embedder
 from services.settings import Settings
 from services.store.database import Database
@@ -50,7 +50,7 @@ class House:
 
     @property
     def embedder(self) -> Embedder:
-        return plugins.embedder(self.settings.embedder)
+        return serving(self.db, self.settings)
 
     @property
     def secure(self) -> bool:

@@ -8,8 +8,8 @@ from fastapi.responses import Response
 
 from services import plugins
 from services.errors import ConfigError, NotFound, PaperwireError, QueryError
-from services.flow import subscribe
-from services.store import embedding, overview, subscriptions
+from services.flow import serving, subscribe
+from services.store import overview, subscriptions
 from services.web import pages_feeds, subscription_form
 from services.web.forms import Posted
 from services.web.subscription_form import Fields
@@ -104,7 +104,7 @@ def listing(
         told = subscriptions.channels_of(tx, [row["id"] for row in found])
         counts = overview.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
         choices = subscription_form.channel_choices(tx, visit.account)
-        down = embedding.down(tx) if any(row["volume"] for row in found) else None
+    interested = any(row["volume"] for row in found)
     typed = fields or Fields(channels=(choices[0][0],))
     form = form_context(typed, choices, error, preview)
     return visit.page(
@@ -114,7 +114,7 @@ def listing(
         told=told,
         counts=counts,
         pause_until=soon(7),
-        embedder_down=embedding.told(down) if down else "",
+        said_of_embedder=serving.said(visit.house.db, visit.house.settings) if interested else [],
         **form,
     )
 

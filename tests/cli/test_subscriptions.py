@@ -122,7 +122,10 @@ def test_a_deleted_subscription_is_gone(paperwire: Paperwire, ada: str) -> None:
 def test_a_list_says_when_interests_wait_for_the_embedder(paperwire: Paperwire, ada: str, db: Database) -> None:
     assert paperwire("subscribe", ada, "--name", "Agents", "--interest", "agents that plan").code == 0
     with db.transaction() as tx:
-        tx.exec_driver_sql("INSERT INTO transport (key, held_because, check_at) VALUES ('embedder', 'no route', now())")
+        tx.exec_driver_sql(
+            "INSERT INTO transport (key, held_because, check_at) "
+            "VALUES ('embedder:all-MiniLM-L6-v2-int8', 'no route', now())"
+        )
     answer = paperwire("subscription", "list", "--json")
     assert "The embedder gives no vectors (no route)" in answer.err
     assert answer.json()[0]["name"] == "Agents"

@@ -89,7 +89,7 @@ class Rig:
         self.settings = load(
             Settings, database_url=self.url, secret_key=KEY, data_dir=self.folder / "data", time_scale=self.scale
         )
-        self._shard = match.Shard(number=0, model=WordEmbedder.name)
+        self._shard = match.Shard(number=0)
 
     # ── people and papers ─────────────────────────────────────────────────────────────────────────────────────
 

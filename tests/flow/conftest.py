@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, db: Database, settings: Settings) -> None:
         self.db, self.settings, self.embedder = db, settings, WordEmbedder()
-        self.shard = match.Shard(number=0, model=self.embedder.name)
+        self.shard = match.Shard(number=0)
         with db.transaction() as tx:
             self.account = accounts.add(tx, "ada@example.org", "UTC")
             self.source = sources.imported(tx, "daily-papers")

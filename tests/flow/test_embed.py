@@ -34,7 +34,7 @@ def remote(world: World, server: EmbeddingServer) -> World:
     """A world whose vectors come from the server."""
     plugins.embedder.cache_clear()
     model: Any = plugins.embedder(server.setting)
-    world.embedder, world.shard = model, Shard(number=0, model=model.name)
+    world.embedder, world.shard = model, Shard(number=0)
     return world
 
 
@@ -44,7 +44,7 @@ def backlog(world: World) -> bool:
 
 def state(world: World) -> tuple[str, datetime | None]:
     with world.db.transaction() as tx:
-        row = embedding.down(tx)
+        row = embedding.down(tx, world.embedder.name)
     return (row["held_because"], row["check_at"]) if row else ("", None)
 
 

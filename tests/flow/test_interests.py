@@ -157,7 +157,7 @@ def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/day")
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, weights=[0.0] * 5, terms={"diffus": 0.2}, threshold=0.3)
-        asked = standing.compiled(subscriptions.find(tx, one), full.embedder.name)
+        asked = standing.compiled(subscriptions.find(tx, one))
         (paper,) = standing.candidates(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
     assert asked is not None
     paid = float(terms_of(paper.text)["diffus"]) * 0.2

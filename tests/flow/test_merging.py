@@ -499,7 +499,7 @@ def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: W
     finish(world)
     world.subscribe("Second", query="revisited")
     world.announce(article())
-    world.shard = type(world.shard)(number=0, model=world.embedder.name, matcher=Interrupted(world))
+    world.shard = type(world.shard)(number=0, matchers={"": Interrupted(world)})
     finish(world)
     assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
     assert len(world.matches()) == 2

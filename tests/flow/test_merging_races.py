@@ -179,7 +179,7 @@ def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
     world.announce(FIRST)
     world.announce(SECOND)
     _embed(world)
-    world.shard.matcher = Asked()
+    world.shard.matchers[""] = Asked()
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
             listing = Listing(format="test", entries=(LINK,), announced_on=DAY)

@@ -146,7 +146,7 @@ def test_what_failed_is_said_where_the_worker_lived_to_say_it(world: World) -> N
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
         pass
-    shard = match.Shard(number=0, model=world.embedder.name, matcher=Stumbles())
+    shard = match.Shard(number=0, matchers={"": Stumbles()})
     for _ in range(4):
         with pytest.raises(RuntimeError):
             match.work(world.db, world.settings, [shard])
