@@ -22,6 +22,7 @@ from services.flow import notify as notify_stage
 from services.flow import poll as poll_stage
 from services.flow import recover as recover_stage
 from services.flow import remind as remind_stage
+from services.flow import sentences as sentences_stage
 from services.flow import serving as serving_stage
 from services.flow import subscribe as subscribe_stage
 from services.settings import settings
@@ -127,6 +128,7 @@ def slow() -> None:
         wake("notify")
     if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), *embedders()), turn=0):
         wake("embed")
+    drain("slow", lambda: sentences_stage.work(db(), settings(), *embedders()), turn=0)
     drain("slow", lambda: serving_stage.take_over(db(), settings()))
     drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)

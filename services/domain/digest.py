@@ -1,11 +1,11 @@
 """What a message says: papers, each once, with every reason for it, under the subscription it suits best."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date
 
 from services.domain.evaluate import Evidence, evidence
-from services.domain.highlight import joined, paper_text, telling_sentence, telling_stems
+from services.domain.highlight import closest_sentence, joined, paper_text, telling_sentence, telling_stems
 from services.domain.lexical import Terms, told_by
 from services.domain.paper import Paper
 from services.domain.paper_text import PaperText, Span
@@ -35,6 +35,8 @@ class Reason:
     interest: str = ""
     terms: Terms = field(default_factory=dict)
     """What the interest has learned to look for."""
+    closeness: Sequence[float] = ()
+    """How much each of the abstract's sentences tells about the interest; nothing while that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +136,14 @@ def weighed(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
         relevance=sum(weights),
         title_hits=hits["title"],
         abstract_hits=hits["abstract"],
-        sentence=telling_sentence(text.abstract, hits["abstract"], about),
+        sentence=_sentence(text, hits["abstract"], about, reasons),
     )
+
+
+def _sentence(text: PaperText, hits: Sequence[Span], about: Set[str], reasons: Sequence[Reason]) -> Span | None:
+    """The telling one: by words where somebody asked for words, else by closeness, where that is known."""
+    close = [] if any(one.query for one in reasons) else [one.closeness for one in reasons]
+    return closest_sentence(text.abstract.text, close) or telling_sentence(text.abstract, hits, about)
 
 
 def _told(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:

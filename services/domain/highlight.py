@@ -15,6 +15,8 @@ _ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|et al|cf|vs|resp|Figs?|Eqs?|Secs?|
 LEAST_STEM = 3
 """Letters of a stem that tells something; shorter ones are of, to, in …"""
 _JOINT = " … "
+MOST_SENTENCES = 40
+"""Of an abstract that are weighed by their vectors; what comes later is never the telling one."""
 
 
 class Piece(NamedTuple):
@@ -61,6 +63,19 @@ def telling_sentence(text: FieldText, hits: Sequence[Span], about: Set[str]) -> 
     counts = [(_count(matched, one), _count(near, one), one) for one in sentences(text.text)]
     told, close, best = max(counts, key=lambda count: count[:2], default=(0, 0, None))
     return best if told or close else None
+
+
+def closest_sentence(text: str, closeness: Sequence[Sequence[float]]) -> Span | None:
+    """The sentence that tells most about some interests together, each of which says how much every sentence does.
+
+    None when none says it of these sentences: their vectors are late, or the text has changed since.
+    """
+    spans = sentences(text)
+    told = [one for one in closeness if one and len(one) == min(len(spans), MOST_SENTENCES)]
+    if not told:
+        return None
+    sums = [sum(levels) for levels in zip(*told, strict=True)]
+    return spans[sums.index(max(sums))]
 
 
 def _count(words: Sequence[tuple[int, str]], sentence: Span) -> int:

@@ -18,7 +18,7 @@ from services.domain.paper import upvote_step
 from services.domain.query import Query
 from services.errors import LeaseLost, QueryError
 from services.settings import Settings
-from services.store import matches, merging, quarantine, runs, standing, subscriptions
+from services.store import matches, merging, quarantine, runs, sentences, standing, subscriptions
 from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
@@ -179,6 +179,7 @@ def _matched(
     hits = shard.matchers[model].match(candidates)
     found = [one for one in hits if _concerns(shard.held[one.subscription], what[one.paper])]
     with db.transaction() as tx:
+        sentences.want(tx, {one.paper for one in found if one.score is not None}, model)
         liked = standing.likes(tx, {one.subscription for one in found if one.score is not None}, model)
     by_id = {one.paper.id: one for one in candidates}
     return list(_rows(shard, found, by_id, liked, job["run_id"]))

@@ -23,6 +23,7 @@ from services.store import (
     interests,
     matches,
     papers,
+    sentences,
     sources,
     standing,
     subscriptions,
@@ -239,6 +240,8 @@ def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: 
     missed = set(sources.heard_since(tx, row["watched_since"]))
     missed -= papers.vectors(tx, missed, before).keys() if before else set()
     candidates = {one.paper.id: one for one in standing.candidates(tx, missed, embedder.name)}
+    hits = matcher.match(list(candidates.values()))
+    sentences.want(tx, {one.paper for one in hits if one.score is not None}, embedder.name)
     found = [
         {
             "account_id": row["account_id"],
@@ -248,7 +251,7 @@ def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: 
             "decided": {"why": standing.why(asked, candidates[match.paper], match.score)},
             "revision": row["revision"],
         }
-        for match in matcher.match(list(candidates.values()))
+        for match in hits
     ]
     matches.store(tx, found)
     wake(tx, "notify")

@@ -36,6 +36,7 @@ from services.store.tables import (
     match_job,
     quarantine,
     run,
+    sentence_vector,
     signin_link,
     source,
     subscription,
@@ -146,8 +147,16 @@ def vectors(tx: Connection, now: datetime, keep: timedelta) -> int:
     return models.forget(tx)
 
 
+def sentences(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Vectors of the sentences of papers that were matched long ago: their messages are out."""
+    key = (sentence_vector.c.paper_id, sentence_vector.c.model)
+    found = select(*key).where(sentence_vector.c.created_at < now - keep).limit(BATCH)
+    return _done(tx, delete(sentence_vector).where(tuple_(*key).in_(found)))
+
+
 STEPS: tuple[Step, ...] = (
-    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces, gates, vectors,
+    rendered, events, jobs, listings, unanswered, deliveries, items, matches, questions, links, bounces, gates,
+    sentences, vectors,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from services.domain.digest import Reason, ledger_line
 from services.domain.paper import Paper
 from services.domain.query import Query, parse
 from services.errors import QueryError
-from services.store import deliveries, ledger, merging, papers, silences
+from services.store import deliveries, ledger, merging, papers, sentences, silences
 from services.store.database import Row
 
 
@@ -21,8 +21,11 @@ def found(
     """The papers of these ids, each with its reasons on the channel, perhaps with none any more."""
     loaded = papers.load(tx, paper_ids)
     reasons: dict[int, list[Reason]] = {one: [] for one in paper_ids}
-    for match in _heard(tx, channel, paper_ids, now)[0]:
-        reasons[match["paper_id"]].append(_reason(match))
+    heard = _heard(tx, channel, paper_ids, now)[0]
+    told = sentences.told(tx, {(one["subscription_id"], one["paper_id"]) for one in heard if one["score"] is not None})
+    for match in heard:
+        closeness = told.get((match["subscription_id"], match["paper_id"]), ())
+        reasons[match["paper_id"]].append(_reason(match, closeness))
     return {one: (loaded[one], reasons[one]) for one in paper_ids}
 
 
@@ -69,7 +72,7 @@ def read_for(tx: Connection, paper_ids: Sequence[int]) -> list[str]:
     ]
 
 
-def _reason(match: Row) -> Reason:
+def _reason(match: Row, closeness: Sequence[float]) -> Reason:
     return Reason(
         subscription=match["subscription_id"],
         name=match["name"],
@@ -80,6 +83,7 @@ def _reason(match: Row) -> Reason:
         query=_compiled(match["query"]),
         interest=match["interest"],
         terms=match["terms"] if match["score"] is not None else {},
+        closeness=closeness if match["score"] is not None else (),
     )
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, se
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import EmbedderError
-from services.store import backlog
+from services.store import backlog, sentences
 from services.store.tables import model, paper, paper_vector, subscription
 
 FORGOTTEN_AT_ONCE = 500
@@ -73,6 +73,7 @@ def forget(tx: Connection) -> int:
         return 0
     some = select(paper_vector.c.paper_id).where(paper_vector.c.model == name).limit(FORGOTTEN_AT_ONCE)
     mine = and_(paper_vector.c.model == name, paper_vector.c.paper_id.in_(some))
+    sentences.forget_model(tx, name)
     return (
         tx.execute(delete(paper_vector).where(mine)).rowcount
         or tx.execute(delete(model).where(model.c.name == name)).rowcount

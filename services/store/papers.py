@@ -41,7 +41,7 @@ from services.domain.desk import Appearance
 from services.domain.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store import merging, words
-from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, source
+from services.store.tables import paper, paper_appearance, paper_identifier, paper_vector, sentence_vector, source
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -270,6 +270,7 @@ def forget_vectors(tx: Connection, ids: Collection[int]) -> None:
     words.forget(tx, ids)
     if ids:
         tx.execute(delete(paper_vector).where(paper_vector.c.paper_id.in_(ids)))
+        tx.execute(delete(sentence_vector).where(sentence_vector.c.paper_id.in_(ids)))
 
 
 LIVING = (paper.c.merged_into.is_(None), ~paper.c.withdrawn)

@@ -152,6 +152,12 @@ paper_vector = Table(
     Column("model", Text, primary_key=True), Column("vector", VECTOR, nullable=False),
 )  # fmt: skip
 
+sentence_vector = Table(
+    "sentence_vector", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
+    Column("model", Text, primary_key=True), Column("vectors", LargeBinary), _count("attempts"), _created(),
+    Index("ix_sentence_vector_wanted", "paper_id", postgresql_where=text("vectors IS NULL")),
+)  # fmt: skip
+
 model = Table(
     "model", metadata, Column("name", Text, primary_key=True), _text("setting", None), Column("dimensions", Integer),
     _at("wanted_at", nullable=False), _at("ready_at"),

@@ -1,0 +1,44 @@
+"""Sentences: vectors for those of papers that an interest matched, so that messages show the telling one."""
+
+from services.domain.closeness import sentences_of
+from services.errors import EmbedderError
+from services.ports import Embedder
+from services.settings import Settings
+from services.store import embedding, papers, sentences
+from services.store.database import Database
+from services.telemetry import fault_point, log
+
+BATCH = 4
+"""Papers between two commits: some forty sentences, so that nothing waits long behind them."""
+
+
+def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
+    """Makes the vectors of some papers' sentences; False when none wait, or the embedder rests."""
+    return any(_work(db, settings, one) for one in embedders)
+
+
+def _work(db: Database, settings: Settings, embedder: Embedder) -> bool:
+    now = db.now()
+    with db.transaction() as tx:
+        resting = embedding.is_resting(tx, embedder.name, now)
+        ids = [] if resting else sentences.take(tx, embedder.name, BATCH)
+        loaded = papers.load(tx, ids)
+    if not ids:
+        return False
+    texts = {one: sentences_of(loaded[one]) if one in loaded else [] for one in ids}
+    fault_point("sentences", *(one.title for one in loaded.values()))
+    try:
+        rows = embedder.embed([text for together in texts.values() for text in together])
+    except EmbedderError as error:
+        log.warning("embedder failed, messages go without telling sentences", why=str(error))
+        with db.transaction() as tx:
+            sentences.give_back(tx, ids, embedder.name)
+            embedding.failed(tx, embedder.name, error, db.now(), settings.time_scale)
+        return False
+    found, start = {}, 0
+    for one, together in texts.items():
+        found[one] = rows[start : start + len(together)]
+        start += len(together)
+    with db.transaction() as tx:
+        sentences.store(tx, found, embedder.name)
+    return True
