@@ -41,7 +41,10 @@ from services.store.tables import paper, paper_appearance, paper_vector, paper_w
 
 Vector = NDArray[np.float32]
 Ids = NDArray[np.int64]
+Conditions = Sequence[ColumnElement[bool]]
 DAYS = 60
+MANY, OF_MANY = 30_000, 4
+"""Papers that a query lets through; their ids are compared here, out of four times those scored."""
 CLOSEST, OF_WANTED = 5_000, 6
 """Papers that are scored with their words: the closest by vector, and more where so many more are wanted."""
 
@@ -150,31 +153,59 @@ def can_be_learned_on(tx: Connection, model: str) -> bool:
     return tx.scalars(select(func.count()).select_from(some)).one() >= FEWEST_PAPERS
 
 
-def closest(tx: Connection, model: str, interest: Interest, draft: Draft, within: Window, wanted: float) -> Found:
+def closest(
+    tx: Connection,
+    model: str,
+    interest: Interest,
+    draft: Draft,
+    within: Window,
+    wanted: float,
+    *,
+    many: int = MANY,
+) -> Found:
     """The best-scored of the papers that the draft's query, sources and upvotes let through.
 
     The five thousand closest by vector are scored with their words, or six times those wanted. What words alone lift
     from below is left out: of the best 1 in 200 nearly all were among the closest 1 in 20 (DECISIONS 36).
     """
     asked = _question(draft)
-    near = paper_vector.c.vector.max_inner_product(interest.weights)
-    chosen = (
-        select(paper.c.id, _age(within), near.label("near"))
-        .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
-        .where(paper_vector.c.model == model, *_passes(tx, draft, asked, within))
-        .order_by("near")
-        .limit(max(CLOSEST, round(OF_WANTED * wanted)))
-    )
-    if asked.tsquery is not None:
-        with _by_index(tx):
-            chosen = chosen.where(_is_one(tx.scalars(select(paper_words.c.paper_id).where(_holds(asked))).all()))
-    rows = chosen.subquery()
-    columns = [func.array_agg(one) for one in (rows.c.id, rows.c.age, _unsure(asked), rows.c.near)]
-    query = select(*columns, *_terms(paper_words.c.terms))
-    found: Any = tx.execute(query.select_from(rows).join(paper_words, paper_words.c.paper_id == rows.c.id)).one()
-    words = TermTable.joined(found[4] or b"", found[5] or ()).scores(interest.terms)
-    scores = np.asarray(words - np.array(found[3] or (), np.float32), np.float32)
-    return _found(found[0], found[1], found[2], scores).at(np.argsort(-scores, kind="stable"))
+    passes = [paper_vector.c.model == model, *_passes(tx, draft, asked, within)]
+    most = max(CLOSEST, round(OF_WANTED * wanted))
+    if asked.tsquery is None:
+        return _scored(tx, interest, asked, _nearest(tx, interest, passes, within, most))
+    with _by_index(tx):
+        held = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_holds(asked))).one() or []
+    near = None
+    if len(held) > many:
+        # To send and look up so many ids takes longer than to pass over papers that the query does not let through.
+        known = _nearest(tx, interest, passes, within, OF_MANY * most)
+        through = known.at(np.isin(known.ids, np.array(held, np.int64)))
+        near = through.at(slice(most)) if len(through) >= most or len(known) < OF_MANY * most else None
+    if near is None:
+        near = _nearest(tx, interest, [*passes, _is_one(held)], within, most)
+    return _scored(tx, interest, asked, near)
+
+
+def _nearest(tx: Connection, interest: Interest, passes: Conditions, within: Window, most: int) -> Found:
+    """The closest by vector alone, the closest first."""
+    near = paper_vector.c.vector.max_inner_product(interest.weights).label("near")
+    chosen = select(paper.c.id, _age(within), near).join(paper_vector, paper_vector.c.paper_id == paper.c.id)
+    rows = chosen.where(*passes).order_by("near").limit(most).subquery().c
+    ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.near)))).one()
+    found = _found(ids, ages, (), -np.array(distances or (), np.float32))
+    return found.at(np.argsort(-found.scores, kind="stable"))
+
+
+def _scored(tx: Connection, interest: Interest, asked: Question, near: Found) -> Found:
+    """With their words, the best first."""
+    named = paper_words.c.paper_id == any_(literal(near.ids.tolist(), ARRAY(BigInteger)))
+    columns = func.array_agg(paper_words.c.paper_id), func.array_agg(_unsure(asked)), *_terms(paper_words.c.terms)
+    ids, unsure, terms, lengths = tx.execute(select(*columns).where(named)).one()
+    order = np.argsort(near.ids)
+    rows = order[np.searchsorted(near.ids, np.array(ids or (), np.int64), sorter=order)]
+    words = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
+    found = Found(near.ids[rows], near.ages[rows], near.scores[rows] + words, np.array(unsure or (), bool))
+    return found.at(np.argsort(-found.scores, kind="stable"))
 
 
 def passing(tx: Connection, draft: Draft, within: Window) -> Found:
@@ -275,4 +306,5 @@ def _vectors(sent: bytes, count: int) -> Vector:
 
 
 def _found(ids: Any, ages: Any, unsure: Any, scores: Vector) -> Found:
-    return Found(np.array(ids or (), np.int64), np.array(ages or (), np.int64), scores, np.array(unsure or (), bool))
+    sure = np.zeros(len(scores), bool)
+    return Found(np.array(ids or (), np.int64), np.array(ages or (), np.int64), scores, np.array(unsure or sure, bool))

@@ -121,14 +121,16 @@ def test_days_sources_and_upvotes_are_asked_for(db: Database, stored: list[Paper
     assert found.ages.tolist() == sorted(found.ages)
 
 
+@pytest.mark.parametrize("many", [0, archive.MANY])
 @pytest.mark.parametrize("query", ["", "model OR data", '-"data model method"~20 the', "source:daily-papers -model"])
-def test_the_closest_are_scored_as_matching_scores(db: Database, stored: list[Paper], query: str) -> None:
+def test_the_closest_are_scored_as_matching_scores(db: Database, stored: list[Paper], query: str, many: int) -> None:
     terms = {"": 0.1, "model": 0.4, "languag model": -0.2, "cat:cs.CL": 1}
     interest = Interest(np.array(vector(1000), np.float32), terms)
     within = archive.Window(first=LAST - timedelta(days=500), last=LAST)
     draft = check(Draft(interest="x", query=query))
     with db.transaction() as tx:
-        found = archive.confirm(tx, draft, archive.closest(tx, MODEL, interest, draft, within, 5))
+        closest = archive.closest(tx, MODEL, interest, draft, within, 5, many=many)
+        found = archive.confirm(tx, draft, closest)
     theirs = [one for one in stored if not one.withdrawn and one.id not in (7, 8)]
     theirs = [one for one in theirs if not query or matches(parse(query), PaperText.of(one))]
     rows = np.array([vector(one.id) for one in theirs], np.float32)
