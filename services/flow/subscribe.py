@@ -17,7 +17,7 @@ from services.ports import Embedder
 from services.settings import Settings
 from services.store import (
     accounts,
-    archive,
+    background,
     channels,
     embedding,
     interests,
@@ -182,7 +182,7 @@ def recalibrate(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
         due = subscriptions.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
         if not due or embedding.is_resting(tx, embedder.name, now):
             return False
-        learnable = archive.can_be_learned_on(tx, embedder.name)
+        learnable = background.can_be_learned_on(tx, embedder.name)
     try:
         interests.awake(embedder)
     except EmbedderError as error:

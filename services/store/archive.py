@@ -1,4 +1,4 @@
-"""The archive as interests are learned on and previews ask it: the newest papers, the closest, those a query finds."""
+"""The archive as previews and thresholds ask it: the closest papers, and those that a query finds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from services.domain.evaluate import matches
-from services.domain.learning import FEWEST_PAPERS, MOST_PAPERS, Archive, Interest
+from services.domain.learning import Interest
 from services.domain.lexemes import LONG, Question, question
 from services.domain.lexical import TermTable
 from services.domain.paper_text import PaperText
@@ -59,14 +59,6 @@ class Window:
     @property
     def days(self) -> int:
         return (self.last - self.first).days + 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Newest:
-    """The newest papers that are embedded, for learning what is usual."""
-
-    ids: Ids
-    papers: Archive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,24 +101,6 @@ def window(tx: Connection) -> Window | None:
     return Window(first=max(first, last - timedelta(days=DAYS - 1)), last=last) if first and last else None
 
 
-def newest(tx: Connection, model: str) -> Newest:
-    chosen = (
-        select(paper.c.id, paper_vector.c.vector, paper_words.c.terms)
-        .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
-        .join(paper_words, paper_words.c.paper_id == paper.c.id)
-        .where(paper_vector.c.model == model, *papers.LIVING)
-        .order_by(paper.c.announced_on.desc(), paper.c.id.desc())
-        .limit(MOST_PAPERS)
-        .subquery()
-    )
-    # One value for all rows: to read thousands of vectors as text would take seconds.
-    vectors = func.string_agg(func.vector_send(chosen.c.vector), cast(b"", LargeBinary))
-    found: Any = tx.execute(select(func.array_agg(chosen.c.id), vectors, *_terms(chosen.c.terms))).one()
-    ids = np.array(found[0] or (), np.int64)
-    terms = TermTable.joined(found[2] or b"", found[3] or ())
-    return Newest(ids=ids, papers=Archive(_vectors(found[1] or b"", len(ids)), terms))
-
-
 def scanned(tx: Connection, within: Window) -> tuple[int, date]:
     """Papers of the window, and the first of its days that has one."""
     query = select(func.count(), func.min(paper.c.announced_on)).where(*_inside(within))
@@ -145,12 +119,6 @@ def inside(best: Best, within: Window) -> Found:
     found, later = best.found, (within.last - best.within.last).days
     moved = Found(found.ids, found.ages + later, found.scores, found.unsure)
     return moved.at(moved.ages < within.days)
-
-
-def can_be_learned_on(tx: Connection, model: str) -> bool:
-    known = select(paper_vector.c.paper_id).join(paper_words, paper_words.c.paper_id == paper_vector.c.paper_id)
-    some = known.where(paper_vector.c.model == model).limit(FEWEST_PAPERS).subquery()
-    return tx.scalars(select(func.count()).select_from(some)).one() >= FEWEST_PAPERS
 
 
 def closest(
@@ -199,7 +167,7 @@ def _nearest(tx: Connection, interest: Interest, passes: Conditions, within: Win
 def _scored(tx: Connection, interest: Interest, asked: Question, near: Found) -> Found:
     """With their words, the best first."""
     named = paper_words.c.paper_id == any_(literal(near.ids.tolist(), ARRAY(BigInteger)))
-    columns = func.array_agg(paper_words.c.paper_id), func.array_agg(_unsure(asked)), *_terms(paper_words.c.terms)
+    columns = func.array_agg(paper_words.c.paper_id), func.array_agg(_unsure(asked)), *in_one_value(paper_words.c.terms)
     ids, unsure, terms, lengths = tx.execute(select(*columns).where(named)).one()
     order = np.argsort(near.ids)
     rows = order[np.searchsorted(near.ids, np.array(ids or (), np.int64), sorter=order)]
@@ -293,16 +261,9 @@ def _age(within: Window) -> ColumnElement[int]:
     return type_coerce(literal(within.last) - paper.c.announced_on, Integer).label("age")
 
 
-def _terms(terms: ColumnElement[bytes]) -> tuple[ColumnElement[Any], ...]:
-    """Those of all rows in one value, and how long each is."""
+def in_one_value(terms: ColumnElement[bytes]) -> tuple[ColumnElement[Any], ...]:
+    """The terms of all rows in one value, and how long each is."""
     return func.string_agg(terms, cast(b"", LargeBinary)), func.array_agg(func.octet_length(terms))
-
-
-def _vectors(sent: bytes, count: int) -> Vector:
-    """From pgvector's binary form: two 16-bit numbers, then 32-bit floats, big end first."""
-    if not count:
-        return np.zeros((0, 1), np.float32)
-    return np.frombuffer(sent, ">f4").reshape(count, -1)[:, 1:].astype(np.float32)
 
 
 def _found(ids: Any, ages: Any, unsure: Any, scores: Vector) -> Found:

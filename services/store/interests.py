@@ -26,7 +26,7 @@ from services.domain.paper_text import PaperText
 from services.domain.subscription import Draft
 from services.errors import EmbedderError, NotFound
 from services.ports import Embedder
-from services.store import archive, papers
+from services.store import archive, background, papers
 from services.store.database import Database, Row
 from services.store.tables import match
 
@@ -82,7 +82,7 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     except EmbedderError as error:
         return Compiled(model=embedder.name, failed=error)
     with db.transaction() as tx:
-        seen = archive.newest(tx, embedder.name)
+        seen = background.newest(tx, embedder.name)
         interest = _interest(text, liked, disliked, seen)
         found = calibrate(tx, embedder, interest, draft, seen=seen.papers)
     return Compiled(
@@ -101,7 +101,7 @@ def awake(embedder: Embedder) -> None:
     _ = embedder.dimensions, embedder.score_quantiles, embedder.floor
 
 
-def _interest(text: Sample | None, liked: Sample, disliked: Sample, seen: archive.Newest) -> Interest:
+def _interest(text: Sample | None, liked: Sample, disliked: Sample, seen: background.Newest) -> Interest:
     """Learned against the archive; while that is young, the cosine with text and examples."""
     if len(seen.ids) < FEWEST_PAPERS:
         vector = text.vectors[0] if text is not None else None
@@ -144,7 +144,7 @@ def _estimated(
     within: archive.Window | None,
     seen: Archive | None,
 ) -> list[float]:
-    known = seen if seen is not None else archive.newest(tx, embedder.name).papers
+    known = seen if seen is not None else background.newest(tx, embedder.name).papers
     scores = interest.scores(known.vectors, known.terms) if len(known) else None
     rate = max(FEWEST_PAPERS_PER_DAY, len(known) / max(7, within.days if within else 0))
     quantiles = USUAL_QUANTILES if interest.terms else embedder.score_quantiles

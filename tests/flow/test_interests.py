@@ -9,7 +9,7 @@ from services.domain.matching import explain_non_match
 from services.domain.subscription import Draft
 from services.flow import embed, subscribe
 from services.flow.preview import preview
-from services.store import archive, due, interests, pace, standing, subscriptions
+from services.store import background, due, interests, pace, standing, subscriptions
 from services.store.database import Row
 from services.store.tables import match as match_table
 from services.store.tables import paper, paper_words, subscription
@@ -130,8 +130,8 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
 def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
     with full.db.transaction() as tx:
         tx.execute(update(paper).where(paper.c.id <= 30).values(withdrawn=True))
-        seen = archive.newest(tx, full.embedder.name)
-        assert len(archive.newest(tx, "another").ids) == 0
+        seen = background.newest(tx, full.embedder.name)
+        assert len(background.newest(tx, "another").ids) == 0
     assert len(seen.ids) == 300 == len(seen.papers.terms) == len(seen.papers.vectors)
     assert min(seen.ids) > 30
 

@@ -16,7 +16,7 @@ from services.domain.paper import Paper
 from services.domain.query import parse
 from services.domain.subscription import Draft, check
 from services.errors import QueryError
-from services.store import archive, papers, sources, words
+from services.store import archive, background, papers, sources, words
 from services.store.database import Database
 from tests.conftest import empty
 from tests.domain.test_matching import PAPERS
@@ -148,4 +148,4 @@ def test_an_empty_archive_answers(db: Database) -> None:
         assert len(archive.passing(tx, Draft(query="model"), nowhere)) == 0
         assert archive.scanned(tx, nowhere) == (0, nowhere.last)
         assert archive.embedded(tx, MODEL, nowhere) == 0
-        assert len(archive.newest(tx, "no such model").ids) == 0
+        assert len(background.newest(tx, "no such model").ids) == 0
