@@ -11,6 +11,8 @@ from services.store.channels import EMBEDDER
 from services.store.database import Row, first, wake
 from services.store.tables import transport
 
+LONGEST_ASKED = 3600.0
+"""Seconds: nobody is left without interests for a week by one header."""
 _HELD = transport.c.held_because != ""
 
 
@@ -34,8 +36,10 @@ def is_resting(tx: Connection, name: str, now: datetime) -> bool:
 
 
 def failed(tx: Connection, name: str, error: EmbedderError, now: datetime, scale: float) -> None:
-    """Lets it rest for as long as it asked for, else 30 s, doubling up to 15 minutes; then the slow queue is woken."""
-    channels.hold(tx, EMBEDDER + name, str(error), now, scale, error.after)
+    """Lets it rest for as long as it asked for, an hour at most, else 30 s, doubling up to 15 minutes; then the slow
+    queue is woken."""
+    after = None if error.after is None else min(error.after, LONGEST_ASKED)
+    channels.hold(tx, EMBEDDER + name, str(error), now, scale, after)
     row = down(tx, name)
     pause: timedelta = row["check_at"] - now if row else timedelta()
     wake(tx, "slow", after=pause.total_seconds())

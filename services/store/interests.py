@@ -26,7 +26,7 @@ from services.domain.paper_text import PaperText
 from services.domain.subscription import Draft
 from services.errors import EmbedderError, NotFound
 from services.ports import Embedder
-from services.store import archive, background, papers
+from services.store import archive, background, embedding, papers
 from services.store.database import Database, Row
 from services.store.tables import match
 
@@ -75,6 +75,11 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     """Compiles a checked draft. A failing embedder is no failure of the subscription: it waits, and says so."""
     if not draft.has_interest:
         return Compiled()
+    now = db.now()
+    with db.transaction() as tx:
+        down = embedding.down(tx, embedder.name)
+    if down and down["check_at"] > now:  # No page waits for what failed a moment ago.
+        return Compiled(model=embedder.name, failed=EmbedderError(down["held_because"]))
     try:
         awake(embedder)
         text = _text(embedder, draft.interest)

@@ -9,8 +9,10 @@ from psycopg import connect
 from sqlalchemy import select
 
 from services import plugins
+from services.domain.subscription import Draft
 from services.flow import embed, recover, subscribe
 from services.flow.match import Shard
+from services.flow.preview import preview
 from services.flow.trace import trace
 from services.store import due, embedding, pace
 from services.store.database import WAKE_CHANNEL
@@ -182,3 +184,26 @@ def test_why_says_that_the_paper_waits_for_the_embedder(remote: World, server: E
         "the paper has no vector of the interest's model yet. The embedder gives no vectors (embedding server: the "
         "server answered 503): interests wait for it, queries go on."
     )
+
+
+def test_nobody_is_sent_away_for_longer_than_an_hour(remote: World, server: EmbeddingServer) -> None:
+    server.say(Answer(status=429, headers={"Retry-After": "600000"}))
+    remote.announce(entry("Galaxies far away", 1))
+    remote.embed_and_match()
+    _, at = state(remote)
+    assert at is not None
+    assert 3590 < (at - remote.now()).total_seconds() <= 3600
+
+
+def test_no_page_waits_for_a_server_that_failed_a_moment_ago(remote: World, server: EmbeddingServer) -> None:
+    server.say(DOWN)
+    remote.announce(entry("Galaxies far away", 1))
+    remote.embed_and_match()
+    seen = preview(remote.db, remote.embedder, Draft(interest="galaxies"))
+    assert seen.warnings[0].startswith("waits for the embedder: embedding server: the server answered 503")
+    remote.subscribe("Interest", interest="galaxies")
+    assert "answered 503" in remote.rows(select(subscription))[0]["error"]
+    assert len(server.requests) == 1
+    rested(remote)
+    assert backlog(remote)
+    assert subscribe.recompile(remote.db, remote.embedder)

@@ -76,7 +76,7 @@ class Change:
             busy = subscribe.recompile(db, self.serves)
             busy |= embed.work_backlog(db, config, *serving.used(db, config))
             busy |= serving.take_over(db, config)
-            self.work()
+        self.work()  # what it left to matching meets interests that have moved
 
     def matched(self) -> set[tuple[int, str]]:
         titles = {row["id"]: row["title"] for row in self.world.rows(select(paper_of))}
