@@ -6,13 +6,14 @@ One is active at a time, by an advisory lock on the connection that it also list
 import signal
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf
 from types import FrameType
 
 import psycopg
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import DBAPIError
 
 from services.settings import settings
 from services.store import due
@@ -60,9 +61,11 @@ def _waiting(queue: str) -> int:
 def _ticks() -> BackgroundScheduler:
     defaults = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
     scheduler = BackgroundScheduler(job_defaults=defaults, timezone="UTC")
-    scale = settings().time_scale
-    scheduler.add_job(sweep, "interval", seconds=max(0.5, SWEEP.total_seconds() * scale), id="sweep")
-    scheduler.add_job(heartbeat, "interval", seconds=HEARTBEAT.total_seconds(), id="heartbeat")
+    scale, at_once = settings().time_scale, datetime.now(UTC)
+    every = {"sweep": max(0.5, SWEEP.total_seconds() * scale), "heartbeat": HEARTBEAT.total_seconds()}
+    for tick in (sweep, heartbeat):
+        name = tick.__name__
+        scheduler.add_job(tick, "interval", seconds=every[name], id=name, next_run_time=at_once)
     scheduler.add_listener(_count_miss, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
     return scheduler
 
@@ -123,8 +126,6 @@ def _serve(url: str, stop: threading.Event) -> None:
         ticks = _ticks()
         ticks.start()
         try:
-            sweep()
-            heartbeat()
             _listen(connection, stop)
         finally:
             ticks.shutdown(wait=False)
@@ -143,6 +144,6 @@ def main() -> None:
     while not stop.is_set():
         try:
             _serve(url, stop)
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, DBAPIError) as error:
             log.warning("scheduler lost the database, trying again", why=str(error).splitlines()[0])
             stop.wait(1.0)

@@ -1,6 +1,7 @@
 """Rows 11 and 12: a broker that forgets, dies, stalls or swallows everything."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from services.local.valkey import redis_url
 from tests.faults.conftest import MakeRig
 from tests.faults.gateway import Gateway
+from tests.faults.page import Answered
 from tests.faults.rig import Rig
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
@@ -55,6 +57,13 @@ def test_row_12_a_broker_that_stalls_for_half_a_minute_delays_and_loses_nothing(
     rig.settle(90)
 
 
+def quickest(ask: Callable[[], Answered], status: int) -> float:
+    """Of three: whoever waits for the broker does so each time, a crowded machine is slow now and then."""
+    answers = [ask() for _ in range(3)]
+    assert [one.status for one in answers] == [status] * 3
+    return min(one.seconds for one in answers)
+
+
 @pytest.mark.faults
 def test_row_12_a_broker_that_swallows_everything_keeps_no_page_waiting(make_rig: MakeRig) -> None:
     rig = make_rig()
@@ -69,11 +78,9 @@ def test_row_12_a_broker_that_swallows_everything_keeps_no_page_waiting(make_rig
         rig.until(lambda: len(rig.messages()) == 3, "everything runs")
         gateway.hole = True
         rig.announce("alpha")
-        reading = [page.get(path) for path in ("/healthz", "/readyz", "/metrics", "/subscriptions", "/deliveries")]
-        assert [one.status for one in reading] == [200] * len(reading)
-        writing = [page.post(f"/channels/{ada.channels['#papers']}/test") for _ in range(3)]
-        assert [one.status for one in writing] == [303] * 3
-        assert max(one.seconds for one in reading + writing) < 2
+        for path in ("/healthz", "/readyz", "/metrics", "/subscriptions", "/deliveries"):
+            assert quickest(lambda path=path: page.get(path), 200) < 2
+        assert quickest(lambda: page.post(f"/channels/{ada.channels['#papers']}/test"), 303) < 2
         gateway.hole = False
         rig.announce("alpha")
         rig.settle(120)

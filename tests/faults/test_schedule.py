@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from services.store import due
 from services.store.tables import account
@@ -61,6 +61,22 @@ def test_row_17_a_second_scheduler_stands_by_and_there_is_one_digest(rig: Rig) -
     rig.tell("alpha")
     rig.set_clock(26 * HOUR)
     assert len(rig.settle()) == 2
+
+
+@pytest.mark.faults
+def test_row_17_a_scheduler_whose_first_look_fails_looks_again(rig: Rig) -> None:
+    rig.reader("ada", "alpha")
+    with rig.db.transaction() as tx:
+        tx.execute(text("ALTER TABLE match_job RENAME TO out_of_reach"))
+    first = rig.scheduler()
+    rig.until(lambda: first.said("tick failed"), "it looks in vain")
+    with rig.db.transaction() as tx:
+        tx.execute(text("ALTER TABLE out_of_reach RENAME TO match_job"))
+    rig.worker("embed,match")
+    rig.worker()
+    rig.announce("alpha")
+    rig.settle()
+    assert first.said("scheduler active") == 1
 
 
 def test_row_18_after_26_hours_without_a_scheduler_one_digest_brings_everything(rig: Rig) -> None:
