@@ -115,7 +115,7 @@ def shard_numbers() -> range:
 
 @cache
 def held_shard(number: int) -> Shard:
-    return Shard(number=number)
+    return Shard(number=number, alive=beat)
 
 
 def beat() -> None:

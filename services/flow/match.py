@@ -1,7 +1,7 @@
 """Match: a run's papers against every subscription of a shard, each match with what decided it."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -27,6 +27,10 @@ BATCH = 128
 """Papers matched between two writes."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Held(NamedTuple):
     """What matching needs of a subscription's row."""
 
@@ -46,10 +50,14 @@ class Shard:
     matchers: dict[str, Matcher] = field(default_factory=dict)
     """By the model of the interests in it; queries alone stand under no model."""
     held: dict[int, Held] = field(default_factory=dict)
+    alive: Callable[[], None] = _nothing
+    """Called while reading and matching go on: a million subscriptions take longer than a worker may be silent."""
 
     def refresh(self, tx: Connection) -> None:
         """Reads what was saved or deleted since; afterwards everything saved before this transaction is seen."""
-        for row in subscriptions.since(tx, self.number, self.revision):
+        for number, row in enumerate(subscriptions.since(tx, self.number, self.revision)):
+            if number % subscriptions.AT_ONCE == 0:
+                self.alive()
             self._take(tx, row)
             self.revision = row["revision"]
 
@@ -87,7 +95,7 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
         events = _events(tx, job)
     try:
         if job["attempts"] <= runs.TOGETHER:
-            _together(db, shard, job, events)
+            _together(db, shard, job, events, LEASE * settings.time_scale)
         else:
             _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
     except (LeaseLost, SQLAlchemyError):
@@ -123,15 +131,16 @@ def _fault(job: Row) -> str:
     return f", the last by {job['error']}" if job["error"] else ""
 
 
-def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> None:
-    """Batch by batch; the database takes in one while the next is matched."""
+def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
+    """Batch by batch; the database takes in one while the next is matched. Each keeps the lease for the next."""
     ids, writing = sorted(events), Future[None]()
     writing.set_result(None)
     with ThreadPoolExecutor(1) as writer:
         for start in range(0, len(ids), BATCH):
             found = _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
             writing.result()
-            writing = writer.submit(_store, db, found)
+            writing = writer.submit(_store, db, found, job, lease)
+            shard.alive()
         writing.result()
 
 
@@ -148,12 +157,13 @@ def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]
         if paper >= (job["suspect"] or 0):
             with db.transaction() as tx:
                 runs.suspect(tx, job, paper, db.now() + lease)
-            _store(db, _match(db, shard, job, {paper: events[paper]}))
+            _store(db, _match(db, shard, job, {paper: events[paper]}), job, lease)
 
 
-def _store(db: Database, found: Sequence[Row]) -> None:
+def _store(db: Database, found: Sequence[Row], job: Row, lease: timedelta) -> None:
     with db.transaction() as tx:
         matches.store(tx, found)
+        runs.keep_job(tx, job, db.now(tx) + lease)
 
 
 def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> list[Row]:

@@ -124,6 +124,11 @@ def note_fault(tx: Connection, row: Row, error: str) -> None:
     leases.fenced(tx, match_job, row, error=error)
 
 
+def keep_job(tx: Connection, row: Row, until: datetime) -> None:
+    """Keeps the lease while the job makes progress. Raises LeaseLost."""
+    leases.fenced(tx, match_job, row, lease_until=until)
+
+
 def clear(tx: Connection, row: Row) -> None:
     """The suspect was set aside: the job goes on without it."""
     cleared = {"suspected": 0, "error": ""}

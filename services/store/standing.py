@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ from services.store.tables import interest_example, paper, paper_vector
 Vector = NDArray[np.float32]
 
 
+_parsed = lru_cache(1 << 16)(parse)
+"""Many people ask the same, and then share one tree."""
+
+
 def compiled(row: Row) -> Standing | None:
     """A subscription's row, for vectors of its `model`; None while its interest waits for the embedder.
 
@@ -32,7 +37,7 @@ def compiled(row: Row) -> Standing | None:
         return None
     return Standing(
         id=row["id"],
-        query=parse(row["query"]) if row["query"] else None,
+        query=_parsed(row["query"]) if row["query"] else None,
         weights=np.asarray(row["weights"], dtype=np.float32) if asks_interest else None,
         terms=row["terms"] if asks_interest else {},
         threshold=row["threshold"] if asks_interest else None,

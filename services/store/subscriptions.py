@@ -1,10 +1,11 @@
 """Subscriptions; each save takes the next number of its shard, so that a worker sees all that it has not read."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, LargeBinary, and_, delete, exists, func, insert, or_, select, update
 
 from services.domain.subscription import Draft
 from services.errors import ConfigError, NotFound
@@ -23,6 +24,12 @@ from services.store.tables import (
 
 MOST_PER_ACCOUNT = 100
 CALIBRATED_EVERY = timedelta(days=1)
+AT_ONCE = 2000
+"""Rows that a new worker fetches."""
+_MATCHED_BY = (
+    *("id", "account_id", "revision", "deleted_at", "query", "volume", "model", "terms", "threshold", "eased"),
+    *("sources", "min_upvotes"),
+)
 
 
 def save(
@@ -110,10 +117,20 @@ def examples_of(tx: Connection, subscription_id: int) -> tuple[tuple[int, ...], 
     return tuple(r.paper_id for r in rows if r.liked), tuple(r.paper_id for r in rows if not r.liked)
 
 
-def since(tx: Connection, number: int, revision: int) -> Sequence[Row]:
-    """What was saved or deleted in a shard after `revision`, in order."""
+def since(tx: Connection, number: int, revision: int) -> Iterator[Row]:
+    """What was saved or deleted in a shard after `revision`, in order: what matching needs of a row.
+
+    Rows are fetched as they are asked for, since a new worker reads all there are; weights come in binary form, for
+    to read their digits would take most of its time.
+    """
     newer = and_(subscription.c.shard == number, subscription.c.revision > revision)
-    return rows(tx, select(subscription).where(newer).order_by(subscription.c.revision))
+    columns = [subscription.c[name] for name in _MATCHED_BY]
+    query = select(*columns, func.vector_send(subscription.c.weights, type_=LargeBinary).label("weights"))
+    query = query.where(newer).order_by(subscription.c.revision)
+    for row in tx.execute(query, execution_options={"yield_per": AT_ONCE}).mappings():
+        weights = row["weights"]
+        # Two 16-bit numbers, of which the first is the dimension, and floats in the network's order.
+        yield {**row, "weights": weights and np.frombuffer(weights, ">f4", offset=4).astype(np.float32)}
 
 
 def note_error(tx: Connection, subscription_id: int, error: str) -> None:

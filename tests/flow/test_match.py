@@ -1,11 +1,14 @@
 """Who gets what: freshness, events, missing vectors, repeated jobs."""
 
 from datetime import timedelta
+from uuid import uuid4
 
+import pytest
 from sqlalchemy import select, update
 
 from services.domain.interest import EASINGS
 from services.domain.subscription import Draft
+from services.errors import LeaseLost
 from services.flow import embed, match, subscribe
 from services.store import accounts, runs, subscriptions
 from services.store.interests import Compiled
@@ -91,6 +94,39 @@ def test_a_job_whose_worker_was_lost_is_done_again_without_doubling(world: World
         tx.execute(update(match_job).values(done_at=None))
     assert match.work(world.db, world.settings, [world.shard])
     assert len(world.matches()) == 1
+
+
+def _long_job(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(*(entry(f"{AGENTS} {n}", n) for n in range(1, 2 * match.BATCH + 2)))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+
+
+def test_a_long_job_keeps_its_lease_and_shows_that_it_lives(world: World) -> None:
+    seen = []
+    world.shard.alive = lambda: seen.append(world.rows(select(match_job))[0]["lease_until"])
+    _long_job(world)
+    assert match.work(world.db, world.settings, [world.shard])
+    assert len(seen) == 1 + 3, "once for the subscriptions, once a batch"
+    assert seen[-1] > seen[0]
+    assert len(world.matches()) == 2 * match.BATCH + 1
+
+
+def test_whoever_lost_a_job_writes_no_more(world: World) -> None:
+    def take_over() -> None:
+        with world.db.transaction() as tx:
+            tx.execute(update(match_job).values(lease_token=uuid4()))
+
+    world.shard.alive = take_over
+    _long_job(world)
+    with pytest.raises(LeaseLost):
+        match.work(world.db, world.settings, [world.shard])
+    assert world.matches() == set()
+    world.shard.alive = lambda: None
+    world.expire_leases()
+    assert match.work(world.db, world.settings, [world.shard])
+    assert len(world.matches()) == 2 * match.BATCH + 1
 
 
 def test_a_job_that_ends_its_workers_is_given_up(world: World) -> None:
