@@ -2,8 +2,8 @@
 
 Seven subscriptions in ten are queries (phrases of two words, drawn by how many abstracts have them), three
 are interests (near to random papers, each with a threshold of its own); both match about 0.3 % of all pairs. The stages
-run one after the other in one process, and embedding alone before and after them. The worker has read its subscriptions before (`load_seconds`), as a running one
-has, in `peak_megabytes` with everything else. `ratio` is twice the time that embedding alone takes over the whole.
+run one after the other in one process, and embedding alone before and after them. The worker has read its subscriptions
+before (`load_seconds`), as a running one has. `ratio` is twice the time that embedding alone takes over the whole.
 """
 
 import argparse
