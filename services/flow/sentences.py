@@ -4,7 +4,7 @@ from services.domain.closeness import sentences_of
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store import embedding, papers, sentences
+from services.store import embedding, papers, runs, sentences
 from services.store.database import Database
 from services.telemetry import fault_point, log
 
@@ -13,7 +13,10 @@ BATCH = 4
 
 
 def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
-    """Makes the vectors of some papers' sentences; False when none wait, or the embedder rests."""
+    """Makes the vectors of some papers' sentences; False when none wait, or something that people wait for does."""
+    with db.transaction() as tx:
+        if runs.any_open(tx):  # Alerts need the processor more.
+            return False
     return any(_work(db, settings, one) for one in embedders)
 
 

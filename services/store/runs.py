@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     true,
     update,
@@ -97,6 +98,13 @@ def late(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
 def unmatched(now: datetime, shards: Sequence[int] | None = None) -> Any:
     mine = match_job.c.shard.in_(shards) if shards is not None else true()
     return and_(match_job.c.done_at.is_(None), leases.free(match_job, now), mine)
+
+
+def any_open(tx: Connection) -> bool:
+    """Whether papers of some run are still to be embedded or matched."""
+    embedding = exists(select(run.c.id).where(run.c.embedded_at.is_(None)))
+    matching = exists(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
+    return bool(tx.scalars(select(or_(embedding, matching))).one())
 
 
 def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> Row | None:

@@ -8,7 +8,7 @@ from email.policy import default
 import pytest
 from sqlalchemy import select, update
 
-from services.flow import sentences
+from services.flow import embed, sentences
 from services.store import cleaning, due, pace
 from services.store import sentences as stored
 from services.store.tables import sentence_vector, transport
@@ -128,3 +128,13 @@ def test_the_night_takes_them_when_messages_are_out(heard: World) -> None:
     heard.make_due(sentence_vector, created_at=timedelta(days=31))
     assert night() > 0
     assert rows(heard) == {}
+
+
+def test_while_papers_wait_to_be_matched_it_leaves_them_the_processor(heard: World) -> None:
+    heard.announce(entry("Another paper", 3))
+    assert not work(heard), "to be embedded"
+    while embed.work(heard.db, heard.settings, heard.embedder):
+        pass
+    assert not work(heard), "to be matched"
+    heard.embed_and_match()
+    assert work(heard)
