@@ -18,7 +18,7 @@ ENVELOPE = Envelope(
 )
 
 _DIFFUSION = Reason(
-    subscription=1, name="Diffusion models", why='"diffusion model*" in the title', query=parse("diffusion OR denois*")
+    subscription=1, name="Diffusion models", why="diffusion* in the title", query=parse("diffusion OR denois*")
 )
 _RAG = Reason(
     subscription=2,
@@ -30,7 +30,7 @@ _RAG = Reason(
 _CLOSE = Reason(
     subscription=3,
     name="How models reason",
-    why="61 % close to your interest (asked: 45 %)",
+    why='close to your interest: "reasoning"; 0.61, closer than about 99.9 % of papers (threshold 0.45)',
     score=0.61,
     threshold=0.45,
     interest="How language models reason step by step, and how reinforcement learning makes them do so",

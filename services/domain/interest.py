@@ -177,20 +177,32 @@ def nearest(liked: Vector, vector: Vector) -> tuple[int, float]:
 
 
 def describe_interest(
-    score: float, threshold: float, nearest_title: str | None = None, terms: Sequence[str] = ()
+    score: float,
+    threshold: float,
+    nearest_title: str | None = None,
+    terms: Sequence[str] = (),
+    percentile: float | None = None,
 ) -> str:
-    """The reason in one line.
+    """The reason in one line; `percentile` is the share of papers that a learned interest usually scores lower.
 
-    `close to your interest: "tool use", "web agents"; 0.61 (threshold 0.45), nearest to “A title you liked”`; without
-    terms `0.61 close to your interest (threshold 0.45)`.
+    `close to your interest: "tool use", "web agents"; 0.61, closer than about 99.8 % of papers (threshold 0.45),
+    nearest to “A title you liked”`; without terms `0.61 close to your interest (threshold 0.45)`.
     """
     digits = 2 if round(score, 2) != round(threshold, 2) else 3
     close = "close" if score >= threshold else "not close enough"
-    line = f"{score:.{digits}f} {close} to your interest (threshold {threshold:.{digits}f})"
+    figure, asked = f"{score:.{digits}f}", f"(threshold {threshold:.{digits}f})"
+    than = f", closer than about {_percent(percentile)} of papers" if percentile is not None else ""
+    line = f"{figure} {close} to your interest{than} {asked}"
     if terms:
         words = ", ".join(f'"{term}"' for term in terms)
-        line = f"{close} to your interest: {words}; {score:.{digits}f} (threshold {threshold:.{digits}f})"
+        line = f"{close} to your interest: {words}; {figure}{than} {asked}"
     return f"{line}, nearest to “{_shortened(nearest_title)}”" if nearest_title else line
+
+
+def _percent(share: float) -> str:
+    """As exact as it is known: 62 %, 97 %, 99.4 %, at most 99.9 %."""
+    digits = 1 if share > 0.99 else 0
+    return f"{min(100 * share, 99.9):.{digits}f} %"
 
 
 def _shortened(title: str, length: int = 80) -> str:

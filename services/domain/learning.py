@@ -89,6 +89,14 @@ class Interest:
         return found
 
 
+def usual_percentile(score: float) -> float:
+    """The share of papers that a typical learned interest scores lower, between 0.5 and 1 (linear in its logarithm)."""
+    shares, scores = zip((0.5, 0.0), *USUAL_QUANTILES, strict=True)
+    steepness = (np.log(shares[-2]) - np.log(shares[-1])) / (scores[-1] - scores[-2])
+    beyond = max(0.0, score - scores[-1]) * steepness
+    return 1 - float(np.exp(np.interp(score, scores, np.log(shares)) - beyond))
+
+
 def learn(text: Sample | None, liked: Sample, disliked: Vector, archive: Archive) -> Interest:
     """The interest of a text (one row), of liked and disliked papers, or of both. The archive holds 300 papers or more.
 

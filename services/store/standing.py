@@ -12,6 +12,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, literal, selec
 
 from services.domain.evaluate import PaperText, describe, evidence
 from services.domain.interest import describe_interest, nearest
+from services.domain.learning import usual_percentile
 from services.domain.lexical import told_by
 from services.domain.matching import Candidate, Standing, least_score
 from services.domain.paper import Paper
@@ -90,7 +91,8 @@ def why(
     parts = [words]
     if standing.threshold is not None:
         told = told_by(standing.terms, candidate.text, candidate.terms) if standing.terms else []
-        parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told))
+        percentile = usual_percentile(score) if standing.terms else None
+        parts.append(describe_interest(score, least_score(standing, candidate), nearest_title, told, percentile))
         if score < standing.threshold:
             parts.append(f"near before, now with {candidate.paper.upvotes} upvotes")
     return "; ".join(part for part in parts if part)

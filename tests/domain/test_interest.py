@@ -230,6 +230,15 @@ def test_the_reason_names_the_terms_that_counted() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("percentile", "told"), [(0.5, "50 %"), (0.968, "97 %"), (0.9961, "99.6 %"), (0.99999, "99.9 %")]
+)
+def test_the_reason_says_how_many_papers_are_less_close(percentile: float, told: str) -> None:
+    assert describe_interest(0.61, 0.45, None, ["tool use"], percentile) == (
+        f'close to your interest: "tool use"; 0.61, closer than about {told} of papers (threshold 0.45)'
+    )
+
+
 def test_the_reason_tells_a_near_miss_from_a_match() -> None:
     assert describe_interest(0.4491, 0.4532) == "0.449 not close enough to your interest (threshold 0.453)"
 

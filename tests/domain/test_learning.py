@@ -12,6 +12,7 @@ from services.domain.learning import (
     Sample,
     learn,
     separating,
+    usual_percentile,
 )
 from services.domain.lexical import ALWAYS, TermTable
 
@@ -130,3 +131,10 @@ def test_an_archive_without_any_difference_still_gives_finite_weights(vectors: V
 def test_the_fewest_papers_are_enough() -> None:
     interest = learn(TEXT, LIKED, NOTHING.vectors, ARCHIVE.newest(FEWEST_PAPERS))
     assert np.isfinite(interest.weights).all()
+
+
+@pytest.mark.parametrize(("score", "percentile"), [(0, 0.5), (0.17, 0.95), (0.3, 0.99), (0.43, 0.997)])
+def test_a_score_has_a_usual_percentile(score: float, percentile: float) -> None:
+    assert usual_percentile(score) == pytest.approx(percentile, abs=1e-6)
+    assert usual_percentile(-score) == 0.5
+    assert usual_percentile(score) < usual_percentile(score + 0.6) < usual_percentile(score + 2) < 1
