@@ -42,6 +42,7 @@ from services.store.vault import Vault  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 from tests.digests import ENVELOPE, digest  # noqa: E402
 from tests.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
+from workers.tasks import GATHERING_TURN, TURN  # noqa: E402
 
 _POSTED = '{"ok": true, "ts": "1.2", "channel": "C1"}'
 KEY = "a key for benchmarks"
@@ -54,11 +55,11 @@ READERS = """
         SELECT id, 'email', email, jsonb_build_object('address', email), 'smtp', '', true, now() + interval '1 day'
         FROM account;
     INSERT INTO subscription (account_id, name, query, cadence, shard, revision)
-        SELECT id, 'Diffusion', '"diffusion model*" AND audio', :cadence, 0, id FROM account;
+        SELECT id, 'Diffusion', '"diffusion model*"', :cadence, 0, id FROM account;
     INSERT INTO subscription_channel (account_id, subscription_id, channel_id)
         SELECT account_id, s.id, c.id FROM subscription s JOIN channel c USING (account_id);
     INSERT INTO paper (title, abstract, authors, title_key, announced_on, first_seen_at, links)
-        SELECT 'Diffusion models for audio, part ' || i, repeat('A sentence about diffusion models and audio. ', 25),
+        SELECT 'Diffusion models for audio, part ' || i, 'On diffusion models. ' || repeat('Another sentence. ', 60),
                '{Ada Lovelace,Alan Turing}', 'key' || i, '2026-05-04', now(), '{"abstract": "https://example.org/a"}'
         FROM generate_series(1, 40) i;
     INSERT INTO match (account_id, subscription_id, paper_id, revision, notified_at, decided)
@@ -139,14 +140,17 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
     db, vault, config = Database(url), Vault(KEY), settings()
     gate.wait()
     end = time.monotonic() + seconds
-    while time.monotonic() < end and deliver.gather(db, config):
-        pass
-    while time.monotonic() < end:
-        if not deliver.send(db, config, vault):
-            turn = deliver.next_turn(db, within=SOON)
-            if turn is None:
+    while (left := end - time.monotonic()) > 0:
+        # As workers/tasks.py: a while for gathering, then a while for sending.
+        turn, gathered = time.monotonic() + min(left, GATHERING_TURN), False
+        while time.monotonic() < turn and deliver.gather(db, config):
+            gathered = True
+        sent = deliver.send(db, config, vault, min(left, TURN))
+        if not gathered and not sent:
+            next_turn = deliver.next_turn(db, within=SOON)
+            if next_turn is None:
                 break
-            time.sleep(max(0.0, turn.total_seconds()))
+            time.sleep(max(0.0, next_turn.total_seconds()))
     result.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     db.close()
 

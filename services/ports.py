@@ -201,6 +201,14 @@ class Keeping(Protocol):
         """Deletes what is older; how many."""
 
 
+@runtime_checkable
+class Connecting(Protocol):
+    """What a notifier may have besides: it can keep connections from one message to the next."""
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within it they are kept, for whichever thread sends next; at its end they are closed."""
+
+
 # ── embedders ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 

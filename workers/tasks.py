@@ -34,7 +34,8 @@ SOON = timedelta(seconds=15)
 """What comes later is found by the sweep."""
 TURN = 20.0
 """Seconds a task works before it lets others have the worker, by a message to itself."""
-
+GATHERING_TURN = 2.0
+"""Of making messages out of what is due, before those that are made go out: the first shall not wait for the last."""
 CLEANING_TURN = 2.0
 """Of the clean-up, which has all night."""
 
@@ -49,13 +50,16 @@ def wake(stage: str) -> None:
         log.warning("broker does not take messages, the sweep will", stage=stage, why=type(error).__name__)
 
 
-def drain(stage: str, work: Callable[[], bool], turn: float = TURN) -> bool:
-    """Works until nothing is due or the turn is over (then more is asked for); whether anything was done."""
+def drain(stage: str, work: Callable[[], int], turn: float = TURN) -> bool:
+    """Works until nothing is due or the turn is over (then more is asked for); whether anything was done.
+
+    `work` says how many rows it has worked off, or just whether it has.
+    """
     end, done = time.monotonic() + turn, 0
     try:
-        while work():
-            done += 1
-            STAGE_ITEMS.labels(stage).inc()
+        while count := work():
+            done += count
+            STAGE_ITEMS.labels(stage).inc(count)
             if time.monotonic() >= end:
                 wake(stage)
                 break
@@ -104,9 +108,9 @@ def deliver() -> None:
     drain("deliver", lambda: recover_stage.expire(db(), settings()))
     drain("deliver", lambda: recover_stage.check_transport(db(), settings(), vault()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
-    drain("deliver", lambda: deliver_stage.gather(db(), settings()))
+    drain("deliver", lambda: deliver_stage.gather(db(), settings()), turn=GATHERING_TURN)
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))
-    drain("deliver", lambda: deliver_stage.send(db(), settings(), vault()))
+    drain("deliver", lambda: deliver_stage.send(db(), settings(), vault(), TURN))
     drain("deliver", _call_again)
 
 

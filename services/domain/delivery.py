@@ -134,6 +134,11 @@ def claim(delivery: Delivery) -> Delivery:
     return replace(delivery, state=State.CLAIMED, attempt=delivery.attempt + 1)
 
 
+def give_back(delivery: Delivery) -> Delivery:
+    """Claimed, but nothing was tried: due as it was."""
+    return replace(delivery, state=State.PENDING, attempt=max(0, delivery.attempt - 1))
+
+
 def commit(delivery: Delivery) -> Delivery:
     """Right before the first byte that cannot be taken back."""
     resends = delivery.ambiguous_resends + (1 if delivery.frozen else 0)

@@ -5,7 +5,7 @@ from services.domain import delivery as domain
 from services.errors import ConfigError
 from services.ports import Held
 from services.settings import Settings
-from services.store import channels, deliveries, hold
+from services.store import channels, hold, sending
 from services.store.database import Database, Row
 from services.store.vault import Vault
 from services.telemetry import log
@@ -21,7 +21,7 @@ def look(db: Database) -> bool:
 def expire(db: Database, settings: Settings) -> bool:
     """Ends one lease whose worker was lost; False when none ran out."""
     with db.transaction() as tx:
-        return deliveries.expire_one(tx, db.now(), settings.time_scale)
+        return sending.expire_one(tx, db.now(), settings.time_scale)
 
 
 def check_transport(db: Database, settings: Settings, vault: Vault) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from services.store import channels, deliveries, quarantine
+from services.store import channels, quarantine, sending
 from services.store.tables import channel, delivery, delivery_item, match
 
 GRACE = timedelta(minutes=10)
@@ -43,7 +43,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
             tx, match.c.id, and_(match.c.notified_at.is_(None), match.c.created_at < now - GRACE)
         ),
         items_overdue=_count(tx, delivery_item.c.id, and_(overdue, _open(delivery_item.c.channel_id))),
-        leases_expired=_count(tx, delivery.c.id, deliveries.expired(now - LEASE_GRACE)),
+        leases_expired=_count(tx, delivery.c.id, sending.expired(now - LEASE_GRACE)),
         uncertain_overdue=_count(tx, delivery.c.id, doubtful),
         uncertain_spent=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at.is_(None))),
         papers_set_aside=quarantine.count(tx),

@@ -1,12 +1,12 @@
 """Channels, and the transports that several of them share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
-from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services import plugins
@@ -132,6 +132,13 @@ def drop_waiting(tx: Connection, channel_id: int, because: str) -> None:
     tx.execute(update(delivery_item).where(waiting, delivery_item.c.dropped_because == "").values(dropped))
 
 
+def over(tx: Connection, ids: Collection[int]) -> Sequence[int]:
+    """Those of the channels that nothing is to be sent to any more."""
+    gone = or_(channel.c.deleted_at.is_not(None), channel.c.unsubscribed_at.is_not(None))
+    mine = channel.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
+    return tx.scalars(select(channel.c.id).where(mine, gone).order_by(channel.c.id)).all() if ids else []
+
+
 def drop_if_over(tx: Connection, channel_id: int) -> None:
     """After a send that was under way when its channel was removed or unsubscribed: no second try."""
     row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
@@ -202,6 +209,10 @@ def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, 
     if row is None:  # Its channels are gone: its next user will see.
         let_go(tx, key)
     return True, row
+
+
+def is_held(tx: Connection, key: str) -> bool:
+    return bool(tx.scalars(select(held(key))).one())
 
 
 def held(row_transport: Any) -> Any:

@@ -1,12 +1,27 @@
 """The one place that opens transactions and commits, and the call that wakes a stage."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import TIMESTAMP, Connection, Engine, Executable, create_engine, event, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    TIMESTAMP,
+    BigInteger,
+    Connection,
+    Engine,
+    Executable,
+    TableValuedAlias,
+    column,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -94,10 +109,18 @@ def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
     tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
 
 
-def rows(tx: Connection, query: Executable) -> list[Row]:
-    return [dict(row) for row in tx.execute(query).mappings()]
+def rows(tx: Connection, query: Executable, values: Row | None = None) -> list[Row]:
+    return [dict(row) for row in tx.execute(query, values).mappings()]
 
 
 def first(tx: Connection, query: Executable) -> Row | None:
     row = tx.execute(query).mappings().first()
     return None if row is None else dict(row)
+
+
+def pairs(first_name: str, second_name: str, given: Iterable[tuple[int, int]]) -> TableValuedAlias:
+    """SQL: pairs of ids as a table, two parameters however many they are."""
+    both = list(given)
+    sides = (literal([pair[side] for pair in both], ARRAY(BigInteger)) for side in (0, 1))
+    named = func.unnest(*sides).table_valued(column(first_name, BigInteger), column(second_name, BigInteger))
+    return named.render_derived()

@@ -1,23 +1,34 @@
 """Delivery items and deliveries: gathering what is due, claiming, and recording what became of it."""
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from functools import cache
-from typing import Any
-from uuid import uuid4
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services import plugins
-from services.domain import delivery as domain
 from services.domain.delivery import Delivery, Policy, State
 from services.errors import NotFound
-from services.store import channels, hold, leases, pace, slots
-from services.store.database import Row, first, rows
+from services.store import hold, slots
+from services.store.database import Row, first, pairs, rows
 from services.store.tables import account, channel, delivery, delivery_item, match, subscription, subscription_channel
 
 # ── items ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -33,22 +44,39 @@ def items_due(now: datetime) -> Any:
     return and_(WAITING, delivery_item.c.not_before <= now, told)
 
 
-def lock_due_channel(tx: Connection, now: datetime) -> Row | None:
-    """Locks one channel with something due: items first, then its digest slot. With its account's hours and address."""
-    waits = exists().where(delivery_item.c.channel_id == channel.c.id, WAITING, delivery_item.c.not_before <= now)
-    for due in (and_(_GATHERED, waits), slots.due(now)):
-        query = select(channel).where(due).order_by(channel.c.id).limit(1)
-        row = first(tx, query.with_for_update(skip_locked=True))
-        if row is not None:
-            hours = select(account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
-            return {**row, **rows(tx, hours.where(account.c.id == row["account_id"]))[0]}
-    return None
+def lock_due_channels(tx: Connection, now: datetime, most: int) -> dict[int, Row]:
+    """Locks channels with something due: items first, then their digests' slots. With their accounts' hours, by id."""
+    for query in _DUE_CHANNELS:
+        found = rows(tx, query, {"now": now, "most": most, "window": most * ITEMS_EACH})
+        if found:
+            return {row["id"]: row for row in sorted(found, key=lambda row: row["id"])}
+    return {}
 
 
-def due_items(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
-    query = select(delivery_item).where(
-        delivery_item.c.channel_id == channel_id, WAITING, delivery_item.c.not_before <= now
-    )
+ITEMS_EACH = 16
+"""So many of the items that are due longest are looked at for each channel."""
+
+
+def _due_channels() -> Iterator[Select[Any]]:
+    """Asked in turn, each by an index on what is due: channels that are done with are not passed over and over."""
+    now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
+    hours = (account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
+    whole = select(channel, *hours).join(account, account.c.id == channel.c.account_id)
+    whole = whole.limit(bindparam("most")).with_for_update(skip_locked=True, of=channel)
+    items = select(delivery_item.c.channel_id).join(channel, channel.c.id == delivery_item.c.channel_id)
+    items = items.where(WAITING, delivery_item.c.not_before <= now, _GATHERED)
+    longest = items.order_by(delivery_item.c.not_before).limit(bindparam("window")).subquery()
+    yield whole.where(_GATHERED, channel.c.id.in_(select(longest.c.channel_id)))
+    yield whole.where(slots.told(), channel.c.slot_at <= now).order_by(channel.c.slot_at)
+    yield whole.where(slots.told(), channel.c.slot_at.is_(None))
+
+
+_DUE_CHANNELS = tuple(_due_channels())
+
+
+def due_items(tx: Connection, channel_ids: Collection[int], now: datetime) -> Sequence[Row]:
+    here = delivery_item.c.channel_id == any_(literal(list(channel_ids), ARRAY(BigInteger)))
+    query = select(delivery_item).where(here, WAITING, delivery_item.c.not_before <= now)
     return rows(tx, query.order_by(delivery_item.c.id))
 
 
@@ -63,17 +91,27 @@ def drop(tx: Connection, ids: Collection[int], because: str) -> None:
     )
 
 
-def reasons(tx: Connection, channel_id: int, paper_ids: Collection[int]) -> Sequence[Row]:
-    """Every match of these papers that a living subscription of the channel still stands behind."""
+def reasons(tx: Connection, told: Collection[tuple[int, int]]) -> Sequence[Row]:
+    """For pairs (channel, paper) every match of the paper that a living subscription of the channel stands behind."""
     names = ("name", "for_whom", "query", "interest", "terms", "threshold")
-    query = select(match, *(subscription.c[name] for name in names)).join(
-        subscription, subscription.c.id == match.c.subscription_id
-    )
-    query = query.join(subscription_channel, subscription_channel.c.subscription_id == subscription.c.id)
-    living = and_(subscription_channel.c.channel_id == channel_id, subscription.c.deleted_at.is_(None))
+    asked = pairs("channel_id", "paper_id", told)
+    query = select(asked.c.channel_id, match, *(subscription.c[name] for name in names)).select_from(asked)
+    query = query.join(subscription_channel, subscription_channel.c.channel_id == asked.c.channel_id)
+    query = query.join(subscription, subscription.c.id == subscription_channel.c.subscription_id)
+    query = query.join(match, and_(match.c.subscription_id == subscription.c.id, match.c.paper_id == asked.c.paper_id))
     # A match of trending papers says only what may be chosen, until it was.
-    living = and_(living, or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending")))
-    return rows(tx, query.where(living, match.c.paper_id.in_(paper_ids)).order_by(match.c.id))
+    said = or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending"))
+    return rows(tx, query.where(subscription.c.deleted_at.is_(None), said).order_by(match.c.id))
+
+
+def items_of_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, list[Row]]:
+    """The items of each delivery that were not dropped."""
+    mine = delivery_item.c.delivery_id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
+    query = select(delivery_item).where(mine, delivery_item.c.dropped_because == "").order_by(delivery_item.c.id)
+    found: dict[int, list[Row]] = {one: [] for one in delivery_ids}
+    for row in rows(tx, query):
+        found[row["delivery_id"]].append(row)
+    return found
 
 
 def items_of(tx: Connection, delivery_id: int) -> Sequence[Row]:
@@ -94,12 +132,48 @@ def create(
     """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
     given = {"account_id": row["account_id"], "channel_id": row["id"], "kind": kind, "idem_key": key}
     own_gate = select(channel.c.gate).where(channel.c.id == row["id"]).scalar_subquery()
-    now = {"message_id": f"<{kind}-{secrets.token_hex(12)}@{host}>", "next_attempt_at": func.now()}
+    now = {"message_id": _message_id(kind, host), "next_attempt_at": func.now()}
     new = upsert(delivery).values({**given, **now, "gate": own_gate, **values})
     made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
     if made is not None and items:
         tx.execute(update(delivery_item).where(delivery_item.c.id.in_(items)).values(delivery_id=made))
     return made
+
+
+class New(NamedTuple):
+    """A delivery to be made on a channel, of these items."""
+
+    channel: Row
+    kind: str
+    key: str
+    items: Sequence[int]
+
+
+def create_all(tx: Connection, wanted: Sequence[New], host: str, now: datetime) -> dict[str, int]:
+    """Deliveries that are due now, by their idempotency keys; none of a key that there was."""
+    if not wanted:
+        return {}
+    given = [
+        {
+            "account_id": one.channel["account_id"],
+            "channel_id": one.channel["id"],
+            "kind": one.kind,
+            "idem_key": one.key,
+            "gate": one.channel["gate"],
+            "message_id": _message_id(one.kind, host),
+            "next_attempt_at": now,
+        }
+        for one in wanted
+    ]
+    new = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
+    made = {key: id for id, key in tx.execute(new.returning(delivery.c.id, delivery.c.idem_key), given)}
+    mine = pairs("item", "told_in", ((item, made[one.key]) for one in wanted if one.key in made for item in one.items))
+    tx.execute(update(delivery_item).where(delivery_item.c.id == mine.c.item).values(delivery_id=mine.c.told_in))
+    return made
+
+
+def _message_id(kind: str, host: str) -> str:
+    return f"<{kind}-{secrets.token_hex(12)}@{host}>"
 
 
 # ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,7 +194,7 @@ def state_of(row: Row) -> Delivery:
     return Delivery(state=State(row["state"]), **{name: row[name] for name in names})
 
 
-def _columns(one: Delivery) -> dict[str, Any]:
+def columns_of(one: Delivery) -> dict[str, Any]:
     names = (
         "attempt",
         "ambiguous_resends",
@@ -134,89 +208,10 @@ def _columns(one: Delivery) -> dict[str, Any]:
     return {"state": one.state.value, **{name: getattr(one, name) for name in names}}
 
 
-_AGREED = or_(channel.c.verified, delivery.c.kind == "confirm")
-"""Nothing goes to a channel that nobody confirmed but the question whether to."""
-
-
-def sendable(now: datetime) -> Any:
-    """Due deliveries whose channel may be sent to now. A spent `uncertain` has no next attempt."""
-    return and_(_waits(now), exists().where(channel.c.id == delivery.c.channel_id, _AGREED, channels.open_now(now)))
-
-
-def _waits(now: datetime) -> Any:
-    due = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now)
-    return and_(due, delivery.c.gate.not_in(pace.closed(now)))
-
-
-def next_turn(tx: Connection, now: datetime, within: timedelta) -> datetime | None:
-    """When the next delivery may go that waits for its hour or its gates, unless that is far off."""
-    turn = func.greatest(
-        delivery.c.next_attempt_at, pace.free_at(delivery.c.gate), pace.free_at(channel.c.transport), type_=TIMESTAMP
-    )
-    query = select(func.min(turn)).join(channel, channel.c.id == delivery.c.channel_id)
-    soon = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now + within)
-    return tx.scalars(query.where(soon, channels.usable(), _AGREED, turn.between(now, now + within))).one()
-
-
-def claim(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
-    """Takes the delivery that is due longest, with its channel, whose lock keeps two from going at once."""
-    found = tx.execute(_next_due(), {"now": now}).mappings().first()
-    if found is None:
-        return None
-    row = {column.name: found[column] for column in delivery.c}
-    taken = {**_columns(domain.claim(state_of(row))), "lease_token": uuid4(), "lease_until": now + lease}
-    tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(taken))
-    zone = {"timezone": found["timezone"], "email": found["email"]}
-    return row | taken, {column.name: found[column] for column in channel.c} | zone
-
-
-@cache
-def _next_due() -> Select[Any]:
-    # Built once: it is asked before every message.
-    now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
-    query = select(delivery, channel, account.c.timezone, account.c.email)
-    query = query.join(channel, channel.c.id == delivery.c.channel_id)
-    query = query.join(account, account.c.id == channel.c.account_id)
-    query = query.where(_waits(now), channels.open_now(now), _AGREED)
-    query = query.order_by(delivery.c.next_attempt_at, delivery.c.id)
-    return query.limit(1).with_for_update(skip_locked=True, of=[delivery, channel])
-
-
-def update_claimed(tx: Connection, row: Row, after: Delivery, **values: Any) -> None:
-    """A step under the lease. Raises LeaseLost when it is not ours any more."""
-    leases.fenced(tx, delivery, row, **_columns(after), **values)
-
-
-def finish(tx: Connection, row: Row, after: Delivery, now: datetime) -> None:
-    """The outcome. An uncertain one keeps its token, so that a late answer still counts."""
-    kept = row["lease_token"] if after.state is State.UNCERTAIN else None
-    sent_at = now if after.state is State.SENT else None
-    leases.fenced(tx, delivery, row, **_columns(after), lease_token=kept, lease_until=None, sent_at=sent_at)
-
-
-def expired(now: datetime) -> Any:
-    return and_(delivery.c.state.in_(["claimed", "sending"]), delivery.c.lease_until <= now)
-
-
 def policy_of(where: Row, kind: str) -> Policy:
     """How deliveries of this kind take failures and doubts on a channel."""
     plain = plugins.notifier(where["kind"]).policy(where["target"], kind)
     return replace(plain, never_twice=where["never_twice"])
-
-
-def expire_one(tx: Connection, now: datetime, scale: float) -> bool:
-    """Ends one lease that ran out; in doubt the token stays, so that the late answer still counts."""
-    query = select(delivery).where(expired(now)).order_by(delivery.c.lease_until).limit(1)
-    row = first(tx, query.with_for_update(skip_locked=True))
-    if row is None:
-        return False
-    where = rows(tx, select(channel).where(channel.c.id == row["channel_id"]))[0]
-    after = domain.expire(state_of(row), now, scale, policy_of(where, row["kind"]))
-    kept = row["lease_token"] if after.state is State.UNCERTAIN else None
-    values = {**_columns(after), "lease_token": kept, "lease_until": None}
-    tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(values))
-    channels.drop_if_over(tx, row["channel_id"])
-    return True
 
 
 # ── people's views and steps ──────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +254,7 @@ def set_state(tx: Connection, delivery_id: int, after: Delivery) -> None:
     tx.execute(
         update(delivery)
         .where(delivery.c.id == delivery_id)
-        .values(**_columns(after), lease_token=None, lease_until=None)
+        .values(**columns_of(after), lease_token=None, lease_until=None)
     )
 
 

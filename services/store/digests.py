@@ -1,9 +1,10 @@
 """What a digest is composed of: the papers of a delivery with every living reason, and what was read for them."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -15,29 +16,51 @@ from services.store import deliveries, ledger, merging, papers, sentences, silen
 from services.store.database import Row
 
 
-def found(
-    tx: Connection, channel: Row, paper_ids: Sequence[int], now: datetime
-) -> dict[int, tuple[Paper, list[Reason]]]:
+class Heard(NamedTuple):
+    """What is to be told of papers on channels, by (channel, paper)."""
+
+    papers: Mapping[int, Paper]
+    asking: Mapping[tuple[int, int], Sequence[Row]]
+    """The matches that may be told."""
+    muted: Mapping[tuple[int, int], str]
+    """The silence that keeps others from it."""
+    closest: Mapping[tuple[int, int], Sequence[float]]
+    """How close each sentence is to an interest, by (subscription, paper), as far as it is known."""
+
+
+def hear(tx: Connection, wanted: Iterable[tuple[Row, int]], now: datetime) -> Heard:
+    """Reads what there is to say of these papers on these channels, few statements however many they are."""
+    where = {(channel["id"], paper): channel for channel, paper in wanted}
+    loaded = papers.load(tx, {paper for _, paper in where})
+    asking = defaultdict[tuple[int, int], list[Row]](list)
+    muted: dict[tuple[int, int], str] = {}
+    said = deliveries.reasons(tx, where.keys())
+    silenced = silences.active_of(tx, {channel["account_id"] for channel in where.values()} if said else (), now)
+    for row in said:
+        place = row["channel_id"], row["paper_id"]
+        pair = row["subscription_id"], row["paper_id"]
+        because = silences.covered(silenced.get(where[place]["account_id"], ()), {pair}, loaded).get(pair)
+        if because is None:
+            asking[place].append(row)
+        else:
+            muted[place] = because
+    scored = {(row["subscription_id"], row["paper_id"]) for row in said if row["score"] is not None}
+    return Heard(loaded, asking, muted, sentences.told(tx, scored) if scored else {})
+
+
+def found(heard: Heard, channel_id: int, paper_ids: Sequence[int]) -> dict[int, tuple[Paper, list[Reason]]]:
     """The papers of these ids, each with its reasons on the channel, perhaps with none any more."""
-    loaded = papers.load(tx, paper_ids)
-    reasons: dict[int, list[Reason]] = {one: [] for one in paper_ids}
-    heard = _heard(tx, channel, paper_ids, now)[0]
-    told = sentences.told(tx, {(one["subscription_id"], one["paper_id"]) for one in heard if one["score"] is not None})
-    for match in heard:
-        closeness = told.get((match["subscription_id"], match["paper_id"]), ())
-        reasons[match["paper_id"]].append(_reason(match, closeness))
-    return {one: (loaded[one], reasons[one]) for one in paper_ids}
+    return {
+        one: (heard.papers[one], [_reason(row, heard.closest) for row in heard.asking.get((channel_id, one), ())])
+        for one in paper_ids
+    }
 
 
-def living_items(tx: Connection, channel: Row, items: Sequence[Row], now: datetime) -> list[Row]:
+def living_items(tx: Connection, heard: Heard, items: Sequence[Row]) -> list[Row]:
     """The items whose papers are to be told; the others are dropped with the reason."""
-    loaded = papers.load(tx, [item["paper_id"] for item in items])
-    asking, muted = _heard(tx, channel, loaded.keys(), now)
-    asked = {row["paper_id"] for row in asking}
     dropped = defaultdict[str, list[int]](list)
     for item in items:
-        paper = loaded[item["paper_id"]]
-        if reason := _why_not(item["paper_id"], paper, asked, muted):
+        if reason := _why_not(item["paper_id"], item["channel_id"], heard):
             dropped[reason].append(item["id"])
     for reason, ids in dropped.items():
         deliveries.drop(tx, ids, reason)
@@ -45,34 +68,29 @@ def living_items(tx: Connection, channel: Row, items: Sequence[Row], now: dateti
     return [item for item in items if item["id"] not in gone]
 
 
-def _heard(tx: Connection, channel: Row, paper_ids: Collection[int], now: datetime) -> tuple[list[Row], dict[int, str]]:
-    """The matches that may be told on the channel, and why others may not: paper → its silence."""
-    asking = deliveries.reasons(tx, channel["id"], paper_ids)
-    pairs = {(row["subscription_id"], row["paper_id"]) for row in asking}
-    muted = silences.muted(tx, channel["account_id"], pairs, now)
-    heard = [row for row in asking if (row["subscription_id"], row["paper_id"]) not in muted]
-    return heard, {paper: because for (_, paper), because in muted.items()}
-
-
-def _why_not(paper_id: int, paper: Paper, asked: set[int], muted: Mapping[int, str]) -> str:
+def _why_not(paper_id: int, channel_id: int, heard: Heard) -> str:
+    paper, place = heard.papers[paper_id], (channel_id, paper_id)
     if paper.id != paper_id:
         # Its paper was found to be one that has its own item here, while a worker had this one.
         return merging.merged_with(paper.id)
     if paper.withdrawn:
         return "the paper was withdrawn"
-    return "" if paper_id in asked else muted.get(paper_id, "no subscription asks for it any more")
+    return "" if heard.asking.get(place) else heard.muted.get(place, "no subscription asks for it any more")
 
 
-def read_for(tx: Connection, paper_ids: Sequence[int]) -> list[str]:
-    """The ledger's lines for the foot; a source that is an address says nothing to a reader."""
-    return [
-        ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
-        for one in ledger.of_papers(tx, paper_ids)
-        if "://" not in one["location"]
-    ]
+def read_for(tx: Connection, wanted: Mapping[int, Collection[int]]) -> dict[int, list[str]]:
+    """For each key the ledger's lines on its papers, for the foot; a source that is an address says nothing there."""
+    return {
+        key: [
+            ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
+            for one in found
+            if "://" not in one["location"]
+        ]
+        for key, found in ledger.of_papers(tx, wanted).items()
+    }
 
 
-def _reason(match: Row, closeness: Sequence[float]) -> Reason:
+def _reason(match: Row, closest: Mapping[tuple[int, int], Sequence[float]]) -> Reason:
     return Reason(
         subscription=match["subscription_id"],
         name=match["name"],
@@ -83,7 +101,7 @@ def _reason(match: Row, closeness: Sequence[float]) -> Reason:
         query=_compiled(match["query"]),
         interest=match["interest"],
         terms=match["terms"] if match["score"] is not None else {},
-        closeness=closeness if match["score"] is not None else (),
+        closeness=closest.get((match["subscription_id"], match["paper_id"]), ()),
     )
 
 

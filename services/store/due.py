@@ -17,6 +17,7 @@ from services.store import (
     pace,
     reminders,
     runs,
+    sending,
     sentences,
     slots,
     sources,
@@ -71,8 +72,8 @@ def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
     questions = (
         exists(select(channel.c.id).where(slots.due(now))),
         exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
-        exists(select(delivery.c.id).where(deliveries.sendable(now))),
-        exists(select(delivery.c.id).where(deliveries.expired(now))),
+        exists(select(delivery.c.id).where(sending.sendable(now))),
+        exists(select(delivery.c.id).where(sending.expired(now))),
         exists(select(transport.c.key).where(channels.checks_due(now))),
         exists(select(delivery.c.id).where(followed.due(now))),
         exists(select(channel.c.id).where(followed.given_up(now, DISABLED_FOR * scale))),

@@ -1,6 +1,6 @@
 """The batch ledger: for each source and announcement what was announced, read and new, and which days are missing."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from services.domain import ledger as domain
 from services.domain.cadence import Timetable
 from services.domain.ledger import Line
 from services.store import leases
-from services.store.database import Row, first, rows
+from services.store.database import Row, first, pairs, rows
 from services.store.tables import batch, gate, paper_appearance, source
 
 _KEY = (batch.c.source_id, batch.c.announced_on)
@@ -128,21 +128,25 @@ def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Row]:
     return rows(tx, query)
 
 
-def of_papers(tx: Connection, paper_ids: Collection[int], limit: int = 6) -> list[Row]:
-    """The batches that these papers were announced in, with `kind`, `location` and `mine`, how many of the papers."""
+def of_papers(tx: Connection, wanted: Mapping[int, Collection[int]], limit: int = 6) -> dict[int, list[Row]]:
+    """For each key the batches that its papers were announced in: `kind`, `location` and `mine`, how many of them."""
     same = and_(
         batch.c.source_id == paper_appearance.c.source_id, batch.c.announced_on == paper_appearance.c.announced_on
     )
+    mine = pairs("key", "paper_id", ((key, one) for key, ids in wanted.items() for one in ids))
     query = (
-        select(batch, source.c.kind, source.c.location, func.count().label("mine"))
-        .join(paper_appearance, same)
+        select(mine.c.key, batch, source.c.kind, source.c.location, func.count().label("mine"))
+        .select_from(mine)
+        .join(paper_appearance, paper_appearance.c.paper_id == mine.c.paper_id)
+        .join(batch, same)
         .join(source, source.c.id == batch.c.source_id)
-        .where(paper_appearance.c.paper_id.in_(paper_ids))
-        .group_by(batch.c.id, source.c.kind, source.c.location)
+        .group_by(mine.c.key, batch.c.id, source.c.kind, source.c.location)
         .order_by(batch.c.announced_on.desc(), func.count().desc())
-        .limit(limit)
     )
-    return rows(tx, query)
+    found: dict[int, list[Row]] = {key: [] for key in wanted}
+    for row in rows(tx, query):
+        found[row.pop("key")].append(row)
+    return {key: of_key[:limit] for key, of_key in found.items()}
 
 
 def one(tx: Connection, source_id: int, day: date) -> Row | None:

@@ -1,8 +1,9 @@
 """Gates: what may follow only so fast, kept in rows so that all workers together keep to it and none sleeps."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import LeaseLost
@@ -24,14 +25,39 @@ def free_at(key: object) -> ScalarSelect[datetime]:
 
 def take(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up: timedelta = timedelta()) -> None:
     """Passes a gate and closes it for `pause`. Raises LeaseLost when another worker was faster."""
-    if not (key and pause):
-        return
-    new = upsert(gate).values(key=key, next_free_at=now + pause)
-    open_now = or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now)
-    then = func.greatest(gate.c.next_free_at, now - catch_up) + pause
-    taken = new.on_conflict_do_update(index_elements=["key"], set_={"next_free_at": then}, where=open_now)
-    if tx.scalars(taken.returning(gate.c.key)).first() is None:
+    if key and pause and key not in take_all(tx, {key: pause}, now, catch_up):
         raise LeaseLost(f"another worker passed the gate {key}")
+
+
+def take_all(
+    tx: Connection, pauses: Mapping[str, timedelta], now: datetime, catch_up: timedelta = timedelta()
+) -> dict[str, datetime]:
+    """Passes those of the gates that are open, and closes each for its pause; until when."""
+    if not pauses:
+        return {}
+    # In one order, so that two who take several never wait for each other.
+    new = upsert(gate).values([{"key": key, "next_free_at": now + pauses[key]} for key in sorted(pauses)])
+    open_now = or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now)
+    then = func.greatest(gate.c.next_free_at, now - catch_up) + (new.excluded.next_free_at - now)
+    taken = new.on_conflict_do_update(index_elements=["key"], set_={"next_free_at": then}, where=open_now)
+    return {row.key: row.next_free_at for row in tx.execute(taken.returning(gate.c.key, gate.c.next_free_at))}
+
+
+def use_all(tx: Connection, turns: Mapping[str, tuple[datetime, datetime]]) -> None:
+    """Uses the turns that were taken: gate → (closed until then by taking it, and now until then).
+
+    Raises LeaseLost when somebody has passed or closed one of them since.
+    """
+    given = [{"gate": key, "taken": turns[key][0], "until": turns[key][1]} for key in sorted(turns)]
+    if given and tx.execute(_USE, given).rowcount != len(given):
+        raise LeaseLost("its turn at the gate was over before it went out")
+
+
+_USE = (
+    update(gate)
+    .where(gate.c.key == bindparam("gate"), gate.c.next_free_at == bindparam("taken"))
+    .values(next_free_at=bindparam("until"))
+)
 
 
 def is_open(key: str, now: datetime) -> ColumnElement[bool]:

@@ -1,12 +1,13 @@
 """Silences of an account, and what they keep from being told."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, literal, select, update
 
 from services.domain.evaluate import PaperText
+from services.domain.paper import Paper
 from services.domain.query import parse
 from services.domain.silence import Silence, silencing
 from services.errors import ConfigError, NotFound
@@ -53,15 +54,20 @@ def all_of(tx: Connection, now: datetime, account_id: int | None = None) -> Sequ
 
 
 def active(tx: Connection, account_id: int, now: datetime) -> list[Silence]:
-    found = rows(tx, select(silence).where(silence.c.account_id == account_id, _living(now)))
-    return [
-        Silence(
-            until=row["until"],
-            query=parse(row["query"]) if row["query"] else None,
-            subscription=row["subscription_id"],
-        )
-        for row in found
-    ]
+    return active_of(tx, {account_id}, now).get(account_id, [])
+
+
+def active_of(tx: Connection, account_ids: Collection[int], now: datetime) -> dict[int, list[Silence]]:
+    """The silences of each account that has any."""
+    if not account_ids:
+        return {}
+    mine = silence.c.account_id == any_(literal(list(account_ids), ARRAY(BigInteger)))
+    found: dict[int, list[Silence]] = {}
+    for row in rows(tx, select(silence).where(mine, _living(now)).order_by(silence.c.id)):
+        query = parse(row["query"]) if row["query"] else None
+        one = Silence(until=row["until"], query=query, subscription=row["subscription_id"])
+        found.setdefault(row["account_id"], []).append(one)
+    return found
 
 
 def muted(
@@ -69,11 +75,18 @@ def muted(
 ) -> dict[tuple[int, int], str]:
     """Those of the pairs (subscription, paper) that a silence covers, with the reason."""
     silences = active(tx, account_id, now) if said else []
+    return covered(silences, said, papers.load(tx, {paper for _, paper in said})) if silences else {}
+
+
+def covered(
+    silences: Sequence[Silence], said: Collection[tuple[int, int]], known: Mapping[int, Paper]
+) -> dict[tuple[int, int], str]:
+    """The same of silences and papers that were read already."""
     if not silences:
         return {}
-    texts = {one: PaperText.of(paper) for one, paper in papers.load(tx, {paper for _, paper in said}).items()}
-    covered = {(sub, paper): silencing(silences, sub, texts[paper]) for sub, paper in said}
-    return {pair: str(one) for pair, one in covered.items() if one is not None}
+    texts = {paper: PaperText.of(known[paper]) for _, paper in said}
+    found = {(sub, paper): silencing(silences, sub, texts[paper]) for sub, paper in said}
+    return {pair: str(one) for pair, one in found.items() if one is not None}
 
 
 def _living(now: datetime) -> Any:

@@ -1,9 +1,10 @@
 """When a channel's digest is decided: the planned slot, the date that was decided last, and planning anew."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 
 from services.domain.cadence import Rhythm
 from services.store import hold
@@ -14,10 +15,11 @@ from services.store.tables import channel, delivery_item, listing, match, run, s
 def due(now: datetime) -> Any:
     """SQL: living channels whose slot has come, or that have none planned yet."""
     come = or_(channel.c.slot_at.is_(None), channel.c.slot_at <= now)
-    return and_(come, _told())
+    return and_(come, told())
 
 
-def _told() -> Any:
+def told() -> Any:
+    """SQL: whether the channel gets digests at all."""
     living = and_(channel.c.deleted_at.is_(None), channel.c.unsubscribed_at.is_(None))
     return and_(living, channel.c.verified, channel.c.disabled_because == "", ~hold.on())
 
@@ -27,14 +29,22 @@ def rhythm_of(row: Row) -> Rhythm:
     return Rhythm(**{name: row[name] for name in ("timezone", "at", "weekday", "quiet_from", "quiet_to")})
 
 
-def plan(tx: Connection, row: Row, slot_at: datetime) -> None:
-    if row["slot_at"] != slot_at:
-        tx.execute(update(channel).where(channel.c.id == row["id"]).values(slot_at=slot_at))
+def plan_all(tx: Connection, planned: Sequence[tuple[Row, date | None, datetime]]) -> None:
+    """Each channel's next slot; with the local date whose digest was decided, an empty one too, if one was."""
+    changed = [
+        {"channel": row["id"], "day": day or row["told_on"], "next": slot_at}
+        for row, day, slot_at in planned
+        if day or row["slot_at"] != slot_at
+    ]
+    if changed:
+        tx.execute(_PLAN, changed)
 
 
-def decided(tx: Connection, channel_id: int, day: date, slot_at: datetime) -> None:
-    """Notes that the digest of a local date was decided, an empty one too, and the next slot."""
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(told_on=day, slot_at=slot_at))
+_PLAN = (
+    update(channel)
+    .where(channel.c.id == bindparam("channel"))
+    .values(told_on=bindparam("day"), slot_at=bindparam("next"))
+)
 
 
 def key_of(channel_id: int, day: date) -> str:

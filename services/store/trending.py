@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, and_, any_, exists, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.cadence import Rhythm, has_weekday
@@ -38,12 +38,23 @@ def take(tx: Connection, channel: Row, rhythm: Rhythm, day: date, now: datetime)
     return list(dict.fromkeys(taken))
 
 
-def _subscriptions(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
+def followed_by(tx: Connection, channel_ids: Collection[int], now: datetime) -> set[int]:
+    """Those of the channels whose subscriptions want trending papers."""
+    here = subscription_channel.c.channel_id == any_(literal(list(channel_ids), ARRAY(BigInteger)))
+    query = select(subscription_channel.c.channel_id).join(subscription, _wanted(now))
+    return set(tx.scalars(query.where(here)))
+
+
+def _wanted(now: datetime) -> ColumnElement[bool]:
+    """SQL: the channel's subscriptions to trending papers."""
     mine = subscription_channel.c.subscription_id == subscription.c.id
-    query = select(subscription, subscription_channel.c.trending_since).join(subscription_channel, mine)
     runs = or_(subscription.c.paused_until.is_(None), subscription.c.paused_until <= now)
-    wanted = and_(subscription.c.trending.is_not(None), subscription.c.deleted_at.is_(None), runs)
-    return rows(tx, query.where(wanted, subscription_channel.c.channel_id == channel_id).order_by(subscription.c.id))
+    return and_(mine, subscription.c.trending.is_not(None), subscription.c.deleted_at.is_(None), runs)
+
+
+def _subscriptions(tx: Connection, channel_id: int, now: datetime) -> Sequence[Row]:
+    query = select(subscription, subscription_channel.c.trending_since).join(subscription_channel, _wanted(now))
+    return rows(tx, query.where(subscription_channel.c.channel_id == channel_id).order_by(subscription.c.id))
 
 
 def _chosen(tx: Connection, channel: Row, row: Row, since: datetime, now: datetime) -> list[Row]:

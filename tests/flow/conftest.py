@@ -14,8 +14,11 @@ from services.domain.paper import Entry, Identifier, Listing
 from services.domain.subscription import Draft
 from services.errors import EmbedderError
 from services.flow import deliver, embed, ingest, match, notify, subscribe
+from services.flow.deliver import claiming, recording, rendering
+from services.flow.deliver.claiming import Answered, Claimed
 from services.notifiers.email import email_settings
 from services.notifiers.slack import slack_settings
+from services.ports import Outcome
 from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store import accounts, sources
@@ -86,8 +89,27 @@ class World:
     def deliver(self) -> None:
         while deliver.gather(self.db, self.settings):
             pass
-        while deliver.send(self.db, self.settings, Vault(self.settings.secret_key.get_secret_value())):
+        while deliver.send(self.db, self.settings, self.vault):
             pass
+
+    def claim(self) -> Claimed:
+        """What a worker has who took the delivery that is due longest."""
+        (claimed,) = claiming.claim(self.db, self.settings, self.vault, 1)[1]
+        return claimed
+
+    def render(self, claimed: Claimed) -> bytes:
+        (ready,) = rendering.render(self.db, self.settings, self.vault, [claimed])
+        return ready.body
+
+    def commit(self, claimed: Claimed) -> None:
+        recording.write(self.db, self.settings, [claimed])
+
+    def record(self, claimed: Claimed, outcome: Outcome) -> None:
+        recording.write(self.db, self.settings, [], [Answered(claimed.row, claimed.channel, outcome)])
+
+    @property
+    def vault(self) -> Vault:
+        return Vault(self.settings.secret_key.get_secret_value())
 
     def run(self, *entries: Entry) -> None:
         """A listing all the way to people."""

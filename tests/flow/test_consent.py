@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from pydantic import BaseModel
 from sqlalchemy import select, update
 
+from services import plugins
 from services.flow import consent as consent_flow
 from services.flow import deliver, recover, subscribe, trace
-from services.store import audit, channels, consent, deliveries, notices
+from services.store import audit, channels, consent, notices
 from services.store.tables import channel, delivery, delivery_item
 from services.store.vault import Vault
 from tests.sinks import SmtpSink
@@ -109,17 +111,12 @@ def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
 ) -> None:
     waiting(world)
     smtp.always(".", reply)
-    with world.db.transaction() as tx:
-        claimed = deliveries.claim(tx, world.now(), timedelta(minutes=3))
-    assert claimed is not None
-    row, where = claimed
-    vault = Vault(world.settings.secret_key.get_secret_value())
-    body = deliver._render(world.db, world.settings, vault, row, where)
-    assert body is not None
-    deliver._commit(world.db, world.settings, row, where)()
+    claimed = world.claim()
+    body = world.render(claimed)
+    world.commit(claimed)
     unsubscribe(world)
-    plugin, target = deliver.plugins.notifier("email"), deliver.channels.target_of(where, vault)
-    deliver._record(world.db, world.settings, row, where, plugin.send(body, target, lambda: None))
+    assert isinstance(claimed.target, BaseModel)
+    world.record(claimed, plugins.notifier("email").send(body, claimed.target, lambda: None))
     found = world.deliveries()[0]
     assert (found["state"], found["next_attempt_at"]) == (state, None)
     assert clean(world)
@@ -127,8 +124,8 @@ def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
 
 def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(world: World) -> None:
     waiting(world)
+    world.claim()
     with world.db.transaction() as tx:
-        assert deliveries.claim(tx, world.now(), timedelta(minutes=3))
         tx.execute(update(delivery).values(state="sending"))
     unsubscribe(world)
     world.expire_leases()

@@ -183,14 +183,11 @@ def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: World, 
     world.notify()
     deliver.gather(world.db, world.settings)
 
+    claimed = world.claim()
     with world.db.transaction() as tx:
-        claimed = deliveries.claim(tx, world.now(), timedelta(minutes=3))
-    assert claimed is not None
-    row, where = claimed
-    with world.db.transaction() as tx:
-        channels.remove(tx, where["id"])
+        channels.remove(tx, claimed.channel["id"])
     with pytest.raises(LeaseLost):
-        deliver._commit(world.db, world.settings, row, where)()
+        world.commit(claimed)
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
     assert smtp.mails == []
 
@@ -294,8 +291,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
     world.embed_and_match()
     world.notify()
     deliver.gather(world.db, world.settings)
-    with world.db.transaction() as tx:
-        assert deliveries.claim(tx, world.now(), timedelta(minutes=3))
+    world.claim()
     world.deliver()
     assert world.deliveries()[0]["state"] == "claimed"
     world.expire_leases()

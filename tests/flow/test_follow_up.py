@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from services.domain import delivery as domain
 from services.flow import deliver, follow_up, recover, subscribe
-from services.store import channels, deliveries
+from services.store import channels
 from services.store.tables import channel, delivery, gate, transport
 from services.store.vault import Vault
 from tests.sinks import Answer, HttpSink
@@ -91,16 +91,12 @@ def test_a_thread_is_committed_with_the_message_or_not_at_all(world: World, slac
     world.embed_and_match()
     world.notify()
     deliver.gather(world.db, world.settings)
-    with world.db.transaction() as tx:
-        claimed = deliveries.claim(tx, world.now(), timedelta(minutes=3))
-    assert claimed is not None
-    vault = Vault(world.settings.secret_key.get_secret_value())
-    body = deliver._render(world.db, world.settings, vault, *claimed)
-    deliver._commit(world.db, world.settings, *claimed)()
+    claimed = world.claim()
+    body = world.render(claimed)
+    world.commit(claimed)
     world.expire_leases()
     assert recover.expire(world.db, world.settings)
     assert kinds(world) == [("message", "uncertain")]
-    assert body is not None
     metadata = json.loads(body)["metadata"]
     slack.always(HISTORY, Answer(body=json.dumps({"ok": True, "messages": [{"ts": "17.1", "metadata": metadata}]})))
     go_on(world)
@@ -166,13 +162,11 @@ def test_what_changes_between_rendering_and_sending_is_not_missed(world: World, 
     world.embed_and_match()
     world.notify()
     deliver.gather(world.db, world.settings)
-    with world.db.transaction() as tx:
-        claimed = deliveries.claim(tx, world.now(), timedelta(minutes=3))
-    assert claimed is not None
-    deliver._render(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()), *claimed)
+    claimed = world.claim()
+    world.render(claimed)
     world.announce(entry(AGENTS, 1, upvotes=30))
-    deliver._commit(world.db, world.settings, *claimed)()
-    deliver._record(world.db, world.settings, *claimed, domain.Sent("C012345 1.2"))
+    world.commit(claimed)
+    world.record(claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert len(slack.to(UPDATE)) == 1
 
@@ -368,13 +362,11 @@ def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(wo
     world.embed_and_match()
     world.notify()
     deliver.gather(world.db, world.settings)
-    with world.db.transaction() as tx:
-        claimed = deliveries.claim(tx, world.now(), timedelta(minutes=3))
-    assert claimed is not None
-    deliver._render(world.db, world.settings, Vault(world.settings.secret_key.get_secret_value()), *claimed)
-    deliver._commit(world.db, world.settings, *claimed)()
+    claimed = world.claim()
+    world.render(claimed)
+    world.commit(claimed)
     world.expire_leases()
     assert recover.expire(world.db, world.settings)
-    deliver._record(world.db, world.settings, *claimed, domain.Sent("C012345 1.2"))
+    world.record(claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert [(one["channel"], one.get("thread_ts")) for one in bodies(slack, POST)] == [("C012345", "1.2")]

@@ -209,5 +209,5 @@ def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
     one.run(END)
     (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]
     with one.db.transaction() as tx:
-        (line,) = ledger.of_papers(tx, [some])
+        (line,) = ledger.of_papers(tx, {7: [some]})[7]
     assert (line["announced_on"], line["fetched"], line["mine"]) == (MARCH[3], len(papers_of(MARCH[3])), 1)

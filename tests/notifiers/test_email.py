@@ -11,7 +11,7 @@ import pytest
 
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
-from services.notifiers.email.smtp import tls
+from services.notifiers.email.connection import tls
 from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
 from tests.certificates import certificate
 from tests.digests import ENVELOPE, about, digest

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from services.domain.digest import Digest
 from services.errors import TargetError
-from services.notifiers.email import config, dsn, files, smtp
+from services.notifiers.email import config, connection, dsn, files, smtp
 from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import confirm_parts, digest_parts
 from services.notifiers.email.dsn import LARGEST as LARGEST_BOUNCE
@@ -86,6 +86,9 @@ class Email:
         if server is None:
             return files.write(body, commit)
         return smtp.deliver(body, config.sender(), config.address(_address(target)), server, commit)
+
+    def connected(self) -> AbstractContextManager[None]:
+        return connection.kept()
 
     def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
         return None

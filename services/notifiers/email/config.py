@@ -22,6 +22,8 @@ class Server(NamedTuple):
     password: SecretStr
     tls: str
     timeout: float
+    connections: int = 4
+    """Of one worker at once."""
 
 
 class EmailSettings(Configured):
@@ -58,23 +60,29 @@ def email_settings() -> EmailSettings:
 
 
 def parse_smtp_url(url: str) -> Server:
-    """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30` or `smtps://…`. Raises ValueError without the URL."""
+    """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30&connections=4` or `smtps://…`.
+
+    Raises ValueError, without the URL.
+    """
     parts = urlsplit(url)
     options = parse_qs(parts.query)
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or set(options) - {"tls", "timeout"}:
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or set(options) - {"tls", "timeout", "connections"}:
         raise ValueError("must read smtp://user:password@host:587?tls=starttls or smtps://user:password@host:465")
     tls = "implicit" if parts.scheme == "smtps" else options.get("tls", [""])[0]
     if tls not in ("implicit", "starttls", "none", ""):
         raise ValueError("tls is starttls or none; for implicit TLS write smtps://")
     try:
         timeout = float(options.get("timeout", ["30"])[0])
+        connections = int(options.get("connections", ["4"])[0])
         port = parts.port or (465 if tls == "implicit" else 587 if parts.username else 25)
     except ValueError:
-        raise ValueError("its port and timeout must be numbers") from None
+        raise ValueError("its port, timeout and connections must be numbers") from None
     if not 1 <= timeout <= 600:
         raise ValueError("its timeout must lie between 1 and 600 seconds")
+    if not 1 <= connections <= 32:
+        raise ValueError("its connections (of each worker) must lie between 1 and 32")
     password = SecretStr(unquote(parts.password or ""))
-    return Server(parts.hostname, port, unquote(parts.username or ""), password, tls, timeout)
+    return Server(parts.hostname, port, unquote(parts.username or ""), password, tls, timeout, connections)
 
 
 def parse_sender(text: str) -> Address:
