@@ -371,3 +371,69 @@ def test_nothing_outside_the_outbox_can_be_read(name: str, tmp_path: Path) -> No
 
 def test_an_empty_outbox_is_no_error() -> None:
     assert outbox() == []
+
+
+# ── connections that are kept ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_mails_of_a_run_share_a_connection(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    configure(smtp_url=smtp.url)
+    with plugin.connected():
+        for _ in range(3):
+            assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+        assert smtp.tries("EHLO") == 1
+    assert (smtp.tries("MAIL"), smtp.tries("QUIT")) == (3, 1)
+
+
+def test_a_refused_recipient_leaves_the_connection_to_the_next(
+    configure: Configure, smtp: SmtpSink, commit: Commit
+) -> None:
+    configure(smtp_url=smtp.url)
+    smtp.script("RCPT", "550 5.1.1 no such user")
+    with plugin.connected():
+        assert isinstance(plugin.send(BODY, ADA, commit), Refused)
+        assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+    assert (smtp.tries("EHLO"), smtp.tries("RSET")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("step", "reply"), [("MAIL", "421 4.7.0 so many are enough"), ("MAIL", CLOSE), ("RCPT", "421 go"), ("RCPT", CLOSE)]
+)
+def test_a_server_tired_of_a_connection_gets_the_mail_on_a_new_one(
+    configure: Configure, smtp: SmtpSink, commit: Commit, step: str, reply: str
+) -> None:
+    configure(smtp_url=smtp.url)
+    with plugin.connected():
+        plugin.send(BODY, ADA, commit)
+        smtp.script(step, reply)
+        assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+    assert (len(smtp.mails), smtp.tries("EHLO")) == (2, 2)
+
+
+def test_a_first_mail_that_is_refused_is_not_tried_on_another_connection(
+    configure: Configure, smtp: SmtpSink, commit: Commit
+) -> None:
+    configure(smtp_url=smtp.url)
+    smtp.script("MAIL", "421 4.7.0 later")
+    with plugin.connected():
+        assert isinstance(plugin.send(BODY, ADA, commit), Retry)
+    assert smtp.tries("EHLO") == 1
+
+
+def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+    configure(smtp_url=smtp.url)
+    smtp.script(".", "250 ok", CLOSE)
+    with plugin.connected():
+        assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+        assert isinstance(plugin.send(BODY, ADA, commit), Unknown)
+        assert isinstance(plugin.send(BODY, ADA, commit), Sent)
+    assert (commit.calls, smtp.tries("EHLO")) == (3, 2)
+
+
+def test_a_mail_stopped_at_its_recipient_leaves_no_connection_behind(configure: Configure, smtp: SmtpSink) -> None:
+    configure(smtp_url=smtp.url)
+    with plugin.connected():
+        with pytest.raises(LeaseLost):
+            plugin.send(BODY, ADA, Commit(LeaseLost("gone")))
+        assert isinstance(plugin.send(BODY, ADA, Commit()), Sent)
+    assert (len(smtp.mails), smtp.tries("EHLO")) == (1, 2)
