@@ -208,6 +208,10 @@ class Asked(NamedTuple):
     at: float
 
 
+class _HttpServer(ThreadingHTTPServer):
+    request_queue_size = 128  # Of the usual five a sixth caller at once waits a second for his connection.
+
+
 class HttpSink:
     """An HTTP server on loopback that records every POST and GET it has read whole."""
 

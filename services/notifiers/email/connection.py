@@ -193,6 +193,7 @@ _lines = _Lines()
 
 @contextmanager
 def kept() -> Iterator[None]:
+    tls()  # Before every thread that comes first does it.
     _lines.keep(+1)
     try:
         yield

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -80,8 +81,17 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-@cache
+_opening = threading.Lock()
+"""Reading the machine's certificates takes longer than a message: once, not in every thread that comes first."""
+
+
 def _opener() -> OpenerDirector:
+    with _opening:
+        return _made_opener()
+
+
+@cache
+def _made_opener() -> OpenerDirector:
     return build_opener(ProxyHandler({}), _Plain(), _Encrypted(), _NoRedirect())
 
 

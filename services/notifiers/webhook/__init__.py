@@ -1,6 +1,7 @@
 """Webhooks after Standard Webhooks: a signed POST to whatever address a person names."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -116,13 +117,17 @@ def _outcome(answer: Answered | Failed) -> Outcome:
     return Retry(said, after=answer.retry_after)
 
 
+_making = threading.Lock()
+
+
 @cache
 def _fetcher_of(user_agent: str, allowed: tuple[str, ...]) -> Fetcher:
     return Fetcher(user_agent=user_agent, allow_hosts=allowed)
 
 
 def _fetcher() -> Fetcher:
-    return _fetcher_of(settings().user_agent, settings().allowed_hosts)
+    with _making:  # It reads the machine's certificates: once, not in every thread that comes first.
+        return _fetcher_of(settings().user_agent, settings().allowed_hosts)
 
 
 def _webhook(target: BaseModel) -> WebhookTarget:
