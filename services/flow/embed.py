@@ -1,7 +1,10 @@
 """Embed: vectors for the papers of each new run, then for whatever the archive still lacks."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+
+from sqlalchemy import Connection
 
 from services.domain.interest import embedding_text
 from services.errors import EmbedderError
@@ -15,6 +18,8 @@ BATCH = 128
 """Papers embedded between two commits, about two seconds on one core."""
 BATCHES_A_CLAIM = 2
 LEASE = timedelta(minutes=5)
+Then = Callable[[Connection, str, list[int]], None]
+"""What follows from vectors, given their model and papers."""
 
 
 def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
@@ -63,22 +68,26 @@ def _work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
     now = db.now()
     with db.transaction() as tx:
         ids = [] if embedding.is_resting(tx, embedder.name, now) else backlog.take(tx, embedder.name, BATCH)
-    embedded = bool(ids) and _embed(db, settings, embedder, ids)
+    embedded = bool(ids) and _embed(db, settings, embedder, ids, then=_open_run_of_late)
     with db.transaction() as tx:
         backlog.survived(tx, ids)
-    if not embedded:
-        return False
-    with db.transaction() as tx:
-        merging.hold_off(tx)
-        late = runs.late(tx, ids, embedder.name)
-        if late:
-            runs.open_run(tx, [(one, "vector") for one in late])
-    return True
+    return embedded
 
 
-def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int]) -> bool:
-    """Embeds and stores; False when the embedder fails, which is noted and tried again later.
+def _open_run_of_late(tx: Connection, model: str, ids: list[int]) -> None:
+    late = runs.late(tx, ids, model)
+    if late:
+        runs.open_run(tx, [(one, "vector") for one in late])
 
+
+def _nothing(tx: Connection, model: str, ids: list[int]) -> None:
+    """The run that the papers came with goes on by itself."""
+
+
+def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int], then: Then = _nothing) -> bool:
+    """Embeds and stores, in one step with what follows from it.
+
+    False when the embedder fails, which is noted and tried again later.
     Words are noted beside it, with what an embedder of several threads leaves of the processor.
     """
     with db.transaction() as tx:
@@ -98,8 +107,10 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int])
             embedding.failed(tx, embedder.name, error, db.now(), settings.time_scale)
         return False
     with db.transaction() as tx:
+        merging.hold_off(tx)
         embedding.answered(tx, embedder.name)
         papers.store_vectors(tx, embedder.name, list(texts), vectors)
+        then(tx, embedder.name, ids)
     return True
 
 

@@ -4,7 +4,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from services.domain.interest import EASINGS
 from services.domain.subscription import Draft
@@ -13,7 +14,7 @@ from services.flow import embed, match, subscribe
 from services.store import accounts, runs, subscriptions
 from services.store.interests import Compiled
 from services.store.tables import match as match_table
-from services.store.tables import match_job, run, subscription, transport
+from services.store.tables import match_job, paper_vector, run, subscription, transport
 
 from .conftest import World, entry
 
@@ -176,6 +177,26 @@ def test_without_the_embedder_words_go_on_and_interests_follow(world: World) -> 
     assert embed.work_backlog(world.db, world.settings, world.embedder)
     world.embed_and_match()
     assert {one for one, _ in world.matches()} == {query, interest}
+
+
+def test_late_vectors_are_stored_together_with_the_news_of_them(world: World) -> None:
+    """A worker that ends in between leaves neither, so that the next one does both."""
+    interest = world.subscribe("Interest", interest="agent")
+    world.embedder.down = True
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    world.embedder.down = False
+    with world.db.transaction() as tx:
+        tx.execute(update(transport).values(check_at=world.now()))
+        tx.execute(text("ALTER TABLE event ADD CONSTRAINT never CHECK (what <> 'vector')"))
+    with pytest.raises(IntegrityError):
+        embed.work_backlog(world.db, world.settings, world.embedder)
+    assert world.rows(select(paper_vector)) == []
+    with world.db.transaction() as tx:
+        tx.execute(text("ALTER TABLE event DROP CONSTRAINT never"))
+    assert embed.work_backlog(world.db, world.settings, world.embedder)
+    world.embed_and_match()
+    assert {one for one, _ in world.matches()} == {interest}
 
 
 def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(world: World) -> None:
