@@ -15,7 +15,7 @@ import psutil
 from services.errors import ConfigError
 from services.local.account import Account, open_way, server_account, way_is_open
 from services.local.datadir import DataDir, make_private
-from services.local.process import Steps, end, launch, named_in
+from services.local.process import Steps, end, heads, launch, named_in
 
 MAJOR = "18"
 DATABASE = "paperwire"
@@ -119,9 +119,7 @@ class Postgres:
         # A postmaster on this folder, or what is left of one that was killed. The lock on the run folder tells that
         # none of them is in use. With them gone, pid file and socket are stale whatever number they name: PostgreSQL
         # itself would take any live process of that number for a postmaster, and refuse.
-        found = named_in("postgres", self._folder)
-        numbers = {process.pid for process in found}
-        end([process for process in found if process.ppid() not in numbers], self.patient_steps)
+        end(heads(named_in("postgres", self._folder)), self.patient_steps)
         end(named_in("postgres", self._folder), ((signal.SIGQUIT, 3.0), (signal.SIGKILL, 5.0)))
         for leftover in (
             self._folder / "postmaster.pid",

@@ -68,6 +68,17 @@ def named_in(name: str, folder: Path) -> list[psutil.Process]:
     return found
 
 
+def heads(found: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that none of the others started; what has ended meanwhile is none of them."""
+    numbers = {process.pid for process in found}
+    leading = []
+    for process in found:
+        with suppress(psutil.Error):
+            if process.ppid() not in numbers:
+                leading.append(process)
+    return leading
+
+
 def is_over(process: subprocess.Popen[bytes]) -> bool:
     """Whether it has ended, without reaping it: until then its number and its group's stay its own."""
     try:

@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
-from services.errors import Conflict, PaperwireError
+from services.errors import Conflict
 from services.local import run_file
 from services.local.datadir import DataDir
 from services.local.locks import Lock
@@ -88,7 +88,7 @@ def servers(
             if not broker_url:
                 shares.append(Share(home, valkey, say))
                 broker_url = stack.enter_context(shares[-1].used())
-            stack.enter_context(_kept_alive(shares, say))
+            stack.enter_context(kept_alive(shares, say))
             yield database_url, broker_url
     finally:
         lock.close()
@@ -133,8 +133,13 @@ def _runs_already(home: DataDir) -> str:
     return f"paperwire is already running on {home.path}" + (f" (process {up.pid}, {up.base_url})" if up else "")
 
 
+class Reviving(Protocol):
+    def revive(self) -> None: ...
+
+
 @contextmanager
-def _kept_alive(shares: list[Share], say: Say) -> Iterator[None]:
+def kept_alive(shares: Sequence[Reviving], say: Say) -> Iterator[None]:
+    """Has each server started again that somebody killed."""
     over = threading.Event()
 
     def watch() -> None:
@@ -142,7 +147,7 @@ def _kept_alive(shares: list[Share], say: Say) -> Iterator[None]:
             for share in shares:
                 try:
                     share.revive()
-                except PaperwireError as error:
+                except Exception as error:  # Whatever it is, nobody else would start a server again.
                     say(str(error))
 
     thread = threading.Thread(target=watch, name="servers", daemon=True)

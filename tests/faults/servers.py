@@ -7,12 +7,11 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-import psutil
 import psycopg
 import redis
 
 from services import local
-from services.local.process import named_in
+from services.local.process import heads, named_in
 from services.settings import Settings, load
 from services.store import migrate
 from tests.service import until
@@ -62,11 +61,7 @@ class Servers:
         until(lambda: self._postmaster() not in (0, before) and self._answers(), "the database is back", 60)
 
     def _postmaster(self) -> int:
-        found = named_in("postgres", self.data_dir / "postgres")
-        numbers = {one.pid for one in found}
-        with suppress(psutil.NoSuchProcess):
-            return next((one.pid for one in found if one.ppid() not in numbers), 0)
-        return 0
+        return next((one.pid for one in heads(named_in("postgres", self.data_dir / "postgres"))), 0)
 
     def _answers(self) -> bool:
         try:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.domain.paper import Entry, Identifier, Listing
 from services.flow import ingest
-from services.local.process import named_in
+from services.local.process import heads, named_in
 from services.store import sources
 from services.store.audit import audit
 from services.store.database import Database
@@ -106,11 +106,8 @@ class Soak:
             one.kill()
 
     def stop_database(self) -> None:
-        found = named_in("postgres", self.one.data_dir / "postgres")
-        numbers = {one.pid for one in found}
-        for one in found:
-            if one.ppid() not in numbers:
-                one.send_signal(self.dice.choice((signal.SIGQUIT, signal.SIGKILL)))
+        for one in heads(named_in("postgres", self.one.data_dir / "postgres")):
+            one.send_signal(self.dice.choice((signal.SIGQUIT, signal.SIGKILL)))
 
     def kill_up(self) -> None:
         """`up` and everything that it started, as a power cut would."""

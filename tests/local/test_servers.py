@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -12,6 +13,8 @@ from services.errors import ConfigError, Conflict, PaperwireError
 from services.local import database, role_environment, running, servers
 from services.local.datadir import DataDir
 from services.local.locks import Locks
+from services.local.process import heads
+from services.local.servers import kept_alive
 from services.settings import Settings
 
 from .processes import alive, ask, finish, first_line, postmaster, script, until
@@ -186,3 +189,33 @@ def test_roles_left_by_a_killed_up_are_ended_and_nobody_else(settings: Settings,
     finally:
         for process in everyone:
             finish(process, kill=True)
+
+
+class Stumbling:
+    """A share whose server cannot be looked at the first time."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def revive(self) -> None:
+        self.looks += 1
+        if self.looks == 1:
+            raise psutil.NoSuchProcess(1)
+
+
+def test_who_keeps_servers_alive_goes_on_after_any_fault() -> None:
+    share, said = Stumbling(), list[str]()
+    with kept_alive([share], said.append):
+        until(lambda: share.looks >= 3, "it looks again")
+    assert len(said) == 1
+    assert "no longer exists" in said[0]
+
+
+def test_a_process_that_ends_while_it_is_looked_at_leads_nobody() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        gone, here = psutil.Process(child.pid), psutil.Process()
+        assert heads([here, gone]) == [here]
+        assert heads([gone]) == [gone]
+        child.kill()
+    assert heads([here, gone]) == [here]
+    assert heads([gone]) == []
