@@ -222,7 +222,7 @@ class HttpSink:
         self._next: dict[str, list[Answer]] = defaultdict(list)
         self._usual: dict[str, Answer] = {}
         self._stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = _HttpServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self.port: int = self._server.server_address[1]
