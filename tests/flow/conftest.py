@@ -26,6 +26,7 @@ from services.store.database import Database, Row
 from services.store.tables import channel, delivery, delivery_item, match_job, paper
 from services.store.tables import match as match_table
 from services.store.vault import Vault
+from tests.sinks import Answer, HttpSink, SmtpSink
 
 Configure = Callable[..., None]
 WORDS = ("diffusion", "agent", "protein", "robot")
@@ -237,3 +238,18 @@ def timed(db: Database, postgres_url: str, settings: Settings, configure: Config
 @pytest.fixture
 def world(db: Database, settings: Settings, configure: Configure) -> World:
     return World(db, settings)
+
+
+@pytest.fixture
+def smtp(configure: Configure) -> Iterator[SmtpSink]:
+    with SmtpSink() as sink:
+        configure(smtp_url=sink.url)
+        yield sink
+
+
+@pytest.fixture
+def slack(configure: Configure) -> Iterator[HttpSink]:
+    with HttpSink() as sink:
+        configure(slack_api_url=f"http://127.0.0.1:{sink.port}/", slack_bot_token="xoxb-secret")
+        sink.always("/chat.postMessage", Answer(body='{"ok": true, "ts": "1.2", "channel": "C1"}'))
+        yield sink

@@ -1,6 +1,5 @@
 """From matches to people: once a channel, together, at the right hour, and no more than the policy allows."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,21 +17,6 @@ from .conftest import Configure, World, entry
 AGENTS = "One paper about agent planning"
 ROBOTS = "Another paper about robot planning"
 POST = "/chat.postMessage"
-
-
-@pytest.fixture
-def smtp(configure: Configure) -> Iterator[SmtpSink]:
-    with SmtpSink() as sink:
-        configure(smtp_url=sink.url)
-        yield sink
-
-
-@pytest.fixture
-def slack(configure: Configure) -> Iterator[HttpSink]:
-    with HttpSink() as sink:
-        configure(slack_api_url=f"http://127.0.0.1:{sink.port}/", slack_bot_token="xoxb-secret")
-        sink.always(POST, Answer(body='{"ok": true, "ts": "1.2", "channel": "C1"}'))
-        yield sink
 
 
 def on_slack(world: World, name: str = "#papers") -> int:

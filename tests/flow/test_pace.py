@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -20,14 +19,6 @@ from .conftest import Configure, World
 POST = "/chat.postMessage"
 HOOK = "/services/T0/B0/"
 LIMITED = '{"ok": false, "error": "ratelimited"}'
-
-
-@pytest.fixture
-def slack(configure: Configure) -> Iterator[HttpSink]:
-    with HttpSink() as sink:
-        configure(slack_api_url=f"http://127.0.0.1:{sink.port}/", slack_bot_token="xoxb-secret")
-        sink.always(POST, Answer(body='{"ok": true, "ts": "1.2", "channel": "C1"}'))
-        yield sink
 
 
 def add(world: World, word: str, account: int | None = None) -> int:

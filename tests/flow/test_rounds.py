@@ -1,6 +1,5 @@
 """Many at a time: what is claimed together, and what one delivery's trouble is to the others."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,26 +11,11 @@ from services.flow.deliver import claiming, recording
 from services.flow.deliver.claiming import Claimed
 from services.store import accounts, channels, deliveries, pace
 from services.store.tables import delivery, transport
-from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
+from tests.sinks import HttpSink, SmtpSink, refused_port
 
 from .conftest import Configure, World
 
 POST = "/chat.postMessage"
-
-
-@pytest.fixture
-def smtp(configure: Configure) -> Iterator[SmtpSink]:
-    with SmtpSink() as sink:
-        configure(smtp_url=sink.url)
-        yield sink
-
-
-@pytest.fixture
-def slack(configure: Configure) -> Iterator[HttpSink]:
-    with HttpSink() as sink:
-        configure(slack_api_url=f"http://127.0.0.1:{sink.port}/", slack_bot_token="xoxb-secret")
-        sink.always(POST, Answer(body='{"ok": true, "ts": "1.2", "channel": "C1"}'))
-        yield sink
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
