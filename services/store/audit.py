@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
-from services.store import channels, quarantine, sending
-from services.store.tables import channel, delivery, delivery_item, match
+from services.store import channels, quarantine, runs, sending
+from services.store.tables import channel, delivery, delivery_item, match, run
 
 GRACE = timedelta(minutes=10)
 LEASE_GRACE = timedelta(minutes=5)
@@ -14,6 +14,8 @@ LEASE_GRACE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
+    runs_unmatched: int
+    """What was read together and is not embedded and matched in every shard."""
     matches_not_notified: int
     items_overdue: int
     leases_expired: int
@@ -25,7 +27,8 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        return not (self.matches_not_notified or self.items_overdue or self.leases_expired or self.uncertain_overdue)
+        overdue = (self.runs_unmatched, self.matches_not_notified, self.items_overdue, self.uncertain_overdue)
+        return not (any(overdue) or self.leases_expired)
 
     def figures(self) -> dict[str, int]:
         return asdict(self)
@@ -39,6 +42,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
     overdue = and_(delivery_item.c.dropped_because == "", delivery_item.c.not_before < now - GRACE, undelivered)
     doubtful = and_(uncertain, delivery.c.next_attempt_at < now - GRACE, _open(delivery.c.channel_id))
     return Audit(
+        runs_unmatched=_count(tx, run.c.id, and_(run.c.id.in_(runs.unfinished()), run.c.created_at < now - GRACE)),
         matches_not_notified=_count(
             tx, match.c.id, and_(match.c.notified_at.is_(None), match.c.created_at < now - GRACE)
         ),

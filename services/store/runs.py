@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    CompoundSelect,
     Connection,
     Text,
     and_,
@@ -15,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     true,
     update,
@@ -100,11 +100,14 @@ def unmatched(now: datetime, shards: Sequence[int] | None = None) -> Any:
     return and_(match_job.c.done_at.is_(None), leases.free(match_job, now), mine)
 
 
+def unfinished() -> CompoundSelect[tuple[int]]:
+    """SQL: ids of the runs whose papers are still to be embedded or matched, by the indexes of what waits."""
+    embedding = select(run.c.id).where(run.c.embedded_at.is_(None))
+    return embedding.union_all(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
+
+
 def any_open(tx: Connection) -> bool:
-    """Whether papers of some run are still to be embedded or matched."""
-    embedding = exists(select(run.c.id).where(run.c.embedded_at.is_(None)))
-    matching = exists(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
-    return bool(tx.scalars(select(or_(embedding, matching))).one())
+    return bool(tx.scalars(select(unfinished().exists())).one())
 
 
 def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> Row | None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, update
 
-from services.flow import deliver, recover
+from services.flow import deliver, embed, recover
 from services.store import audit, channels, consent, hold
 from services.store.tables import channel, delivery, delivery_item, match
 
@@ -72,6 +72,19 @@ def removed(world: World) -> None:
 
 
 STOPS = [held, transport_held, disabled, unconfirmed, unsubscribed, removed]
+
+
+def test_what_was_read_and_is_not_matched_is_counted_after_ten_minutes(world: World) -> None:
+    """A worker of one shard may be missing, or a paper ends its workers again and again."""
+    world.subscribe(query="nothing of this")
+    world.announce(entry(AGENTS, 1))
+    assert figures(world, timedelta(minutes=9)) == {}
+    assert figures(world, timedelta(minutes=11)) == {"runs_unmatched": 1}
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    assert figures(world, timedelta(minutes=11)) == {"runs_unmatched": 1}
+    world.embed_and_match()
+    assert figures(world, LONG) == {}
 
 
 def test_a_match_that_nobody_told_is_counted_after_ten_minutes(world: World) -> None:
