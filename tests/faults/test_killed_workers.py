@@ -12,6 +12,8 @@ from tests.sinks import Answer
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
+CONNECTIONS = 4
+"""Of a worker to a mail server, unless its URL says otherwise."""
 FEED = """<?xml version="1.0"?><rss version="2.0"><channel><title>Papers</title><link>http://127.0.0.1/</link>
 <item><title>P00001 about alpha and its many planning agents</title><link>http://127.0.0.1/1</link><guid>1</guid></item>
 </channel></rss>"""
@@ -83,6 +85,26 @@ def test_row_4_a_worker_that_dies_with_the_yes_in_hand_sends_one_more_copy_and_n
     rig.reader("eve", "beta")
     rig.tell("beta")
     rig.settle(doubtful=1)
+
+
+@pytest.mark.faults
+def test_row_4_a_worker_killed_among_many_mails_leaves_no_more_in_doubt_than_it_had_connections(rig: Rig) -> None:
+    for number in range(40):
+        rig.reader(f"reader{number}", "alpha")
+    rig.smtp.delays["."] = 2.0
+    rig.tell("alpha")
+    victim = rig.worker()
+    rig.until(lambda: rig.smtp.read >= 2, "mails are out and none is answered")
+    victim.kill()
+    in_hand = rig.states().count("sending")
+    assert 2 <= in_hand <= CONNECTIONS
+    rig.smtp.delays.clear()
+    rig.worker()
+    rig.scheduler()
+    rig.set_clock(timedelta(minutes=15))
+    rig.until(lambda: rig.states().count("uncertain") == in_hand, "the leases of those ran out")
+    rig.set_clock(timedelta(minutes=31))
+    assert len(rig.settle(doubtful=in_hand)) <= 40 + in_hand
 
 
 def test_row_10_a_worker_that_wakes_up_after_its_claim_ran_out_sends_nothing(rig: Rig) -> None:
