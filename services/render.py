@@ -37,6 +37,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # Else every mail looks at seven files.
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
     env.filters |= {"place": without_secrets, "title": title, "abstract": abstract, "links": links, "home": home}

@@ -134,9 +134,11 @@ def drop_waiting(tx: Connection, channel_id: int, because: str) -> None:
 
 def over(tx: Connection, ids: Collection[int]) -> Sequence[int]:
     """Those of the channels that nothing is to be sent to any more."""
+    if not ids:
+        return []
     gone = or_(channel.c.deleted_at.is_not(None), channel.c.unsubscribed_at.is_not(None))
     mine = channel.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
-    return tx.scalars(select(channel.c.id).where(mine, gone).order_by(channel.c.id)).all() if ids else []
+    return tx.scalars(select(channel.c.id).where(mine, gone).order_by(channel.c.id)).all()
 
 
 def drop_if_over(tx: Connection, channel_id: int) -> None:

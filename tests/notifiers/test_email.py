@@ -2,12 +2,16 @@ import email
 import re
 import ssl
 from dataclasses import replace
+from email.errors import MessageError
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from html import unescape
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
@@ -141,6 +145,28 @@ def test_every_line_ends_in_crlf_and_is_short_ascii() -> None:
 def test_a_subject_beyond_ascii_arrives_as_it_was() -> None:
     raw = plugin.render(about("Über 模型 and naïve π"), ENVELOPE, ADA)
     assert parsed(raw)["Subject"] == "Über 模型 and naïve π"
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=100))
+@example("=?utf-8?q?in_disguise?=")
+@example("a " * 35 + "line")
+def test_headers_are_those_of_the_library(subject: str) -> None:
+    words = " ".join("".join(one if one.isprintable() else " " for one in subject).split()) or "None"
+    mail = message(words, "text", "<p>html</p>", "ada@example.org", ENVELOPE)
+    for name, value in (("Subject", words), ("Message-ID", ENVELOPE.message_id)):
+        _, parsed = SMTP.header_store_parse(name, value)
+        assert SMTP.fold_binary(name, parsed) in mail
+
+
+@given(st.text("abzAZ09._+-=?!'", min_size=1, max_size=90), st.integers(1, 60))
+def test_recipients_are_those_of_the_library(local: str, length: int) -> None:
+    try:
+        recipient = Address(addr_spec=f"{local}@{'x' * length}.example.org")
+    except (MessageError, ValueError, IndexError):
+        return
+    _, parsed = SMTP.header_store_parse("To", recipient)
+    mail = message("Subject", "text", "<p>html</p>", recipient.addr_spec, ENVELOPE)
+    assert SMTP.fold_binary("To", parsed) in mail
 
 
 def test_names_and_domains_beyond_ascii_are_addresses() -> None:

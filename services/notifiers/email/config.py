@@ -2,7 +2,7 @@
 
 from email.errors import MessageError
 from email.headerregistry import Address
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -59,6 +59,8 @@ def email_settings() -> EmailSettings:
     return load(EmailSettings)
 
 
+# Asked for with every mail, as are the sender and the recipients.
+@lru_cache(16)
 def parse_smtp_url(url: str) -> Server:
     """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30&connections=4` or `smtps://…`.
 
@@ -85,12 +87,14 @@ def parse_smtp_url(url: str) -> Server:
     return Server(parts.hostname, port, unquote(parts.username or ""), password, tls, timeout, connections)
 
 
+@lru_cache(16)
 def parse_sender(text: str) -> Address:
     """Reads `Name <address>` or an address. Raises ValueError."""
     name, bracket, rest = text.rpartition("<")
     return address(rest.removesuffix(">") if bracket else text, line(name.strip(' "')))
 
 
+@lru_cache(4096)
 def address(text: str, name: str = "") -> Address:
     """An address with its domain as every server knows it: lower case, IDNA. Raises ValueError."""
     local, _, domain = text.strip().rpartition("@")
@@ -124,4 +128,4 @@ def sender() -> Address:
         return parse_sender(email_settings().mail_from)
     host = urlsplit(settings().base_url).hostname or "localhost"
     known = "." in host and not host.replace(".", "").isdigit() and ":" not in host
-    return Address(display_name="paperwire", addr_spec=f"paperwire@{host if known else 'localhost'}")
+    return address(f"paperwire@{host if known else 'localhost'}", "paperwire")

@@ -1,6 +1,7 @@
 """A mail's bytes after RFC 5322: the same ones for the same words and envelope."""
 
 import hashlib
+import re
 from binascii import b2a_qp
 from email.headerregistry import Address
 from email.policy import EmailPolicy
@@ -14,6 +15,9 @@ from services.ports import Envelope
 from services.render import line, link
 
 LONGEST_SUBJECT = 200
+LONGEST_LINE = 78
+_WORDS = re.compile(r"(?!.*=\?)[!-~]+( [!-~]+)*")
+_ADDRESS = re.compile(r"[A-Za-z0-9]+([._+-][A-Za-z0-9]+)*@[A-Za-z0-9.-]+")
 
 
 class _Policy(EmailPolicy):
@@ -63,8 +67,21 @@ def _parts(one: Address) -> tuple[str, str, str]:
 @lru_cache(1024)
 def _folded(policy: _Policy, name: str, value: str | tuple[str, str, str]) -> bytes:
     """A header, or that of the parts of an address; kept, since most are the same in mail after mail."""
-    _, header = policy.header_store_parse(name, value if isinstance(value, str) else Address(*value))
-    return policy.fold_binary(name, header)
+    if plain := _as_it_is(value):
+        header = f"{name}: {plain}"
+        if len(header) <= LONGEST_LINE:
+            return f"{header}\r\n".encode("ascii")
+    _, parsed = policy.header_store_parse(name, value if isinstance(value, str) else Address(*value))
+    return policy.fold_binary(name, parsed)
+
+
+def _as_it_is(value: str | tuple[str, str, str]) -> str:
+    """What the library, which takes ten times as long, writes as it stands if it fits on a line; else empty."""
+    if isinstance(value, str):
+        return value if _WORDS.fullmatch(value) else ""
+    name, username, domain = value
+    spec = f"{username}@{domain}"
+    return spec if not name and _ADDRESS.fullmatch(spec) else ""
 
 
 def _part(boundary: str, subtype: str, words: str) -> bytes:

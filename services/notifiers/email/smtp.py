@@ -64,10 +64,12 @@ def _envelope(smtp: smtplib.SMTP, body: bytes, sender: Address, recipient: Addre
     options += ["BODY=8BITMIME"] if smtp.has_extn("8bitmime") and not body.isascii() else []
     options += ["SMTPUTF8"] if utf8 else []
     try:
-        no = _sender_no(*smtp.mail(sender.addr_spec, options))
+        # As its own `mail` and `rcpt` do, which parse the addresses once more: a fifth of what a mail costs us here.
+        smtp.command_encoding = "utf-8" if utf8 else "ascii"
+        no = _sender_no(*smtp.docmd("MAIL", " ".join([f"FROM:<{sender.addr_spec}>", *options])))
         if no:
             return no, True
-        code, text = smtp.rcpt(recipient.addr_spec)
+        code, text = smtp.docmd("RCPT", f"TO:<{recipient.addr_spec}>")
         return _no(code, text), code == 421
     except FAILURES as error:
         return Retry(told("the mail server broke off before the mail", error)), True
@@ -96,8 +98,11 @@ def _data(smtp: smtplib.SMTP, body: bytes) -> Outcome:
 
 def _stuffed(body: bytes) -> bytes:
     """CRLF line ends and doubled leading dots (RFC 5321 §4.5.2)."""
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", body.removesuffix(b"\r\n") + b"\r\n")
-    return re.sub(rb"(?m)^\.", b"..", lines)
+    lines = body.removesuffix(b"\r\n") + b"\r\n"
+    if not lines.count(b"\r\n") == lines.count(b"\r") == lines.count(b"\n"):
+        lines = re.sub(rb"\r\n|\r|\n", b"\r\n", lines)
+    dotted = b"." + lines if lines.startswith(b".") else lines
+    return dotted.replace(b"\r\n.", b"\r\n..")
 
 
 def _no(code: int, text: bytes) -> Retry | Refused | None:
