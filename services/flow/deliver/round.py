@@ -34,6 +34,8 @@ AHEAD = CLAIMED // 2
 """Fewer that are ready make it claim more."""
 FRESH = 15.0
 """Seconds after which what is rendered and has found no free thread is given back."""
+TOGETHER = 0.005
+"""Seconds that what asks or has answered waits for others on their way, so that they share a commit."""
 LOOK_AGAIN = 0.2
 """Seconds until it is asked again whether something is due, while a slow receiver is waited for."""
 
@@ -162,6 +164,8 @@ class _Round:
         events: list[_Event | _Fetched] = []
         with suppress(Empty):
             events.append(self._events.get(timeout=within))
+            if self._flying > 1:
+                time.sleep(TOGETHER)
             while True:
                 events.append(self._events.get_nowait())
         plain = [event for event in events if not isinstance(event, _Fetched)]
