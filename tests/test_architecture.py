@@ -50,7 +50,7 @@ ACTING = {
     ),
     *("ssl", "subprocess", "sys", "tempfile", "time", "urllib.request", "webbrowser"),
 }
-COMPUTING = {"Stemmer", "brotli", "numpy", "onnxruntime", "scipy"}
+COMPUTING = {"Stemmer", "brotli", "numba", "numpy", "onnxruntime", "scipy"}
 CLOCKS = {"now", "today", "utcnow"}
 
 COMMITS = {

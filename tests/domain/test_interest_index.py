@@ -1,4 +1,8 @@
 import itertools
+import subprocess
+import sys
+from collections import defaultdict
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from numpy.typing import NDArray
 
 from services.domain.int8_product import ZERO, product
 from services.domain.interest_index import BLOCK, InterestIndex
+from services.domain.interest_loops import compiled
 from services.domain.lexical import ALWAYS, TermTable
 
 Vector = NDArray[np.float32]
@@ -33,16 +38,35 @@ def answers(index: InterestIndex, papers: Vector, terms: TermTable | None = None
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(0, 30), st.floats(-0.5, 0.9))
-def test_the_index_answers_as_float32_does(seed: int, interests: int, count: int, threshold: float) -> None:
-    weights, papers = units(seed, interests), units(seed + 1, count)
-    index = InterestIndex(24)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(0, 70), st.floats(-0.5, 0.9), st.integers(1, 40))
+def test_the_index_answers_as_float32_does(
+    seed: int, interests: int, count: int, threshold: float, dimensions: int
+) -> None:
+    weights, papers = units(seed, interests, dimensions), units(seed + 1, count, dimensions)
+    index = InterestIndex(dimensions)
     for id, row in enumerate(weights):
         index.put(id, row, threshold)
     over = papers @ weights.T - np.float32(threshold)
-    found = answers(index, papers)
-    assert found >= {(int(a), int(b)) for a, b in np.argwhere(over > 1e-5)}
-    assert found <= {(int(a), int(b)) for a, b in np.argwhere(over > -1e-5)}
+    found = index.match(papers)
+    pairs = list(zip(found.papers.tolist(), found.ids.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs)
+    assert set(pairs) >= {(int(a), int(b)) for a, b in np.argwhere(over > 1e-5)}
+    assert set(pairs) <= {(int(a), int(b)) for a, b in np.argwhere(over > -1e-5)}
+    assert found.scores == pytest.approx((papers @ weights.T)[found.papers, found.ids], abs=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-4, 30.0, 1e6]), st.sampled_from([0.0, -50.0, 1e6]))
+def test_heavy_and_light_weights_lose_nothing(seed: int, size: float, constant: float) -> None:
+    weights, papers = units(seed, 20) * np.float32(size), units(seed + 1, 20)
+    exact = papers.astype(np.float64) @ weights.T.astype(np.float64) + constant
+    index = InterestIndex(24)
+    for id, row in enumerate(weights):
+        index.put(id, row, float(exact[0, id]), {ALWAYS: constant})
+    over, found = exact - exact[0], answers(index, papers)
+    doubt = 1e-6 * (size + abs(constant))
+    assert found >= {(int(a), int(b)) for a, b in np.argwhere(over > doubt)}
+    assert found <= {(int(a), int(b)) for a, b in np.argwhere(over >= -doubt)}
 
 
 @settings(deadline=None)
@@ -59,6 +83,39 @@ def test_terms_and_the_constant_are_added(seed: int, interests: int, count: int)
     assert pairs >= {(int(a), int(b)) for a, b in np.argwhere(expected > 0.4 + 1e-4)}
     assert pairs <= {(int(a), int(b)) for a, b in np.argwhere(expected > 0.4 - 1e-4)}
     assert found.scores == pytest.approx(expected[found.papers, found.ids], abs=1e-4)
+
+
+def test_terms_whose_numbers_end_alike_are_told_apart() -> None:
+    ends = defaultdict(list)
+    for number in range(2000):
+        ends[crc32(f"term{number}".encode()) & 0xFFFF].append(f"term{number}")
+    one, other = next(terms for terms in ends.values() if len(terms) > 1)[:2]
+    index, papers = InterestIndex(24), units(6, 3)
+    index.put(1, np.zeros(24, np.float32), 0.5, {one: 1.0})
+    index.put(2, np.zeros(24, np.float32), 0.5, {one: 1.0, other: -1.0})
+    theirs = TermTable.of([{one: 1.0}, {other: 1.0}, {other: 1.0, one: 1.0}])
+    assert answers(index, papers, theirs) == {(0, 1), (2, 1), (0, 2)}
+
+
+def test_terms_of_other_papers_are_refused() -> None:
+    index = InterestIndex(24)
+    index.put(1, np.zeros(24, np.float32), 0.5, {"agent": 1.0})
+    with pytest.raises(ValueError, match="2 papers, but terms of 3"):
+        index.match(units(6, 2), TermTable.of([{}, {}, {"agent": 1.0}]))
+
+
+def test_the_loops_are_compiled_once_and_only_when_something_is_matched() -> None:
+    index, papers = InterestIndex(24), units(6, 300)
+    index.put(1, papers[0], 0.9)
+    read_only = papers.copy()
+    read_only.flags.writeable = False
+    for batch in (papers, papers[:1], papers[::2], read_only, papers.astype(np.float64)):
+        index.match(np.asarray(batch), level=1)
+        index.match(np.asarray(batch), TermTable.of([{"agent": 1.0}] * len(batch)))
+        index.put(2, papers[1], 0.9, {"agent": 1.0})
+    assert [len(loop.signatures) for loop in compiled()] == [1, 1]  # type: ignore[attr-defined]
+    code = "import sys, services.flow.match; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_interests_are_replaced_and_removed_in_place() -> None:
@@ -135,8 +192,10 @@ def test_an_interest_takes_less_than_two_kilobytes() -> None:
 
 
 def test_too_many_terms_are_refused() -> None:
+    index = InterestIndex(24)
     with pytest.raises(ValueError, match="65 terms are more than 64"):
-        InterestIndex(24).put(1, units(9, 1)[0], 0.5, {f"term{n}": 1.0 for n in range(65)})
+        index.put(1, units(9, 1)[0], 0.5, {f"term{n}": 1.0 for n in range(65)})
+    assert len(index) == 0
 
 
 def saturating(left: NDArray[np.uint8], right: NDArray[np.int8]) -> NDArray[np.int32]:
