@@ -85,6 +85,12 @@ def test_terms_and_the_constant_are_added(seed: int, interests: int, count: int)
     assert found.scores == pytest.approx(expected[found.papers, found.ids], abs=1e-4)
 
 
+def test_beside_a_large_constant_a_score_rounds_as_float32_does() -> None:
+    index, papers = InterestIndex(24), units(6, 1)
+    index.put(1, papers[0] * np.float32(-1e-4), 1e6, {ALWAYS: 1e6})
+    assert answers(index, papers) == {(0, 1)}
+
+
 def test_terms_whose_numbers_end_alike_are_told_apart() -> None:
     ends = defaultdict(list)
     for number in range(2000):
