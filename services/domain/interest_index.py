@@ -81,6 +81,10 @@ class InterestIndex:
         if last % BLOCK == 0:
             self._blocks.pop()
 
+    def prepare(self) -> None:
+        """Compiles the loops now, which the first papers would wait for."""
+        self.match(np.zeros((1, self.dimensions), np.float32))
+
     def match(self, vectors: Vector, terms: TermTable | None = None, level: int = 0) -> Found:
         """Every paper (row of `vectors`) with every interest whose threshold of a level it reaches, and its score."""
         if terms is not None and len(terms) != len(vectors):

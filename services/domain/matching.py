@@ -107,6 +107,11 @@ class Matcher:
         else:
             self._queries.remove(id)
 
+    def prepare(self) -> None:
+        """Does now what the first papers would wait for."""
+        for index in self._interests.values():
+            index.prepare()
+
     def match(self, candidates: Sequence[Candidate]) -> list[Match]:
         """All matches, in the order of the candidates and then of the subscriptions' ids."""
         found: list[Match] = []

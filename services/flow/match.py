@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -24,8 +25,10 @@ from services.store.database import Database, Row
 from services.telemetry import fault_point, log
 
 LEASE = timedelta(minutes=5)
-BATCH = 128
+BATCH = 64
 """Papers matched between two writes."""
+WRITERS = 2
+"""The database takes as long for a batch as matching does, half of it in waiting for us."""
 NEW_OBJECTS = 50_000
 """Between two looks for garbage, in a process that holds many subscriptions."""
 
@@ -66,6 +69,8 @@ class Shard:
             self.revision = row["revision"]
         if number + 1 >= subscriptions.AT_ONCE:
             _look_elsewhere_for_garbage()
+        for matcher in self.matchers.values():
+            matcher.prepare()
 
     def _take(self, tx: Connection, row: Row) -> None:
         for matcher in self.matchers.values():
@@ -148,16 +153,17 @@ def _fault(job: Row) -> str:
 
 
 def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
-    """Batch by batch; the database takes in one while the next is matched. Each keeps the lease for the next."""
-    ids, writing = sorted(events), Future[None]()
-    writing.set_result(None)
-    with ThreadPoolExecutor(1) as writer:
+    """Batch by batch; the database takes in two while the next is matched. Each keeps the lease for the next."""
+    ids, writing = sorted(events), deque[Future[None]]()
+    with ThreadPoolExecutor(WRITERS) as writers:
         for start in range(0, len(ids), BATCH):
             found = _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
-            writing.result()
-            writing = writer.submit(_store, db, found, job, lease)
+            while len(writing) >= WRITERS:
+                writing.popleft().result()
+            writing.append(writers.submit(_store, db, found, job, lease))
             shard.alive()
-        writing.result()
+        for one in writing:
+            one.result()
 
 
 def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
