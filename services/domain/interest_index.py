@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +82,6 @@ class InterestIndex:
         if last % BLOCK == 0:
             self._blocks.pop()
 
-    def prepare(self) -> None:
-        """Compiles the loops now, which the first papers would wait for."""
-        self.match(np.zeros((1, self.dimensions), np.float32))
-
     def match(self, vectors: Vector, terms: TermTable | None = None, level: int = 0) -> Found:
         """Every paper (row of `vectors`) with every interest whose threshold of a level it reaches, and its score."""
         if terms is not None and len(terms) != len(vectors):
@@ -103,6 +100,14 @@ class InterestIndex:
             return
         with ThreadPoolExecutor(self.threads) as pool:
             yield from pool.map(lambda block, rows: block.match(rows, batch), self._blocks, used)
+
+
+@cache
+def prepare() -> None:
+    """Compiles the loops now, which the first papers would wait for."""
+    index, one = InterestIndex(1), np.ones((1, 1), np.float32)
+    index.put(0, one[0], 0.0)
+    index.match(one)
 
 
 class _Batch:

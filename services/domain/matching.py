@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.domain import interest_index
 from services.domain.evaluate import PaperText, failed, matches
 from services.domain.interest_index import InterestIndex
 from services.domain.lexical import Terms, TermTable, terms_of
@@ -109,8 +110,8 @@ class Matcher:
 
     def prepare(self) -> None:
         """Does now what the first papers would wait for."""
-        for index in self._interests.values():
-            index.prepare()
+        if any(map(len, self._interests.values())):
+            interest_index.prepare()
 
     def match(self, candidates: Sequence[Candidate]) -> list[Match]:
         """All matches, in the order of the candidates and then of the subscriptions' ids."""

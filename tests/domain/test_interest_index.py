@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.domain.int8_product import ZERO, product
-from services.domain.interest_index import BLOCK, InterestIndex
+from services.domain.interest_index import BLOCK, InterestIndex, prepare
 from services.domain.interest_loops import compiled
 from services.domain.lexical import ALWAYS, TermTable
 
@@ -119,6 +119,7 @@ def test_the_loops_are_compiled_once_and_only_when_something_is_matched() -> Non
         index.match(np.asarray(batch), level=1)
         index.match(np.asarray(batch), TermTable.of([{"agent": 1.0}] * len(batch)))
         index.put(2, papers[1], 0.9, {"agent": 1.0})
+    prepare()
     assert [len(loop.signatures) for loop in compiled()] == [1, 1]  # type: ignore[attr-defined]
     code = "import sys, services.flow.match; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
