@@ -18,12 +18,14 @@ from services.store.database import Database
 from services.store.tables import shard
 from services.store.vault import Vault
 from services.telemetry import configure_logging
+from workers import broker
 
 QUEUES = ("poll", "embed", "match", "deliver", "slow")
 
 
 def _configured(config: Settings) -> Celery:
     """The settings that make Redis bearable as a broker; the reasons stand in DECISIONS.md."""
+    broker.install()
     app = Celery("paperwire", broker=config.broker_url.get_secret_value(), include=["workers.tasks"])
     app.conf.update(
         broker_transport_options={
