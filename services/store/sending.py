@@ -16,6 +16,8 @@ from services.store.database import Row, first, rows
 from services.store.deliveries import columns_of, policy_of, state_of
 from services.store.tables import account, channel, delivery
 
+_WAITING = [State.PENDING.value, State.UNCERTAIN.value]
+_OTHERS = [one.value for one in State if one.value not in _WAITING]
 _AGREED = or_(channel.c.verified, delivery.c.kind == "confirm")
 """Nothing goes to a channel that nobody confirmed but the question whether to."""
 
@@ -27,14 +29,13 @@ def sendable(now: datetime) -> Any:
 
 def _waits(now: datetime) -> Any:
     # Not as parameters, or a prepared statement may not know that the index of what waits will do.
-    waits = delivery.c.state.in_(bindparam("waiting", ["pending", "uncertain"], expanding=True, literal_execute=True))
+    waits = delivery.c.state.in_(bindparam("waiting", _WAITING, expanding=True, literal_execute=True))
     return and_(waits, _is_due(now))
 
 
 def _still_waits(now: datetime) -> Any:
     """The same of a few that are known by their ids: said so that no index of all that waits is gone through."""
-    others = ["claimed", "sending", "sent", "dead", "cancelled"]
-    over: Any = bindparam("over", others, expanding=True, literal_execute=True)
+    over: Any = bindparam("over", _OTHERS, expanding=True, literal_execute=True)
     return and_(delivery.c.state.not_in(over), _is_due(now))
 
 
@@ -48,7 +49,7 @@ def next_turn(tx: Connection, now: datetime, within: timedelta) -> datetime | No
         delivery.c.next_attempt_at, pace.free_at(delivery.c.gate), pace.free_at(channel.c.transport), type_=TIMESTAMP
     )
     query = select(func.min(turn)).join(channel, channel.c.id == delivery.c.channel_id)
-    soon = and_(delivery.c.state.in_(["pending", "uncertain"]), delivery.c.next_attempt_at <= now + within)
+    soon = and_(delivery.c.state.in_(_WAITING), delivery.c.next_attempt_at <= now + within)
     return tx.scalars(query.where(soon, channels.usable(), _AGREED, turn.between(now, now + within))).one()
 
 
