@@ -30,16 +30,17 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.percolator import abstracts, tokenised  # noqa: E402
 from services import local, plugins  # noqa: E402
-from services.domain.paper import Entry, Identifier, Listing  # noqa: E402
-from services.domain.text import Token  # noqa: E402
-from services.flow import embed, ingest, match  # noqa: E402
+from services.domain.papers.paper import Entry, Identifier, Listing  # noqa: E402
+from services.domain.text.tokens import Token  # noqa: E402
+from services.flow.pipeline import embed, ingest, match  # noqa: E402
 from services.ports import Embedder  # noqa: E402
 from services.settings import settings  # noqa: E402
-from services.store import migrate, sources  # noqa: E402
-from services.store.database import Database  # noqa: E402
-from services.store.subscriptions import MOST_PER_ACCOUNT  # noqa: E402
-from services.store.tables import account, shard  # noqa: E402
-from services.store.tables import match as match_table  # noqa: E402
+from services.store.db.database import Database  # noqa: E402
+from services.store.db.tables import account, shard  # noqa: E402
+from services.store.db.tables import match as match_table  # noqa: E402
+from services.store.maintenance import migrate  # noqa: E402
+from services.store.sources import sources  # noqa: E402
+from services.store.subscriptions.subscriptions import MAX_PER_ACCOUNT  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 
 PAPERS, QUERIES, NEAR, RANDOM = 1000, 0.7, 333, 2000
@@ -102,7 +103,7 @@ def wanted(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[di
 def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None:
     """Writes them as saving would, as many to an account as it may have."""
     empty = {"query": "", "interest": "", "volume": "", "weights": None, "threshold": None, "model": ""}
-    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MOST_PER_ACCOUNT))]
+    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MAX_PER_ACCOUNT))]
     statement = f"COPY subscription (account_id, name, shard, revision, {', '.join(empty)}) FROM STDIN"
     with db.transaction() as tx:
         first = min(tx.scalars(insert(account).returning(account.c.id), people))
@@ -111,7 +112,7 @@ def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for number, one in enumerate(given):
                 values = (empty | one).values()
-                copy.write_row((first + number // MOST_PER_ACCOUNT, "burst", 0, number + 1, *values))
+                copy.write_row((first + number // MAX_PER_ACCOUNT, "burst", 0, number + 1, *values))
         tx.execute(update(shard).values(revision=count))
         tx.execute(text("ANALYZE"))
 

@@ -32,13 +32,17 @@ sys.path.insert(0, str(ROOT))
 from sqlalchemy import text  # noqa: E402
 
 from services import local  # noqa: E402
-from services.domain.digest import compose  # noqa: E402
-from services.flow import deliver, subscribe  # noqa: E402
+from services.domain.digests.digest import compose  # noqa: E402
+from services.flow.commands import subscribe  # noqa: E402
+from services.flow.pipeline.deliver.claim import next_due_in  # noqa: E402
+from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
+from services.flow.pipeline.deliver.send import send_due  # noqa: E402
 from services.notifiers import email, slack  # noqa: E402
 from services.settings import settings  # noqa: E402
-from services.store import accounts, migrate  # noqa: E402
-from services.store.database import Database  # noqa: E402
-from services.store.vault import Vault  # noqa: E402
+from services.store.accounts import accounts  # noqa: E402
+from services.store.db.database import Database  # noqa: E402
+from services.store.db.secrets import SecretBox  # noqa: E402
+from services.store.maintenance import migrate  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 from tests.digests import ENVELOPE, digest  # noqa: E402
 from tests.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
@@ -137,17 +141,17 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
     """One worker: gathers and sends until nothing has been due for a while, or time is up."""
     configure_logging(logging.WARNING)
     _forget()
-    db, vault, config = Database(url), Vault(KEY), settings()
+    db, vault, config = Database(url), SecretBox(KEY), settings()
     gate.wait()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         # As workers/tasks.py: a while for gathering, then a while for sending.
         turn, gathered = time.monotonic() + min(left, GATHERING_TURN), False
-        while time.monotonic() < turn and deliver.gather(db, config):
+        while time.monotonic() < turn and gather_due(db, config):
             gathered = True
-        sent = deliver.send(db, config, vault, min(left, TURN))
+        sent = send_due(db, config, vault, min(left, TURN))
         if not gathered and not sent:
-            next_turn = deliver.next_turn(db, within=SOON)
+            next_turn = next_due_in(db, within=SOON)
             if next_turn is None:
                 break
             time.sleep(max(0.0, next_turn.total_seconds()))

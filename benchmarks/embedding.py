@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from services.domain.interest import embedding_text  # noqa: E402
+from services.domain.interests.calibration import embedding_text  # noqa: E402
 from services.embedders.minilm import MAX_TOKENS, MiniLM, _cores, _model, session  # noqa: E402
 from services.settings import settings  # noqa: E402
 

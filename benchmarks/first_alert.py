@@ -18,12 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from services import local, plugins  # noqa: E402
-from services.domain.subscription import Draft  # noqa: E402
-from services.flow import deliver, embed, ingest, match, notify, subscribe  # noqa: E402
+from services.domain.subscriptions.draft import Draft  # noqa: E402
+from services.flow.commands import subscribe  # noqa: E402
+from services.flow.pipeline import embed, ingest, match, notify  # noqa: E402
+from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
+from services.flow.pipeline.deliver.send import send_due  # noqa: E402
 from services.settings import settings  # noqa: E402
-from services.store import accounts, migrate, sources  # noqa: E402
-from services.store.database import Database  # noqa: E402
-from services.store.vault import Vault  # noqa: E402
+from services.store.accounts import accounts  # noqa: E402
+from services.store.db.database import Database  # noqa: E402
+from services.store.db.secrets import SecretBox  # noqa: E402
+from services.store.maintenance import migrate  # noqa: E402
+from services.store.sources import sources  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 from tests.service import SAMPLE, service, until  # noqa: E402
 
@@ -63,7 +68,7 @@ def stages(page: Path) -> dict[str, float]:
     parts: dict[str, float] = {}
     config = settings()
     with local.database(config, migrate.upgrade) as url:
-        db, embedder, vault = Database(url), plugins.embedder("minilm"), Vault("benchmark")
+        db, embedder, vault = Database(url), plugins.embedder("minilm"), SecretBox("benchmark")
         embedder.embed(["load the model"])
         with db.transaction() as tx:
             account = accounts.add(tx, "ada@example.org", "UTC")
@@ -85,8 +90,8 @@ def stages(page: Path) -> dict[str, float]:
         with timed(parts, "notify"):
             drain(lambda: notify.work(db, config))
         with timed(parts, "deliver"):
-            drain(lambda: deliver.gather(db, config))
-            drain(lambda: deliver.send(db, config, vault))
+            drain(lambda: gather_due(db, config))
+            drain(lambda: send_due(db, config, vault))
         db.close()
     return parts
 

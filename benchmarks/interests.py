@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.relevance import DEFAULT, load  # noqa: E402
-from services.domain.interest_index import Found, InterestIndex  # noqa: E402
-from services.domain.lexical import TermTable  # noqa: E402
+from services.domain.interests.index import Found, InterestIndex  # noqa: E402
+from services.domain.interests.terms import TermTable  # noqa: E402
 
 Vector = NDArray[np.float32]
 SIZES = (10_000, 100_000, 1_000_000)

@@ -36,12 +36,13 @@ import httpx2  # noqa: E402
 from sqlalchemy import func, insert, select, update  # noqa: E402
 
 from services import local, plugins, sandbox  # noqa: E402
-from services.flow import ingest, poll  # noqa: E402
-from services.http import Fetcher  # noqa: E402
+from services.flow.pipeline import ingest, poll  # noqa: E402
+from services.http.client import Fetcher  # noqa: E402
 from services.settings import settings  # noqa: E402
-from services.store import migrate, sources  # noqa: E402
-from services.store.database import Database  # noqa: E402
-from services.store.tables import batch, gate, listing, paper, source  # noqa: E402
+from services.store.db.database import Database  # noqa: E402
+from services.store.db.tables import batch, gate, listing, paper, source  # noqa: E402
+from services.store.maintenance import migrate  # noqa: E402
+from services.store.sources import sources  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 
 ABSTRACTS = ROOT / "tests" / "data" / "arxiv_abstracts.jsonl"

@@ -30,13 +30,13 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from services.domain.paper_text import FieldText, PaperText  # noqa: E402
-from services.domain.percolator import Percolator  # noqa: E402
-from services.domain.query import And, Not, Or, Phrase, Query  # noqa: E402
+from services.domain.query.paper_text import FieldText, PaperText  # noqa: E402
+from services.domain.query.parser import And, Not, Or, Phrase, Query  # noqa: E402
+from services.domain.query.percolator.percolator import Percolator  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "data" / "arxiv_corpus" / "2025-05.jsonl.gz"
 """Some thousand abstracts, where they are at hand."""
-SAMPLES = (ROOT / "tests" / "data" / "arxiv_abstracts.jsonl", ROOT / "services" / "local" / "sample.txt")
+SAMPLES = (ROOT / "tests" / "data" / "arxiv_abstracts.jsonl", ROOT / "services" / "local" / "sample_announcement.txt")
 ABSTRACTS, LEARNED, MEASURED, ROUNDS, LEAST = 3000, 256, 64, 5, 3
 SHAPES = np.repeat([0, 1, 2, 3], [400, 300, 200, 100])
 

@@ -22,19 +22,20 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.relevance import DEFAULT, embedded, read  # noqa: E402
 from services import local  # noqa: E402
-from services.domain.interest import embedding_text  # noqa: E402
-from services.domain.lexemes import document  # noqa: E402
-from services.domain.lexical import packed, terms_of  # noqa: E402
-from services.domain.paper import Paper, title_key  # noqa: E402
-from services.domain.paper_text import PaperText  # noqa: E402
-from services.domain.subscription import Draft  # noqa: E402
+from services.domain.interests.calibration import embedding_text  # noqa: E402
+from services.domain.interests.terms import packed, terms_of  # noqa: E402
+from services.domain.papers.paper import Paper, title_key  # noqa: E402
+from services.domain.query.paper_text import PaperText  # noqa: E402
+from services.domain.query.tsquery import to_tsvector  # noqa: E402
+from services.domain.subscriptions.draft import Draft  # noqa: E402
 from services.embedders.minilm import plugin  # noqa: E402
-from services.flow import subscribe  # noqa: E402
-from services.flow.preview import preview  # noqa: E402
+from services.flow.commands import subscribe  # noqa: E402
+from services.flow.commands.preview import preview  # noqa: E402
 from services.settings import Settings, load  # noqa: E402
-from services.store import accounts, migrate  # noqa: E402
-from services.store.database import Database  # noqa: E402
-from services.store.tables import paper, paper_vector, paper_words  # noqa: E402
+from services.store.accounts import accounts  # noqa: E402
+from services.store.db.database import Database  # noqa: E402
+from services.store.db.tables import paper, paper_vector, paper_words  # noqa: E402
+from services.store.maintenance import migrate  # noqa: E402
 
 DAYS = 60
 ROUNDS = 5
@@ -104,7 +105,7 @@ def _stored(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         first_seen_at=datetime.now(UTC),
     )
     words = PaperText.of(one)
-    return values, {"terms": packed(terms_of(words)), "words": document(words)}
+    return values, {"terms": packed(terms_of(words)), "words": to_tsvector(words)}
 
 
 def measure(db: Database, count: int) -> None:

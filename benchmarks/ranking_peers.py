@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.learning import Sample
+from services.domain.interests.learning import Sample
 
 Vector = NDArray[np.float32]
 SVM_COST = 0.01

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.ranking_peers import Asked, Peer, Words, peers  # noqa: E402
-from services.domain.interest import embedding_text  # noqa: E402
-from services.domain.learning import Archive, Interest, Sample, learn  # noqa: E402
-from services.domain.lexical import CATEGORY, TermTable, counted, stems, terms_of_words, weighted  # noqa: E402
+from services.domain.interests.calibration import embedding_text  # noqa: E402
+from services.domain.interests.learning import Archive, Interest, Sample, learn  # noqa: E402
+from services.domain.interests.terms import CATEGORY, TermTable, counted, stems, terms_of_words, weighted  # noqa: E402
 from services.embedders.minilm import plugin  # noqa: E402
 
 DEFAULT = ROOT / "tests" / "data" / "relevance-small"

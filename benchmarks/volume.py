@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.relevance import DEFAULT, Papers, Topic, load, read  # noqa: E402
-from services.domain.interest import Delivered, Volume, threshold_from_scores  # noqa: E402
-from services.domain.learning import FLOOR, Archive, Interest, Sample, learn  # noqa: E402
-from services.domain.lexical import TermTable  # noqa: E402
+from services.domain.interests.calibration import Delivered, Volume, threshold_from_scores  # noqa: E402
+from services.domain.interests.learning import FLOOR, Archive, Interest, Sample, learn  # noqa: E402
+from services.domain.interests.terms import TermTable  # noqa: E402
 
 Vector = NDArray[np.float32]
 WANTED = ((Volume(3, "day"), 0.3), (Volume(1, "day"), 0.3), (Volume(5, "week"), 0.4))

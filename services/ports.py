@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from services.domain.bounce import Bounce as Bounce
-from services.domain.cadence import Timetable
-from services.domain.delivery import Held as Held
-from services.domain.delivery import Missing as Missing
-from services.domain.delivery import Outcome as Outcome
-from services.domain.delivery import Policy as Policy
-from services.domain.delivery import Refused as Refused
-from services.domain.delivery import Retry as Retry
-from services.domain.delivery import Sent as Sent
-from services.domain.delivery import Unknown as Unknown
-from services.domain.digest import Digest
-from services.domain.paper import Listing
+from services.domain.delivery.bounce import Bounce as Bounce
+from services.domain.delivery.state_machine import MaybeDelivered as MaybeDelivered
+from services.domain.delivery.state_machine import NotDelivered as NotDelivered
+from services.domain.delivery.state_machine import Outcome as Outcome
+from services.domain.delivery.state_machine import Policy as Policy
+from services.domain.delivery.state_machine import Rejected as Rejected
+from services.domain.delivery.state_machine import Retry as Retry
+from services.domain.delivery.state_machine import Sent as Sent
+from services.domain.delivery.state_machine import TransportDown as TransportDown
+from services.domain.digests.digest import Digest
+from services.domain.papers.paper import Listing
+from services.domain.sources.polling import Timetable
 
 # ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,7 +96,7 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RateLimit:
     """The least time between two messages: `own` at one gate (a channel), `shared` by all of a transport."""
 
     own: timedelta = timedelta()
@@ -137,7 +137,7 @@ class Notifier(Protocol):
     def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
         """What may follow a message: a `thread` with the abstracts, an `update` in place of a second message."""
 
-    def pace(self, target: BaseModel, kind: str) -> Pace:
+    def pace(self, target: BaseModel, kind: str) -> RateLimit:
         """How fast deliveries of this kind may follow each other."""
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
@@ -156,13 +156,13 @@ class Notifier(Protocol):
     def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
         """The target with a new secret that its receiver must know, and that secret; None: this kind has none."""
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
         """Looks for a message in doubt where the policy says it can. Unknown: it cannot be told.
 
         `receipt`: of an earlier message to the same place, `sent_at`: when the one in doubt went out.
         """
 
-    def check(self, target: BaseModel) -> Held | None:
+    def check(self, target: BaseModel) -> TransportDown | None:
         """Whether a held transport answers again, without sending anything."""
 
 

@@ -8,15 +8,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.domain import shown
-from services.domain.address import without_secrets
-from services.domain.digest import DigestPaper
-from services.domain.highlight import Piece, pieces
-from services.domain.latex import readable
-from services.domain.paper import Paper
+from services.domain.digests import display_text
+from services.domain.digests.digest import DigestPaper
+from services.domain.digests.highlight import Piece, pieces
+from services.domain.http.ssrf import without_secrets
+from services.domain.papers.paper import Paper
+from services.domain.text.latex import readable
 
-LONGEST_TITLE = 300
-LONGEST_LINK = 2000
+MAX_TITLE = 300
+MAX_LINK = 2000
 UNTITLED = "(untitled)"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LINK_RELATIONS = (("abstract", "Abstract"), ("pdf", "PDF"), ("code", "Code"), ("project", "Project"))
@@ -52,7 +52,7 @@ def render(template: str, **context: object) -> str:
 
 def line(text: str, limit: int = 200) -> str:
     """One harmless line: no control or bidi characters, spaces collapsed, at most `limit` characters."""
-    return shorten(shown.harmless(text[: 8 * limit]), limit)
+    return shorten(display_text.harmless(text[: 8 * limit]), limit)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -72,26 +72,26 @@ def link(url: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     except ValueError:
         return ""
-    cleaned = quote(shown.harmless(url), safe="%/:?#[]@!$&()*+,;=~-._")
-    return cleaned if usable and len(cleaned) <= LONGEST_LINK else ""
+    cleaned = quote(display_text.harmless(url), safe="%/:?#[]@!$&()*+,;=~-._")
+    return cleaned if usable and len(cleaned) <= MAX_LINK else ""
 
 
-def title(paper: Paper, limit: int = LONGEST_TITLE) -> str:
-    return shorten(shown.title(paper), limit) or UNTITLED
+def title(paper: Paper, limit: int = MAX_TITLE) -> str:
+    return shorten(display_text.title(paper), limit) or UNTITLED
 
 
 def abstract(paper: Paper, limit: int) -> str:
-    return shorten(shown.abstract(paper), limit) if limit else ""
+    return shorten(display_text.abstract(paper), limit) if limit else ""
 
 
-def marked_title(item: DigestPaper, limit: int = LONGEST_TITLE) -> list[Piece]:
+def marked_title(item: DigestPaper, limit: int = MAX_TITLE) -> list[Piece]:
     """The title in pieces, so that a template can put in bold what matched."""
-    return pieces(shown.title(item.paper), item.title_hits, limit) or [Piece(UNTITLED)]
+    return pieces(display_text.title(item.paper), item.title_hits, limit) or [Piece(UNTITLED)]
 
 
 def passage(item: DigestPaper, limit: int) -> list[Piece]:
     """The abstract in pieces, or of a long one the part that speaks for the match."""
-    return pieces(shown.abstract(item.paper), item.abstract_hits, limit, item.sentence)
+    return pieces(display_text.abstract(item.paper), item.abstract_hits, limit, item.sentence)
 
 
 def starred(marked: Sequence[Piece]) -> str:

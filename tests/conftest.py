@@ -12,9 +12,9 @@ from services.notifiers.email import email_settings
 from services.notifiers.slack import slack_settings
 from services.settings import Settings, load
 from services.settings import settings as process_settings
-from services.store import migrate
-from services.store.database import Database
-from services.store.tables import metadata, shard
+from services.store.db.database import Database
+from services.store.db.tables import metadata, shard
+from services.store.maintenance import migrate
 
 CACHED = (process_settings, email_settings, slack_settings)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from services.domain.digest import Digest, Reason, weighed
-from services.domain.paper import Identifier, Paper
-from services.domain.query import parse
+from services.domain.digests.digest import Digest, Reason, weighed
+from services.domain.papers.paper import Identifier, Paper
+from services.domain.query.parser import parse
 from services.ports import Envelope
 
 ENVELOPE = Envelope(

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from services import plugins
-from services.domain.paper import Entry, Listing
+from services.domain.papers.paper import Entry, Listing
 from services.sandbox.__main__ import parse as read
 from services.sandbox.__main__ import serve
 

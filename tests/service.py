@@ -19,7 +19,7 @@ from services.local import redis_url
 from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
 
 POST = "/chat.postMessage"
-SAMPLE = Path(__file__).parent.parent / "services" / "local" / "sample.txt"
+SAMPLE = Path(__file__).parent.parent / "services" / "local" / "sample_announcement.txt"
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float) -> Any:

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from services.domain.address import AllowList, NotAllowed
-from services.http import Failed, Fetched, Fetcher, GuardedTransport, NotModified, check_address
+from services.domain.http.ssrf import AllowList, NotAllowed
+from services.http.client import Failed, Fetched, Fetcher, GuardedTransport, NotModified, check_address
 from services.ports import Request
 
 Answer = Callable[[socket.socket], None]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
 from services import render
-from services.domain.paper import Identifier
+from services.domain.papers.paper import Identifier
 from tests.digests import papers
 
 PAPER = papers()[0]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from services import sandbox
-from services.domain.paper import Entry, Identifier, Listing, Skipped
+from services.domain.papers.paper import Entry, Identifier, Listing, Skipped
 from services.errors import PaperwireError, SourceError
 from services.plugins import source, sources
 from services.sandbox import Allowance, ParserProcess, codec

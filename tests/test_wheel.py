@@ -100,7 +100,7 @@ def test_it_holds_both_packages_with_their_files_and_nothing_else(wheel: Path) -
         "services/web/static/htmx.LICENSE.txt",
         "services/embedders/minilm/tokenizer.json",
         "services/embedders/minilm/NOTICE",
-        "services/local/sample.txt",
+        "services/local/sample_announcement.txt",
         "services/store/migrations/script.py.mako",
         "services/store/migrations/versions/0001_the_first_tables.py",
         "paperwire-{version}.dist-info/licenses/LICENSE",

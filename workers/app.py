@@ -9,14 +9,14 @@ from celery.signals import setup_logging
 from sqlalchemy import func, select
 
 from services.errors import ConfigError
-from services.flow import serving
-from services.flow.match import Shard
-from services.http import Fetcher
+from services.flow.pipeline.match import Shard
+from services.flow.upkeep import model_rollover
+from services.http.client import Fetcher
 from services.ports import Embedder
 from services.settings import Settings, settings
-from services.store.database import Database
-from services.store.tables import shard
-from services.store.vault import Vault
+from services.store.db.database import Database
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import shard
 from services.telemetry import configure_logging
 from workers import broker
 
@@ -80,8 +80,8 @@ def db() -> Database:
 
 
 @cache
-def vault() -> Vault:
-    return Vault(settings().secret_key.get_secret_value())
+def vault() -> SecretBox:
+    return SecretBox(settings().secret_key.get_secret_value())
 
 
 @cache
@@ -91,19 +91,19 @@ def fetcher() -> Fetcher:
 
 def embedder() -> Embedder:
     """The one that serves."""
-    return serving.serving(db(), settings())
+    return model_rollover.serving(db(), settings())
 
 
 def embedders() -> list[Embedder]:
     """Those in use, the serving one first."""
     _noted()
-    return serving.used(db(), settings())
+    return model_rollover.used(db(), settings())
 
 
 @cache
 def _noted() -> None:
     """That this process wants the embedder of its settings."""
-    serving.want(db(), settings())
+    model_rollover.want(db(), settings())
 
 
 def shard_numbers() -> range:
@@ -116,7 +116,7 @@ def shard_numbers() -> range:
 
 
 @cache
-def held_shard(number: int) -> Shard:
+def loaded_shard(number: int) -> Shard:
     return Shard(number=number, alive=beat)
 
 

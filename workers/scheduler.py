@@ -16,8 +16,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.exc import DBAPIError
 
 from services.settings import settings
-from services.store import due
-from services.store.database import WAKE_CHANNEL
+from services.store.db.database import WAKE_CHANNEL
+from services.store.maintenance import due_work
 from services.telemetry import SCHEDULER_MISSES, configure_logging, log
 from workers.app import app, beat, db, embedders, shard_numbers
 from workers.tasks import wake
@@ -27,7 +27,7 @@ HEARTBEAT = timedelta(seconds=20)
 PULSES = ("poll", "embed", "deliver", "slow")
 """Queues that take heartbeats: every worker serves one of them, or it is taken for dead."""
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('paperwire:scheduler', 0))"
-MOST_WAITING = 4
+MAX_WAITING = 4
 """Messages of one queue beyond which a sweep adds none: a backlog does not breed messages."""
 
 
@@ -35,9 +35,9 @@ def sweep() -> None:
     """Wakes every stage that has due rows; lost messages cost no more than one sweep."""
     models = [one.name for one in embedders()]
     with db().transaction() as tx:
-        stages = due.stages(tx, db().now(), settings().time_scale, *models)
+        stages = due_work.stages_with_work(tx, db().now(), settings().time_scale, *models)
     for stage in stages:
-        if _waiting(_queue(stage)) < MOST_WAITING:
+        if _waiting(_queue(stage)) < MAX_WAITING:
             wake(stage)
     beat()
 
@@ -45,7 +45,7 @@ def sweep() -> None:
 def heartbeat() -> None:
     """A message through each kind of worker; the supervisor restarts one that shows no life."""
     for queue in PULSES:
-        if _waiting(queue) < MOST_WAITING * 4:
+        if _waiting(queue) < MAX_WAITING * 4:
             app.send_task("paperwire.heartbeat", queue=queue, expires=60, retry=False)
 
 

@@ -11,24 +11,26 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
-from services.flow import bounces as bounces_stage
-from services.flow import clean as clean_stage
-from services.flow import deliver as deliver_stage
-from services.flow import embed as embed_stage
-from services.flow import follow_up as follow_up_stage
-from services.flow import ingest as ingest_stage
-from services.flow import match as match_stage
-from services.flow import notify as notify_stage
-from services.flow import poll as poll_stage
-from services.flow import recover as recover_stage
-from services.flow import remind as remind_stage
-from services.flow import sentences as sentences_stage
-from services.flow import serving as serving_stage
-from services.flow import subscribe as subscribe_stage
+from services.flow.commands import subscribe as subscribe_stage
+from services.flow.pipeline import embed as embed_stage
+from services.flow.pipeline import ingest as ingest_stage
+from services.flow.pipeline import match as match_stage
+from services.flow.pipeline import notify as notify_stage
+from services.flow.pipeline import poll as poll_stage
+from services.flow.pipeline.deliver.claim import next_due_in
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.pipeline.deliver.send import send_due
+from services.flow.upkeep import bounces as bounces_stage
+from services.flow.upkeep import message_updates as follow_up_stage
+from services.flow.upkeep import model_rollover as serving_stage
+from services.flow.upkeep import no_match_reminder as remind_stage
+from services.flow.upkeep import restored_copy as recover_stage
+from services.flow.upkeep import retention as clean_stage
+from services.flow.upkeep import sentence_vectors as sentences_stage
 from services.settings import settings
-from services.store import database
+from services.store.db import database
 from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
-from workers.app import app, beat, db, embedder, embedders, fetcher, held_shard, shard_numbers, vault
+from workers.app import app, beat, db, embedder, embedders, fetcher, loaded_shard, shard_numbers, vault
 
 SOON = timedelta(seconds=15)
 """What comes later is found by the sweep."""
@@ -92,7 +94,7 @@ def embed() -> None:
 
 @app.task(name="paperwire.match")
 def match(shard: int) -> None:
-    if drain(f"match.{shard}", lambda: match_stage.work(db(), settings(), [held_shard(shard)])):
+    if drain(f"match.{shard}", lambda: match_stage.work(db(), settings(), [loaded_shard(shard)])):
         wake("notify")
 
 
@@ -108,15 +110,15 @@ def deliver() -> None:
     drain("deliver", lambda: recover_stage.expire(db(), settings()))
     drain("deliver", lambda: recover_stage.check_transport(db(), settings(), vault()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
-    drain("deliver", lambda: deliver_stage.gather(db(), settings()), turn=GATHERING_TURN)
+    drain("deliver", lambda: gather_due(db(), settings()), turn=GATHERING_TURN)
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))
-    drain("deliver", lambda: deliver_stage.send(db(), settings(), vault(), TURN))
+    drain("deliver", lambda: send_due(db(), settings(), vault(), TURN))
     drain("deliver", _call_again)
 
 
 def _call_again() -> bool:
     """Has the scheduler wake the stage when a gate opens, so that no worker sleeps before it."""
-    turn = deliver_stage.next_turn(db(), within=SOON)
+    turn = next_due_in(db(), within=SOON)
     if turn is not None:
         with db().transaction() as tx:
             database.wake(tx, "deliver", after=turn.total_seconds())

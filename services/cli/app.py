@@ -6,19 +6,19 @@ from collections.abc import Sequence
 import typer
 
 from services.cli import (
-    answers,
+    backup,
     channels,
     deliveries,
-    importing,
-    keeping,
+    explain,
+    import_listing,
     output,
-    people,
     quarantine,
     roles,
     silences,
     sources,
     subscriptions,
     up,
+    users,
 )
 from services.errors import PaperwireError
 
@@ -38,22 +38,22 @@ app.command()(roles.worker)
 app.command()(roles.scheduler)
 app.command()(roles.migrate)
 app.add_typer(sources.commands, name="source")
-app.command("import")(importing.import_)
-app.add_typer(people.commands, name="user")
+app.command("import")(import_listing.import_)
+app.add_typer(users.commands, name="user")
 app.add_typer(channels.commands, name="channel")
 app.command()(subscriptions.subscribe)
 app.add_typer(subscriptions.commands, name="subscription")
 app.add_typer(silences.commands, name="silence")
-app.command()(answers.preview)
-app.command()(answers.why)
+app.command()(explain.preview)
+app.command()(explain.why)
 app.command()(deliveries.deliveries)
 app.command()(deliveries.retry)
 app.command()(deliveries.bounces)
 app.command()(deliveries.audit)
 app.add_typer(quarantine.commands, name="quarantine")
-app.command()(keeping.backup)
-app.command()(keeping.restore)
-app.add_typer(keeping.hold, name="hold")
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.add_typer(backup.hold, name="hold")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.session import Email, Id, Json, opened
+from services.cli.context import Email, Id, Json, opened
 
 commands = typer.Typer(help="Where people are told: mail, Slack …", no_args_is_help=True)
 
@@ -24,8 +24,8 @@ def add(
     ] = None,
 ) -> None:
     """Add a channel, or change the hours of the one with this target. Another's mail address is asked first."""
-    from services.flow import consent, subscribe
-    from services.store import channels
+    from services.flow.commands import opt_in, subscribe
+    from services.store.delivery import channels
 
     hours: dict[str, Any] = {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
     with opened() as session:
@@ -33,7 +33,7 @@ def add(
         word = f"{kind}:{target}"
         channel_id, secret = subscribe.open_channel(session.db, session.keyed(), account_id, word, **hours)
         if confirmed:
-            consent.vouch(session.db, channel_id)
+            opt_in.vouch(session.db, channel_id)
         with session.db.transaction() as tx:
             if never_twice is not None:
                 channels.prefer_once(tx, channel_id, never_twice)
@@ -51,7 +51,7 @@ def _show(secret: str) -> None:
 @commands.command()
 def rotate(channel: Id) -> None:
     """Give a webhook a new signing secret; the old one signs beside it for a day."""
-    from services.flow import subscribe
+    from services.flow.commands import subscribe
 
     with opened() as session:
         _show(subscribe.rotate_secret(session.db, session.keyed(), channel))
@@ -60,8 +60,8 @@ def rotate(channel: Id) -> None:
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show every channel and what keeps it from being told."""
-    from services.domain.cadence import WEEKDAYS
-    from services.store import channels
+    from services.domain.sources.polling import WEEKDAYS
+    from services.store.delivery import channels
 
     with opened() as session, session.db.transaction() as tx:
         rows = [
@@ -86,10 +86,10 @@ def list_(json: Json = False) -> None:
 @commands.command()
 def test(channel: Id) -> None:
     """Send a short test message."""
-    from services.flow import by_hand
+    from services.flow.commands import resend
 
     with opened() as session:
-        row = by_hand.send_test(session.db, session.located(), channel)
+        row = resend.send_test(session.db, session.located(), channel)
         output.say(f"delivery {row['delivery']}: test message to {row['label']}")
         session.say_who_works()
 
@@ -97,10 +97,10 @@ def test(channel: Id) -> None:
 @commands.command()
 def enable(channel: Id) -> None:
     """Let a channel go on: a disabled one with what has waited for it, an unsubscribed one with what comes."""
-    from services.flow import consent
+    from services.flow.commands import opt_in
 
     with opened() as session:
-        at_once = consent.enable(session.db, session.located(), channel)
+        at_once = opt_in.enable(session.db, session.located(), channel)
         output.say(f"channel {channel} enabled" + ("" if at_once else ", once its owner agrees by mail"))
         session.say_who_works()
 
@@ -109,7 +109,7 @@ def enable(channel: Id) -> None:
 def ask(channel: Id) -> None:
     """Ask a mail address that is not confirmed whether it wants mails, once more."""
     from services.errors import Conflict
-    from services.store import channels
+    from services.store.delivery import channels
 
     with opened() as session:
         with session.db.transaction() as tx:
@@ -121,17 +121,17 @@ def ask(channel: Id) -> None:
 @commands.command()
 def confirm(channel: Id) -> None:
     """Say on an address's behalf that its owner agreed to get mails."""
-    from services.flow import consent
+    from services.flow.commands import opt_in
 
     with opened() as session:
-        row = consent.vouch(session.db, channel)
+        row = opt_in.vouch(session.db, channel)
     output.say(f"channel {channel}: {row['label']} is confirmed, by your word")
 
 
 @commands.command()
 def remove(channel: Id) -> None:
     """Remove a channel; what waits for it is dropped."""
-    from services.store import channels
+    from services.store.delivery import channels
 
     with opened() as session, session.db.transaction() as tx:
         channels.find(tx, channel)

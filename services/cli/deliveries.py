@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.session import Id, Json, opened
+from services.cli.context import Id, Json, opened
 from services.errors import ConfigError
 
 
@@ -17,8 +17,8 @@ def deliveries(
     json: Json = False,
 ) -> None:
     """Show what was sent and what waits, the newest first."""
-    from services.domain.delivery import State
-    from services.store import deliveries
+    from services.domain.delivery.state_machine import State
+    from services.store.delivery import deliveries
 
     if state and state not in list(State):
         raise ConfigError(f"no state {state!r}; there are: {', '.join(State)}")
@@ -47,10 +47,10 @@ def delivery_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def retry(delivery: Id) -> None:
     """Send a dead delivery again, or one that may not have arrived."""
-    from services.flow import by_hand
+    from services.flow.commands import resend
 
     with opened() as session:
-        by_hand.retry(session.db, delivery)
+        resend.retry(session.db, delivery)
         output.say(f"delivery {delivery} is pending again")
         session.say_who_works()
 
@@ -61,13 +61,13 @@ def bounces(
     ] = None,
 ) -> None:
     """Read the mails that came back, from PAPERWIRE_BOUNCE_URL; addresses that do not exist are mailed no more."""
-    from services.flow import bounces
-    from services.store.vault import Vault
+    from services.flow.upkeep import bounces
+    from services.store.db.secrets import SecretBox
 
     bodies = [_bytes(path) for path in files or ()]
     with opened() as session:
         settings = session.keyed()
-        vault = Vault(settings.secret_key.get_secret_value())
+        vault = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
             found = Counter(bounces.take(session.db, settings, vault, body) for body in bodies)
         else:
@@ -85,7 +85,7 @@ def _bytes(path: Path) -> bytes:
 
 def audit(json: Json = False) -> None:
     """Count what should have happened by now and has not; exit code 1 unless every figure that counts is zero."""
-    from services.store.audit import audit
+    from services.store.maintenance.audit import audit
 
     with opened() as session:
         now = session.db.now()

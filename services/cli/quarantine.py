@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.session import Json, opened
+from services.cli.context import Json, opened
 
 commands = typer.Typer(help="Papers set aside because they ended their workers.", no_args_is_help=True)
 Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…", show_default=False)]
@@ -14,7 +14,7 @@ Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…"
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show the papers that are not matched, or not embedded, since when and why."""
-    from services.store import quarantine
+    from services.store.subscriptions import quarantine
 
     with opened() as session, session.db.transaction() as tx:
         found = quarantine.all_of(tx)
@@ -28,8 +28,8 @@ def list_(json: Json = False) -> None:
 @commands.command()
 def release(paper: Paper) -> None:
     """Put a paper back: it is embedded and matched again, and nobody is told twice."""
-    from services.flow import quarantine
-    from services.store import papers
+    from services.flow.commands import quarantine
+    from services.store.papers import papers
 
     with opened() as session:
         with session.db.transaction() as tx:

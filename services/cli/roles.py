@@ -66,7 +66,7 @@ def migrate() -> None:
     """Bring the database up to date."""
     from services import local
     from services.settings import settings
-    from services.store import migrate
+    from services.store.maintenance import migrate
 
     config = settings()
     with local.database(config) as url:

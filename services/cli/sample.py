@@ -6,10 +6,10 @@ from datetime import date
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from services.domain.subscription import Draft
+from services.domain.subscriptions.draft import Draft
 
 if TYPE_CHECKING:
-    from services.cli.session import Session
+    from services.cli.context import CommandContext
 
 ANNOUNCED = date(2025, 5, 30)
 """The day at the head of the sample, which has no year."""
@@ -25,10 +25,13 @@ PATIENCE = 60.0
 LOOK_EVERY = 0.25
 
 
-def load(session: "Session") -> bool:
+def load(session: "CommandContext") -> bool:
     """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
-    from services.flow import ingest, subscribe
-    from services.store import accounts, papers, subscriptions
+    from services.flow.commands import subscribe
+    from services.flow.pipeline import ingest
+    from services.store.accounts import accounts
+    from services.store.papers import papers
+    from services.store.subscriptions import subscriptions
 
     with session.db.transaction() as tx:
         operator = accounts.first_operator(tx)
@@ -42,15 +45,18 @@ def load(session: "Session") -> bool:
         if draft.name not in known:
             subscribe.save(session.db, session.embedder, operator["id"], draft, [channel])
     # The page names no ids and only counts authors; arXiv's own records of the same papers, silently first, do.
-    for name, silent in (("sample.jsonl", True), ("sample.txt", False)):
+    for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
         ingest.import_listing(session.db, body, day=ANNOUNCED, format=None, silent=silent)
     return True
 
 
-def report(session: "Session", say: Callable[[str], None], base_url: str) -> None:
+def report(session: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits for the digest, a while, and says in three lines what happened."""
-    from services.store import accounts, deliveries, matches, papers
+    from services.store.accounts import accounts
+    from services.store.delivery import deliveries
+    from services.store.papers import papers
+    from services.store.subscriptions import matches
 
     deadline = time.monotonic() + PATIENCE
     while True:

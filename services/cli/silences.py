@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.session import MOST_ID, Email, Id, Json, MaybeEmail, opened
+from services.cli.context import MAX_ID, Email, Id, Json, MaybeEmail, opened
 
 commands = typer.Typer(help="What is not to be heard for a while.", no_args_is_help=True)
 Query = Annotated[str, typer.Option(metavar="Q", help="Only papers that match; else all.", show_default=False)]
-_one = typer.Option(metavar="ID", help="Only what this one asks for.", min=1, max=MOST_ID, show_default=False)
+_one = typer.Option(metavar="ID", help="Only what this one asks for.", min=1, max=MAX_ID, show_default=False)
 Subscription = Annotated[int | None, _one]
 
 
@@ -21,8 +21,9 @@ def add(
     subscription: Subscription = None,
 ) -> None:
     """Drop the papers it covers until a day begins; `why` says so."""
-    from services.flow import subscribe
-    from services.store import accounts, silences
+    from services.flow.commands import subscribe
+    from services.store.accounts import accounts
+    from services.store.subscriptions import silences
 
     with opened() as session:
         now = session.db.now()
@@ -36,7 +37,7 @@ def add(
 @commands.command("list")
 def list_(email: MaybeEmail = None, json: Json = False) -> None:
     """Show the silences in force, of one account or of all."""
-    from services.store import silences
+    from services.store.subscriptions import silences
 
     with opened() as session:
         now = session.db.now()
@@ -59,7 +60,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
 @commands.command()
 def end(silence: Id) -> None:
     """End one now; what it dropped stays dropped."""
-    from services.store import silences
+    from services.store.subscriptions import silences
 
     with opened() as session, session.db.transaction() as tx:
         silences.end(tx, silence)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.session import Id, Json, MaybeId, opened
+from services.cli.context import Id, Json, MaybeId, opened
 from services.errors import ConfigError, NotFound
 
 commands = typer.Typer(help="Where papers are announced.", no_args_is_help=True)
@@ -31,8 +31,8 @@ def add(
 ) -> None:
     """Watch a source; its first poll fills the archive silently."""
     from services import plugins
-    from services.store import sources
-    from services.store.database import wake
+    from services.store.db.database import wake
+    from services.store.sources import sources
 
     plugin = plugins.source(kind)
     where = plugin.location(location)
@@ -50,7 +50,7 @@ def add(
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show every source with its last poll."""
-    from services.store import sources
+    from services.store.sources import sources
 
     with opened() as session, session.db.transaction() as tx:
         rows = sources.all_of(tx)
@@ -76,8 +76,8 @@ def list_(json: Json = False) -> None:
 @commands.command()
 def poll(source: MaybeId = None) -> None:
     """Poll one source now, or all."""
-    from services.store import sources
-    from services.store.database import wake
+    from services.store.db.database import wake
+    from services.store.sources import sources
 
     with opened() as session:
         with session.db.transaction() as tx:
@@ -92,7 +92,7 @@ def poll(source: MaybeId = None) -> None:
 @commands.command()
 def remove(source: Id) -> None:
     """Stop watching a source; its papers stay in the archive."""
-    from services.store import sources
+    from services.store.sources import sources
 
     with opened() as session, session.db.transaction() as tx:
         sources.remove(tx, source)
@@ -102,10 +102,10 @@ def remove(source: Id) -> None:
 @commands.command("ledger")
 def ledger_(source: Id, json: Json = False) -> None:
     """Show a source's announcements: what was announced, read and new, and which days are missing."""
-    from services.store import ledger
+    from services.store.sources import batches
 
     with opened() as session, session.db.transaction() as tx:
-        rows = ledger.of_source(tx, source)
+        rows = batches.of_source(tx, source)
     counts = ("announced", "fetched", "new", "updated", "skipped")
     lines = [
         {"day": row["announced_on"], **{name: row[name] for name in counts}, "state": row["state"], "note": row["note"]}

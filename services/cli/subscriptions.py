@@ -5,34 +5,36 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.session import Email, Id, Json, MaybeEmail, Session, opened
-from services.cli.wishes import Wishes, takes_wishes
+from services.cli.context import CommandContext, Email, Id, Json, MaybeEmail, opened
+from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
 from services.errors import ConfigError
 
 commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
 
 
-@takes_wishes
-def subscribe(email: Email, wishes: Wishes, json: Json = False) -> None:
+@with_subscription_options
+def subscribe(email: Email, wishes: SubscriptionOptions, json: Json = False) -> None:
     """Add a subscription: a keyword query, an interest, or both."""
-    from services.flow import subscribe
+    from services.flow.commands import subscribe
 
     with opened() as session:
         account_id = session.account(email)
         with session.db.transaction() as tx:
             draft = wishes.draft(tx)  # before a channel is added for it
-        to = wishes.channels(session, account_id, email) or Wishes(to=["email"]).channels(session, account_id, email)
+        to = wishes.channels(session, account_id, email) or SubscriptionOptions(to=["email"]).channels(
+            session, account_id, email
+        )
         subscription_id = subscribe.save(session.db, session.embedder, account_id, draft, to)
         _show_saved(session, subscription_id, json=json)
 
 
-@takes_wishes
-def set_(subscription: Id, wishes: Wishes, json: Json = False) -> None:
+@with_subscription_options
+def set_(subscription: Id, wishes: SubscriptionOptions, json: Json = False) -> None:
     """Change what is given; an empty text, or 0, takes a wish back."""
-    from services.flow import subscribe
-    from services.store import subscriptions
+    from services.flow.commands import subscribe
+    from services.store.subscriptions import subscriptions
 
-    if wishes == Wishes():
+    if wishes == SubscriptionOptions():
         raise ConfigError("nothing to change; give one of the options of subscribe")
     with opened() as session:
         with session.db.transaction() as tx:
@@ -51,15 +53,15 @@ commands.command("set")(set_)
 @commands.command("list")
 def list_(email: MaybeEmail = None, json: Json = False) -> None:
     """Show the subscriptions, of one account or of all."""
-    from services.flow import serving
-    from services.store import subscriptions
+    from services.flow.upkeep import model_rollover
+    from services.store.subscriptions import subscriptions
 
     with opened() as session:
         account_id = session.account(email) if email else None
         with session.db.transaction() as tx:
             ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
             found = [described(tx, one) for one in ids]
-        for line in serving.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
+        for line in model_rollover.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
             output.note(line)
     if json:
         output.as_json(found)
@@ -87,7 +89,7 @@ def pause(
     until: Annotated[str, typer.Option(metavar="DATE", help="A day that is over ends a pause.")] = "",
 ) -> None:
     """Keep back what it matches, until a day or until you say otherwise."""
-    from services.flow import subscribe
+    from services.flow.commands import subscribe
 
     with opened() as session:
         end = subscribe.pause(session.db, subscription, until)
@@ -103,22 +105,22 @@ def feed(
     new: Annotated[bool, typer.Option("--new", help="Give it another address first; the old one stops.")] = False,
 ) -> None:
     """Print the address of its Atom feed; whoever knows it can read it."""
-    from services.store import feeds, subscriptions
-    from services.store.vault import Vault
+    from services.store.db.secrets import SecretBox
+    from services.store.subscriptions import atom_feeds, subscriptions
 
     with opened() as session:
-        vault = Vault(session.keyed().secret_key.get_secret_value())
+        vault = SecretBox(session.keyed().secret_key.get_secret_value())
         with session.db.transaction() as tx:
             if new:
-                feeds.change_address(tx, subscription)
-            token = feeds.token(vault, subscriptions.find(tx, subscription))
+                atom_feeds.change_address(tx, subscription)
+            token = atom_feeds.token(vault, subscriptions.find(tx, subscription))
         print(f"{session.base_url}/feeds/{token}")
 
 
 @commands.command()
 def delete(subscription: Id) -> None:
     """Delete a subscription; what only it asked for is not sent any more."""
-    from services.store import subscriptions
+    from services.store.subscriptions import subscriptions
 
     with opened() as session, session.db.transaction() as tx:
         subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription)["account_id"])
@@ -127,7 +129,7 @@ def delete(subscription: Id) -> None:
 
 def described(tx: Any, subscription_id: int) -> dict[str, Any]:
     """A subscription in the words of the REST API."""
-    from services.store import subscriptions
+    from services.store.subscriptions import subscriptions
 
     row = subscriptions.find(tx, subscription_id)
     liked, disliked = ([str(one) for one in ids] for ids in subscriptions.examples_of(tx, subscription_id))
@@ -147,11 +149,11 @@ def described(tx: Any, subscription_id: int) -> dict[str, Any]:
     }
 
 
-def _show_saved(session: Session, subscription_id: int, *, json: bool) -> None:
+def _show_saved(session: CommandContext, subscription_id: int, *, json: bool) -> None:
     """The subscription with what it would have brought; the archive decides, not a promise."""
-    from services.flow.preview import preview
-    from services.flow.subscribe import draft_of
-    from services.store import subscriptions
+    from services.flow.commands.preview import preview
+    from services.flow.commands.subscribe import draft_of
+    from services.store.subscriptions import subscriptions
 
     with session.db.transaction() as tx:
         found = described(tx, subscription_id)

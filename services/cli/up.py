@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import roles
-from services.cli.ready import announce
+from services.cli.startup import announce
 
 if TYPE_CHECKING:
     from services.local import Child
@@ -79,7 +79,7 @@ def _reread() -> "Settings":
 def _servers(config: "Settings", port: int) -> Iterator[tuple[str, str]]:
     """Database and broker, migrated, for the one `up` of a data directory."""
     from services import local
-    from services.store import migrate
+    from services.store.maintenance import migrate
 
     local.secret_key(config)  # a missing one is said before anything is started
     with local.servers(config, lambda url: migrate.upgrade(url, config.shards)) as urls:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain import reference
+from services.domain.interests import model_reference
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
 from services.settings import settings
@@ -29,15 +29,15 @@ class FastEmbed:
 
     @property
     def score_quantiles(self) -> Sequence[tuple[float, float]]:
-        return reference.quantiles(self._reference)
+        return model_reference.quantiles(self._reference)
 
     @property
     def floor(self) -> float:
-        return reference.floor(self._reference)
+        return model_reference.floor(self._reference)
 
     @cached_property
     def _reference(self) -> Vector:
-        return self.embed(reference.TEXTS)
+        return self.embed(model_reference.TEXTS)
 
     def embed(self, texts: Sequence[str]) -> Vector:
         readable = [text[:MAX_CHARACTERS].encode("utf-8", "replace").decode() for text in texts]

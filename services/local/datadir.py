@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.errors import ConfigError
-from services.local.account import Account, open_way
+from services.local.os_user import Account, open_way
 
 SOCKET_PATH_BYTES = 100
 """Room in a unix socket's address: 108 bytes on Linux, 104 on macOS."""

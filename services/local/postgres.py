@@ -13,8 +13,8 @@ from typing import ClassVar
 import psutil
 
 from services.errors import ConfigError
-from services.local.account import Account, open_way, server_account, way_is_open
 from services.local.datadir import DataDir, make_private
+from services.local.os_user import Account, open_way, server_account, way_is_open
 from services.local.process import Steps, end, heads, launch, named_in
 
 MAJOR = "18"

@@ -14,9 +14,9 @@ from typing import IO
 
 import psutil
 
-from services.local.account import Account
+from services.local.os_user import Account
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
+LAUNCHER = Path(__file__).with_name("exec_with_parent_death.py")
 Steps = Sequence[tuple[signal.Signals, float]]
 """Signals to send one after the other, each with the seconds that it is given."""
 

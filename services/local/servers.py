@@ -14,12 +14,12 @@ import psutil
 from services.errors import Conflict
 from services.local import run_file
 from services.local.datadir import DataDir
-from services.local.locks import Lock
+from services.local.file_locks import Lock
 from services.local.postgres import Postgres
 from services.local.process import end
 from services.local.run_file import RunFile
 from services.local.secret import secret_key
-from services.local.share import Say, Share
+from services.local.shared_server import Say, SharedServer
 from services.local.valkey import Valkey
 
 if TYPE_CHECKING:  # the keeper imports this package, and need not wait for pydantic
@@ -52,7 +52,7 @@ def database(settings: "Settings", prepare: Prepare | None = None, *, say: Say =
     if up and up.database_url != server.url:
         yield up.database_url
         return
-    with Share(home, server, say).used(prepare) as url:
+    with SharedServer(home, server, say).used(prepare) as url:
         yield url
 
 
@@ -83,10 +83,10 @@ def servers(
             stack.callback(run_file.remove, home)
             shares = []
             if not database_url:
-                shares.append(Share(home, postgres, say))
+                shares.append(SharedServer(home, postgres, say))
                 database_url = stack.enter_context(shares[-1].used(prepare))
             if not broker_url:
-                shares.append(Share(home, valkey, say))
+                shares.append(SharedServer(home, valkey, say))
                 broker_url = stack.enter_context(shares[-1].used())
             stack.enter_context(kept_alive(shares, say))
             yield database_url, broker_url

@@ -13,13 +13,13 @@ from typing import Any
 import psutil
 
 from services import plugins
-from services.domain.entries import ABSTRACT, AUTHORS, TITLE, tidy
-from services.domain.paper import Entry, Listing, Skipped
+from services.domain.papers.entries import ABSTRACT, AUTHORS, TITLE, tidy
+from services.domain.papers.paper import Entry, Listing, Skipped
 from services.errors import PaperwireError
 from services.sandbox import codec
 
-MOST_ENTRIES = 100_000
-MOST_MESSAGE = 500
+MAX_ENTRIES = 100_000
+MAX_MESSAGE = 500
 
 Parse = Callable[[str, bytes, date], Listing]
 
@@ -63,18 +63,18 @@ def _answer(parse: Parse, request: dict[str, Any], body: bytes) -> bytes:
     except PaperwireError as error:
         # Sources say "damaged" of whatever their library raises.
         short = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
-        return codec.encode({"memory": True} if short else {"error": str(error)[:MOST_MESSAGE]})
+        return codec.encode({"memory": True} if short else {"error": str(error)[:MAX_MESSAGE]})
     except Exception as error:
         return codec.encode({"bug": type(error).__name__, "at": _place(error)})
 
 
 def _capped(listing: Listing) -> Listing:
     """The listing as far as anybody reads it, also of a source that keeps no measure."""
-    entries = tuple(one if _fits(one) else tidy(one) for one in listing.entries[:MOST_ENTRIES])
-    skipped = listing.skipped[:MOST_ENTRIES]
-    if len(listing.entries) > MOST_ENTRIES:
-        reason = f"only the first {MOST_ENTRIES:,} entries of a listing are read"
-        skipped = (*skipped, Skipped(f"entry {MOST_ENTRIES + 1} and all after it", reason))
+    entries = tuple(one if _fits(one) else tidy(one) for one in listing.entries[:MAX_ENTRIES])
+    skipped = listing.skipped[:MAX_ENTRIES]
+    if len(listing.entries) > MAX_ENTRIES:
+        reason = f"only the first {MAX_ENTRIES:,} entries of a listing are read"
+        skipped = (*skipped, Skipped(f"entry {MAX_ENTRIES + 1} and all after it", reason))
     return replace(listing, entries=entries, skipped=skipped)
 
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, BinaryIO, get_args, get_origin, get_type_hints
 
-from services.domain.paper import Listing
+from services.domain.papers.paper import Listing
 
 _LENGTH = 8
 

@@ -13,15 +13,15 @@ from datetime import date
 from functools import cache
 from typing import Any, BinaryIO
 
-from services.domain.paper import Listing
+from services.domain.papers.paper import Listing
 from services.errors import PaperwireError, SourceError
 from services.sandbox import codec
 from services.telemetry import log
 
 COMMAND = (sys.executable, "-P", "-m", "services.sandbox")
 SECONDS_TO_START = 30.0
-MOST_REQUESTS = 1_000
-MOST_GROWTH = 128 * 2**20
+MAX_REQUESTS = 1_000
+MAX_GROWTH = 128 * 2**20
 """Bytes of memory that a child keeps when it has answered; beyond it the next request gets a new one."""
 USUAL_BODY = 10 * 2**20
 """What a fetch brings at most; a larger file, which only a person can bring, gets as much more of everything."""
@@ -124,7 +124,7 @@ class ParserProcess:
                     raise SourceError(f"reading it takes longer than {allowed.time:g} s") from None
                 raise _Died(f"signal {-code}" if code < 0 else f"exit code {code}") from None
         self._requests += 1
-        if self._requests >= MOST_REQUESTS or grown > MOST_GROWTH:
+        if self._requests >= MAX_REQUESTS or grown > MAX_GROWTH:
             self._end()
         return answer
 

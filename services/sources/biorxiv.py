@@ -8,12 +8,13 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote
 
-from services.domain import identifiers, politeness
-from services.domain.cadence import Timetable
-from services.domain.entries import Unreadable, collect
-from services.domain.ledger import today
-from services.domain.markup import HEAD, LONGEST_MARKUP, decode, describe, plain, strip_html
-from services.domain.paper import Entry, Identifier, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import Unreadable, collect
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.domain.sources import rate_limits
+from services.domain.sources.batches import today
+from services.domain.sources.polling import Timetable
+from services.domain.text.markup import HEAD, MAX_MARKUP, decode, describe, plain, strip_html
 from services.errors import SourceError
 from services.ports import Request
 
@@ -73,7 +74,7 @@ class Preprints:
         return category
 
     def gate(self, location: str) -> tuple[str, timedelta]:
-        return politeness.gate(API)
+        return rate_limits.gate(API)
 
     def request(self, location: str, now: datetime) -> Request:
         return self.request_day(location, today(self.timetable, now))
@@ -179,7 +180,7 @@ def _published(item: Mapping[str, Any]) -> list[Identifier]:
 
 
 def _text(markup: str) -> str:
-    markup = markup[:LONGEST_MARKUP]
+    markup = markup[:MAX_MARKUP]
     return strip_html(_MARK.sub("", _BREAK.sub(" ", _FIGURE.sub(" ", markup))))
 
 

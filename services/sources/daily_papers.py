@@ -7,17 +7,18 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from services.domain import identifiers, politeness
-from services.domain.cadence import Timetable
-from services.domain.entries import Unreadable, collect
-from services.domain.markup import HEAD, decode, describe
-from services.domain.paper import Entry, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import Unreadable, collect
+from services.domain.papers.paper import Entry, Listing
+from services.domain.sources import rate_limits
+from services.domain.sources.polling import Timetable
+from services.domain.text.markup import HEAD, decode, describe
 from services.errors import SourceError
 from services.ports import Request
 
 SITE = "https://huggingface.co"
-LONGEST_LIST = 100
-LONGEST_TITLE = 400
+MAX_LIST = 100
+MAX_TITLE = 400
 """Of a title on the page; a longer paragraph can only be an abstract."""
 
 _DATE = r"(?:(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* (?P<day>\d{1,2})(?:, (?P<year>\d{4}))?)"
@@ -43,13 +44,13 @@ class DailyPapers:
         return ""
 
     def gate(self, location: str) -> tuple[str, timedelta]:
-        return politeness.gate(SITE)
+        return rate_limits.gate(SITE)
 
     def request(self, location: str, now: datetime) -> Request:
         return self.request_day(location, now.astimezone(UTC).date())
 
     def request_day(self, location: str, day: date) -> Request:
-        return Request(url=f"{SITE}/api/daily_papers?date={day}&limit={LONGEST_LIST}")
+        return Request(url=f"{SITE}/api/daily_papers?date={day}&limit={MAX_LIST}")
 
     def recognise(self, body: bytes) -> str | None:
         head = decode(body[:HEAD]).lstrip()
@@ -220,10 +221,10 @@ def _blocks(paragraphs: list[str]) -> Iterator[_Block]:
             title = text
         elif not abstract:
             abstract = text
-        elif len(text) <= LONGEST_TITLE:
+        elif len(text) <= MAX_TITLE:
             yield _Block(title, abstract, None)
             title, abstract = text, ""
-        elif len(abstract) <= LONGEST_TITLE and not abstract.endswith("."):
+        elif len(abstract) <= MAX_TITLE and not abstract.endswith("."):
             # What looked like the abstract is the next paper's title: the paper before it has none.
             yield _Block(title, "", None)
             title, abstract = abstract, text

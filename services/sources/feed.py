@@ -12,18 +12,19 @@ from urllib.parse import urlsplit, urlunsplit
 
 import feedparser
 
-from services.domain import identifiers, politeness
-from services.domain.cadence import Timetable
-from services.domain.entries import collect
-from services.domain.identifiers import Found
-from services.domain.markup import HEAD, decode, describe, plain, root, safe_link, strip_html, xml
-from services.domain.paper import Entry, Listing, Skipped
-from services.domain.rests import stated
+from services.domain.papers import identifiers
+from services.domain.papers.entries import collect
+from services.domain.papers.identifiers import Found
+from services.domain.papers.paper import Entry, Listing, Skipped
+from services.domain.sources import rate_limits
+from services.domain.sources.feed_hints import read_hints
+from services.domain.sources.polling import Timetable
+from services.domain.text.markup import HEAD, decode, describe, plain, root, safe_link, strip_html, xml
 from services.errors import SourceError
 from services.ports import Request
 
-MOST_ITEMS = 10_000
-MOST_TAGS = 100
+MAX_ITEMS = 10_000
+MAX_TAGS = 100
 FIRST_YEAR = 1990
 """Older dates are an unset clock."""
 
@@ -66,7 +67,7 @@ class Feed:
         return link
 
     def gate(self, location: str) -> tuple[str, timedelta]:
-        return politeness.gate(location)
+        return rate_limits.gate(location)
 
     def request(self, location: str, now: datetime) -> Request:
         return Request(url=location)
@@ -109,7 +110,7 @@ def _sync_author_of_words(self: Any, key: str = "author") -> None:
 
 
 def _add_some_tags(self: Any, term: str, scheme: str, label: str) -> None:
-    if len(self._get_context().get("tags", ())) < MOST_TAGS:
+    if len(self._get_context().get("tags", ())) < MAX_TAGS:
         _add_tag(self, term, scheme, label)
 
 
@@ -134,17 +135,17 @@ def _xml_feed(body: bytes) -> Listing:
         raise SourceError("the feed is damaged: nothing in it can be read")
     entries, skipped = collect(parsed.entries, _entry, lambda number, item: item.get("id") or f"entry {number}")
     title = plain(strip_html(parsed.feed.get("title", "")), 200)
-    return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title, rests=stated(_head(text)))
+    return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title, rests=read_hints(_head(text)))
 
 
 def _first_items(text: str) -> tuple[str, tuple[Skipped, ...]]:
     """The feed with its first items only, if it has more of them than a reader has patience."""
-    starts = [found.start() for found in islice(_ITEM.finditer(text), MOST_ITEMS + 1)]
-    if len(starts) <= MOST_ITEMS:
+    starts = [found.start() for found in islice(_ITEM.finditer(text), MAX_ITEMS + 1)]
+    if len(starts) <= MAX_ITEMS:
         return text, ()
     end = max(text.rfind("</item>") + len("</item>"), text.rfind("</entry>") + len("</entry>"), starts[-1])
-    reason = f"only the first {MOST_ITEMS:,} entries of a feed are read"
-    return text[: starts[-1]] + text[end:], (Skipped(f"entry {MOST_ITEMS + 1} and all after it", reason),)
+    reason = f"only the first {MAX_ITEMS:,} entries of a feed are read"
+    return text[: starts[-1]] + text[end:], (Skipped(f"entry {MAX_ITEMS + 1} and all after it", reason),)
 
 
 def _head(text: str) -> str:

@@ -5,11 +5,11 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from services.domain import identifiers
-from services.domain.cadence import Timetable
-from services.domain.entries import Unreadable, collect
-from services.domain.markup import decode, describe
-from services.domain.paper import Entry, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import Unreadable, collect
+from services.domain.papers.paper import Entry, Listing
+from services.domain.sources.polling import Timetable
+from services.domain.text.markup import decode, describe
 from services.errors import SourceError
 from services.ports import Request
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from services import render
-from services.domain.paper import Paper
+from services.domain.papers.paper import Paper
 
 _NAMESPACE = "http://www.w3.org/2005/Atom"
-_MOST_AUTHORS = 50
+_MAX_AUTHORS = 50
 # What XML 1.0 cannot hold, however it is written.
 _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -61,7 +61,7 @@ def _entry(root: Element, one: Found) -> None:
     _text(entry, "published", _moment(one.at))
     _text(entry, "updated", _moment(one.at))
     SubElement(entry, "link", {"rel": "alternate", "href": render.home(paper)})
-    for name in paper.authors[:_MOST_AUTHORS]:
+    for name in paper.authors[:_MAX_AUTHORS]:
         _text(SubElement(entry, "author"), "name", render.line(name, 80) or "(unnamed)")
     for category in paper.categories:
         SubElement(entry, "category", {"term": _possible(render.line(category, 80))})

@@ -5,10 +5,12 @@ from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.store import bounces, embedding, hold, migrate
-from services.store.audit import audit
+from services.store.delivery import bounces, sending_pause
+from services.store.interests import embedder_health
+from services.store.maintenance import migrate
+from services.store.maintenance.audit import audit
 from services.telemetry import log
-from services.web.house import House
+from services.web.context import AppContext
 
 router = APIRouter()
 
@@ -28,7 +30,7 @@ def healthz() -> PlainTextResponse:
 @router.get("/readyz")
 def readyz(request: Request) -> PlainTextResponse:
     """The database answers and has our schema."""
-    house: House = request.app.state.house
+    house: AppContext = request.app.state.house
     try:
         if migrate.is_current(house.db.engine):
             return PlainTextResponse("ready\n")
@@ -40,13 +42,13 @@ def readyz(request: Request) -> PlainTextResponse:
 
 @router.get("/metrics")
 def metrics(request: Request) -> Response:
-    house: House = request.app.state.house
+    house: AppContext = request.app.state.house
     try:
         serving = house.embedder.name
         with house.db.transaction() as tx:
-            figures, held = audit(tx, house.db.now()).figures(), hold.status(tx)["held_because"]
+            figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["held_because"]
             unread = bounces.why_unreadable(tx)
-            down = embedding.down(tx, serving)
+            down = embedder_health.failing(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:

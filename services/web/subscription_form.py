@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.cadence import CADENCES
-from services.domain.interest import DAYS
-from services.domain.subscription import DEFAULT_VOLUME, Draft
+from services.domain.interests.calibration import DAYS
+from services.domain.sources.polling import CADENCES
+from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
-from services.flow import subscribe
-from services.store import addresses, channels, papers, subscriptions
-from services.store.database import Row
-from services.web.forms import Form
-from services.web.house import House
+from services.flow.commands import subscribe
+from services.store.accounts import email_address
+from services.store.db.database import Row
+from services.store.delivery import channels
+from services.store.papers import papers
+from services.store.subscriptions import subscriptions
+from services.web.context import AppContext
+from services.web.csrf_forms import Form
 
 OWN_EMAIL = "email"
 """Stands for the account's own address as long as that is no channel yet."""
@@ -110,7 +113,7 @@ def _number(name: str, text: str) -> int:
     return int(text or 0)
 
 
-def channel_ids(house: House, account: Row, fields: Fields) -> list[int]:
+def channel_ids(house: AppContext, account: Row, fields: Fields) -> list[int]:
     """The channels that were ticked; the account's own address becomes one now."""
     found = []
     for word in dict.fromkeys(fields.channels):
@@ -125,7 +128,7 @@ def channel_ids(house: House, account: Row, fields: Fields) -> list[int]:
 
 def channel_choices(tx: Connection, account: Row) -> list[tuple[str, str, str]]:
     """(value, kind, label) of every channel that a subscription of the account may tell, its own address first."""
-    own = addresses.own_channel(tx, account)
+    own = email_address.own_channel(tx, account)
     first = (str(own) if own is not None else OWN_EMAIL, "email", account["email"])
     others = [(str(row["id"]), row["kind"], row["label"]) for row in channels.all_of(tx, account["id"])]
     return [first, *(one for one in others if one[0] != first[0])]

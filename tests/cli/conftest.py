@@ -10,7 +10,7 @@ import pytest
 
 from services.cli.app import run
 from services.settings import Settings
-from services.store.database import Database
+from services.store.db.database import Database
 
 LISTINGS = Path(__file__).parents[1] / "data" / "listings"
 

@@ -10,9 +10,8 @@ from sqlalchemy import create_engine, make_url, text
 
 from services.settings import Settings
 from services.settings import settings as process_settings
-from services.store.database import Database
-
-from .conftest import LISTINGS, Paperwire
+from services.store.db.database import Database
+from tests.cli.conftest import LISTINGS, Paperwire
 
 
 @pytest.mark.parametrize(

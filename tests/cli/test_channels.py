@@ -1,9 +1,8 @@
 import re
 
-from services.store import channels, consent, deliveries
-from services.store.database import Database
-
-from .conftest import Paperwire
+from services.store.db.database import Database
+from services.store.delivery import channels, deliveries, opt_in
+from tests.cli.conftest import Paperwire
 
 WEBHOOK = "https://hooks.slack.com/services/T000/B000/wonderland"
 
@@ -87,7 +86,7 @@ def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
 ) -> None:
     assert paperwire("channel", "add", ada, "email", ada).code == 0
     with db.transaction() as tx:
-        consent.unsubscribe(tx, channels.find(tx, 1))
+        opt_in.unsubscribe(tx, channels.find(tx, 1))
     assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is True
     assert "unsubscribed" in paperwire("channel", "test", 1).error()
     assert paperwire("channel", "enable", 1).code == 0

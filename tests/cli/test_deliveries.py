@@ -4,13 +4,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, update
 
-from services.domain.delivery import Delivery, State
+from services.domain.delivery.state_machine import Delivery, State
 from services.notifiers.email import email_settings
-from services.store import deliveries
-from services.store.database import Database
-from services.store.tables import delivery
-
-from .conftest import LISTINGS, Paperwire
+from services.store.db.database import Database
+from services.store.db.tables import delivery
+from services.store.delivery import deliveries
+from tests.cli.conftest import LISTINGS, Paperwire
 
 
 @pytest.fixture

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from services.store.database import Database
-from services.store.tables import quarantine
-
-from .conftest import Paperwire
+from services.store.db.database import Database
+from services.store.db.tables import quarantine
+from tests.cli.conftest import Paperwire
 
 
 @pytest.mark.usefixtures("archive")

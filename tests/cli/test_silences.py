@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from .conftest import Paperwire
+from tests.cli.conftest import Paperwire
 
 SOON = (datetime.now(UTC).date() + timedelta(days=9)).isoformat()
 

@@ -4,8 +4,7 @@ import pytest
 
 from services.cli.sources import duration
 from services.errors import ConfigError
-
-from .conftest import Paperwire
+from tests.cli.conftest import Paperwire
 
 
 def test_a_source_is_added_once_with_its_pace(paperwire: Paperwire) -> None:

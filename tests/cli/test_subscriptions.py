@@ -1,9 +1,8 @@
 from pathlib import Path
 from typing import Any
 
-from services.store.database import Database
-
-from .conftest import Paperwire
+from services.store.db.database import Database
+from tests.cli.conftest import Paperwire
 
 
 def only(paperwire: Paperwire) -> Any:

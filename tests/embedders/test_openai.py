@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from services import plugins
-from services.embedders.openai import LONGEST_TEXT, MOST_TEXTS, PLAIN_TEXT, SHORT_TEXT, endpoint, plugin
+from services.embedders.openai import LONGEST_TEXT, MAX_TEXTS, PLAIN_TEXT, SHORT_TEXT, endpoint, plugin
 from services.embedders.openai.endpoint import parse
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
@@ -144,7 +144,7 @@ NONSENSE: dict[str, Any] = {
     "too many": embeddings([[1, 2], [1, 2]]),
     "a wrong index": {"data": [{"index": 1, "embedding": [1, 2]}]},
     "an index that is none": {"data": [{"index": "0", "embedding": [1, 2]}]},
-    "too much": Answer(body=" " * (endpoint.LARGEST_ANSWER + 1)),
+    "too much": Answer(body=" " * (endpoint.MAX_ANSWER + 1)),
     "a redirect": Answer(status=307, headers={"Location": "/v1/elsewhere"}),
     "nothing": Answer(status=204, body=""),
     "a hang-up": Answer(close=True),
@@ -222,14 +222,14 @@ def test_a_text_that_is_refused_whatever_its_length_gets_a_plain_vector(
 def test_a_server_that_refuses_everything_is_not_asked_by_halves(server: EmbeddingServer, model: Embedder) -> None:
     server.refuses = lambda text: True
     with pytest.raises(EmbedderError, match="check the model's name"):
-        model.embed([f"paper {n}" for n in range(MOST_TEXTS)])
+        model.embed([f"paper {n}" for n in range(MAX_TEXTS)])
     assert len(server.requests) == 2
 
 
 def test_long_texts_are_cut_and_large_batches_divided(server: EmbeddingServer, model: Embedder) -> None:
     vectors = model.embed(["word " * 10_000, *(f"paper {n}" for n in range(70))])
     assert len(vectors) == 71
-    assert [len(one) for one in server.asked] == [MOST_TEXTS, MOST_TEXTS, 7]
+    assert [len(one) for one in server.asked] == [MAX_TEXTS, MAX_TEXTS, 7]
     assert len(server.asked[0][0]) == LONGEST_TEXT
 
 

@@ -13,13 +13,16 @@ from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from services.domain.paper import Entry, Identifier, Listing
-from services.domain.subscription import Draft
-from services.flow import embed, ingest, match, notify, subscribe
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.domain.subscriptions.draft import Draft
+from services.flow.commands import subscribe
+from services.flow.pipeline import embed, ingest, match, notify
 from services.settings import Settings, load
-from services.store import accounts, due, sources
-from services.store.audit import Audit, audit
-from services.store.database import Database, wake
+from services.store.accounts import accounts
+from services.store.db.database import Database, wake
+from services.store.maintenance import due_work
+from services.store.maintenance.audit import Audit, audit
+from services.store.sources import sources
 from services.telemetry import log
 from tests.faults import oracle
 from tests.faults.nursery import Nursery
@@ -218,7 +221,7 @@ class Rig:
 
         def nothing() -> bool:
             with self.db.transaction() as tx:
-                due_now = due.stages(tx, self.db.now(), self.scale, "words")
+                due_now = due_work.stages_with_work(tx, self.db.now(), self.scale, "words")
             with self.servers.broker() as broker:
                 return "deliver" not in due_now and not (broker.llen("deliver") or broker.hlen("unacked"))
 

@@ -13,7 +13,7 @@ import redis
 from services import local
 from services.local.process import heads, named_in
 from services.settings import Settings, load
-from services.store import migrate
+from services.store.maintenance import migrate
 from tests.service import until
 
 CLOCK = """

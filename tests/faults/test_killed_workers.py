@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services import plugins
-from services.store import sources
+from services.store.sources import sources
 from tests.faults.rig import Rig
 from tests.sinks import Answer
 

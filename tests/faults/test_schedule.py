@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import text, update
 
-from services.store import due
-from services.store.tables import account
+from services.store.db.tables import account
+from services.store.maintenance import due_work
 from tests.faults.rig import Rig
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
@@ -36,7 +36,7 @@ class Time:
         if set(self.rig.states()) - {"sent"}:
             return False
         with self.rig.db.transaction() as tx:
-            return "deliver" not in due.stages(tx, self.rig.db.now(), self.rig.scale, "words")
+            return "deliver" not in due_work.stages_with_work(tx, self.rig.db.now(), self.rig.scale, "words")
 
     def local(self, *numbers: int) -> datetime:
         return datetime(*numbers, tzinfo=self.zone).astimezone(UTC)  # type: ignore[arg-type,misc]

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.notifiers.slack.target import SlackTarget
-from services.store import channels
-from services.store.vault import Vault
+from services.store.db.secrets import SecretBox
+from services.store.delivery import channels
 from tests.faults.rig import KEY, Rig
 from tests.service import POST
 from tests.sinks import Answer, Asked
@@ -56,7 +56,7 @@ def test_row_8_a_channel_that_wants_nothing_twice_gets_one_post_and_says_that_it
     with rig.db.transaction() as tx:
         if kind == "webhook":
             target = SlackTarget(webhook_url=SecretStr(rig.slack.url + HOOK))
-            channels.retarget(tx, Vault(KEY), channels.find(tx, channel), target)
+            channels.retarget(tx, SecretBox(KEY), channels.find(tx, channel), target)
         channels.prefer_once(tx, channel, True)
     posts = POST if kind == "bot" else HOOK
     rig.slack.always(posts, Answer(close=True))

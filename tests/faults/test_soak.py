@@ -17,12 +17,12 @@ import redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from services.domain.paper import Entry, Identifier, Listing
-from services.flow import ingest
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.flow.pipeline import ingest
 from services.local.process import heads, named_in
-from services.store import sources
-from services.store.audit import audit
-from services.store.database import Database
+from services.store.db.database import Database
+from services.store.maintenance.audit import audit
+from services.store.sources import sources
 from tests.faults import oracle
 from tests.faults.oracle import Told
 from tests.faults.rig import SOON
@@ -95,7 +95,7 @@ class Soak:
     def kill_keeper(self) -> None:
         for one in psutil.process_iter(["cmdline"]):
             line = one.info["cmdline"] or []
-            if "services.local.keeper" in line and str(self.one.data_dir) in line and self.dice.random() < 0.5:
+            if "services.local.server_process" in line and str(self.one.data_dir) in line and self.dice.random() < 0.5:
                 one.kill()
 
     def flush(self) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.store import channels, consent, subscriptions
+from services.store.delivery import channels, opt_in
+from services.store.subscriptions import subscriptions
 from tests.faults.oracle import Told
 from tests.faults.rig import Rig
 
@@ -20,7 +21,7 @@ def test_row_21_a_channel_given_up_after_the_claim_gets_nothing_any_more(rig: Ri
     rig.until(lambda: any("<ada@" in command for command in rig.smtp.commands), "hers is claimed")
     channel = ada.channels["ada@example.org"]
     with rig.db.transaction() as tx:
-        channels.remove(tx, channel) if how == "removed" else consent.unsubscribe(tx, channels.find(tx, channel))
+        channels.remove(tx, channel) if how == "removed" else opt_in.unsubscribe(tx, channels.find(tx, channel))
     rig.expected.remove(Told("ada@example.org", paper))
     rig.settle()
     assert sorted(rig.states()) == ["cancelled", "sent"]

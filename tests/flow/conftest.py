@@ -10,22 +10,28 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select, update
 
-from services.domain.paper import Entry, Identifier, Listing
-from services.domain.subscription import Draft
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.domain.subscriptions.draft import Draft
 from services.errors import EmbedderError
-from services.flow import deliver, embed, ingest, match, notify, subscribe
-from services.flow.deliver import claiming, recording, rendering
-from services.flow.deliver.claiming import Answered, Claimed
+from services.flow.commands import subscribe
+from services.flow.pipeline import embed, ingest, match, notify
+from services.flow.pipeline.deliver import claim as claiming
+from services.flow.pipeline.deliver import record as recording
+from services.flow.pipeline.deliver import render as rendering
+from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.pipeline.deliver.send import send_due
 from services.notifiers.email import email_settings
 from services.notifiers.slack import slack_settings
 from services.ports import Outcome
 from services.settings import Settings
 from services.settings import settings as process_settings
-from services.store import accounts, sources
-from services.store.database import Database, Row
-from services.store.tables import channel, delivery, delivery_item, match_job, paper
-from services.store.tables import match as match_table
-from services.store.vault import Vault
+from services.store.accounts import accounts
+from services.store.db.database import Database, Row
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import channel, delivery, delivery_item, match_job, paper
+from services.store.db.tables import match as match_table
+from services.store.sources import sources
 from tests.sinks import Answer, HttpSink, SmtpSink
 
 Configure = Callable[..., None]
@@ -88,29 +94,29 @@ class World:
             pass
 
     def deliver(self) -> None:
-        while deliver.gather(self.db, self.settings):
+        while gather_due(self.db, self.settings):
             pass
-        while deliver.send(self.db, self.settings, self.vault):
+        while send_due(self.db, self.settings, self.vault):
             pass
 
-    def claim(self) -> Claimed:
+    def claim(self) -> ClaimedDelivery:
         """What a worker has who took the delivery that is due longest."""
-        (claimed,) = claiming.claim(self.db, self.settings, self.vault, 1)[1]
+        (claimed,) = claiming.claim_due(self.db, self.settings, self.vault, 1)[1]
         return claimed
 
-    def render(self, claimed: Claimed) -> bytes:
-        (ready,) = rendering.render(self.db, self.settings, self.vault, [claimed])
+    def render(self, claimed: ClaimedDelivery) -> bytes:
+        (ready,) = rendering.render_claimed(self.db, self.settings, self.vault, [claimed])
         return ready.body
 
-    def commit(self, claimed: Claimed) -> None:
+    def commit(self, claimed: ClaimedDelivery) -> None:
         recording.write(self.db, self.settings, [claimed])
 
-    def record(self, claimed: Claimed, outcome: Outcome) -> None:
-        recording.write(self.db, self.settings, [], [Answered(claimed.row, claimed.channel, outcome)])
+    def record(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
+        recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed.row, claimed.channel, outcome)])
 
     @property
-    def vault(self) -> Vault:
-        return Vault(self.settings.secret_key.get_secret_value())
+    def vault(self) -> SecretBox:
+        return SecretBox(self.settings.secret_key.get_secret_value())
 
     def run(self, *entries: Entry) -> None:
         """A listing all the way to people."""

@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, update
 
-from services.flow import deliver, embed, recover
-from services.store import audit, channels, consent, hold
-from services.store.tables import channel, delivery, delivery_item, match
-
-from .conftest import World, entry
+from services.flow.pipeline import embed
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.upkeep import restored_copy
+from services.store.db.tables import channel, delivery, delivery_item, match
+from services.store.delivery import channels, opt_in, sending_pause
+from services.store.maintenance import audit
+from tests.flow.conftest import World, entry
 
 AGENTS = "One paper about agent planning"
 LONG = timedelta(hours=1)
@@ -34,7 +36,7 @@ def made(world: World, **state: object) -> None:
     """A message that was made, in some state."""
     matched(world)
     world.notify()
-    assert deliver.gather(world.db, world.settings)
+    assert gather_due(world.db, world.settings)
     if state:
         with world.db.transaction() as tx:
             tx.execute(update(delivery).values(state))
@@ -42,13 +44,13 @@ def made(world: World, **state: object) -> None:
 
 def held(world: World) -> None:
     with world.db.transaction() as tx:
-        hold.start(tx, "a test", world.now())
+        sending_pause.start(tx, "a test", world.now())
 
 
 def transport_held(world: World) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(channel).values(transport="mail"))
-        channels.hold(tx, "mail", "535", world.now(), 1.0)
+        channels.hold_transport(tx, "mail", "535", world.now(), 1.0)
 
 
 def disabled(world: World) -> None:
@@ -63,7 +65,7 @@ def unconfirmed(world: World) -> None:
 
 def unsubscribed(world: World) -> None:
     with world.db.transaction() as tx:
-        consent.unsubscribe(tx, channels.find(tx, world.email))
+        opt_in.unsubscribe(tx, channels.find(tx, world.email))
 
 
 def removed(world: World) -> None:
@@ -152,7 +154,7 @@ def test_leases_are_ended_whatever_keeps_a_channel(world: World, stop: object) -
     made(world, state="claimed", lease_until=func.now() - LONG)
     stop(world)  # type: ignore[operator]
     assert figures(world)["leases_expired"] == 1
-    assert recover.expire(world.db, world.settings)
+    assert restored_copy.expire(world.db, world.settings)
     assert figures(world, LONG) == {}
 
 

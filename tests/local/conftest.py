@@ -10,8 +10,7 @@ import pytest
 
 from services.local import database
 from services.settings import Settings, load
-
-from .processes import alive, until
+from tests.local.processes import alive, until
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ from sqlalchemy import create_engine, text
 
 from services.errors import ConfigError
 from services.local import database
-from services.local.account import open_way, server_account
 from services.local.datadir import DataDir, make_private
+from services.local.os_user import open_way, server_account
 from services.local.postgres import Postgres, reachable_copy
 from services.settings import Settings
-
-from .processes import alive, ask, postmaster, until
+from tests.local.processes import alive, ask, postmaster, until
 
 pytestmark = pytest.mark.processes
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what root does")

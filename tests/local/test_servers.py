@@ -12,12 +12,11 @@ from pydantic import SecretStr
 from services.errors import ConfigError, Conflict, PaperwireError
 from services.local import database, role_environment, running, servers
 from services.local.datadir import DataDir
-from services.local.locks import Locks
+from services.local.file_locks import Locks
 from services.local.process import heads
 from services.local.servers import kept_alive
 from services.settings import Settings
-
-from .processes import alive, ask, finish, first_line, postmaster, script, until
+from tests.local.processes import alive, ask, finish, first_line, postmaster, script, until
 
 pytestmark = pytest.mark.processes
 

@@ -12,8 +12,7 @@ import pytest
 
 from services.local import Child, Supervisor
 from services.local.process import Backoff
-
-from .processes import alive, finish, first_line, script, until
+from tests.local.processes import alive, finish, first_line, script, until
 
 pytestmark = pytest.mark.processes
 SLEEP = "import time; time.sleep(600)"

@@ -9,8 +9,7 @@ from services.local.datadir import DataDir
 from services.local.process import named_in
 from services.local.valkey import Valkey
 from services.settings import Settings
-
-from .processes import alive, until
+from tests.local.processes import alive, until
 
 pytestmark = pytest.mark.processes
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.bounce import is_hard, status_of
+from services.domain.delivery.bounce import is_hard, status_of
 from services.errors import ConfigError
 from services.notifiers.email import LARGEST_BOUNCE, email_settings, plugin
 from services.ports import Mailbox, Returning

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
 from services.notifiers.email.connection import tls
-from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 from tests.certificates import certificate
 from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
@@ -221,26 +221,26 @@ def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, s
 @pytest.mark.parametrize(
     ("step", "reply", "outcome", "committed"),
     [
-        ("CONNECT", "421 too busy", Held, 0),
-        ("CONNECT", "554 go away", Held, 0),
-        ("CONNECT", CLOSE, Held, 0),
-        ("EHLO", CLOSE, Held, 0),
+        ("CONNECT", "421 too busy", TransportDown, 0),
+        ("CONNECT", "554 go away", TransportDown, 0),
+        ("CONNECT", CLOSE, TransportDown, 0),
+        ("EHLO", CLOSE, TransportDown, 0),
         ("MAIL", "451 4.3.0 later", Retry, 0),
-        ("MAIL", "550 5.7.1 sender refused", Held, 0),
-        ("MAIL", "530 5.7.0 sign in first", Held, 0),
-        ("MAIL", "552 5.3.4 too large", Refused, 0),
+        ("MAIL", "550 5.7.1 sender refused", TransportDown, 0),
+        ("MAIL", "530 5.7.0 sign in first", TransportDown, 0),
+        ("MAIL", "552 5.3.4 too large", Rejected, 0),
         ("RCPT", "451 4.7.1 greylisted", Retry, 0),
         ("RCPT", "nonsense", Retry, 0),
-        ("RCPT", "550 5.7.1 policy", Refused, 0),
-        ("RCPT", "552 5.2.2 mailbox full", Refused, 0),
+        ("RCPT", "550 5.7.1 policy", Rejected, 0),
+        ("RCPT", "552 5.2.2 mailbox full", Rejected, 0),
         ("RCPT", CLOSE, Retry, 0),
         ("DATA", "451 4.3.0 later", Retry, 1),
-        ("DATA", "554 5.6.0 no", Refused, 1),
+        ("DATA", "554 5.6.0 no", Rejected, 1),
         ("DATA", CLOSE, Retry, 1),
         (".", "451 4.3.0 later", Retry, 1),
-        (".", "554 5.6.0 spam", Refused, 1),
-        (".", "nonsense", Unknown, 1),
-        (".", CLOSE, Unknown, 1),
+        (".", "554 5.6.0 spam", Rejected, 1),
+        (".", "nonsense", MaybeDelivered, 1),
+        (".", CLOSE, MaybeDelivered, 1),
     ],
 )
 def test_a_reply_is_classed_by_its_code_and_its_place(
@@ -258,7 +258,7 @@ def test_an_address_that_does_not_exist_ends_the_channel(
     configure: Configure, smtp: SmtpSink, commit: Commit, step: str
 ) -> None:
     smtp.script(step, "550 5.1.1 no such user")
-    assert send(configure, smtp, commit) == Refused("550 5.1.1 no such user", scope="channel")
+    assert send(configure, smtp, commit) == Rejected("550 5.1.1 no such user", scope="channel")
 
 
 def test_a_drop_within_the_body_is_a_safe_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
@@ -274,7 +274,7 @@ def test_silence_after_the_final_dot_is_uncertain_and_ends_in_time(
     configure(time_scale="0.0005")
     smtp.delays["."] = 30
     configure(smtp_url=smtp.url + "?timeout=600", mail_from="alerts@example.org")
-    assert plugin.send(BODY, ADA, commit) == Unknown("no answer after the mail: timed out")
+    assert plugin.send(BODY, ADA, commit) == MaybeDelivered("no answer after the mail: timed out")
 
 
 def test_a_server_that_drops_the_farewell_has_the_mail(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
@@ -294,8 +294,8 @@ def test_a_server_that_is_not_there_holds_the_transport(configure: Configure, co
     with refused_port() as port:
         configure(smtp_url=f"smtp://127.0.0.1:{port}" if target == "refused" else "smtp://nowhere.invalid")
         result = plugin.send(BODY, ADA, commit)
-        assert isinstance(result, Held)
-        assert isinstance(plugin.check(ADA), Held)
+        assert isinstance(result, TransportDown)
+        assert isinstance(plugin.check(ADA), TransportDown)
     assert commit.calls == 0
 
 
@@ -303,8 +303,8 @@ def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, com
     with SmtpSink("AUTH PLAIN") as sink:
         sink.always("AUTH", "535 5.7.8 wrong: geheim")
         configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}?tls=none")
-        assert plugin.send(BODY, ADA, commit) == Held("the mail server refuses the sign-in (535)")
-        assert plugin.check(ADA) == Held("the mail server refuses the sign-in (535)")
+        assert plugin.send(BODY, ADA, commit) == TransportDown("the mail server refuses the sign-in (535)")
+        assert plugin.check(ADA) == TransportDown("the mail server refuses the sign-in (535)")
         sink.always("AUTH", "235 2.7.0 ok")
         assert plugin.check(ADA) is None
 
@@ -312,7 +312,7 @@ def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, com
 def test_a_password_is_never_sent_in_the_clear_unasked(configure: Configure, commit: Commit) -> None:
     with SmtpSink("AUTH PLAIN") as sink:
         configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}")
-        assert isinstance(plugin.send(BODY, ADA, commit), Held)
+        assert isinstance(plugin.send(BODY, ADA, commit), TransportDown)
         assert not any(command.startswith("AUTH") for command in sink.commands)
 
 
@@ -327,7 +327,7 @@ def test_tls_is_used_and_its_certificate_verified(
     with SmtpSink("AUTH PLAIN", tls=context, implicit=implicit) as sink:
         configure(smtp_url=sink.url.replace("//", "//me:geheim@"), mail_from="alerts@example.org")
         untrusted = plugin.send(BODY, ADA, commit)
-        assert isinstance(untrusted, Held)
+        assert isinstance(untrusted, TransportDown)
         assert "TLS" in untrusted.reason
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
         tls.cache_clear()
@@ -338,7 +338,7 @@ def test_tls_is_used_and_its_certificate_verified(
 
 def test_starttls_that_was_asked_for_is_not_done_without(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     result = send(configure, smtp, commit, query="?tls=starttls")
-    assert isinstance(result, Held)
+    assert isinstance(result, TransportDown)
     assert "STARTTLS" in result.reason
 
 
@@ -347,7 +347,7 @@ def test_an_address_beyond_ascii_needs_a_server_that_can(configure: Configure, c
     with SmtpSink() as plain, SmtpSink("SMTPUTF8", "8BITMIME") as able:
         configure(smtp_url=plain.url)
         refused = plugin.send(BODY, target, commit)
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, Rejected)
         assert refused.scope == "channel"
         configure(smtp_url=able.url)
         assert isinstance(plugin.send(plugin.render(digest(1), ENVELOPE, target), target, commit), Sent)
@@ -378,8 +378,8 @@ def test_a_lost_lease_leaves_no_file(tmp_path: Path) -> None:
 
 def test_an_outbox_that_cannot_be_written_holds_the_transport(tmp_path: Path, commit: Commit) -> None:
     (tmp_path / "outbox").write_text("in the way")
-    assert isinstance(plugin.send(BODY, ADA, commit), Held)
-    assert isinstance(plugin.check(ADA), Held)
+    assert isinstance(plugin.send(BODY, ADA, commit), TransportDown)
+    assert isinstance(plugin.check(ADA), TransportDown)
     assert commit.calls == 0
     (tmp_path / "outbox").unlink()
     assert plugin.check(ADA) is None
@@ -417,7 +417,7 @@ def test_a_refused_recipient_leaves_the_connection_to_the_next(
     configure(smtp_url=smtp.url)
     smtp.script("RCPT", "550 5.1.1 no such user")
     with plugin.connected():
-        assert isinstance(plugin.send(BODY, ADA, commit), Refused)
+        assert isinstance(plugin.send(BODY, ADA, commit), Rejected)
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
     assert (smtp.tries("EHLO"), smtp.tries("RSET")) == (1, 1)
 
@@ -451,7 +451,7 @@ def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSi
     smtp.script(".", "250 ok", CLOSE)
     with plugin.connected():
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
-        assert isinstance(plugin.send(BODY, ADA, commit), Unknown)
+        assert isinstance(plugin.send(BODY, ADA, commit), MaybeDelivered)
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
     assert (commit.calls, smtp.tries("EHLO")) == (3, 2)
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from services.errors import LeaseLost, TargetError
 from services.notifiers.slack import SlackTarget, plugin
-from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
 from tests.sinks import Answer, HttpSink, refused_port
@@ -138,7 +138,7 @@ def test_the_operator_may_allow_another_host_and_take_it_back(configure: Configu
     target = plugin.parse_target("http://127.0.0.1:9/services/x")
     configure(allow_hosts="")
     result = plugin.send(BODY, target, commit)
-    assert isinstance(result, Refused)
+    assert isinstance(result, Rejected)
     assert result.scope == "channel"
     assert commit.calls == 0
 
@@ -178,26 +178,26 @@ def test_a_message_is_posted_once_with_the_token(configure: Configure, http: Htt
 @pytest.mark.parametrize(
     ("answer", "outcome", "scope"),
     [
-        (error("invalid_auth"), Held, None),
-        (error("not_authed"), Held, None),
-        (error("account_inactive"), Held, None),
-        (error("token_revoked"), Held, None),
-        (error("token_expired"), Held, None),
-        (error("missing_scope"), Held, None),
-        (error("channel_not_found"), Refused, "channel"),
-        (error("not_in_channel"), Refused, "channel"),
-        (error("is_archived"), Refused, "channel"),
-        (error("restricted_action"), Refused, "channel"),
-        (error("as_yet_unknown"), Refused, "delivery"),
+        (error("invalid_auth"), TransportDown, None),
+        (error("not_authed"), TransportDown, None),
+        (error("account_inactive"), TransportDown, None),
+        (error("token_revoked"), TransportDown, None),
+        (error("token_expired"), TransportDown, None),
+        (error("missing_scope"), TransportDown, None),
+        (error("channel_not_found"), Rejected, "channel"),
+        (error("not_in_channel"), Rejected, "channel"),
+        (error("is_archived"), Rejected, "channel"),
+        (error("restricted_action"), Rejected, "channel"),
+        (error("as_yet_unknown"), Rejected, "delivery"),
         (error("ratelimited"), Retry, None),
-        (error("internal_error"), Unknown, None),
-        (error("fatal_error"), Unknown, None),
-        (Answer(status=500, body="<html>"), Unknown, None),
-        (Answer(status=503, body='{"ok": false, "error": "channel_not_found"}'), Unknown, None),
-        (Answer(body="<html>captive portal</html>"), Unknown, None),
-        (Answer(body="[1]"), Unknown, None),
-        (Answer(status=404, body="<html>"), Refused, "delivery"),
-        (Answer(close=True), Unknown, None),
+        (error("internal_error"), MaybeDelivered, None),
+        (error("fatal_error"), MaybeDelivered, None),
+        (Answer(status=500, body="<html>"), MaybeDelivered, None),
+        (Answer(status=503, body='{"ok": false, "error": "channel_not_found"}'), MaybeDelivered, None),
+        (Answer(body="<html>captive portal</html>"), MaybeDelivered, None),
+        (Answer(body="[1]"), MaybeDelivered, None),
+        (Answer(status=404, body="<html>"), Rejected, "delivery"),
+        (Answer(close=True), MaybeDelivered, None),
     ],
 )
 def test_an_answer_is_classed(
@@ -230,14 +230,14 @@ def test_refused_blocks_are_sent_as_plain_text_once(
     assert second["metadata"] == first["metadata"]
     assert commit.calls == 1
     http.always(POST, error(word))
-    assert send(configure, http, commit) == Refused(f"Slack: {word}")
+    assert send(configure, http, commit) == Rejected(f"Slack: {word}")
     assert len(http.requests) == 4
 
 
 def test_a_slow_answer_is_uncertain(configure: Configure, http: HttpSink, commit: Commit) -> None:
     configure(time_scale="0.001")
     http.always(POST, replace(OK, delay=30))
-    assert send(configure, http, commit) == Unknown("no answer from Slack: timed out")
+    assert send(configure, http, commit) == MaybeDelivered("no answer from Slack: timed out")
 
 
 @pytest.mark.parametrize("place", ["refused", "unknown"])
@@ -245,8 +245,8 @@ def test_a_slack_that_cannot_be_reached_holds_the_transport(configure: Configure
     with refused_port() as port:
         url = f"http://127.0.0.1:{port}/api/" if place == "refused" else "http://nowhere.invalid/api/"
         configure(slack_bot_token="xoxb-geheim", slack_api_url=url)
-        assert isinstance(plugin.send(BODY, PAPERS, commit), Held)
-        assert isinstance(plugin.check(PAPERS), Held)
+        assert isinstance(plugin.send(BODY, PAPERS, commit), TransportDown)
+        assert isinstance(plugin.check(PAPERS), TransportDown)
 
 
 def test_the_token_does_not_follow_a_redirect(configure: Configure, http: HttpSink, commit: Commit) -> None:
@@ -272,17 +272,17 @@ def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> No
 
 
 def test_without_a_token_the_transport_waits(commit: Commit) -> None:
-    assert isinstance(plugin.send(BODY, PAPERS, commit), Held)
-    assert isinstance(plugin.check(PAPERS), Held)
+    assert isinstance(plugin.send(BODY, PAPERS, commit), TransportDown)
+    assert isinstance(plugin.check(PAPERS), TransportDown)
     assert commit.calls == 0
 
 
 def test_a_held_token_is_free_again_when_slack_takes_it(configure: Configure, http: HttpSink) -> None:
     configure(slack_bot_token="xoxb-geheim", slack_api_url=f"{http.url}/api/")
     http.always("/api/auth.test", error("token_revoked"))
-    assert isinstance(plugin.check(PAPERS), Held)
+    assert isinstance(plugin.check(PAPERS), TransportDown)
     http.always("/api/auth.test", Answer(status=500, body="{}"))
-    assert isinstance(plugin.check(PAPERS), Held)
+    assert isinstance(plugin.check(PAPERS), TransportDown)
     http.always("/api/auth.test", Answer(body='{"ok": true}'))
     assert plugin.check(PAPERS) is None
     assert http.to(POST) == []
@@ -295,16 +295,16 @@ def test_a_held_token_is_free_again_when_slack_takes_it(configure: Configure, ht
     ("answer", "outcome", "scope", "posts"),
     [
         (Answer(), Sent, None, 1),
-        (Answer(body="<html>captive portal</html>"), Unknown, None, 1),
-        (Answer(status=403, body="action_prohibited"), Refused, "channel", 1),
-        (Answer(status=404, body="no_service"), Refused, "channel", 1),
-        (Answer(status=410, body="channel_is_archived"), Refused, "channel", 1),
-        (Answer(status=400, body="no_service"), Refused, "channel", 1),
-        (Answer(status=400, body="invalid_payload"), Refused, "delivery", 2),
-        (Answer(status=400, body="something odd"), Refused, "delivery", 1),
+        (Answer(body="<html>captive portal</html>"), MaybeDelivered, None, 1),
+        (Answer(status=403, body="action_prohibited"), Rejected, "channel", 1),
+        (Answer(status=404, body="no_service"), Rejected, "channel", 1),
+        (Answer(status=410, body="channel_is_archived"), Rejected, "channel", 1),
+        (Answer(status=400, body="no_service"), Rejected, "channel", 1),
+        (Answer(status=400, body="invalid_payload"), Rejected, "delivery", 2),
+        (Answer(status=400, body="something odd"), Rejected, "delivery", 1),
         (Answer(status=429, body="rate_limited", headers={"Retry-After": "9"}), Retry, None, 1),
-        (Answer(status=500, body="rollup_error"), Unknown, None, 1),
-        (Answer(close=True), Unknown, None, 1),
+        (Answer(status=500, body="rollup_error"), MaybeDelivered, None, 1),
+        (Answer(close=True), MaybeDelivered, None, 1),
     ],
 )
 def test_a_webhooks_answer_is_classed(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.domain.digest import Digest, DigestPaper, Reason
-from services.domain.paper import Paper
+from services.domain.digests.digest import Digest, DigestPaper, Reason
+from services.domain.papers.paper import Paper
 from services.notifiers.slack import SlackTarget, plugin
 from tests.digests import ENVELOPE, digest, papers
 

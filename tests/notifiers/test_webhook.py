@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 from services.errors import LeaseLost, TargetError
 from services.notifiers.webhook import WebhookTarget, plugin
-from services.ports import Outcome, Refused, Retry, Sent, Unknown
+from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent
 from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
 from tests.sinks import Answer, Asked, HttpSink, refused_port
@@ -164,13 +164,13 @@ def test_a_payload_stays_small_whatever_the_papers_hold() -> None:
     [
         (Answer(status=200), Sent("HTTP 200")),
         (Answer(status=204, body=""), Sent("HTTP 204")),
-        (Answer(status=410), Refused("the webhook answered 410: it wants no more", scope="channel")),
+        (Answer(status=410), Rejected("the webhook answered 410: it wants no more", scope="channel")),
         (Answer(status=404), Retry("the webhook answered 404")),
         (Answer(status=401), Retry("the webhook answered 401")),
         (Answer(status=500), Retry("the webhook answered 500")),
         (Answer(status=429, headers={"Retry-After": "7"}), Retry("the webhook answered 429", after=7.0)),
         (Answer(status=503, headers={"Retry-After": "soon"}), Retry("the webhook answered 503")),
-        (Answer(close=True), Unknown("the connection broke, or what came is not HTTP")),
+        (Answer(close=True), MaybeDelivered("the connection broke, or what came is not HTTP")),
     ],
 )
 def test_an_answer_is_classed(
@@ -190,7 +190,7 @@ def test_a_redirect_is_a_failure_and_not_followed(configure: Configure, http: Ht
 def test_a_slow_answer_is_no_answer(configure: Configure, http: HttpSink, commit: Commit) -> None:
     configure(time_scale="0.001")
     http.always(HOOK, Answer(delay=30))
-    assert send(target(http, configure), commit) == Unknown("no answer within 1 s")
+    assert send(target(http, configure), commit) == MaybeDelivered("no answer within 1 s")
 
 
 def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> None:
@@ -227,7 +227,7 @@ def test_nobody_there_is_a_failure(configure: Configure, commit: Commit) -> None
         made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
         assert made is not None
         assert isinstance(made[0], WebhookTarget)
-        assert isinstance(send(made[0], commit), Unknown)
+        assert isinstance(send(made[0], commit), MaybeDelivered)
 
 
 def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> None:
@@ -270,7 +270,7 @@ def test_a_name_that_leads_inside_is_refused_when_it_is_asked(
     configure(allow_hosts="")
     inside = to.model_copy(update={"url": SecretStr("http://localhost/hook")})
     result = send(inside, commit)
-    assert isinstance(result, Refused)
+    assert isinstance(result, Rejected)
     assert result.scope == "channel"
     assert http.requests == []
 

@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 
-from services.domain.paper import Entry, Listing
+from services.domain.papers.paper import Entry, Listing
 from services.plugins import source
 
 SAMPLES = Path(__file__).parent.parent / "data" / "listings"

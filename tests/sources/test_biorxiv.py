@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.domain.paper import Entry
+from services.domain.papers.paper import Entry
 from services.errors import SourceError
 from services.plugins import source
 from tests.sources.listings import ids, parse, sample

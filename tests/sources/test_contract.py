@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.domain import politeness
-from services.domain.paper import Listing
+from services.domain.papers.paper import Listing
+from services.domain.sources import rate_limits
 from services.errors import SourceError
 from services.plugins import sources
 from services.ports import Source
@@ -118,7 +118,7 @@ def test_whoever_announces_by_days_can_look_back_through_the_same_gate(source: S
     assert (request is not None) == source.timetable.states_days
     if request:
         assert request.url.startswith("https://")
-        assert politeness.gate(request.url) == source.gate(source.example)
+        assert rate_limits.gate(request.url) == source.gate(source.example)
         assert request == source.request_day(source.example, day)
 
 
@@ -166,7 +166,7 @@ def tries(source: Source, body: bytes) -> None:
         assert listing.format in source.formats
         assert_plain(listing)
         # What a page says never leads the poller elsewhere.
-        assert not listing.next_url or politeness.gate(listing.next_url) == source.gate(source.example)
+        assert not listing.next_url or rate_limits.gate(listing.next_url) == source.gate(source.example)
 
 
 def assert_plain(listing: Listing) -> None:

@@ -181,7 +181,7 @@ def test_the_list_takes_no_location() -> None:
 
 
 def test_the_sample_listing_in_the_package_is_read_whole() -> None:
-    path = Path(services.local.__path__[0]) / "sample.txt"
+    path = Path(services.local.__path__[0]) / "sample_announcement.txt"
     listing = parse("daily-papers", path.read_bytes())
     assert len(listing.entries) >= 60
     assert not listing.skipped

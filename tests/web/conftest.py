@@ -10,14 +10,17 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
-from services.domain.paper import Entry, Identifier, Listing
-from services.domain.subscription import Draft
-from services.flow import ingest, subscribe
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.domain.subscriptions.draft import Draft
+from services.flow.commands import subscribe
+from services.flow.pipeline import ingest
 from services.settings import Settings
-from services.store import accounts, matches, sources
-from services.store.database import Database
-from services.store.interests import Compiled
-from services.store.subscriptions import save
+from services.store.accounts import accounts
+from services.store.db.database import Database
+from services.store.interests.thresholds import Compiled
+from services.store.sources import sources
+from services.store.subscriptions import matches
+from services.store.subscriptions.subscriptions import save
 from services.web.app import create_app
 from services.web.auth import COOKIE
 

@@ -9,10 +9,9 @@ from starlette.testclient import TestClient
 from services.errors import ConfigError
 from services.settings import Settings
 from services.settings import settings as process_settings
-from services.store.audit import Audit
+from services.store.maintenance.audit import Audit
 from services.web.app import create_app
-
-from .conftest import Browser, Site, text_of
+from tests.web.conftest import Browser, Site, text_of
 
 
 def test_a_migrated_database_is_ready(site: Site) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from .conftest import Site
+from tests.web.conftest import Site
 
 OPEN = {
     ("GET", "/healthz"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.web.chart import weeks
-from services.web.phrases import distance, local, span
+from services.web.formatting import distance, local, span
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 UNTIL = date(2026, 5, 4)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from services.settings import Settings
-from services.store.database import Database, wake
+from services.store.db.database import Database, wake
 from workers import scheduler
 from workers.scheduler import Alarms
 

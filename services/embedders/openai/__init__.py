@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from services.domain import reference
+from services.domain.interests import model_reference
 from services.embedders.openai.answer import read
 from services.embedders.openai.endpoint import Endpoint, TextsRefused, parse
 from services.errors import ConfigError, EmbedderError
@@ -16,7 +16,7 @@ from services.ports import Embedder
 from services.settings import Configured, load, settings
 
 Vector = NDArray[np.float32]
-MOST_TEXTS = 32
+MAX_TEXTS = 32
 """In one request: what the strictest servers take unless told otherwise."""
 PATIENCE = 30.0
 """Seconds for a batch and all that it takes to ask again: eight batches fit into the lease of a worker."""
@@ -44,21 +44,21 @@ class RemoteModel:
 
     @property
     def score_quantiles(self) -> Sequence[tuple[float, float]]:
-        return reference.quantiles(self._reference)
+        return model_reference.quantiles(self._reference)
 
     @property
     def floor(self) -> float:
-        return reference.floor(self._reference)
+        return model_reference.floor(self._reference)
 
     @cached_property
     def _reference(self) -> Vector:
         """The vectors of the texts that every model is measured on, asked for once in a process."""
-        return np.stack(self._batch(reference.TEXTS))
+        return np.stack(self._batch(model_reference.TEXTS))
 
     def embed(self, texts: Sequence[str]) -> Vector:
         rows: list[Vector] = []
-        for start in range(0, len(texts), MOST_TEXTS):
-            rows += self._batch(texts[start : start + MOST_TEXTS])
+        for start in range(0, len(texts), MAX_TEXTS):
+            rows += self._batch(texts[start : start + MAX_TEXTS])
         return np.stack(rows) if rows else np.empty((0, self.dimensions), np.float32)
 
     def _batch(self, texts: Sequence[str]) -> list[Vector]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.errors import EmbedderError
 
 Vector = NDArray[np.float32]
-LONGEST_VECTOR = 16_000
+MAX_VECTOR = 16_000
 """Numbers: the most that PostgreSQL's vectors hold."""
 ALMOST_NOTHING = 1e-9
 
@@ -53,7 +53,7 @@ def _direction(embedding: object) -> Vector | None:
         numbers = np.array([float(one) for one in embedding], np.float64)
     else:
         raise ValueError
-    if not 1 <= len(numbers) <= LONGEST_VECTOR:
+    if not 1 <= len(numbers) <= MAX_VECTOR:
         raise EmbedderError(f"the embedding server answers with vectors of {len(numbers)} numbers")
     if not np.isfinite(numbers).all() or (largest := np.abs(numbers).max()) < ALMOST_NOTHING:
         return None

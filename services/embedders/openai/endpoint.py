@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from services.domain.address import WEB_PORTS
+from services.domain.http.ssrf import WEB_PORTS
 from services.errors import ConfigError, EmbedderError
-from services.http import Failed, Fetcher
+from services.http.client import Failed, Fetcher
 
 TIMEOUT = 20.0
 """Seconds for one request, everything together."""
-LARGEST_ANSWER = 16 * 1024 * 1024
+MAX_ANSWER = 16 * 1024 * 1024
 """32 vectors of 4,096 numbers in JSON take 3 MiB."""
 REFUSES_TEXTS = (400, 413, 422)
 """How servers say that a text is too long for their model, or not to their liking."""
@@ -76,7 +76,7 @@ class Endpoint:
         # A half of a surrogate pair is no text, and no JSON that every server reads.
         readable = [text.encode("utf-8", "replace").decode() for text in texts]
         body = json.dumps({"model": self.model, "input": readable}).encode()
-        answer = self._fetcher.ask(self._url, body, self._headers, timeout, LARGEST_ANSWER)
+        answer = self._fetcher.ask(self._url, body, self._headers, timeout, MAX_ANSWER)
         if not isinstance(answer, Failed):
             return answer.body
         if answer.status in REFUSES_TEXTS:

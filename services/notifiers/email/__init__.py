@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from services.domain.digest import Digest
+from services.domain.digests.digest import Digest
 from services.errors import TargetError
 from services.notifiers.email import config, connection, dsn, files, smtp
 from services.notifiers.email.config import EmailSettings, email_settings
@@ -16,7 +16,17 @@ from services.notifiers.email.dsn import LARGEST as LARGEST_BOUNCE
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
 from services.notifiers.email.mailbox import opened
 from services.notifiers.email.message import message
-from services.ports import Bounce, Envelope, Held, Mailbox, Missing, Outcome, Pace, Policy, Unknown
+from services.ports import (
+    Bounce,
+    Envelope,
+    Mailbox,
+    MaybeDelivered,
+    NotDelivered,
+    Outcome,
+    Policy,
+    RateLimit,
+    TransportDown,
+)
 
 __all__ = [
     "LARGEST_BOUNCE",
@@ -71,8 +81,8 @@ class Email:
     def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
         return frozenset()
 
-    def pace(self, target: BaseModel, kind: str) -> Pace:
-        return Pace()
+    def pace(self, target: BaseModel, kind: str) -> RateLimit:
+        return RateLimit()
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         parts = confirm_parts if digest.kind == "confirm" else digest_parts
@@ -93,10 +103,10 @@ class Email:
     def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
         return None
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
-        return Unknown("a mailbox cannot be asked")
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
+        return MaybeDelivered("a mailbox cannot be asked")
 
-    def check(self, target: BaseModel) -> Held | None:
+    def check(self, target: BaseModel) -> TransportDown | None:
         server = config.server()
         return smtp.check(server, config.sender()) if server else files.check()
 

@@ -15,17 +15,17 @@ from services.render import line as one_line
 from services.settings import settings
 
 FAILURES = (OSError, smtplib.SMTPException, UnicodeError)
-MOST_MAILS = 100
+MAX_MAILS = 100
 """On one connection: many servers take no more."""
-LONGEST_REST = 10.0
+MAX_REST = 10.0
 """Seconds that a connection may lie idle; servers hang up after some more."""
 
 
-class Down(Exception):
+class ServerUnavailable(Exception):
     """The server, or our standing with it, is no use for any mail now."""
 
 
-class Busy(Exception):
+class PoolExhausted(Exception):
     """As many mails are on their way as there may be connections."""
 
 
@@ -52,18 +52,18 @@ def connect(server: Server, sender: Address) -> smtplib.SMTP:
         _encrypt(smtp, server, context)
         _sign_in(smtp, server)
         return smtp
-    except (*FAILURES, Down) as error:
+    except (*FAILURES, ServerUnavailable) as error:
         if smtp:
             smtp.close()
         raise _down(error) from None
 
 
-def _down(error: Exception) -> Down:
-    if isinstance(error, Down):
+def _down(error: Exception) -> ServerUnavailable:
+    if isinstance(error, ServerUnavailable):
         return error
     if isinstance(error, smtplib.SMTPConnectError):
-        return Down(f"the mail server turns us away: {reply(error.smtp_code, error.smtp_error)}")
-    return Down(told("the mail server cannot be reached", error))
+        return ServerUnavailable(f"the mail server turns us away: {reply(error.smtp_code, error.smtp_error)}")
+    return ServerUnavailable(told("the mail server cannot be reached", error))
 
 
 def _encrypt(smtp: smtplib.SMTP, server: Server, context: ssl.SSLContext) -> None:
@@ -72,23 +72,25 @@ def _encrypt(smtp: smtplib.SMTP, server: Server, context: ssl.SSLContext) -> Non
     if smtp.has_extn("starttls"):
         code, text = smtp.starttls(context=context)
         if code != 220:
-            raise Down(f"the mail server does not start TLS: {reply(code, text)}")
+            raise ServerUnavailable(f"the mail server does not start TLS: {reply(code, text)}")
         smtp.ehlo()
     elif server.tls == "starttls":
-        raise Down("the mail server offers no STARTTLS, which PAPERWIRE_SMTP_URL asks for")
+        raise ServerUnavailable("the mail server offers no STARTTLS, which PAPERWIRE_SMTP_URL asks for")
 
 
 def _sign_in(smtp: smtplib.SMTP, server: Server) -> None:
     if not server.user:
         return
     if server.tls != "none" and not isinstance(smtp.sock, ssl.SSLSocket):
-        raise Down("the mail server offers no encryption for the password; add tls=none to the URL to send it bare")
+        raise ServerUnavailable(
+            "the mail server offers no encryption for the password; add tls=none to the URL to send it bare"
+        )
     try:
         smtp.login(server.user, server.password.get_secret_value())
     except smtplib.SMTPAuthenticationError as error:
-        raise Down(f"the mail server refuses the sign-in ({error.smtp_code})") from None
+        raise ServerUnavailable(f"the mail server refuses the sign-in ({error.smtp_code})") from None
     except smtplib.SMTPNotSupportedError:
-        raise Down("the mail server offers no sign-in that we know") from None
+        raise ServerUnavailable("the mail server offers no sign-in that we know") from None
 
 
 def reply(code: int, text: bytes | str) -> str:
@@ -111,7 +113,7 @@ def told(what: str, error: Exception) -> str:
 # ── kept ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Line:
+class SmtpConnection:
     """One connection, for one mail after the other; `mails` counts those that it was used for."""
 
     def __init__(self, server: Server, sender: Address) -> None:
@@ -132,7 +134,7 @@ class Line:
         self.usable = usable
 
     def rests(self) -> bool:
-        return time.monotonic() - self.rested_since < LONGEST_REST and self.mails < MOST_MAILS
+        return time.monotonic() - self.rested_since < MAX_REST and self.mails < MAX_MAILS
 
     def fits(self, server: Server, sender: Address) -> bool:
         return (self._server, self._sender.addr_spec) == (server, sender.addr_spec)
@@ -151,14 +153,14 @@ class _Lines:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._keepers = 0
-        self._idle: list[Line] = []
+        self._idle: list[SmtpConnection] = []
         self._room: dict[Server, threading.BoundedSemaphore] = {}
 
     def room(self, server: Server) -> threading.BoundedSemaphore:
         with self._lock:
             return self._room.setdefault(server, threading.BoundedSemaphore(server.connections))
 
-    def take(self, server: Server, sender: Address) -> Line | None:
+    def take(self, server: Server, sender: Address) -> SmtpConnection | None:
         """One that rests. Those that do not fit, or have rested too long, are closed."""
         with self._lock:
             good = [one for one in self._idle if one.fits(server, sender) and one.rests()]
@@ -169,7 +171,7 @@ class _Lines:
             one.close()
         return taken[0] if taken else None
 
-    def give(self, one: Line) -> None:
+    def give(self, one: SmtpConnection) -> None:
         one.mails += 1
         one.rested_since = time.monotonic()
         with self._lock:
@@ -202,16 +204,16 @@ def kept() -> Iterator[None]:
 
 
 @contextmanager
-def line(server: Server, sender: Address) -> Iterator[Line]:
+def line(server: Server, sender: Address) -> Iterator[SmtpConnection]:
     """A connection for one mail, kept or new; unless it says that it is usable afterwards, it is closed.
 
     Raises Down, and Busy when none is free in good time.
     """
     room = _lines.room(server)
     if not room.acquire(timeout=server.timeout * settings().time_scale):
-        raise Busy(f"all {server.connections} connections to the mail server are in use")
+        raise PoolExhausted(f"all {server.connections} connections to the mail server are in use")
     try:
-        one = _lines.take(server, sender) or Line(server, sender)
+        one = _lines.take(server, sender) or SmtpConnection(server, sender)
         one.usable = False
         try:
             yield one

@@ -1,11 +1,11 @@
 """A digest as a mail: subject, plain text and HTML that say the same."""
 
-from services.domain.digest import Digest
+from services.domain.digests.digest import Digest
 from services.ports import Envelope
 from services.render import line, link, render, title
 from services.settings import settings
 
-LARGEST_HTML = 95_000
+MAX_HTML = 95_000
 """In bytes: Gmail cuts a mail at about 102 kB and shows no foot, hence no unsubscribe link."""
 ABSTRACTS = (600, 280, 0)
 """Longest abstract in characters, tried in turn until the mail is small enough."""
@@ -23,7 +23,7 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
     }
     for longest, bare in (*((longest, False) for longest in ABSTRACTS), (0, True)):
         html = render("email/digest.html", longest=longest, bare=bare, **context)
-        if len(html.encode()) <= LARGEST_HTML:
+        if len(html.encode()) <= MAX_HTML:
             break
     return subject(digest), render("email/digest.txt", longest=longest, bare=bare, **context), html
 

@@ -7,7 +7,7 @@ from email.errors import MessageError
 from email.message import Message
 from typing import TYPE_CHECKING
 
-from services.domain.bounce import status_of
+from services.domain.delivery.bounce import status_of
 from services.ports import Bounce
 from services.render import line
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.errors import NotFound
-from services.ports import Held, Outcome, Sent
+from services.ports import Outcome, Sent, TransportDown
 from services.settings import settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.eml")
@@ -75,7 +75,7 @@ def forget(before: datetime) -> int:
     return count
 
 
-def check() -> Held | None:
+def check() -> TransportDown | None:
     """Whether the folder takes files."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
@@ -87,8 +87,8 @@ def check() -> Held | None:
     return None
 
 
-def _held(error: OSError) -> Held:
-    return Held(f"cannot write to the outbox: {error.strerror or type(error).__name__}")
+def _held(error: OSError) -> TransportDown:
+    return TransportDown(f"cannot write to the outbox: {error.strerror or type(error).__name__}")
 
 
 def outbox(limit: int = 500) -> list[OutboxMail]:

@@ -14,8 +14,8 @@ from services.notifiers.email.config import address, bounce_box, sender
 from services.ports import Envelope
 from services.render import line, link
 
-LONGEST_SUBJECT = 200
-LONGEST_LINE = 78
+MAX_SUBJECT = 200
+MAX_LINE = 78
 _WORDS = re.compile(r"(?!.*=\?)[!-~]+( [!-~]+)*")
 _ADDRESS = re.compile(r"[A-Za-z0-9]+([._+-][A-Za-z0-9]+)*@[A-Za-z0-9.-]+")
 
@@ -45,7 +45,7 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     headers = {
         "From": _parts(author),
         "To": _parts(recipient),
-        "Subject": line(subject, LONGEST_SUBJECT),
+        "Subject": line(subject, MAX_SUBJECT),
         "Date": format_datetime(envelope.date),
         "Message-ID": line(envelope.message_id),
         "Auto-Submitted": "auto-generated",
@@ -69,7 +69,7 @@ def _folded(policy: _Policy, name: str, value: str | tuple[str, str, str]) -> by
     """A header, or that of the parts of an address; kept, since most are the same in mail after mail."""
     if plain := _as_it_is(value):
         header = f"{name}: {plain}"
-        if len(header) <= LONGEST_LINE:
+        if len(header) <= MAX_LINE:
             return f"{header}\r\n".encode("ascii")
     _, parsed = policy.header_store_parse(name, value if isinstance(value, str) else Address(*value))
     return policy.fold_binary(name, parsed)

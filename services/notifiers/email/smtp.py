@@ -5,11 +5,11 @@ import smtplib
 from collections.abc import Callable
 from email.headerregistry import Address
 
-from services.domain.bounce import is_hard, status_of
+from services.domain.delivery.bounce import is_hard, status_of
 from services.notifiers.email import connection
 from services.notifiers.email.config import Server
-from services.notifiers.email.connection import FAILURES, Busy, Down, reply, told
-from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+from services.notifiers.email.connection import FAILURES, PoolExhausted, ServerUnavailable, reply, told
+from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 from services.settings import settings
 
 FINAL_DOT_TIMEOUT = 600.0
@@ -31,23 +31,23 @@ def deliver(body: bytes, sender: Address, recipient: Address, server: Server, co
             outcome = _data(line.smtp, body)
             line.sent(usable=isinstance(outcome, Sent))
             return outcome
-    except Down as down:
-        return Held(str(down))
-    except Busy as busy:
+    except ServerUnavailable as down:
+        return TransportDown(str(down))
+    except PoolExhausted as busy:
         return Retry(str(busy))
 
 
-def check(server: Server, sender: Address) -> Held | None:
+def check(server: Server, sender: Address) -> TransportDown | None:
     """Whether the server lets us in and takes our sender, without a mail."""
     try:
         smtp = connection.connect(server, sender)
-    except Down as down:
-        return Held(str(down))
+    except ServerUnavailable as down:
+        return TransportDown(str(down))
     try:
         no = _sender_no(*smtp.mail(sender.addr_spec))
-        return no if isinstance(no, Held) else None
+        return no if isinstance(no, TransportDown) else None
     except FAILURES as error:
-        return Held(told("the mail server broke off", error))
+        return TransportDown(told("the mail server broke off", error))
     finally:
         smtp.close()
 
@@ -59,7 +59,7 @@ def _envelope(smtp: smtplib.SMTP, body: bytes, sender: Address, recipient: Addre
     """
     utf8 = not (sender.username.isascii() and recipient.username.isascii())
     if utf8 and not smtp.has_extn("smtputf8"):
-        return Refused("the mail server takes no addresses beyond ASCII (SMTPUTF8)", scope="channel"), False
+        return Rejected("the mail server takes no addresses beyond ASCII (SMTPUTF8)", scope="channel"), False
     options = [f"SIZE={len(body)}"] if smtp.has_extn("size") else []
     options += ["BODY=8BITMIME"] if smtp.has_extn("8bitmime") and not body.isascii() else []
     options += ["SMTPUTF8"] if utf8 else []
@@ -90,9 +90,9 @@ def _data(smtp: smtplib.SMTP, body: bytes) -> Outcome:
         smtp.send(b".\r\n")
         code, text = smtp.getreply()
     except FAILURES as error:
-        return Unknown(told("no answer after the mail", error))
+        return MaybeDelivered(told("no answer after the mail", error))
     if not 200 <= code < 600:
-        return Unknown(f"no answer after the mail but {reply(code, text)}")
+        return MaybeDelivered(f"no answer after the mail but {reply(code, text)}")
     return _no(code, text) or Sent(reply(code, text))
 
 
@@ -105,18 +105,18 @@ def _stuffed(body: bytes) -> bytes:
     return dotted.replace(b"\r\n.", b"\r\n..")
 
 
-def _no(code: int, text: bytes) -> Retry | Refused | None:
+def _no(code: int, text: bytes) -> Retry | Rejected | None:
     """What a reply that is no yes means, by its code alone; what is no SMTP may pass."""
     if 200 <= code < 300:
         return None
     if not 500 <= code < 600:
         return Retry(reply(code, text))
     scope = "channel" if is_hard(status_of(text.decode("latin-1"))) else "delivery"
-    return Refused(reply(code, text), scope=scope)
+    return Rejected(reply(code, text), scope=scope)
 
 
-def _sender_no(code: int, text: bytes) -> Retry | Refused | Held | None:
+def _sender_no(code: int, text: bytes) -> Retry | Rejected | TransportDown | None:
     """Every mail has this sender, so all would fail (but for 552, the size): the operator's affair, not the mail's."""
     if 500 <= code < 600 and code != 552:
-        return Held(f"the mail server refuses the sender: {reply(code, text)}")
+        return TransportDown(f"the mail server refuses the sender: {reply(code, text)}")
     return _no(code, text)

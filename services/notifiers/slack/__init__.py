@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from services.domain.digest import Digest
+from services.domain.digests.digest import Digest
 from services.errors import TargetError
 from services.notifiers.slack import blocks, client, outcome, reconcile
-from services.notifiers.slack.outcome import Answer, BadForm
+from services.notifiers.slack.outcome import Answer, InvalidBlocks
 from services.notifiers.slack.preview import preview
 from services.notifiers.slack.target import (
     SlackSettings,
@@ -21,7 +21,7 @@ from services.notifiers.slack.target import (
     require_webhook_host,
     slack_settings,
 )
-from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Refused, Retry, Sent
+from services.ports import Envelope, NotDelivered, Outcome, Policy, RateLimit, Rejected, Retry, Sent, TransportDown
 
 __all__ = ["SlackSettings", "SlackTarget", "plugin", "slack_settings"]
 
@@ -74,9 +74,9 @@ class Slack:
         own = wanted.channel or digest_of(wanted.webhook_url.get_secret_value(), 12)
         return f"{self.transport(target)}:{own}"
 
-    def pace(self, target: BaseModel, kind: str) -> Pace:
+    def pace(self, target: BaseModel, kind: str) -> RateLimit:
         own = UPDATES if kind == "update" else POSTS
-        return Pace(own=own, shared=WORKSPACE if _slack(target).channel else timedelta())
+        return RateLimit(own=own, shared=WORKSPACE if _slack(target).channel else timedelta())
 
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
         """A second update of a message changes nothing; a webhook can be asked nothing."""
@@ -107,20 +107,20 @@ class Slack:
             return unready
         commit()
         result = _post(payload, wanted)
-        if isinstance(result, BadForm):
+        if isinstance(result, InvalidBlocks):
             # Slack took nothing, so a plain form of the same message is no second one.
             plain = {name: value for name, value in payload.items() if name != "blocks"}
             result = _post(plain | ({"blocks": []} if "ts" in payload else {}), wanted)
-        return Refused(f"Slack: {result}") if isinstance(result, BadForm) else result
+        return Rejected(f"Slack: {result}") if isinstance(result, InvalidBlocks) else result
 
     def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
         return None
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
         token = _slack(target).bot_token()
         return reconcile.find(token, json.loads(body), receipt, sent_at) if token else _NO_TOKEN
 
-    def check(self, target: BaseModel) -> Held | None:
+    def check(self, target: BaseModel) -> TransportDown | None:
         """A webhook has nothing to ask: its next message is the check."""
         wanted = _slack(target)
         if not wanted.channel:
@@ -129,11 +129,15 @@ class Slack:
             return _NO_TOKEN
         answer = client.ask(wanted.bot_token(), "auth.test", {})
         if not isinstance(answer, Answer):
-            return Held(answer.reason)
-        return None if isinstance(outcome.of_bot(answer), Sent | Retry) else Held(f"no sign-in: {answer}", person=True)
+            return TransportDown(answer.reason)
+        return (
+            None
+            if isinstance(outcome.bot_outcome(answer), Sent | Retry)
+            else TransportDown(f"no sign-in: {answer}", person=True)
+        )
 
 
-_NO_TOKEN = Held("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one", person=True)
+_NO_TOKEN = TransportDown("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one", person=True)
 
 
 def _slack(target: BaseModel) -> SlackTarget:
@@ -151,23 +155,23 @@ def _address(channel: str, kind: str, envelope: Envelope) -> Payload:
     return named | {"client_msg_id": client_msg_id, "metadata": reconcile.metadata(envelope.delivery_id)}
 
 
-def _unready(target: SlackTarget) -> Held | Refused | None:
+def _unready(target: SlackTarget) -> TransportDown | Rejected | None:
     """What forbids to send at all."""
     if target.channel:
         return None if target.bot_token() else _NO_TOKEN
     try:
         require_webhook_host(target.webhook_url.get_secret_value())
     except TargetError as error:
-        return Refused(str(error), scope="channel")
+        return Rejected(str(error), scope="channel")
     return None
 
 
-def _post(payload: Payload, target: SlackTarget) -> Outcome | BadForm:
+def _post(payload: Payload, target: SlackTarget) -> Outcome | InvalidBlocks:
     if target.channel:
         answer = client.ask(target.bot_token(), "chat.update" if "ts" in payload else "chat.postMessage", payload)
-        return outcome.of_bot(answer) if isinstance(answer, Answer) else answer
+        return outcome.bot_outcome(answer) if isinstance(answer, Answer) else answer
     answer = client.post(target.webhook_url.get_secret_value(), payload)
-    return outcome.of_webhook(answer) if isinstance(answer, Answer) else answer
+    return outcome.webhook_outcome(answer) if isinstance(answer, Answer) else answer
 
 
 plugin = Slack()

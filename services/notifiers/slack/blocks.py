@@ -2,19 +2,19 @@
 
 from typing import Any
 
-from services.domain.digest import Digest, DigestPaper, Reason
-from services.domain.paper import Paper
+from services.domain.digests.digest import Digest, DigestPaper, Reason
+from services.domain.papers.paper import Paper
 from services.render import abstract, authors, day, home, line, link, links, title
 
-MOST_PAPERS = 15
-LONGEST_HEADER = 150
-LONGEST_SECTION = 3000
-LONGEST_BLOCKS = 9000
+MAX_PAPERS = 15
+MAX_HEADER = 150
+MAX_SECTION = 3000
+MAX_BLOCKS = 9000
 """Blocks of about 13,200 characters in all are refused (slackapi/bolt-js#2509); 12,000 are safe, less the text."""
-LONGEST_TEXT = 2800
-_LONGEST_FOOT = 1000
-_LONGEST_NAMES = 64
-_LONGEST_URL = 200
+MAX_TEXT = 2800
+_MAX_FOOT = 1000
+_MAX_NAMES = 64
+_MAX_URL = 200
 _ABSTRACT = 280
 
 Block = dict[str, Any]
@@ -25,10 +25,10 @@ def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
 
     `brief`: with the beginnings of the abstracts, for want of a thread.
     """
-    papers = digest.papers[:MOST_PAPERS]
+    papers = digest.papers[:MAX_PAPERS]
     more = digest.more + len(digest.papers) - len(papers)
-    heading = line(digest.title, LONGEST_HEADER) or "Papers for you"
-    room = min(LONGEST_SECTION, (LONGEST_BLOCKS - LONGEST_HEADER - _LONGEST_FOOT) // max(len(papers), 1))
+    heading = line(digest.title, MAX_HEADER) or "Papers for you"
+    room = min(MAX_SECTION, (MAX_BLOCKS - MAX_HEADER - _MAX_FOOT) // max(len(papers), 1))
     blocks: list[Block] = [{"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": False}}]
     if digest.kind == "test":
         blocks.append(_section("This is the test you asked for: papers for you will arrive here."))
@@ -40,11 +40,11 @@ def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
 
 def thread(digest: Digest) -> dict[str, Any]:
     """The abstracts, to stand in the message's thread; no blocks when there are none."""
-    papers = [item.paper for item in digest.papers[:MOST_PAPERS] if item.paper.abstract]
-    room = min(LONGEST_SECTION, LONGEST_BLOCKS // max(len(papers), 1))
+    papers = [item.paper for item in digest.papers[:MAX_PAPERS] if item.paper.abstract]
+    room = min(MAX_SECTION, MAX_BLOCKS // max(len(papers), 1))
     blocks = [_section(_abstract(paper, room)) for paper in papers]
     heading = "The abstract" if len(papers) == 1 else f"{len(papers)} abstracts"
-    least = (LONGEST_TEXT - len(heading)) // max(len(papers), 1) - 1
+    least = (MAX_TEXT - len(heading)) // max(len(papers), 1) - 1
     plain = "\n".join([heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, least)}", least) for paper in papers)])
     return {"text": plain, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
@@ -72,7 +72,7 @@ def fitted(text: str, limit: int) -> str:
 def linked(url: str, text: str, limit: int = 60) -> str:
     """`<url|text>`; the text alone when there is no safe URL."""
     safe = link(url).replace("|", "%7C").replace("<", "%3C").replace(">", "%3E").replace("&", "&amp;")
-    return f"<{safe}|{fitted(text, limit)}>" if safe and len(safe) <= _LONGEST_URL else fitted(text, limit)
+    return f"<{safe}|{fitted(text, limit)}>" if safe and len(safe) <= _MAX_URL else fitted(text, limit)
 
 
 def _section(text: str) -> Block:
@@ -88,7 +88,7 @@ def _paper(item: DigestPaper, room: int, words: int) -> str:
     other = " · ".join(linked(url, label) for label, url in links(paper) if url != home(paper))
     chosen = [heading]
     for text in (*reasons, facts, other, brief):
-        if text and sum(map(len, chosen)) + len(chosen) + len(text) <= room - _LONGEST_NAMES:
+        if text and sum(map(len, chosen)) + len(chosen) + len(text) <= room - _MAX_NAMES:
             chosen.append(text)
     names = _names(item.reasons) if len(set(reasons) - set(chosen)) == len(reasons) else ""
     return "\n".join(
@@ -111,7 +111,7 @@ def _reason(reason: Reason) -> str:
 
 def _names(reasons: tuple[Reason, ...]) -> str:
     names = (f"{reason.name} for {reason.for_whom}" if reason.for_whom else reason.name for reason in reasons)
-    return f"({fitted(', '.join(names), _LONGEST_NAMES - 3)})" if reasons else ""
+    return f"({fitted(', '.join(names), _MAX_NAMES - 3)})" if reasons else ""
 
 
 def _foot(digest: Digest, more: int) -> str:
@@ -123,8 +123,8 @@ def _foot(digest: Digest, more: int) -> str:
 
 def _plain(heading: str, papers: tuple[DigestPaper, ...], more: int) -> str:
     """The whole message as one text: what is shown when the blocks are refused."""
-    room = (LONGEST_TEXT - LONGEST_HEADER - 40) // max(len(papers), 1)
-    lines = [fitted(heading, LONGEST_HEADER)]
+    room = (MAX_TEXT - MAX_HEADER - 40) // max(len(papers), 1)
+    lines = [fitted(heading, MAX_HEADER)]
     for item in papers:
         whole = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
         lines.append(whole if len(whole) < room else f"• {fitted(title(item.paper), 80)}")

@@ -23,14 +23,14 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
-from services.domain.freshness import retry_after
+from services.domain.http.caching import retry_after
 from services.notifiers.slack.outcome import Answer
 from services.notifiers.slack.target import slack_settings
-from services.ports import Held, Unknown
+from services.ports import MaybeDelivered, TransportDown
 from services.render import line
 from services.settings import settings
 
-LARGEST_ANSWER = 1 << 20
+MAX_ANSWER = 1 << 20
 RETRY_AFTER = 30.0
 """Seconds, when a rate limit comes without a usable Retry-After."""
 # It logs URLs, which hold a webhook's secret.
@@ -98,7 +98,7 @@ def _made_opener() -> OpenerDirector:
 def _post(request: Request) -> tuple[int, HTTPMessage, str]:
     # The SDK has no switch for proxies and redirects, hence this in place of its own urlopen.
     with _opener().open(request, timeout=_timeout()) as response:
-        return response.status, response.headers, response.read(LARGEST_ANSWER).decode("utf-8", "replace")
+        return response.status, response.headers, response.read(MAX_ANSWER).decode("utf-8", "replace")
 
 
 def _timeout() -> float:
@@ -117,17 +117,17 @@ class _Webhook(WebhookClient):
         return WebhookResponse(url=url, status_code=status, body=body, headers=dict(headers))
 
 
-def ask(token: str, method: str, payload: dict[str, Any]) -> Answer | Held | Unknown:
+def ask(token: str, method: str, payload: dict[str, Any]) -> Answer | TransportDown | MaybeDelivered:
     """One call of the Web API."""
     return _call(token, method, json=payload)
 
 
-def read(token: str, method: str, payload: dict[str, Any]) -> Answer | Held | Unknown:
+def read(token: str, method: str, payload: dict[str, Any]) -> Answer | TransportDown | MaybeDelivered:
     """One call that only reads: those take no JSON everywhere."""
     return _call(token, method, params=payload)
 
 
-def _call(token: str, method: str, **request: dict[str, Any]) -> Answer | Held | Unknown:
+def _call(token: str, method: str, **request: dict[str, Any]) -> Answer | TransportDown | MaybeDelivered:
     client = _Bot(token, slack_settings().slack_api_url, logger=_SILENT, retry_handlers=[])
     try:
         response = client.api_call(method, **request)  # type: ignore[arg-type]
@@ -146,7 +146,7 @@ def _call(token: str, method: str, **request: dict[str, Any]) -> Answer | Held |
     )
 
 
-def post(url: str, payload: dict[str, Any]) -> Answer | Held | Unknown:
+def post(url: str, payload: dict[str, Any]) -> Answer | TransportDown | MaybeDelivered:
     """One message to an incoming webhook."""
     try:
         response = _Webhook(url, logger=_SILENT, retry_handlers=[]).send_dict(payload)
@@ -168,14 +168,14 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return RETRY_AFTER if wait is None else wait
 
 
-def _failure(error: Exception) -> Held | Unknown:
+def _failure(error: Exception) -> TransportDown | MaybeDelivered:
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, Unreached):
-        return Held(f"Slack cannot be reached: {_told(reason.__cause__)}")
-    return Unknown(f"no answer from Slack: {_told(reason)}")
+        return TransportDown(f"Slack cannot be reached: {_describe_error(reason.__cause__)}")
+    return MaybeDelivered(f"no answer from Slack: {_describe_error(reason)}")
 
 
-def _told(error: object) -> str:
+def _describe_error(error: object) -> str:
     """In words that hold no URL."""
     if isinstance(error, TimeoutError):
         return "timed out"

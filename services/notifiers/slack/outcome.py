@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.ports import Held, Outcome, Refused, Retry, Sent, Unknown
+from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 
 
 def _words(text: str) -> frozenset[str]:
@@ -24,7 +24,7 @@ FORM_ERRORS = _words("invalid_blocks invalid_blocks_format invalid_payload no_te
 UNSURE_ERRORS = _words("internal_error fatal_error request_timeout service_unavailable")
 
 
-class BadForm(Exception):
+class InvalidBlocks(Exception):
     """Slack refuses the blocks: the plain text may still pass."""
 
 
@@ -43,37 +43,37 @@ class Answer:
         return f"Slack answers {self.error or self.status}"
 
 
-def of_bot(answer: Answer) -> Outcome | BadForm:
+def bot_outcome(answer: Answer) -> Outcome | InvalidBlocks:
     if answer.status == 429 or answer.error in ("ratelimited", "rate_limited"):
         return Retry("Slack's rate limit", after=answer.retry_after)
     if answer.status >= 500 or answer.error in UNSURE_ERRORS:
-        return Unknown(str(answer))
+        return MaybeDelivered(str(answer))
     if answer.status == 200 and (answer.ok or not answer.error):
-        return Sent(answer.receipt) if answer.ok else Unknown("Slack's answer cannot be read")
+        return Sent(answer.receipt) if answer.ok else MaybeDelivered("Slack's answer cannot be read")
     if answer.error in TOKEN_ERRORS:
-        return Held(f"Slack refuses the token: {answer.error}", person=True)
+        return TransportDown(f"Slack refuses the token: {answer.error}", person=True)
     if answer.error in CHANNEL_ERRORS:
-        return Refused(str(answer), scope="channel")
+        return Rejected(str(answer), scope="channel")
     return _other(answer)
 
 
-def of_webhook(answer: Answer) -> Outcome | BadForm:
+def webhook_outcome(answer: Answer) -> Outcome | InvalidBlocks:
     if answer.status == 200:
-        return Sent(answer.receipt) if answer.ok else Unknown("the webhook's answer cannot be read")
+        return Sent(answer.receipt) if answer.ok else MaybeDelivered("the webhook's answer cannot be read")
     if answer.status == 429:
         return Retry("Slack's rate limit", after=answer.retry_after)
     if answer.status in (403, 404, 410) or answer.error in WEBHOOK_GONE:
-        return Refused(str(answer), scope="channel")
+        return Rejected(str(answer), scope="channel")
     if answer.status >= 500:
-        return Unknown(str(answer))
+        return MaybeDelivered(str(answer))
     return _other(answer)
 
 
-def _other(answer: Answer) -> Outcome | BadForm:
+def _other(answer: Answer) -> Outcome | InvalidBlocks:
     if answer.error in FORM_ERRORS or answer.error.startswith("msg_"):
-        return BadForm(answer.error)
+        return InvalidBlocks(answer.error)
     if 300 <= answer.status < 400:
         return Retry(f"Slack answers with a redirect ({answer.status}), which is not followed")
     if answer.status == 408:
-        return Unknown(str(answer))
-    return Refused(str(answer))
+        return MaybeDelivered(str(answer))
+    return Rejected(str(answer))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
 
-from services.domain.address import WEB_PORTS, AllowList
+from services.domain.http.ssrf import WEB_PORTS, AllowList
 from services.errors import TargetError
 from services.settings import Configured, load, settings
 

@@ -11,14 +11,25 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from services.domain.address import NotAllowed
-from services.domain.digest import Digest
+from services.domain.digests.digest import Digest
+from services.domain.http.ssrf import NotAllowed
 from services.errors import TargetError
-from services.http import Answered, Failed, Fetcher
+from services.http.client import Answered, Failed, Fetcher
 from services.notifiers.webhook import signing
 from services.notifiers.webhook.payload import payload
 from services.notifiers.webhook.target import WebhookTarget, digest_of, require_allowed
-from services.ports import Envelope, Held, Missing, Outcome, Pace, Policy, Refused, Retry, Sent, Unknown
+from services.ports import (
+    Envelope,
+    MaybeDelivered,
+    NotDelivered,
+    Outcome,
+    Policy,
+    RateLimit,
+    Rejected,
+    Retry,
+    Sent,
+    TransportDown,
+)
 from services.render import render
 from services.settings import settings
 
@@ -60,9 +71,9 @@ class Webhook:
     def gate(self, target: BaseModel) -> str:
         return f"{self.transport(target)}:posts"
 
-    def pace(self, target: BaseModel, kind: str) -> Pace:
+    def pace(self, target: BaseModel, kind: str) -> RateLimit:
         """Hardly any, but a gate: a Retry-After closes it for all that waits."""
-        return Pace(own=SPACING)
+        return RateLimit(own=SPACING)
 
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
         """Receivers know a message by its `webhook-id`, so silence is a failure like any other."""
@@ -85,7 +96,7 @@ class Webhook:
         url, now = _url(target), int(time.time())
         held = _webhook(target).held(datetime.fromtimestamp(now, UTC))
         if not all(held):
-            return Refused("it has no signing secret: make a new one", scope="channel")
+            return Rejected("it has no signing secret: make a new one", scope="channel")
         signed = signing.headers(json.loads(body)["id"], now, body, *held)
         try:
             require_allowed(url)
@@ -93,25 +104,25 @@ class Webhook:
             timeout = max(1.0, TIMEOUT * settings().time_scale)
             answer = _fetcher().post(url, body, {"Content-Type": "application/json", **signed}, timeout)
         except NotAllowed as error:
-            return Refused(str(error), scope="channel")
+            return Rejected(str(error), scope="channel")
         return _outcome(answer)
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | Missing:
-        return Unknown("a webhook cannot be asked")
+    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
+        return MaybeDelivered("a webhook cannot be asked")
 
-    def check(self, target: BaseModel) -> Held | None:
+    def check(self, target: BaseModel) -> TransportDown | None:
         """Nothing holds a webhook: each has its own schedule."""
         return None
 
 
 def _outcome(answer: Answered | Failed) -> Outcome:
     if isinstance(answer, Failed):
-        return Unknown(answer.reason)
+        return MaybeDelivered(answer.reason)
     if 200 <= answer.status < 300:
         return Sent(f"HTTP {answer.status}")
     said = f"the webhook answered {answer.status}"
     if answer.status == 410:
-        return Refused(f"{said}: it wants no more", scope="channel")
+        return Rejected(f"{said}: it wants no more", scope="channel")
     if 300 <= answer.status < 400:
         return Retry(f"{said}, a redirect, which is not followed: name the new address")
     return Retry(said, after=answer.retry_after)

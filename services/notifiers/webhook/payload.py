@@ -4,22 +4,22 @@ import hashlib
 from datetime import UTC
 from typing import Any
 
-from services.domain.digest import Digest, DigestPaper, Reason
+from services.domain.digests.digest import Digest, DigestPaper, Reason
 from services.ports import Envelope
 from services.render import abstract, line, link, title
 
 TYPES = {"message": "papers.announced", "digest": "papers.digest", "test": "channel.test", "notice": "notice"}
 ABSTRACTS = 16_000
 """Characters of all abstracts together: a payload is best below 20 kB, the specification says."""
-LONGEST_ABSTRACT = 2000
-MOST_AUTHORS = 50
-MOST_REASONS = 20
+MAX_ABSTRACT = 2000
+MAX_AUTHORS = 50
+MAX_REASONS = 20
 
 
 def payload(digest: Digest, envelope: Envelope) -> dict[str, Any]:
     # A number alone may come again after a restored backup; what follows it does not, and tells nobody anything.
     distinct = hashlib.sha256(envelope.message_id.encode()).hexdigest()[:16]
-    words = min(LONGEST_ABSTRACT, ABSTRACTS // max(len(digest.papers), 1))
+    words = min(MAX_ABSTRACT, ABSTRACTS // max(len(digest.papers), 1))
     return {
         "id": f"msg_{envelope.delivery_id}_{distinct}",
         "type": TYPES[digest.kind],
@@ -40,7 +40,7 @@ def _paper(item: DigestPaper, words: int) -> dict[str, Any]:
         "id": str(paper.id),
         "title": title(paper),
         "abstract": abstract(paper, words),
-        "authors": [line(name, 100) for name in paper.authors[:MOST_AUTHORS]],
+        "authors": [line(name, 100) for name in paper.authors[:MAX_AUTHORS]],
         "author_count": max(paper.author_count or 0, len(paper.authors)),
         "categories": [line(category, 60) for category in paper.categories[:20]],
         "identifiers": {one.scheme: line(one.value, 200) for one in paper.identifiers},
@@ -48,7 +48,7 @@ def _paper(item: DigestPaper, words: int) -> dict[str, Any]:
         "version": paper.version,
         "upvotes": paper.upvotes,
         "links": {name: url for name, given in paper.links.items() if (url := link(given))},
-        "reasons": [_reason(reason) for reason in item.reasons[:MOST_REASONS]],
+        "reasons": [_reason(reason) for reason in item.reasons[:MAX_REASONS]],
     }
 
 

@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
-from services.http import check_address
+from services.http.client import check_address
 from services.notifiers.webhook import signing
 from services.settings import settings
 
 OVERLAP = timedelta(hours=24)
 """So long the secret that was replaced signs too."""
-LONGEST_URL = 2000
+MAX_URL = 2000
 
 
 class WebhookTarget(BaseModel):
@@ -30,7 +30,7 @@ class WebhookTarget(BaseModel):
     def _web_address(cls, url: SecretStr) -> SecretStr:
         text = url.get_secret_value()
         parts = urlsplit(text)
-        plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= LONGEST_URL
+        plain = text.isascii() and text.isprintable() and " " not in text and len(text) <= MAX_URL
         if not plain or parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
             raise ValueError("is no webhook; it reads https://example.org/hooks/papers")
         return url

@@ -4,10 +4,10 @@ import re
 from datetime import date, datetime, timedelta
 from xml.etree import ElementTree
 
-from services.domain import politeness
-from services.domain.ledger import today
-from services.domain.markup import HEAD, decode, describe, root, xml
-from services.domain.paper import Listing
+from services.domain.papers.paper import Listing
+from services.domain.sources import rate_limits
+from services.domain.sources.batches import today
+from services.domain.text.markup import HEAD, decode, describe, root, xml
 from services.errors import SourceError
 from services.ports import Request
 from services.sources.arxiv import api, calendar, feeds, oai
@@ -35,7 +35,7 @@ class Arxiv:
         return canonical(text)
 
     def gate(self, location: str) -> tuple[str, timedelta]:
-        return politeness.gate(feeds.url(""))
+        return rate_limits.gate(feeds.url(""))
 
     def request(self, location: str, now: datetime) -> Request:
         if location.startswith(QUERY):

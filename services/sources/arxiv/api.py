@@ -5,10 +5,10 @@ from datetime import date
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element
 
-from services.domain import identifiers
-from services.domain.entries import collect
-from services.domain.markup import plain
-from services.domain.paper import Entry, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import collect
+from services.domain.papers.paper import Entry, Listing
+from services.domain.text.markup import plain
 from services.errors import SourceError
 from services.ports import Request
 from services.sources.arxiv import calendar

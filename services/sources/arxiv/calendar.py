@@ -8,12 +8,12 @@ from datetime import date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 from zoneinfo import ZoneInfo
 
-from services.domain.cadence import Timetable
-from services.domain.paper import Identifier
+from services.domain.papers.paper import Identifier
+from services.domain.sources.polling import Timetable
 
 TIMETABLE = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
 CLOSES_AT = time(14)
-LONGEST_HOLD = timedelta(days=30)
+MAX_HOLD = timedelta(days=30)
 """Moderators may hold a paper back; what was submitted longer ago than this is listed for another reason."""
 
 _CLOCK = ZoneInfo(TIMETABLE.timezone)

@@ -4,11 +4,11 @@ import re
 from datetime import date
 from xml.etree.ElementTree import Element
 
-from services.domain import identifiers
-from services.domain.entries import collect
-from services.domain.identifiers import Found
-from services.domain.markup import plain, strip_html
-from services.domain.paper import Entry, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import collect
+from services.domain.papers.identifiers import Found
+from services.domain.papers.paper import Entry, Listing
+from services.domain.text.markup import plain, strip_html
 from services.errors import SourceError
 from services.sources.arxiv import calendar
 from services.sources.arxiv.calendar import day_of

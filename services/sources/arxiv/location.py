@@ -2,11 +2,11 @@
 
 import re
 
-from services.domain.markup import plain
+from services.domain.text.markup import plain
 from services.errors import SourceError
 
 QUERY = "query:"
-LONGEST_QUERY = 1_000
+MAX_QUERY = 1_000
 
 # The archives of one group; the others are groups of their own.
 _OF_PHYSICS = "astro-ph|cond-mat|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|nlin|nucl-ex|nucl-th|physics|quant-ph"
@@ -63,8 +63,8 @@ def _category(name: str) -> str:
 
 def _checked(query: str) -> list[str]:
     """The words of a query, operators and terms in turn, brackets closed."""
-    if len(query) > LONGEST_QUERY:
-        raise SourceError(f"a query for arXiv has at most {LONGEST_QUERY:,} characters")
+    if len(query) > MAX_QUERY:
+        raise SourceError(f"a query for arXiv has at most {MAX_QUERY:,} characters")
     words, depth, after_term = [], 0, False
     for word in _words(query):
         opens, operator = word == "(", word.upper() in _OPERATORS

@@ -12,10 +12,10 @@ from datetime import date
 from urllib.parse import parse_qs, quote, unquote, urlencode
 from xml.etree.ElementTree import Element
 
-from services.domain import identifiers
-from services.domain.entries import Unreadable, collect
-from services.domain.markup import plain
-from services.domain.paper import Entry, Listing
+from services.domain.papers import identifiers
+from services.domain.papers.entries import Unreadable, collect
+from services.domain.papers.paper import Entry, Listing
+from services.domain.text.markup import plain
 from services.errors import SourceError
 from services.ports import Request
 from services.sources.arxiv import calendar
@@ -96,7 +96,7 @@ def _entry(node: Element) -> Entry:
     found = identifiers.arxiv(fields.get("id", "")) or identifiers.arxiv(_identifier(node))
     changed = _changed(node)
     submitted = calendar.day_of(versions[0].findtext("{*}date") or "") if versions else _day(fields.get("created", ""))
-    replacement = bool(changed and submitted and changed - submitted > calendar.LONGEST_HOLD)
+    replacement = bool(changed and submitted and changed - submitted > calendar.MAX_HOLD)
     return entry(
         found,
         title=fields.get("title", ""),

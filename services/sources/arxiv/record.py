@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from xml.etree.ElementTree import Element
 
-from services.domain import identifiers
-from services.domain.entries import Unreadable
-from services.domain.identifiers import Found
-from services.domain.paper import Entry
+from services.domain.papers import identifiers
+from services.domain.papers.entries import Unreadable
+from services.domain.papers.identifiers import Found
+from services.domain.papers.paper import Entry
 from services.sources.arxiv.location import is_category
 
 NAMESPACES = {

@@ -1,0 +1,137 @@
+"""`paperwire backup`, `restore` and `hold`: a copy to fall back on, and a look before it sends anything."""
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli import output
+from services.cli.context import Json, opened
+from services.errors import ConfigError, Conflict
+
+if TYPE_CHECKING:  # commands load it when they need it
+    from services.store.db.database import Database
+
+hold = typer.Typer(help="Let everything run but send nothing.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
+
+
+def backup(file: File) -> None:
+    """Write the database to a file; keep the secret key (secret.key in the data directory) with it."""
+    from services import local
+    from services.settings import settings
+
+    config = settings()
+    with local.database(config) as url, output.working("writing the backup"):
+        local.backup(url, file)
+    output.say(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    if not config.secret_key.get_secret_value():
+        output.say(f"keep {config.data_dir / 'secret.key'} with it: without that key stored tokens cannot be read")
+
+
+def restore(
+    file: File,
+    replace: Annotated[bool, typer.Option("--replace", help="Also over a database that has accounts.")] = False,
+) -> None:
+    """Put a backup in the database's place. Nothing is sent afterwards until `paperwire hold off`."""
+    from services import local
+    from services.settings import settings
+    from services.store.db.database import Database
+    from services.store.delivery import sending_pause as holds
+    from services.store.maintenance import migrate
+
+    config = settings()
+    if local.running(config) is not None:
+        raise Conflict("paperwire runs on this database; stop `paperwire up` first")
+    because = f"restored from {file.name}: what was sent after that backup is not known here"
+    with local.database(config, lambda url: migrate.upgrade(url, config.shards)) as url:
+        db = Database(url)
+        try:
+            _refuse_used(db, replace)
+            with output.working("restoring"):
+                local.restore(url, file, holds.start_script(because))
+            db.engine.dispose()
+            migrate.upgrade(url, config.shards)
+            with db.transaction() as tx:
+                holds.start(tx, because, db.now(tx))
+        finally:
+            db.close()
+    output.say("restored; nothing is sent until you say so: see `paperwire hold status`, then `paperwire hold off`")
+
+
+def _refuse_used(db: "Database", replace: bool) -> None:
+    from services.store.accounts import accounts
+
+    with db.transaction() as tx:
+        if accounts.all_of(tx) and not replace:
+            raise Conflict("this database has accounts already; give --replace to lose them for the backup's")
+
+
+@hold.command("on")
+def on(because: Annotated[str, typer.Option(help="Shown to everybody.")] = "an operator asked for it") -> None:
+    """Send nothing from now on; what is due waits."""
+    from services.store.delivery import sending_pause as holds
+
+    with opened() as session, session.db.transaction() as tx:
+        holds.start(tx, because, session.db.now(tx))
+    output.say("nothing is sent until `paperwire hold off`")
+
+
+@hold.command("status")
+def status(json: Json = False) -> None:
+    """Show whether nothing is sent, why, and what waits."""
+    from services.store.delivery import sending_pause as holds
+
+    with opened() as session, session.db.transaction() as tx:
+        found, waiting = holds.status(tx), holds.waiting(tx, session.db.now(tx))
+    if json:
+        output.as_json({**found, "held": bool(found["held_because"]), "waiting": waiting})
+        return
+    because = found["held_because"]
+    output.say(f"on since {found['held_at']:%Y-%m-%d %H:%M} UTC: {because}" if because else "off: everything is sent")
+    if because:
+        output.table(waiting, empty="nothing waits to be sent now")
+
+
+@hold.command("off")
+def off(
+    sent_until: Annotated[
+        str, typer.Option(metavar="DAY", help="Papers announced up to this day count as sent.", show_default=False)
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Send again, first of all what waits; it shows that and asks."""
+    from services.store.delivery import sending_pause as holds
+
+    last_day = _day(sent_until) if sent_until else None
+    with opened() as session:
+        with session.db.transaction() as tx:
+            if not holds.status(tx)["held_because"]:
+                raise Conflict("there is no hold")
+            counted = holds.count_as_sent(tx, last_day) if last_day else 0
+            waiting = holds.waiting(tx, session.db.now(tx))
+            if counted:
+                output.say(f"{counted} papers on channels count as sent")
+            output.table(waiting, empty="nothing waits to be sent now")
+            if waiting and not yes:
+                _ask()
+            holds.end(tx)
+        output.say("the hold is over")
+        session.say_who_works()
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"a day reads 2026-05-27, not {text!r}") from None
+
+
+def _ask() -> None:
+    """Raises before anything is changed."""
+    if not sys.stdin.isatty():
+        raise Conflict("this would be sent now; give --yes, or --sent-until DAY for what went out already")
+    if not typer.confirm("Send this now?"):
+        raise typer.Abort

@@ -1,0 +1,77 @@
+"""`paperwire preview` and `why`: what would match, and what became of a paper."""
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from services.cli import output
+from services.cli.context import MAX_ID, Json, opened
+from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
+
+BARS = "▁▂▃▄▅▆▇█"
+MAX_DAYS = 3650
+
+
+@with_subscription_options
+def preview(
+    wishes: SubscriptionOptions,
+    email: Annotated[
+        str | None,
+        typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="How far to look back.")] = 60,
+    json: Json = False,
+) -> None:
+    """Show what a subscription would have matched, without saving it."""
+    from services.flow.commands.preview import preview
+
+    with opened() as session:
+        account_id = session.account(email) if email else None
+        with session.db.transaction() as tx:
+            draft = wishes.draft(tx)
+        with output.working("looking through the archive"):
+            seen = preview(session.db, session.embedder, draft, days=days, account_id=account_id).as_json()
+    output.as_json(seen) if json else _print_preview(seen)
+
+
+def _print_preview(seen: dict[str, Any]) -> None:
+    print(f"{seen['matched']} of {seen['papers_scanned']} papers in {seen['days']} days to {seen['until']}")
+    print(f"{seen['per_week']} a week" + (f", {seen['adds']} of all new to the account" if "adds" in seen else ""))
+    if seen["matched"]:
+        print(chart(seen))
+    for sample in seen["samples"]:
+        output.say(f"• {sample['paper']['title']}")
+        where = f"{sample['paper']['announced_on']}, paper {sample['paper']['id']}"
+        output.say(f"{where}: {sample['why']}", label="  ")
+    for warning in seen["warnings"]:
+        output.say(f"warning: {warning}")
+
+
+def chart(seen: dict[str, Any]) -> str:
+    """A bar a day, a line a month at most: the days that brought nothing are dots."""
+    counts = {date.fromisoformat(one["date"]): one["papers"] for one in seen["per_day"]}
+    most = max(counts.values())
+    first = date.fromisoformat(seen["until"]) - timedelta(days=seen["days"] - 1)
+    days = [first + timedelta(days=number) for number in range(seen["days"])]
+    bars = [BARS[(counts[day] * len(BARS) - 1) // most] if day in counts else "·" for day in days]
+    lines = [f"{days[at]}  {''.join(bars[at : at + 30])}" for at in range(0, len(days), 30)]
+    return "\n".join([*lines, f"a bar a day; the highest is {most}"])
+
+
+def why(
+    paper: Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…", show_default=False)],
+    subscription: Annotated[int, typer.Argument(min=1, max=MAX_ID, show_default=False)],
+    json: Json = False,
+) -> None:
+    """Tell a paper's whole way to a subscription, also why it was not sent."""
+    from services.flow.commands.explain import trace
+
+    with opened() as session:
+        steps = trace(session.db, session.embedder, paper, subscription)
+    if json:
+        output.as_json([{"stage": stage, "what": what} for stage, what in steps])
+        return
+    width = max(len(stage) for stage, _ in steps)
+    for stage, what in steps:
+        output.say(what, label=stage.ljust(width + 2))

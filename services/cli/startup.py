@@ -1,0 +1,88 @@
+"""What `paperwire up` does once its processes run: the first account, the sign-in link, the sample."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from services.cli.output import one_line
+
+if TYPE_CHECKING:
+    from services.cli.context import CommandContext
+    from services.settings import Settings
+
+FIRST_ACCOUNT = "you@localhost"
+PATIENCE = 120.0
+LOOK_EVERY = 0.1
+Say = Callable[[str], None]
+
+
+def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
+    """Says where everything is as soon as the page answers; then what became of the sample."""
+    from services.cli.context import CommandContext
+    from services.cli.sample import load, report
+    from services.store.db.database import Database
+
+    session = CommandContext(config, Database(config.database_url.get_secret_value()))
+    try:
+        _first_account(session)
+        key = _signin_key(config)
+        answers = _wait_for_page(config.bind, port)
+        say(f"paperwire is ready at {config.base_url}" if answers else "the page does not answer yet; see the log")
+        _say_where(config, key, say)
+        if sample and load(session):
+            report(session, say, config.base_url)
+    except Exception as error:  # the processes go on without us
+        say(f"error: {one_line(error)}")
+    finally:
+        session.db.close()
+
+
+def _first_account(session: "CommandContext") -> None:
+    """Somebody must be able to sign in."""
+    from services.store.accounts import accounts
+
+    with session.db.transaction() as tx:
+        if accounts.first_operator(tx) is None:
+            accounts.add(tx, FIRST_ACCOUNT, session.settings.timezone, operator=True)
+
+
+def _signin_key(config: "Settings") -> str:
+    """A fresh key for the first operator, good until the next start; empty when others could come by the page."""
+    from services.local.run_file import write_private
+    from services.settings import new_secret
+    from services.web.auth import SIGNIN_KEY_FILE, is_loopback
+
+    path = config.data_dir / SIGNIN_KEY_FILE
+    path.unlink(missing_ok=True)
+    if not is_loopback(config.bind):
+        return ""
+    key = new_secret()
+    write_private(path, key + "\n")
+    return key
+
+
+def _wait_for_page(bind: str, port: int) -> bool:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with opener.open(url, timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(LOOK_EVERY)
+    return False
+
+
+def _say_where(config: "Settings", key: str, say: Say) -> None:
+    from services.web.auth import signin_url
+
+    if key:
+        say(f"sign in:   {signin_url(config.base_url, key)}")
+    else:
+        say(f"sign in:   paperwire user link EMAIL prints a link (PAPERWIRE_BIND is {config.bind})")
+    say(f"data in:   {config.data_dir}")
+    say(f"mails in:  {config.data_dir / 'outbox'}, unless PAPERWIRE_SMTP_URL is set")

@@ -1,0 +1,1 @@
+"""Deliveries: the state machine of one message, opt-in, bounces, retention. Open state_machine.py first."""

@@ -1,0 +1,1 @@
+"""Digests: what a message says, in which order, with which words marked. Open digest.py first."""

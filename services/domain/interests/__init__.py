@@ -1,0 +1,3 @@
+"""Interests: how a text and example papers become a weight vector with a threshold, and the index that scores papers
+against all of them. Open calibration.py first.
+"""

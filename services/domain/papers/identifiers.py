@@ -1,0 +1,101 @@
+"""Identifiers as they are written in ids, links and guids, and the links that follow from them."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from services.domain.papers.paper import Identifier
+
+_OLD_ARCHIVES = (
+    "acc-phys|adap-org|alg-geom|ao-sci|astro-ph|atom-ph|bayes-an|chao-dyn|chem-ph|cmp-lg|comp-gas|cond-mat|cs|dg-ga"
+    "|funct-an|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|math|mtrl-th|nlin|nucl-ex|nucl-th|patt-sol|physics|plasm-ph"
+    "|q-alg|q-bio|quant-ph|solv-int|supr-con"
+)
+# Four digits after the point until the end of 2014, five since: https://info.arxiv.org/help/arxiv_identifier.html
+_ARXIV = re.compile(
+    r"(?P<id>(?:0[7-9]|1[0-4])(?:0[1-9]|1[0-2])\.\d{4}|(?:1[5-9]|[2-9]\d)(?:0[1-9]|1[0-2])\.\d{5}"
+    rf"|(?P<archive>{_OLD_ARCHIVES})(?:\.[A-Z]{{2}})?/(?P<number>\d{{7}}))(?:v(?P<version>[1-9]\d{{0,2}}))?",
+    re.IGNORECASE,
+)
+_ARXIV_PREFIX = re.compile(r"^(?:oai:arxiv\.org:|arxiv:\s*|urn:arxiv:)", re.IGNORECASE)
+_DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
+_DOI_PREFIX = re.compile(r"^(?:doi:\s*|info:doi/|urn:doi:)", re.IGNORECASE)
+_OPENREVIEW = re.compile(r"[\w-]{6,20}", re.ASCII)
+_DOI_OF_ARXIV = "10.48550/arxiv."
+
+
+class Found(NamedTuple):
+    """An identifier, and the version of the work that was named with it."""
+
+    identifier: Identifier
+    version: int | None = None
+
+
+def arxiv(text: str) -> Found | None:
+    """The arXiv id that `text` is, such as `2401.00001v2`, `arXiv:cond-mat/0207270` or `oai:arXiv.org:…`."""
+    found = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", text.strip()))
+    if not found:
+        return None
+    value = f"{found['archive'].lower()}/{found['number']}" if found["archive"] else found["id"]
+    return Found(Identifier("arxiv", value), int(found["version"]) if found["version"] else None)
+
+
+def doi(text: str) -> Found | None:
+    """The DOI that `text` is, bare or with a prefix; the DOI of an arXiv paper is its arXiv id."""
+    value = _DOI_PREFIX.sub("", text.strip()).rstrip(".,;").lower()
+    if not _DOI.fullmatch(value):
+        return None
+    if value.startswith(_DOI_OF_ARXIV):
+        return arxiv(value.removeprefix(_DOI_OF_ARXIV))
+    return Found(Identifier("doi", value))
+
+
+def recognise(text: str) -> Found | None:
+    """The identifier in an id, a guid or a link, if there is one."""
+    text = text.strip()
+    if text[:8].lower().startswith(("http://", "https://")):
+        return _in_link(text)
+    if text[:11].lower() == "openreview:":
+        return _openreview(text[11:])
+    return arxiv(text) or doi(text)
+
+
+def _openreview(forum: str) -> Found | None:
+    return Found(Identifier("openreview", forum)) if _OPENREVIEW.fullmatch(forum) else None
+
+
+def _in_link(link: str) -> Found | None:
+    try:
+        parts = urlsplit(link)
+        host = (parts.hostname or "").removeprefix("www.")
+    except ValueError:
+        return None
+    path = unquote(parts.path).strip("/")
+    if host in ("doi.org", "dx.doi.org"):
+        return doi(path)
+    if host == "openreview.net":
+        # Venues and people have ids of the same look, under /group and /profile.
+        return _openreview(parse_qs(parts.query).get("id", [""])[0]) if path in ("forum", "pdf", "attachment") else None
+    if host.endswith(("biorxiv.org", "medrxiv.org")):
+        return _preprint(path)
+    if "/doi/" in f"/{path}" and (found := _DOI.search(path)):
+        return doi(found[0])
+    # Copies and digests of arXiv keep its id as the end of their paths: /abs/…, /pdf/….pdf, /papers/…, /p/…
+    segments = path.removesuffix(".pdf").split("/")
+    return arxiv(segments[-1]) or (arxiv("/".join(segments[-2:])) if host.endswith("arxiv.org") else None)
+
+
+def _preprint(path: str) -> Found | None:
+    """bioRxiv writes `content/10.1101/2024.01.01.573890v2.full`: the DOI, then the version."""
+    found = re.search(r"(10\.\d{4,9}/[\d.]*\d)(?:v(\d{1,3}))?", path)
+    return Found(Identifier("doi", found[1]), int(found[2]) if found[2] else None) if found else None
+
+
+def links(identifier: Identifier) -> dict[str, str]:
+    """Where the work of an identifier is shown; arXiv's PDFs are linked, never copied."""
+    value = identifier.value
+    if identifier.scheme == "arxiv":
+        return {"abstract": f"https://arxiv.org/abs/{value}", "pdf": f"https://arxiv.org/pdf/{value}"}
+    if identifier.scheme == "openreview":
+        return {"abstract": f"https://openreview.net/forum?id={value}"}
+    return {"abstract": f"https://doi.org/{value}"} if identifier.scheme == "doi" else {}

@@ -1,0 +1,216 @@
+"""Papers, listings and what makes two records one paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from functools import lru_cache
+
+from services.domain.sources.feed_hints import NO_HINTS, FeedHints
+from services.domain.text.latex import words
+from services.domain.text.tokens import fold
+
+STRONG_SCHEMES = ("arxiv", "doi", "openreview")
+TITLE_WORDS_THAT_IDENTIFY = 5
+ABSTRACT_WORDS_THAT_IDENTIFY = 12
+UPVOTE_STEPS = (5, 10, 25, 50, 100)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identifier:
+    """An id that one scheme gives to one work: `arxiv` (without version), `doi` (lower case) or `openreview`."""
+
+    scheme: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One paper as one listing states it: plain text (no markup), None where the listing is silent."""
+
+    title: str
+    abstract: str = ""
+    authors: tuple[str, ...] = ()
+    author_count: int | None = None
+    categories: tuple[str, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    announced_on: date | None = None
+    published_on: date | None = None
+    version: int | None = None
+    replacement: bool = False
+    """Listed for a new version or a correction, not for being new: no news to whoever has never seen it before."""
+    upvotes: int | None = None
+    comments: int | None = None
+    withdrawn: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Relation (`abstract`, `pdf`, `code`, `project`, `listing`) to http(s) URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An entry that could not be read: where it stands (`entry 7`, an id, a title) and why."""
+
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a source said at one time. `announced` is its own count of the announcement, None if it states none.
+
+    `next_url`: of the next page of the same answer, empty on the last one; `rests`: when the source asks not to be
+    polled.
+    """
+
+    format: str
+    entries: tuple[Entry, ...]
+    skipped: tuple[Skipped, ...] = ()
+    announced_on: date | None = None
+    announced: int | None = None
+    title: str = ""
+    next_url: str = ""
+    rests: FeedHints = NO_HINTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """A paper as the archive holds it, merged over all its listings."""
+
+    id: int
+    title: str
+    abstract: str = ""
+    authors: tuple[str, ...] = ()
+    author_count: int | None = None
+    categories: tuple[str, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    sources: tuple[str, ...] = ()
+    """Kinds of the sources it appeared in."""
+    announced_on: date
+    published_on: date | None = None
+    first_seen_at: datetime
+    version: int = 1
+    upvotes: int = 0
+    comments: int = 0
+    withdrawn: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def upvote_step(upvotes: int) -> int:
+    """How many of the steps a paper has taken: 0 below 5 upvotes."""
+    return sum(upvotes >= step for step in UPVOTE_STEPS)
+
+
+# An ingestion asks for the key of each title several times.
+@lru_cache(maxsize=1 << 12)
+def title_key(title: str) -> str:
+    """The title's words without case, accents, LaTeX and punctuation: equal for two spellings of one title."""
+    return fold(words(title))
+
+
+def family_name(author: str) -> str:
+    """The folded family name of `Given Family` or `Family, Given`; empty for an empty name."""
+    name = author.split(",", 1)[0] if "," in author else author
+    folded = fold(words(name)).split()
+    return folded[-1] if folded else ""
+
+
+def contradict(a: tuple[Identifier, ...], b: tuple[Identifier, ...]) -> bool:
+    """True if the two carry different ids of one scheme, and none in common: then no likeness of titles makes them
+    one.
+    """
+    shared = set(a) & set(b)
+    schemes = {one.scheme for one in a} & {one.scheme for one in b}
+    return not schemes <= {one.scheme for one in shared}
+
+
+def begin_alike(a: str, b: str) -> bool:
+    """Whether one abstract is the other, perhaps cut short; a dozen words are too few to tell."""
+    short, long = sorted((fold(a).split(), fold(b).split()), key=len)
+    # The last word may be cut in the middle.
+    return len(short) > ABSTRACT_WORDS_THAT_IDENTIFY and long[: len(short) - 1] == short[:-1]
+
+
+def same_by_title(paper: Paper, entry: Entry) -> bool:
+    """Whether title and first author make the two one paper; only asked when no identifier decides.
+
+    Without authors on one side the title must have five words or more, since short titles recur, or the abstracts
+    must begin alike, or both must lead to one page: what a feed lists once more.
+    """
+    key = title_key(entry.title)
+    if not key or key != title_key(paper.title) or contradict(paper.identifiers, entry.identifiers):
+        return False
+    if paper.authors and entry.authors:
+        return family_name(paper.authors[0]) == family_name(entry.authors[0])
+    page = entry.links.get("abstract")
+    if page and page == paper.links.get("abstract"):
+        return True
+    return len(key.split()) >= TITLE_WORDS_THAT_IDENTIFY or begin_alike(paper.abstract, entry.abstract)
+
+
+def first_paper(entry: Entry, paper_id: int, announced_on: date, now: datetime) -> Paper:
+    """The paper that an entry nobody has seen before begins."""
+    return Paper(
+        id=paper_id,
+        title=entry.title,
+        abstract=entry.abstract,
+        authors=entry.authors,
+        author_count=entry.author_count,
+        categories=entry.categories,
+        identifiers=entry.identifiers,
+        announced_on=announced_on,
+        published_on=entry.published_on,
+        first_seen_at=now,
+        version=entry.version or 1,
+        upvotes=entry.upvotes or 0,
+        comments=entry.comments or 0,
+        withdrawn=entry.withdrawn,
+        links=dict(entry.links),
+    )
+
+
+def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
+    """The paper with what one more listing says of it.
+
+    A newer version replaces the text; else the fuller text stays (pages cut abstracts short). Counts only grow, the
+    announcement is the earliest. Equal to `paper` when the entry says nothing new.
+    """
+    newer = (entry.version or 1) > paper.version
+    fuller = len(entry.abstract) > len(paper.abstract)
+    return replace(
+        paper,
+        title=entry.title if newer else paper.title,
+        abstract=entry.abstract if entry.abstract and (newer or fuller) else paper.abstract,
+        authors=entry.authors if entry.authors and (newer or not paper.authors) else paper.authors,
+        author_count=paper.author_count if entry.author_count is None else entry.author_count,
+        categories=(*paper.categories, *(c for c in entry.categories if c not in paper.categories)),
+        identifiers=(*paper.identifiers, *(i for i in entry.identifiers if i not in paper.identifiers)),
+        announced_on=min(paper.announced_on, announced_on),
+        published_on=paper.published_on or entry.published_on,
+        version=max(paper.version, entry.version or 1),
+        upvotes=max(paper.upvotes, entry.upvotes or 0),
+        comments=max(paper.comments, entry.comments or 0),
+        withdrawn=entry.withdrawn or (paper.withdrawn and not newer),
+        links={**paper.links, **entry.links},
+    )
+
+
+def what_happened(
+    before: Paper | None, after: Paper, *, announced: bool, here: bool, steps: frozenset[int]
+) -> frozenset[str]:
+    """The events that one (not silent) appearance makes, as `event.what` names them.
+
+    `announced`: it had an appearance that was not silent; `here`: it had one in this source; `steps`: the upvotes
+    that some subscription asks for, beside the fixed ones. A new version of the text is no event.
+    """
+    if before is None or not announced:
+        return frozenset({"new"})
+    events = set()
+    if not here:
+        events.add("source")
+    if len(after.categories) > len(before.categories):
+        events.add("category")
+    if any(before.upvotes < step <= after.upvotes for step in steps.union(UPVOTE_STEPS)):
+        events.add("upvotes")
+    return frozenset(events)

@@ -1,0 +1,259 @@
+"""The tree that a query parses to. `str` gives its canonical text, never longer, which parses to the same tree."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from services.domain.text.tokens import fold, tokens
+from services.errors import QueryError
+
+TEXT_FIELDS = ("title", "abstract")
+FIELDS = (*TEXT_FIELDS, "author", "cat", "source")
+KEYWORDS = frozenset({"AND", "OR", "NOT"})
+SHORTEST_PREFIX = 3
+WIDEST_WINDOW = 100
+
+_UNQUOTED = re.compile(r'(?![-=])(?![^\W\d_][\w-]*:)[^\s()"~]+')
+
+
+class Word(NamedTuple):
+    """One word of a phrase: the stem that a word of the paper must have, or the beginning of its folded form."""
+
+    text: str
+    prefix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words next to each other in this order, one word included; `word*` stands for all words that begin so."""
+
+    text: str
+    words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", _words(self.text))
+        object.__setattr__(self, "text", _one_line(self.text))
+
+    def __str__(self) -> str:
+        return _quoted(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Every word, in any order, within one stretch of `within` + 1 words: the first and the last at most N apart."""
+
+    text: str
+    within: int
+    words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", tuple(dict.fromkeys(_words(self.text))))
+        object.__setattr__(self, "text", _one_line(self.text))
+        if len(self.words) == 1:
+            raise QueryError("'~' needs two different words or more between the quotes", self.text, 0)
+        least = len(self.words) - 1
+        if not least <= self.within <= WIDEST_WINDOW:
+            advice = f"write a number from {least} to {WIDEST_WINDOW}"
+            raise QueryError(f"{len(self.words)} words cannot stand within ~{self.within}; {advice}", self.text, 0)
+
+    def __str__(self) -> str:
+        return f'"{self.text}"~{self.within}'
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The characters as written, case, accents and punctuation included, beginning and ending with whole words."""
+
+    text: str
+    words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
+    lead: int = field(init=False, compare=False, repr=False)
+    """Characters before the first word, as the point of `.NET`."""
+    trail: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found = tokens(self.text)
+        if not found:
+            raise QueryError("'=' needs a word directly after it, as =RAG", self.text, 0)
+        object.__setattr__(self, "words", tuple(Word(token.stem) for token in found))
+        object.__setattr__(self, "lead", found[0].start)
+        object.__setattr__(self, "trail", len(self.text) - found[-1].end)
+
+    def __str__(self) -> str:
+        return f"={self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """A person's names and initials, in any order; stands inside a Field."""
+
+    text: str
+    names: tuple[str, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _one_line(self.text))
+        _refuse_star("author", self.text)
+        names = tuple(fold(self.text).split())
+        if not names:
+            raise QueryError("'author:' needs a name", self.text, 0)
+        if all(map(is_initial, names)):
+            raise QueryError("'author:' needs a whole name, not initials alone", self.text, 0)
+        object.__setattr__(self, "names", names)
+
+    def __str__(self) -> str:
+        return _quoted(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category and those below it (`cs` has `cs.LG`), or with `*` all that begin so; stands inside a Field."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _one_line(self.text))
+        _refuse_star("cat", self.text.removesuffix("*"))
+        if not fold(self.text):
+            raise QueryError("'cat:' needs a category, as cat:cs.LG or cat:cs.*", self.text, 0)
+
+    def __str__(self) -> str:
+        return _quoted(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The kind of a source that announced the paper; stands inside a Field."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _one_line(self.text))
+        _refuse_star("source", self.text)
+        if not fold(self.text):
+            raise QueryError("'source:' needs a kind of source, as source:arxiv", self.text, 0)
+
+    def __str__(self) -> str:
+        return _quoted(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The operand asked of one field alone."""
+
+    name: str
+    operand: "Query"
+
+    def __str__(self) -> str:
+        return f"{self.name}:{_grouped(self.operand, And, Or)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    operand: "Query"
+
+    def __str__(self) -> str:
+        return f"-{_grouped(self.operand, And, Or)}"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    operands: tuple["Query", ...]
+
+    def __str__(self) -> str:
+        return " ".join(_grouped(operand, Or) for operand in self.operands)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    operands: tuple["Query", ...]
+
+    def __str__(self) -> str:
+        return " OR ".join(map(str, self.operands))
+
+
+Clause: TypeAlias = Phrase | Near | Exact | Author | Category | Source
+Query: TypeAlias = And | Or | Not | Field | Clause
+
+
+def conjunction(operands: Iterable[Query]) -> Query:
+    """All of them, in canonical form: nested conjunctions are one, and one operand is itself."""
+    flat = [inner for o in operands for inner in (o.operands if isinstance(o, And) else (o,))]
+    return And(tuple(flat)) if len(flat) > 1 else flat[0]
+
+
+def disjunction(operands: Iterable[Query]) -> Query:
+    """Any of them, in canonical form."""
+    flat = [inner for o in operands for inner in (o.operands if isinstance(o, Or) else (o,))]
+    return Or(tuple(flat)) if len(flat) > 1 else flat[0]
+
+
+def negation(operand: Query) -> Query:
+    """Its contrary, in canonical form: a negation of a negation is what stood there first."""
+    return operand.operand if isinstance(operand, Not) else Not(operand)
+
+
+def in_field(name: str, operand: Query) -> Query:
+    """The operand asked of one field, in canonical form: negations stand outside."""
+    return Not(Field(name, operand.operand)) if isinstance(operand, Not) else Field(name, operand)
+
+
+def is_bounded(query: Query, negated: bool = False) -> bool:
+    """Whether a paper must have something to match; `-a` and `a OR -b` match nearly everything."""
+    match query:
+        case Not(operand):
+            return is_bounded(operand, not negated)
+        case Field(_, operand):
+            return is_bounded(operand, negated)
+        case And(operands) | Or(operands):
+            every = isinstance(query, Or) is not negated
+            return (all if every else any)(is_bounded(operand, negated) for operand in operands)
+    return not negated
+
+
+def is_initial(name: str) -> bool:
+    """A single letter of a script with upper and lower case: in the others one character is a whole name."""
+    return len(name) == 1 and name.upper() != name
+
+
+def _words(text: str) -> tuple[Word, ...]:
+    """Raises QueryError with the position in `text`."""
+    words = [word for chunk in re.finditer(r"\S+", text) for word in _chunk(chunk[0], text, chunk.start())]
+    if not words:
+        what = f"{text.strip()[:40]!r} has no letters or digits" if text.strip() else "the phrase is empty"
+        raise QueryError(f"{what}: nothing to search for", text, 0)
+    return tuple(words)
+
+
+def _chunk(chunk: str, text: str, position: int) -> list[Word]:
+    """The words of what stands between two spaces."""
+    beginning = chunk.removesuffix("*")
+    if "*" in beginning:
+        message = "'*' can only end a word, as in model*"
+        raise QueryError(message, text, position + beginning.index("*"))
+    found = tokens(beginning)
+    words = [Word(token.stem) for token in found]
+    if beginning != chunk:
+        if not found or found[-1].end < len(beginning) or len(found[-1].surface) < SHORTEST_PREFIX:
+            hint = f"; for the characters themselves write ={chunk[:40]}" if found else ""
+            message = f"'*' needs {SHORTEST_PREFIX} letters or more before it{hint}"
+            raise QueryError(message, text, position + len(beginning))
+        words[-1] = Word(found[-1].folded, prefix=True)
+    return words
+
+
+def _refuse_star(name: str, text: str) -> None:
+    if "*" in text:
+        ending = "takes '*' only at the end, as cat:cs.*" if name == "cat" else "takes no '*': write the whole name"
+        raise QueryError(f"'{name}:' {ending}", text, text.index("*"))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _quoted(text: str) -> str:
+    return text if _UNQUOTED.fullmatch(text) and text not in KEYWORDS else f'"{text}"'
+
+
+def _grouped(query: Query, *kinds: type[And] | type[Or]) -> str:
+    return f"({query})" if isinstance(query, kinds) else str(query)

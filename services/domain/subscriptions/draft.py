@@ -1,0 +1,66 @@
+"""What a person asks for, checked before anything is saved."""
+
+from dataclasses import dataclass, replace
+
+from services.domain.interests.calibration import parse_volume
+from services.domain.query.parser import parse
+from services.domain.sources.polling import CADENCES
+from services.errors import ConfigError
+
+DEFAULT_VOLUME = "5/week"
+MAX_NAME_CHARACTERS = 120
+MAX_INTEREST_CHARACTERS = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A subscription as asked for; `liked` and `disliked` are ids of papers in the archive."""
+
+    name: str = ""
+    for_whom: str = ""
+    query: str = ""
+    interest: str = ""
+    liked: tuple[int, ...] = ()
+    disliked: tuple[int, ...] = ()
+    trending: int | None = None
+    volume: str = ""
+    sources: tuple[str, ...] = ()
+    min_upvotes: int = 0
+    cadence: str = "daily"
+
+    @property
+    def has_interest(self) -> bool:
+        return bool(self.interest or self.liked)
+
+
+def check(draft: Draft) -> Draft:
+    """The draft in canonical form. Raises QueryError or ConfigError saying what to do."""
+    if not (draft.query.strip() or draft.interest.strip() or draft.liked or draft.trending):
+        raise ConfigError("a subscription needs a query, an interest, a liked paper or trending")
+    if draft.cadence not in CADENCES:
+        raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(CADENCES)}")
+    if draft.min_upvotes < 0:
+        raise ConfigError("min_upvotes counts from 0")
+    if draft.trending is not None and not 1 <= draft.trending <= 100:
+        raise ConfigError("trending takes a number of papers from 1 to 100")
+    if draft.trending is not None and draft.cadence == "immediate":
+        raise ConfigError("trending papers are chosen when a digest is composed; take the cadence daily or weekly")
+    if len(draft.interest) > MAX_INTEREST_CHARACTERS:
+        raise ConfigError(
+            f"an interest has at most {MAX_INTEREST_CHARACTERS} characters; describe it in a few sentences"
+        )
+    query = str(parse(draft.query)) if draft.query.strip() else ""
+    interest = " ".join(draft.interest.split())
+    name = " ".join(draft.name.split())[:MAX_NAME_CHARACTERS] or (query or interest or "Trending papers")[:60]
+    checked = replace(draft, name=name, for_whom=" ".join(draft.for_whom.split()), query=query, interest=interest)
+    return replace(checked, volume=_volume(checked), sources=tuple(sorted(set(draft.sources))))
+
+
+def _volume(draft: Draft) -> str:
+    if draft.has_interest:
+        return str(parse_volume(draft.volume or DEFAULT_VOLUME))
+    if draft.volume:
+        raise ConfigError(
+            "a query alone has no score, so it cannot keep to a volume; add an interest, or narrow the query"
+        )
+    return ""

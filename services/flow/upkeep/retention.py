@@ -1,0 +1,44 @@
+"""Clean: what is finished and old goes, in the night and a little at a time."""
+
+from services import plugins
+from services.domain.delivery import retention
+from services.errors import LeaseLost
+from services.ports import Keeping
+from services.settings import Settings
+from services.store.db import rate_limits
+from services.store.db.database import Database
+from services.store.maintenance import retention as retention_steps
+from services.store.papers import merging
+from services.telemetry import log
+
+GATE = "clean-up"
+
+
+def work(db: Database, settings: Settings) -> bool:
+    """Deletes one batch of the first kind that has any; False when the night's work is done, or is not due."""
+    keep, now = retention.days(settings.retention), db.now()
+    with db.transaction() as tx:
+        if not rate_limits.acquire_periodic(tx, GATE, now):
+            return False
+    for step in retention_steps.STEPS:
+        with db.transaction() as tx:
+            merging.lock_against_merges(tx)
+            count = step(tx, now, keep)
+        if count:
+            log.info("cleaned up", what=step.__name__, rows=count)
+            return True
+    for notifier in plugins.notifiers().values():
+        if isinstance(notifier, Keeping) and (count := notifier.forget(now - keep)):
+            log.info("cleaned up", what=f"{notifier.kind} files", files=count)
+    return _rest(db)
+
+
+def _rest(db: Database) -> bool:
+    """Closes the gate until the next night."""
+    now = db.now()
+    try:
+        with db.transaction() as tx:
+            rate_limits.acquire(tx, GATE, retention.until_next_night(now), now)
+    except LeaseLost:
+        pass  # Another worker was as quick.
+    return False

@@ -1,0 +1,1 @@
+"""Rows of accounts, sign-in links and API tokens. Open accounts.py first."""

@@ -1,0 +1,1 @@
+"""The database itself: connection, tables, leases, rate limits, encrypted secrets. Open database.py first."""

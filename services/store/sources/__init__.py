@@ -1,0 +1,1 @@
+"""Rows of sources, their listings and daily batches. Open sources.py first."""

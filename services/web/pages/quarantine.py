@@ -1,0 +1,16 @@
+"""Another try for a paper that was set aside; the list of them stands among the sources."""
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services.flow.commands import quarantine
+from services.web.csrf_forms import Posted
+from services.web.page import Id, Operator
+
+router = APIRouter(prefix="/quarantine")
+
+
+@router.post("/{paper_id}/release")
+def release(visit: Operator, form: Posted, paper_id: Id) -> Response:
+    quarantine.release(visit.house.db, paper_id)
+    return visit.go("/sources", "released")

@@ -1,0 +1,175 @@
+"""The subscriptions of an account: listed, made, changed, paused, deleted."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from services import plugins
+from services.errors import ConfigError, NotFound, PaperwireError, QueryError
+from services.flow.commands import subscribe
+from services.flow.upkeep import model_rollover
+from services.store.maintenance import dashboard
+from services.store.subscriptions import subscriptions
+from services.web import subscription_form
+from services.web.csrf_forms import Posted
+from services.web.page import Id, RequestContext, SignedIn, soon
+from services.web.pages import feeds
+from services.web.subscription_form import Fields
+
+router = APIRouter(prefix="/subscriptions")
+COUNTED = timedelta(days=30)
+MAX_PAUSE = timedelta(days=1000)
+
+
+@router.get("")
+def overview_page(visit: SignedIn) -> Response:
+    return listing(visit)
+
+
+@router.post("")
+def create(visit: SignedIn, form: Posted) -> Response:
+    fields = subscription_form.of_form(form)
+    try:
+        _save(visit, fields)
+    except NotFound:
+        raise
+    except PaperwireError as error:
+        return listing(visit, fields, error, 422)
+    return visit.go("/subscriptions", "created")
+
+
+@router.get("/{subscription_id}")
+def edit_page(visit: SignedIn, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+        fields = subscription_form.of_row(tx, row)
+    return editing(visit, subscription_id, fields)
+
+
+@router.post("/{subscription_id}")
+def change(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    fields = subscription_form.of_form(form)
+    try:
+        _save(visit, fields, subscription_id)
+    except NotFound:
+        raise
+    except PaperwireError as error:
+        return editing(visit, subscription_id, fields, error, 422)
+    return visit.go("/subscriptions", "saved")
+
+
+@router.post("/{subscription_id}/pause")
+def pause(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    day = form.text("until")
+    _refuse_odd(day, visit.account["timezone"])
+    subscribe.pause(visit.house.db, subscription_id, day, visit.account_id)
+    return visit.go("/subscriptions", "paused")
+
+
+@router.post("/{subscription_id}/resume")
+def resume(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    subscribe.resume(visit.house.db, subscription_id, visit.account_id)
+    return visit.go("/subscriptions", "resumed")
+
+
+@router.get("/{subscription_id}/delete")
+def confirm_delete(visit: SignedIn, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+    return visit.page(
+        "confirm.html",
+        question=f"Delete the subscription “{row['name']}”?",
+        consequence="Nothing more is matched for it, and its matches leave your pages. What was sent stays on record.",
+        label="Delete",
+        back="/subscriptions",
+    )
+
+
+@router.post("/{subscription_id}/delete")
+def delete(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    with visit.house.db.transaction() as tx:
+        subscriptions.remove(tx, subscription_id, visit.account_id)
+    return visit.go("/subscriptions", "deleted")
+
+
+def listing(
+    visit: RequestContext,
+    fields: Fields | None = None,
+    error: PaperwireError | None = None,
+    status: int = 200,
+    preview: Any = None,
+) -> Response:
+    """All subscriptions, and the form for a new one, perhaps as it was typed, with what is wrong or its preview."""
+    with visit.house.db.transaction() as tx:
+        found = subscriptions.all_of(tx, visit.account_id)
+        told = subscriptions.channels_of(tx, [row["id"] for row in found])
+        counts = dashboard.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
+        choices = subscription_form.channel_choices(tx, visit.account)
+    interested = any(row["volume"] for row in found)
+    typed = fields or Fields(channels=(choices[0][0],))
+    form = form_context(typed, choices, error, preview)
+    return visit.page(
+        "subscriptions.html",
+        status,
+        subscriptions=found,
+        told=told,
+        counts=counts,
+        pause_until=soon(7),
+        said_of_embedder=model_rollover.said(visit.house.db, visit.house.settings) if interested else [],
+        **form,
+    )
+
+
+def editing(
+    visit: RequestContext,
+    subscription_id: int,
+    fields: Fields,
+    error: PaperwireError | None = None,
+    status: int = 200,
+    preview: Any = None,
+) -> Response:
+    with visit.house.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, visit.account_id)
+        choices = subscription_form.channel_choices(tx, visit.account)
+    context = form_context(fields, choices, error, preview, subscription_id)
+    feed = feeds.address(visit.house, row)
+    return visit.page("subscription_edit.html", status, subscription=row, feed=feed, **context)
+
+
+def form_context(
+    fields: Fields,
+    choices: list[tuple[str, str, str]],
+    error: PaperwireError | None,
+    preview: Any,
+    editing: int | None = None,
+) -> dict[str, Any]:
+    """What `subscription_form.html` needs."""
+    caret = error.caret() if isinstance(error, QueryError) else ""
+    kinds = [(kind, source.summary) for kind, source in plugins.sources().items() if source.every is not None]
+    return {
+        "fields": fields,
+        "choices": choices,
+        "error": error,
+        "caret": caret,
+        "preview": preview,
+        "editing": editing,
+        "kinds": kinds,
+    }
+
+
+def _save(visit: RequestContext, fields: Fields, subscription_id: int | None = None) -> None:
+    house, account_id = visit.house, visit.account_id
+    with house.db.transaction() as tx:
+        draft = subscription_form.draft(tx, fields)
+    ids = subscription_form.channel_ids(house, visit.account, fields)
+    with house.previews:
+        subscribe.save(house.patient, house.embedder, account_id, draft, ids, subscription_id)
+
+
+def _refuse_odd(day: str, timezone: str) -> None:
+    """A form's day that is over, or far off, is a slip. Raises ConfigError."""
+    now = datetime.now(UTC)
+    if day and not now < subscribe.start_of(day, timezone) < now + MAX_PAUSE:
+        raise ConfigError("a pause ends on a day from tomorrow to three years ahead")

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from services.cli.app import run
+from services.settings import Settings, settings
+from services.store.db.database import Database
+from tests.cli.conftest import Paperwire
+
+
+def test_a_hold_is_begun_shown_and_ended(paperwire: Paperwire, ada: str) -> None:
+    assert "off" in paperwire("hold", "status").out
+    assert paperwire("hold", "on", "--because", "we move").code == 0
+    found = paperwire("hold", "status", "--json").json()
+    assert (found["held"], found["held_because"], found["waiting"]) == (True, "we move", [])
+    assert "we move" in paperwire("hold", "status").out
+    assert "over" in paperwire("hold", "off").out
+    assert paperwire("hold", "off").error() == "error: there is no hold"
+
+
+@pytest.fixture
+def waits(paperwire: Paperwire, ada: str, db: Database) -> None:
+    """One paper that is due on a channel, in a hold."""
+    paperwire("hold", "on")
+    assert paperwire("channel", "add", ada, "email", ada).code == 0
+    with db.transaction() as tx:
+        tx.execute(
+            text("""
+            INSERT INTO paper (title, title_key, announced_on, first_seen_at) VALUES ('A', 'a', '2026-05-04', now());
+            INSERT INTO delivery_item (account_id, channel_id, paper_id, not_before, cadence)
+                SELECT c.account_id, c.id, p.id, now(), 'immediate' FROM channel c, paper p""")
+        )
+
+
+def test_the_end_of_a_hold_shows_what_goes_out_and_wants_a_word(paperwire: Paperwire, waits: None) -> None:
+    refused = paperwire("hold", "off")
+    assert refused.code == 1
+    assert "ada@example.org" in refused.out
+    assert "--sent-until" in refused.err
+    assert paperwire("hold", "status", "--json").json()["held"]
+    assert paperwire("hold", "off", "--yes").code == 0
+
+
+def test_what_went_out_already_can_count_as_sent(paperwire: Paperwire, waits: None) -> None:
+    assert "reads 2026-05-27" in paperwire("hold", "off", "--sent-until", "May").error()
+    done = paperwire("hold", "off", "--sent-until", "2026-05-04")
+    assert done.code == 0
+    assert "1 papers on channels count as sent" in done.out
+    assert "nothing waits" in done.out
+
+
+def test_a_backup_comes_back_in_hold_on_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on(name: str, *words: str) -> str:
+        monkeypatch.setenv("PAPERWIRE_DATA_DIR", str(tmp_path / name))
+        settings.cache_clear()
+        code = run(list(words))
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    monkeypatch.delenv("PAPERWIRE_DATABASE_URL", raising=False)
+    monkeypatch.delenv("PAPERWIRE_SECRET_KEY", raising=False)
+    on("one", "user", "add", "ada@example.org")
+    assert "secret.key" in on("one", "backup", str(tmp_path / "paperwire.backup"))
+    assert (tmp_path / "paperwire.backup").stat().st_mode & 0o777 == 0o600
+    assert "nothing is sent" in on("two", "restore", str(tmp_path / "paperwire.backup"))
+    assert "ada@example.org" in on("two", "user", "list")
+    assert "restored from paperwire.backup" in on("two", "hold", "status")
+    on("two", "hold", "off")
+    assert "off" in on("two", "hold", "status")
+    settings.cache_clear()
+
+
+def test_a_restore_replaces_nothing_unasked(paperwire: Paperwire, ada: str, tmp_path: Path) -> None:
+    assert "there is no file" in paperwire("restore", tmp_path / "none", "--replace").error()
+    (tmp_path / "note").write_text("no backup")
+    assert "is no backup" in paperwire("restore", tmp_path / "note", "--replace").error()
+    assert "--replace" in paperwire("restore", tmp_path / "note").error()
+    assert ada in paperwire("user", "list").out
+
+
+def test_a_backup_needs_a_folder(paperwire: Paperwire, tmp_path: Path, settings: Settings) -> None:
+    assert "there is no folder" in paperwire("backup", tmp_path / "none" / "file").error()

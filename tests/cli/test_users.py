@@ -1,0 +1,54 @@
+import re
+
+from services.store.accounts import accounts
+from services.store.db.database import Database
+from tests.cli.conftest import Paperwire
+
+
+def test_the_first_account_is_the_operator(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("user", "add", "bob@example.org").code == 0
+    first, second = paperwire("user", "list", "--json").json()
+    assert (first["email"], first["operator"], first["timezone"]) == (ada, True, "Europe/Berlin")
+    assert (second["operator"], second["timezone"]) == (False, "UTC")
+    assert first["id"] == "1"
+    assert ada in paperwire("user", "list").out
+
+
+def test_time_zone_and_quiet_hours_are_changed(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("user", "set", ada, "--timezone", "Asia/Tokyo", "--quiet", "22:00-07:00").code == 0
+    [account] = paperwire("user", "list", "--json").json()
+    assert (account["timezone"], account["quiet_hours"]) == ("Asia/Tokyo", "22:00-07:00")
+    assert paperwire("user", "set", ada, "--quiet", "").code == 0
+    assert paperwire("user", "list", "--json").json()[0]["quiet_hours"] is None
+
+
+def test_what_cannot_be_an_account_is_refused(paperwire: Paperwire, ada: str) -> None:
+    assert "already" in paperwire("user", "add", "Ada@Example.org").error()
+    assert "no e-mail address" in paperwire("user", "add", "ada").error()
+    assert "time zone" in paperwire("user", "add", "x@example.org", "--timezone", "Mars/Base").error()
+    assert "22:00-07:00" in paperwire("user", "set", ada, "--quiet", "at night").error()
+    assert "nothing to change" in paperwire("user", "set", ada).error()
+    assert "no account" in paperwire("user", "link", "nobody@example.org").error()
+
+
+def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> None:
+    answer = paperwire("user", "link", ada)
+    found = re.fullmatch(r"http://127\.0\.0\.1:8400/signin\?key=([\w-]+)\n", answer.out)
+    assert found
+    with db.transaction() as tx:
+        assert accounts.use_link(tx, found[1]) == 1
+        assert accounts.use_link(tx, found[1]) is None
+
+
+def test_a_token_stands_alone_on_stdout(paperwire: Paperwire, ada: str, db: Database) -> None:
+    answer = paperwire("user", "token", ada)
+    with db.transaction() as tx:
+        assert accounts.by_token(tx, answer.out.strip()) == 1
+
+
+def test_a_deleted_account_takes_everything_with_it(paperwire: Paperwire, ada: str) -> None:
+    assert paperwire("subscribe", ada, "--query", "agents").code == 0
+    assert paperwire("user", "delete", ada).code == 0
+    assert paperwire("user", "list", "--json").json() == []
+    assert paperwire("channel", "list", "--json").json() == []
+    assert paperwire("subscription", "list", "--json").json() == []

@@ -1,0 +1,88 @@
+"""What stands out in a paper's words: hits, the telling sentence, and the part that is shown of a long abstract."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.digests.highlight import distinctive_sentence, distinctive_stems, joined, pieces, sentences
+from services.domain.query.paper_text import FieldText
+
+ABSTRACT = (
+    "Graphs are everywhere, e.g. in Fig. 2 of A. Turing et al. Their study is old. "
+    "We train agents that plan! Do agents plan? Yes, (mostly) they do."
+)
+
+
+def said(text: str) -> list[str]:
+    return [text[start:end] for start, end in sentences(text)]
+
+
+def test_sentences_end_where_people_end_them() -> None:
+    assert said(ABSTRACT) == [
+        "Graphs are everywhere, e.g. in Fig. 2 of A. Turing et al. Their study is old.",
+        "We train agents that plan!",
+        "Do agents plan?",
+        "Yes, (mostly) they do.",
+    ]
+    assert said("GPT 4.5 is 3.2 times as fast.") == ["GPT 4.5 is 3.2 times as fast."]
+    assert said("") == []
+
+
+@given(st.text(max_size=200))
+def test_sentences_hold_every_word_of_a_text(text: str) -> None:
+    text = " ".join(text.split())
+    assert "".join("".join(said(text)).split()) == "".join(text.split())
+
+
+def test_overlapping_hits_are_one() -> None:
+    assert joined([(5, 9), (0, 3), (2, 6), (9, 12), (20, 21)]) == ((0, 12), (20, 21))
+
+
+def test_the_telling_sentence_holds_most_of_what_matched() -> None:
+    text = FieldText("abstract", ABSTRACT)
+    agents, plan = ABSTRACT.index("agents"), ABSTRACT.index("plan!")
+    assert distinctive_sentence(text, [(0, 6), (agents, agents + 6), (plan, plan + 4)], ()) == sentences(ABSTRACT)[1]
+
+
+def test_without_hits_it_is_the_sentence_nearest_to_the_interest() -> None:
+    text = FieldText("abstract", ABSTRACT)
+    assert distinctive_sentence(text, [], distinctive_stems("training of an agent")) == sentences(ABSTRACT)[1]
+    assert distinctive_sentence(text, [], distinctive_stems("proteins")) is None
+
+
+def test_words_that_say_nothing_are_no_interest() -> None:
+    assert distinctive_stems("Models of a plan") == {"model", "plan"}
+    assert distinctive_stems("", {"tool use": 0.5, "cat:cs.LG": 0.3}) == {"tool", "use"}
+
+
+LONG = "Short start. " + "Filler words go on and on here. " * 20 + "The agents plan well. " + "More filler. " * 20
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5, 40, 100, 300, 5000])
+def test_no_more_is_shown_than_asked_for(limit: int) -> None:
+    key = (LONG.index("The agents"), LONG.index("The agents") + 21)
+    assert len("".join(piece.text for piece in pieces(LONG, (), limit, key))) <= limit
+
+
+def test_of_a_long_abstract_the_first_sentence_and_the_telling_one_are_shown() -> None:
+    start = LONG.index("The agents")
+    shown = pieces(LONG, [(start + 4, start + 10)], 100, (start, start + 21))
+    text = "".join(piece.text for piece in shown)
+    assert text.startswith("Short start. … The agents plan well. More")
+    assert text.endswith("…")
+    assert [piece.text for piece in shown if piece.hit] == ["agents"]
+    assert "".join(piece.text for piece in shown if piece.key) == "The agents plan well."
+
+
+def test_a_telling_sentence_that_leaves_no_room_is_shown_alone() -> None:
+    start = LONG.index("The agents")
+    text = "".join(piece.text for piece in pieces(LONG, (), 30, (start, start + 21)))
+    assert text == "… The agents plan well. More…"
+
+
+@given(st.text(max_size=120), st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)), max_size=4))
+def test_pieces_of_a_short_text_are_the_text(text: str, hits: list[tuple[int, int]]) -> None:
+    spans = joined((a, b) for a, b in hits if a < b <= len(text))
+    found = pieces(text, spans, 120)
+    assert "".join(piece.text for piece in found) == text
+    assert "".join(p.text for p in found if p.hit) == "".join(text[a:b] for a, b in spans)

@@ -1,0 +1,69 @@
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+
+import brotli
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.http.content_encoding import Damaged, TooLarge, undo
+
+LIMIT = 1 << 20
+
+
+def encoded(content: bytes, coding: str) -> bytes:
+    if coding == "gzip":
+        return gzip.compress(content[:50]) + gzip.compress(content[50:])
+    if coding == "deflate":
+        return zlib.compress(content)
+    if coding == "bare deflate":
+        bare = zlib.compressobj(wbits=-15)
+        return bare.compress(content) + bare.flush()
+    return bytes(brotli.compress(content)) if coding == "br" else content
+
+
+@given(st.binary(max_size=5_000), st.sampled_from(["", "gzip", "deflate", "bare deflate", "br"]), st.integers(1, 999))
+def test_what_was_encoded_comes_back_however_it_is_cut(content: bytes, coding: str, step: int) -> None:
+    body = encoded(content, coding)
+    chunks = [body[start : start + step] for start in range(0, len(body), step)]
+    assert undo(chunks, coding.removeprefix("bare "), LIMIT) == content
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", ""])
+def test_a_bomb_is_stopped_at_the_limit_without_filling_the_memory(coding: str) -> None:
+    body = encoded(bytes(64 * LIMIT), coding)
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        undo([body], coding, LIMIT)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * LIMIT
+
+
+def test_an_endless_body_is_stopped() -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 1000
+
+    with pytest.raises(TooLarge):
+        undo(endless(), "", LIMIT)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_half_a_body_and_another_encoding_are_damage(coding: str) -> None:
+    body = encoded(b"some text that is long enough to be cut" * 10, coding)
+    with pytest.raises(Damaged, match="cut off"):
+        undo([body[:-9]], coding, LIMIT)
+    with pytest.raises(Damaged):
+        undo([b"plain text, not what the header says"], coding, LIMIT)
+
+
+def test_an_unknown_encoding_is_named() -> None:
+    with pytest.raises(Damaged, match="zstd"):
+        undo([b"x"], "zstd", LIMIT)
+
+
+def test_an_empty_body_needs_no_encoding() -> None:
+    assert undo([], "gzip", LIMIT) == b""

@@ -1,0 +1,135 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.domain.text.markup import decode, describe, plain, root, safe_link, strip_html, xml
+from services.errors import SourceError
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>One</p><p>two</p>", " One  two "),
+        ("H<sub>2</sub>O", "H2O"),
+        ("a<b and c>d", "a<b and c>d"),
+        ("$x<y$ <eta>", "$x<y$ <eta>"),
+        ("&lt;script&gt; &amp;amp;", "<script> &amp;"),
+        ("<SCRIPT>alert(1)</SCRIPT >x", "x"),
+        ("<style>never closed", ""),
+        ("a<!-- <b> -->b<!-- c", "ab"),
+        ('<a href="https://example.org">link</a>', "link"),
+        ("<jats:p>text</jats:p>", "text"),
+        ("3 < 4 > 2", "3 < 4 > 2"),
+    ],
+)
+def test_html_becomes_text(markup: str, text: str) -> None:
+    assert strip_html(markup) == text
+
+
+@pytest.mark.parametrize("part", ["<", "<a ", "<!--", "<script>", "</", "<a b='", "&", "<p/>", "<script></script>"])
+def test_no_markup_takes_long(part: str) -> None:
+    started = time.monotonic()
+    strip_html(part * 200_000)
+    assert time.monotonic() - started < 5
+
+
+def test_text_is_one_visible_line() -> None:
+    assert plain(" a\u202eb\x00\n c\u2028d\ud800\ufeff\u200be\x85f ", 100) == "ab c de f"
+
+
+@given(st.text(st.characters(), max_size=60), st.integers(1, 50))
+def test_plain_text_stays_plain_and_capped(text: str, limit: int) -> None:
+    once = plain(text, limit)
+    assert len(once) <= limit
+    assert plain(once, limit) == once
+    once.encode()
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "link"),
+    [
+        ("https://example.org/a b<c>", "", "https://example.org/a%20b%3Cc%3E"),
+        ("../x", "https://example.org/a/b/", "https://example.org/a/x"),
+        ("//example.org/x", "https://a.example/", "https://example.org/x"),
+        (" java\nscript:alert(1)", "", None),
+        ("javascript:alert(1)", "https://example.org/", None),
+        ("data:text/html,x", "", None),
+        ("/relative", "", None),
+        ("https://me:secret@example.org/", "", None),
+        ("http://[::1", "", None),
+        ("https://example.org:x/", "", None),
+        ("https://example.org/" + "a" * 3_000, "", None),
+        ('https://example.org/"onmouseover="x', "", "https://example.org/%22onmouseover=%22x"),
+    ],
+)
+def test_only_clean_web_links_pass(url: str, base: str, link: str | None) -> None:
+    assert safe_link(url, base) == link
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_encoding_is_found_without_a_declaration(codec: str) -> None:
+    assert decode("<a>é – 漢</a>".encode(codec)) == "<a>é – 漢</a>"
+
+
+def test_the_declared_encoding_counts_if_it_is_an_honest_one() -> None:
+    assert "é" in decode(b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xe9</a>")
+    assert "+ADw-" in decode(b"<?xml version='1.0' encoding='utf-7'?><a>+ADw-</a>")
+    assert decode(b"<?xml version='1.0' encoding='iso-8859-99'?><a>\xe9</a>").endswith("\ufffd</a>")
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b"<?xml version='1.0'?><!-- <html> --><rdf:RDF x='1'>", "rdf"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE rss PUBLIC '-//x' 'y'>\n<rss>", "rss"),
+        (b"<!doctype html><HTML>", "html"),
+        (b"{}", ""),
+        (b"text <rss>", ""),
+        (b"", ""),
+    ],
+)
+def test_the_first_element_names_the_document(body: bytes, name: str) -> None:
+    assert root(body) == name
+
+
+def test_xml_loses_its_document_type_and_what_xml_forbids() -> None:
+    assert xml(b"<?xml version='1.0'?><!DOCTYPE rss SYSTEM 'x'><rss>a\x00\x0bb</rss>") == "<rss>ab</rss>"
+
+
+@pytest.mark.parametrize(
+    "prolog",
+    [
+        "<!DOCTYPE r [<!ELEMENT r ANY>]>",
+        'junk <!ENTITY a "b">',
+        '<!DOCTYPE r SYSTEM "x"><!entity a "b">',
+        "<!DOCTYPE r",
+    ],
+)
+def test_nothing_may_be_declared(prolog: str) -> None:
+    with pytest.raises(SourceError, match="never read"):
+        xml(f"{prolog}<r/>".encode())
+
+
+def test_entities_may_be_written_about() -> None:
+    body = b'<rss><![CDATA[<!DOCTYPE x [<!ENTITY a "b">]>]]></rss>'
+    assert xml(body) == body.decode()
+    with pytest.raises(SourceError):
+        xml(b'<!DOCTYPE x [<!ENTITY a "b">]>' + body)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "it is empty"),
+        (b"\x1f\x8b\x08", "compressed"),
+        (b"<!doctype html><html>", "an HTML page"),
+        (b"<OAI-PMH>", "XML that begins with <oai-pmh>"),
+        (b"{}", "JSON of another kind"),
+        (b"\x00\x01\x02\x03", "binary"),
+        (b"Rate exceeded.", "'Rate exceeded.'"),
+    ],
+)
+def test_people_are_told_what_they_have_instead(body: bytes, words: str) -> None:
+    assert words in describe(body)

@@ -1,0 +1,238 @@
+"""Consent: nothing but the question before a yes; after a no nothing, not even what was under way."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import select, update
+
+from services import plugins
+from services.flow.commands import explain, subscribe
+from services.flow.commands import opt_in as consent_flow
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.upkeep import restored_copy
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import channel, delivery, delivery_item
+from services.store.delivery import channels, operator_notices, opt_in
+from services.store.maintenance import audit
+from tests.flow.conftest import Configure, World, entry
+from tests.sinks import SmtpSink
+
+AGENTS = "One paper about agent planning"
+ROBOTS = "Another paper about robot planning"
+
+
+@pytest.fixture
+def smtp(configure: Configure) -> Iterator[SmtpSink]:
+    with SmtpSink() as sink:
+        configure(smtp_url=sink.url)
+        yield sink
+
+
+def waiting(world: World) -> None:
+    """A delivery that waits to be sent."""
+    world.subscribe("Mine", query="planning")
+    world.announce(entry(AGENTS, 1))
+    world.embed_and_match()
+    world.notify()
+    assert gather_due(world.db, world.settings)
+
+
+def unsubscribe(world: World) -> None:
+    with world.db.transaction() as tx:
+        opt_in.unsubscribe(tx, channels.find(tx, world.email))
+
+
+def said(smtp: SmtpSink, verb: str) -> bool:
+    return any(line.upper().startswith(verb) for line in smtp.commands)
+
+
+def clean(world: World) -> bool:
+    with world.db.transaction() as tx:
+        return audit.audit(tx, world.now() + timedelta(days=3)).clean
+
+
+def test_a_mail_says_how_to_unsubscribe_in_its_head_and_in_both_its_parts(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    world.deliver()
+    raw = smtp.mails[0].body.decode()
+    (url,) = re.findall(r"\r\nList-Unsubscribe: <([^>]+)>\r\n", raw)
+    assert re.fullmatch(rf"{world.settings.base_url}/unsubscribe/{world.email}-[0-9a-f]{{40}}", url)
+    parts = raw.replace("=\r\n", "").split("Content-Type: text/html")
+    assert [part.count(url) for part in parts] == [2, 1]  # the head counts with the text
+
+
+def test_unsubscribing_cancels_what_waits_and_drops_what_comes(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    unsubscribe(world)
+    unsubscribe(world)
+    world.run(entry(ROBOTS, 2))
+    assert [row["state"] for row in world.deliveries()] == ["cancelled"]
+    assert [row["dropped_because"] for row in world.items()] == ["unsubscribed"] * 2
+    assert smtp.mails == []
+    assert clean(world)
+    steps = explain.trace(world.db, world.embedder, str(world.paper(ROBOTS)), 1)
+    assert any("unsubscribed" in said for _, said in steps)
+
+
+def test_subscribing_again_brings_what_comes_and_not_what_was_dropped(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    unsubscribe(world)
+    with world.db.transaction() as tx:
+        opt_in.subscribe_again(tx, world.email)
+    world.run(entry(ROBOTS, 2))
+    (mail,) = smtp.mails
+    assert b"robot planning" in mail.body
+    assert b"agent planning" not in mail.body
+
+
+def test_one_who_unsubscribes_between_claim_and_data_gets_nothing(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    smtp.delays["RCPT"] = 2.0
+    sending = threading.Thread(target=world.deliver)
+    sending.start()
+    deadline = time.monotonic() + 10
+    while not said(smtp, "RCPT") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert world.deliveries()[0]["state"] == "claimed"
+    unsubscribe(world)
+    sending.join(20)
+    assert said(smtp, "RCPT")
+    assert not said(smtp, "DATA")
+    assert [row["state"] for row in world.deliveries()] == ["cancelled"]
+    assert world.items()[0]["dropped_because"] == "unsubscribed"
+
+
+@pytest.mark.parametrize(("reply", "state"), [("451 4.3.0 later", "cancelled"), ("CLOSE", "uncertain")])
+def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
+    world: World, smtp: SmtpSink, reply: str, state: str
+) -> None:
+    waiting(world)
+    smtp.always(".", reply)
+    claimed = world.claim()
+    body = world.render(claimed)
+    world.commit(claimed)
+    unsubscribe(world)
+    assert isinstance(claimed.target, BaseModel)
+    world.record(claimed, plugins.notifier("email").send(body, claimed.target, lambda: None))
+    found = world.deliveries()[0]
+    assert (found["state"], found["next_attempt_at"]) == (state, None)
+    assert clean(world)
+
+
+def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(world: World) -> None:
+    waiting(world)
+    world.claim()
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="sending"))
+    unsubscribe(world)
+    world.expire_leases()
+    assert restored_copy.expire(world.db, world.settings)
+    found = world.deliveries()[0]
+    assert (found["state"], found["next_attempt_at"]) == ("uncertain", None)
+    assert clean(world)
+
+
+def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) -> None:
+    other = subscribe.add_channel(world.db, world.settings, world.account, "email:ada@work.example", verified=True)
+    world.subscribe("Both", query="planning", to=[world.email, other])
+    unsubscribe(world)
+    world.run(entry(AGENTS, 1))
+    assert [mail.recipient for mail in smtp.mails] == ["ada@work.example"]
+
+
+def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None:
+    unsubscribe(world)
+    with world.db.transaction() as tx:
+        assert not operator_notices.tell(tx, world.account, "k", "text", "localhost")
+        assert tx.execute(select(delivery_item)).all() == []
+        assert tx.scalars(select(channel.c.unsubscribed_at)).one() is not None
+
+
+# ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask_lab(world: World) -> int:
+    one = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.ask(world.db, world.settings, one)
+    return one
+
+
+def test_nothing_but_the_question_goes_to_an_address_that_did_not_agree(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    world.subscribe("Secret <b>name</b>", query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    (mail,) = smtp.mails
+    assert mail.recipient == "lab@example.org"
+    for word in ("Secret", "agent", "ada@example.org"):
+        assert word.encode() not in mail.body
+    assert [row["kind"] for row in world.deliveries()] == ["confirm"]
+    assert clean(world)
+
+
+def test_what_waited_for_the_answer_comes_after_it(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    world.subscribe(query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    text = smtp.mails[0].body.replace(b"=\r\n", b"").replace(b"=3D", b"=").decode()
+    token = re.findall(r"/confirm/([0-9a-f-]+)", text)[0]
+    consent_flow.confirm(world.db, SecretBox(world.settings.secret_key.get_secret_value()), token)
+    world.deliver()
+    assert b"agent planning" in smtp.mails[1].body
+
+
+def test_what_was_made_before_an_address_changed_waits_for_the_new_one(world: World, smtp: SmtpSink) -> None:
+    waiting(world)
+    with world.db.transaction() as tx:
+        opt_in.doubt(tx, world.email)
+    world.deliver()
+    assert smtp.mails == []
+    with world.db.transaction() as tx:
+        opt_in.confirm(tx, world.email)
+    world.deliver()
+    assert len(smtp.mails) == 1
+
+
+def test_a_doubtful_question_is_not_repeated(world: World, smtp: SmtpSink) -> None:
+    smtp.always(".", "CLOSE")
+    ask_lab(world)
+    world.deliver()
+    for _ in range(2):
+        world.make_due(delivery, created_at=timedelta(hours=1))
+        world.deliver()
+    assert [(row["state"], row["next_attempt_at"]) for row in world.deliveries()] == [("uncertain", None)]
+    assert len(smtp.mails) == 1
+
+
+def test_an_operators_word_counts_as_a_yes(world: World, smtp: SmtpSink) -> None:
+    lab = ask_lab(world)
+    with world.db.transaction() as tx:
+        opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
+    consent_flow.vouch(world.db, lab)
+    world.subscribe(query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    assert any(b"agent planning" in mail.body for mail in smtp.mails)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_only_an_operator_lifts_what_an_owner_refused(world: World, refused: bool) -> None:
+    with world.db.transaction() as tx:
+        opt_in.suppress(tx, "A@example.org", "why", refused=refused)
+        opt_in.suppress(tx, "a@example.org", "bounced")
+        opt_in.lift(tx, "a@EXAMPLE.org")
+        assert bool(opt_in.suppressed(tx, "a@example.org")) is refused
+        opt_in.lift(tx, "a@example.org", refused=True)
+        assert opt_in.suppressed(tx, "a@example.org") == ""
+
+
+def test_ten_questions_an_hour_from_one_ip(world: World) -> None:
+    sent = []
+    for number in range(12):
+        one = subscribe.add_channel(world.db, world.settings, world.account, f"email:p{number}@example.org")
+        sent.append(consent_flow.ask(world.db, world.settings, one, ip="203.0.113.9"))
+    assert sent == [True] * 10 + [False] * 2
+    assert consent_flow.ask(world.db, world.settings, one, ip="203.0.113.10")

@@ -1,0 +1,183 @@
+"""Papers set aside because they ended their workers: seen by whoever asks, and put back by a person."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import delete, func, insert, select, update
+
+from services.domain.subscriptions.matcher import Candidate, Match, Matcher
+from services.errors import NotFound
+from services.flow.commands import quarantine
+from services.flow.commands.explain import trace
+from services.flow.pipeline import embed, match
+from services.store.db.tables import embedding_attempt, event, match_job, paper_vector, run
+from services.store.db.tables import quarantine as table
+from services.store.interests import embedding_backlog
+from services.store.maintenance import audit, retention
+from services.store.papers import merging
+from services.store.sources import sources
+from services.store.subscriptions import match_runs
+from services.store.subscriptions import quarantine as store
+from tests.flow.conftest import World, entry
+
+POISON, OTHER = "A poisonous paper about planning", "A later paper about planning"
+
+
+def listed(world: World) -> list[tuple[str, str, int | None]]:
+    with world.db.transaction() as tx:
+        return [(row["title"], row["stage"], row["shard"]) for row in store.all_of(tx)]
+
+
+def why(world: World, paper: int, subscription: int) -> dict[str, str]:
+    return dict(trace(world.db, world.embedder, str(paper), subscription))
+
+
+def set_aside(world: World) -> int:
+    """Two papers come; the first ends four workers, the last two while alone. Its id."""
+    world.announce(entry(POISON, 1), entry(OTHER, 2))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    poison = world.paper(POISON)
+    with world.db.transaction() as tx:
+        lost = {"attempts": match_runs.TOGETHER + 2, "suspect": poison, "suspected": match_runs.MAX_SUSPECTED}
+        tx.execute(update(match_job).values(lost))
+    assert match.work(world.db, world.settings, [world.shard])
+    return poison
+
+
+def test_a_paper_set_aside_is_told_of_by_why_and_audit_with_the_moment_and_the_reason(world: World) -> None:
+    one = world.subscribe(query="planning")
+    poison = set_aside(world)
+    assert world.matches() == {(one, world.paper(OTHER))}
+    assert listed(world) == [(POISON, "matching", 0)]
+    told = why(world, poison, one)
+    assert "2 workers were lost while they matched it alone" in told["set aside"]
+    assert f"from matching {world.now():%Y-%m-%d}" in told["set aside"]
+    assert f"paperwire quarantine release {poison}" in told["set aside"]
+    assert "not matched" not in told
+    assert "set aside" not in why(world, world.paper(OTHER), one)
+    with world.db.transaction() as tx:
+        found = audit.audit(tx, world.now() + timedelta(hours=1))
+    assert found.papers_set_aside == 1
+    assert found.matches_not_notified == 1  # the other's, which nobody has told yet
+
+
+def test_what_happens_to_it_later_ends_no_further_worker(world: World) -> None:
+    one = world.subscribe(query="planning", min_upvotes=5)
+    poison = set_aside(world)
+    world.announce(entry(POISON, 1, upvotes=20))
+    with world.db.transaction() as tx:
+        assert store.among(tx, 0, [poison, world.paper(OTHER)]) == {poison}
+    world.embed_and_match()
+    assert world.matches() == set()
+    quarantine.release(world.db, poison)
+    world.embed_and_match()
+    assert world.matches() == {(one, poison)}
+
+
+def test_a_paper_put_back_is_matched_and_told_and_the_others_are_not_told_twice(world: World) -> None:
+    one = world.subscribe(query="planning")
+    poison = set_aside(world)
+    world.notify()
+    world.deliver()
+    quarantine.release(world.db, poison)
+    assert listed(world) == []
+    world.embed_and_match()
+    world.notify()
+    world.deliver()
+    assert world.matches() == {(one, world.paper(OTHER)), (one, poison)}
+    assert {(POISON in mail, OTHER in mail) for mail in world.mails()} == {(True, False), (False, True)}
+    assert len(world.mails()) == 2
+    assert "set aside" not in why(world, poison, one)
+    with pytest.raises(NotFound, match="is not set aside"):
+        quarantine.release(world.db, poison)
+
+
+def test_a_paper_without_a_vector_is_named_to_interests_alone_and_can_be_tried_again(world: World) -> None:
+    words = world.subscribe("Words", query="planning")
+    interest = world.subscribe("Interest", interest="protein")
+    world.announce(entry(POISON, 1), silent=True)
+    poison = world.paper(POISON)
+    with world.db.transaction() as tx:
+        tx.execute(delete(paper_vector))
+        tx.execute(insert(embedding_attempt).values(paper_id=poison, attempts=embedding_backlog.MAX_ATTEMPTS))
+    assert not embed.work_backlog(world.db, world.settings, world.embedder)
+    assert listed(world) == [(POISON, "embedding", None)]
+    assert "set aside" not in why(world, poison, words)
+    told = why(world, poison, interest)
+    assert "3 workers were lost while they embedded it alone" in told["set aside"]
+    assert "not matched" in told
+    quarantine.release(world.db, poison)
+    assert embed.work_backlog(world.db, world.settings, world.embedder)
+    assert listed(world) == []
+    assert world.rows(select(run)) == []  # it came silently, so nobody is to hear of it
+
+
+def test_a_paper_that_is_tried_for_the_first_times_is_not_set_aside(world: World) -> None:
+    world.announce(entry(POISON, 1), silent=True)
+    with world.db.transaction() as tx:
+        row = {"paper_id": world.paper(POISON), "attempts": embedding_backlog.MAX_ATTEMPTS - 1}
+        tx.execute(insert(embedding_attempt).values(row))
+        assert store.count(tx) == 0
+
+
+def test_a_run_that_no_single_paper_ends_waits_whole_for_a_person(world: World) -> None:
+    one = world.subscribe(query="planning")
+    world.announce(entry(POISON, 1), entry(OTHER, 2))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    with world.db.transaction() as tx:
+        tx.execute(update(match_job).values(attempts=match_runs.MAX_ATTEMPTS))
+    assert match.work(world.db, world.settings, [world.shard])
+    assert [title for title, _, _ in listed(world)] == [POISON, OTHER]
+    assert "given up" in why(world, world.paper(POISON), one)["set aside"]
+    for title in (POISON, OTHER):
+        quarantine.release(world.db, world.paper(title))
+    world.embed_and_match()
+    assert len(world.matches()) == 2
+
+
+class Stumbles(Matcher):
+    def match(self, papers: Sequence[Candidate]) -> list[Match]:
+        if any(POISON in one.paper.title for one in papers):
+            raise RuntimeError("a sequence of words without an end")
+        return super().match(papers)
+
+
+def test_what_failed_is_said_where_the_worker_lived_to_say_it(world: World) -> None:
+    one = world.subscribe(query="planning")
+    world.announce(entry(POISON, 1), entry(OTHER, 2))
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+    shard = match.Shard(number=0, matchers={"": Stumbles()})
+    for _ in range(4):
+        with pytest.raises(RuntimeError):
+            match.work(world.db, world.settings, [shard])
+        world.expire_leases()
+    assert match.work(world.db, world.settings, [shard])
+    assert world.matches() == {(one, world.paper(OTHER))}
+    told = why(world, world.paper(POISON), one)["set aside"]
+    assert "the last by RuntimeError: a sequence of words without an end" in told
+    assert world.rows(select(match_job))[0]["error"] == ""
+
+
+def test_its_events_outlive_the_clean_up(world: World) -> None:
+    one = world.subscribe(query="planning")
+    poison = set_aside(world)
+    with world.db.transaction() as tx:
+        tx.execute(update(run).values(matched_at=func.now() - timedelta(days=40)))
+        assert retention.events(tx, world.now(), timedelta(days=30)) == 1
+        assert tx.scalars(select(event.c.paper_id)).all() == [poison]
+    quarantine.release(world.db, poison)
+    world.embed_and_match()
+    assert (one, poison) in world.matches()
+
+
+def test_a_paper_that_turns_out_to_be_another_leaves_nothing_set_aside(world: World) -> None:
+    world.subscribe(query="planning")
+    poison = set_aside(world)
+    with world.db.transaction() as tx:
+        sources.imported(tx, "daily-papers")
+        merging.merge_papers(tx, world.paper(OTHER), poison, world.now())
+    assert world.rows(select(table)) == []

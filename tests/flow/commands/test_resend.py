@@ -1,0 +1,51 @@
+"""What people have sent by hand: it ends where nobody wants it."""
+
+import pytest
+from sqlalchemy import update
+
+from services.errors import Conflict, NotFound
+from services.flow.commands import opt_in as consent_flow
+from services.flow.commands import resend, subscribe
+from services.store.db.tables import delivery
+from services.store.delivery import channels, opt_in
+from tests.flow.conftest import World
+
+
+def test_a_test_goes_out_without_papers(world: World) -> None:
+    made = resend.send_test(world.db, world.settings, world.email, world.account)["delivery"]
+    world.deliver()
+    assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
+
+
+def test_nobody_tests_another_accounts_channel(world: World) -> None:
+    with pytest.raises(NotFound):
+        resend.send_test(world.db, world.settings, world.email, world.account + 1)
+
+
+def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: World) -> None:
+    one = resend.send_test(world.db, world.settings, world.email)["delivery"]
+    with pytest.raises(Conflict, match="pending"):
+        resend.retry(world.db, one)
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead", attempt=9))
+    resend.retry(world.db, one, world.account)
+    assert [(row["state"], row["attempt"]) for row in world.deliveries()] == [("pending", 0)]
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead"))
+        opt_in.unsubscribe(tx, channels.find(tx, world.email))
+    with pytest.raises(Conflict, match="unsubscribed"):
+        resend.retry(world.db, one)
+    with world.db.transaction() as tx:
+        channels.remove(tx, world.email)
+    with pytest.raises(NotFound):
+        resend.retry(world.db, one)
+
+
+def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: World) -> None:
+    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.ask(world.db, world.settings, lab)
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead"))
+    with pytest.raises(Conflict, match="ask it again on its channel"):
+        resend.retry(world.db, 1, world.account)
+    assert not resend.may_retry(world.deliveries()[0])

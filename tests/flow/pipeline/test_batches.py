@@ -1,0 +1,213 @@
+"""Days of a growing list through the poller, with everything going wrong: each paper once, a ledger without gaps."""
+
+import gzip
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from sqlalchemy import select, update
+
+from services import plugins
+from services.flow.pipeline import ingest, poll
+from services.http.client import Fetcher
+from services.settings import Settings
+from services.store.db.database import Database
+from services.store.db.tables import batch, event, listing, paper, source
+from services.store.sources import batches, sources
+
+FIRST = date(2026, 3, 2)
+DAYS = 12
+STEP = timedelta(hours=3)
+
+
+def papers_of(day: date) -> list[dict[str, Any]]:
+    """A made-up day: papers with rising upvotes, some again on the next day, few at the weekend."""
+    dice = random.Random(day.toordinal())
+    numbers = range(day.toordinal() * 10 % 90_000, day.toordinal() * 10 % 90_000 + (2 if day.weekday() > 4 else 8))
+    again = [numbers[0] - 10] if dice.random() < 0.5 else []
+    return [_item(number, day, dice.randrange(1, 60)) for number in (*numbers, *again)]
+
+
+def _item(number: int, day: date, upvotes: int) -> dict[str, Any]:
+    at = f"{day}T09:00:00.000Z"
+    title = f"A study of the number {number} and what it means"
+    core = {"id": f"2603.{number:05d}", "title": title, "summary": f"We look at {number}.", "upvotes": upvotes}
+    core |= {"authors": [{"name": "Ada Lovelace"}], "publishedAt": at, "submittedOnDailyAt": at}
+    return {"paper": core, "title": title, "publishedAt": at, "summary": core["summary"]}
+
+
+class Site:
+    """Answers as the API does: the day's list, growing until the evening. `fault` may answer instead."""
+
+    def __init__(
+        self, clock: Callable[[], datetime], fault: Callable[[httpx2.Request], httpx2.Response | None]
+    ) -> None:
+        self.clock, self.fault, self.asked = clock, fault, 0
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked += 1
+        if (failure := self.fault(request)) is not None:
+            return failure
+        day = date.fromisoformat(parse_qs(urlsplit(str(request.url)).query)["date"][0])
+        now = self.clock()
+        share = 1.0 if now.date() > day else min(1.0, (now.hour + 3) / 18)
+        items = papers_of(day) if now.date() >= day else []
+        return httpx2.Response(200, json=items[: round(share * len(items))])
+
+
+def no_fault(request: httpx2.Request) -> None:
+    return None
+
+
+def faults(seed: int) -> Callable[[httpx2.Request], httpx2.Response | None]:
+    dice = random.Random(seed)
+
+    def fault(request: httpx2.Request) -> httpx2.Response | None:
+        roll = dice.random()
+        if roll < 0.1:
+            raise httpx2.ReadTimeout("slow", request=request)
+        if roll < 0.2:
+            return httpx2.Response(429, text="Rate exceeded.", headers={"Content-Type": "text/html"})
+        if roll < 0.3:
+            return httpx2.Response(500)
+        if roll < 0.35:
+            cut = gzip.compress(b"[" + b" " * 5000)[:-12]
+            return httpx2.Response(200, content=cut, headers={"Content-Encoding": "gzip"})
+        if roll < 0.4:
+            return httpx2.Response(200, text="<html><title>Just a moment</title></html>")
+        return None
+
+    return fault
+
+
+class Watch:
+    """The poller on simulated time."""
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        fault: Callable[[httpx2.Request], httpx2.Response | None],
+        *,
+        first: date = FIRST,
+        step: timedelta = STEP,
+    ) -> None:
+        self.time, self.pace = datetime.combine(first, datetime.min.time(), UTC), step
+        self.db, self.settings = Database(url, clock=lambda: self.time), settings
+        self.site = Site(lambda: self.time, fault)
+        self.fetcher = self.fetcher_for(self.site)
+        with self.db.transaction() as tx:
+            self.source = sources.add(tx, plugins.source("daily-papers"), "", None, announce_first=True)
+            tx.execute(update(source).values(created_at=self.time, next_poll_at=self.time))
+
+    def run(self, until: datetime, *, skip: Callable[[datetime], bool] = lambda now: False) -> None:
+        while self.time < until:
+            if not skip(self.time):
+                self.step()
+            self.time += self.pace
+
+    @staticmethod
+    def fetcher_for(site: Callable[[httpx2.Request], httpx2.Response]) -> Fetcher:
+        return Fetcher(user_agent="test", transport=site)
+
+    def step(self) -> None:
+        """All that is due at this time, as the sweep would have it; the gate opens between two requests."""
+        for _ in range(40):
+            worked = poll.work(self.db, self.settings, self.fetcher)
+            worked |= poll.look_back(self.db, self.settings, self.fetcher)
+            while ingest.work(self.db, self.settings):
+                pass
+            if not worked:
+                return
+            self.time += timedelta(seconds=10)
+
+    def rows(self, query: Any) -> list[dict[str, Any]]:
+        with self.db.transaction() as tx:
+            return [dict(row) for row in tx.execute(query).mappings()]
+
+
+Start = Callable[..., Watch]
+
+
+@pytest.fixture
+def watch(db: Database, postgres_url: str, settings: Settings) -> Iterator[Start]:
+    opened: list[Watch] = []
+
+    def start(fault: Callable[[httpx2.Request], httpx2.Response | None] = no_fault) -> Watch:
+        opened.append(Watch(postgres_url, settings, fault))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.db.close()
+
+
+END = datetime.combine(FIRST + timedelta(days=DAYS), datetime.min.time(), UTC)
+MARCH = [FIRST + timedelta(days=offset) for offset in range(DAYS)]
+
+
+def expected() -> dict[str, int]:
+    """Title → highest upvotes."""
+    best: dict[str, int] = {}
+    for day in MARCH:
+        for item in papers_of(day):
+            best[item["title"]] = max(best.get(item["title"], 0), item["paper"]["upvotes"])
+    return best
+
+
+def found(one: Watch) -> dict[str, int]:
+    return {row["title"]: row["upvotes"] for row in one.rows(select(paper)) if row["announced_on"] in MARCH}
+
+
+def states(one: Watch) -> dict[date, str]:
+    return {row["announced_on"]: row["state"] for row in one.rows(select(batch)) if row["announced_on"] in MARCH}
+
+
+def told(one: Watch) -> list[int]:
+    return [row["paper_id"] for row in one.rows(select(event).where(event.c.what == "new"))]
+
+
+def test_every_day_is_read_whole_each_paper_once_with_its_highest_upvotes(watch: Start) -> None:
+    one = watch()
+    one.run(END + timedelta(days=1))
+    assert found(one) == expected()
+    assert states(one) == dict.fromkeys(MARCH, "complete")
+    assert len(told(one)) == len(set(told(one)))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_with_failures_and_a_day_skipped_nothing_is_missing_and_nothing_twice(watch: Start, seed: int) -> None:
+    one = watch(faults(seed))
+    skipped = FIRST + timedelta(days=5)
+    one.run(END + timedelta(days=4), skip=lambda now: now.date() == skipped)
+    assert found(one) == expected()
+    assert states(one) == dict.fromkeys(MARCH, "complete")
+    new = told(one)
+    assert len(new) == len(set(new))
+    (row,) = one.rows(select(source))
+    assert row["polled"]
+    assert one.rows(select(listing).where(listing.c.done_at.is_(None))) == []
+
+
+def test_a_new_source_fills_the_archive_silently_and_is_asked_politely(watch: Start) -> None:
+    one = watch()
+    one.run(END)
+    old = [row for row in one.rows(select(batch)) if row["announced_on"] < FIRST]
+    assert len(old) == 60
+    assert {row["state"] for row in old} == {"complete"}
+    silent = {row["id"] for row in one.rows(select(paper)) if row["announced_on"] < FIRST}
+    assert silent
+    assert not silent & set(told(one))
+
+
+def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
+    one = watch()
+    one.run(END)
+    (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]
+    with one.db.transaction() as tx:
+        (line,) = batches.of_papers(tx, {7: [some]})[7]
+    assert (line["announced_on"], line["fetched"], line["mine"]) == (MARCH[3], len(papers_of(MARCH[3])), 1)

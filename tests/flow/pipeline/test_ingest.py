@@ -1,0 +1,213 @@
+"""A listing's entries become papers, each once, whatever comes twice, late, damaged or from elsewhere."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from services.domain.papers.paper import Identifier
+from services.errors import LeaseLost, SourceError
+from services.flow.pipeline import ingest
+from services.store.db.tables import batch, event, listing, paper, paper_appearance, run
+from services.store.interests import embedding_backlog
+from services.store.papers import papers
+from services.store.sources import sources
+from tests.flow.conftest import DAY, World, entry
+
+PAGE = (
+    "Daily Papers\n\nMay 4\n\nOn the growth of small models\n\nWe study growth.\n\n  • 3 authors\n·\nMay 1\n".encode()
+)
+
+
+def events(world: World) -> list[tuple[int, str]]:
+    return [(row["paper_id"], row["what"]) for row in world.rows(select(event).order_by(event.c.run_id))]
+
+
+def test_a_listing_twice_adds_nothing(world: World) -> None:
+    first = world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    again = world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    assert (first.new, first.known) == (2, 0)
+    assert (again.new, again.known, again.updated, again.run) == (0, 2, 0, None)
+
+
+def test_one_listing_that_names_a_paper_twice_makes_one(world: World) -> None:
+    tally = world.announce(entry("One paper about agents", 1), entry("One paper about agents", 1))
+    assert (tally.found, tally.new, tally.known) == (2, 1, 1)
+
+
+def test_a_paper_from_several_sources_is_one_with_all_its_names(world: World) -> None:
+    world.announce(entry("One paper about agents that plan"))
+    world.announce(entry("One Paper About Agents That Plan", 7, authors=("Ada L",)), source="arxiv")
+    world.announce(entry("Renamed since", 7), source="feed")
+    with world.db.transaction() as tx:
+        found = papers.load(tx, [world.paper("One paper about agents that plan")])
+    (one,) = found.values()
+    assert one.identifiers == (Identifier("arxiv", "2605.00007"),)
+    assert one.sources == ("arxiv", "daily-papers", "feed")
+    assert world.rows(select(func.count().label("n")).select_from(paper)) == [{"n": 1}]
+
+
+def test_a_silent_listing_makes_no_event_until_the_paper_is_announced(world: World) -> None:
+    world.announce(entry("One paper about agents", 1), silent=True)
+    assert events(world) == []
+    world.announce(entry("One paper about agents", 1), source="arxiv")
+    assert [what for _, what in events(world)] == ["new"]
+
+
+def test_upvotes_of_a_paper_that_was_listed_silently_are_news(world: World) -> None:
+    world.announce(entry("One paper about agents", 1, upvotes=3), silent=True)
+    world.announce(entry("One paper about agents", 1, upvotes=4))
+    assert events(world) == []
+    world.announce(entry("One paper about agents", 1, upvotes=50))
+    assert [what for _, what in events(world)] == ["upvotes"]
+
+
+def test_a_silent_listing_never_silences_what_was_heard(world: World) -> None:
+    world.announce(entry("One paper about agents", 1))
+    world.announce(entry("One paper about agents", 1), silent=True)
+    assert [row["silent"] for row in world.rows(select(paper_appearance))] == [False]
+
+
+def test_a_further_source_and_upvotes_are_events(world: World) -> None:
+    world.announce(entry("One paper about agents", 1, upvotes=3))
+    world.announce(entry("One paper about agents", 1, upvotes=6), source="arxiv")
+    assert [what for _, what in events(world)] == ["new", "source", "upvotes"]
+
+
+def test_announcements_never_lie_in_the_future(world: World) -> None:
+    world.announce(entry("A paper of tomorrow and later", announced_on=world.now().date() + timedelta(days=30)))
+    assert world.rows(select(paper))[0]["announced_on"] == world.now().date()
+
+
+def test_the_ledger_counts_each_announcement(world: World) -> None:
+    world.announce(entry("One paper about agents", 1))
+    world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
+    (line,) = world.rows(select(batch))
+    assert (line["announced_on"], line["fetched"], line["new"], line["known"], line["state"]) == (
+        DAY,
+        2,
+        2,
+        1,
+        "complete",
+    )
+
+
+def keep(world: World, body: bytes, attempts: int = 0) -> None:
+    with world.db.transaction() as tx:
+        values = {"source_id": world.source, "body": body, "fetched_at": world.now(), "attempts": attempts}
+        tx.execute(insert(listing).values(values))
+
+
+def test_a_fetched_listing_is_read_once_and_let_go(world: World) -> None:
+    keep(world, PAGE)
+    assert ingest.work(world.db, world.settings)
+    assert not ingest.work(world.db, world.settings)
+    (row,) = world.rows(select(listing))
+    assert row["body"] is None
+    assert world.paper("On the growth of small models")
+
+
+def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
+    keep(world, b"<html><body>Rate exceeded.</body></html>")
+    assert ingest.work(world.db, world.settings)
+    assert world.rows(select(batch))[0]["state"] == "failed"
+    with world.db.transaction() as tx:
+        assert sources.all_of(tx)[0]["error"]
+
+
+def test_a_listing_that_ends_its_readers_is_left_out(world: World) -> None:
+    keep(world, PAGE, attempts=sources.MAX_PARSE_ATTEMPTS)
+    assert ingest.work(world.db, world.settings)
+    assert "left out" in world.rows(select(listing))[0]["error"]
+    assert world.rows(select(paper)) == []
+
+
+def test_no_listing_is_one_clear_line(world: World) -> None:
+    with pytest.raises(SourceError, match="not a listing"):
+        ingest.import_listing(world.db, b"\x00\x01\x02", day=None, format=None, silent=False)
+
+
+def test_an_unknown_format_names_those_there_are(world: World) -> None:
+    with pytest.raises(SourceError, match="daily-papers-page"):
+        ingest.import_listing(world.db, PAGE, day=None, format="bibtex", silent=False)
+
+
+def test_the_day_that_a_person_names_counts(world: World) -> None:
+    ingest.import_listing(world.db, PAGE, day=DAY, format=None, silent=False)
+    assert world.rows(select(paper))[0]["announced_on"] == DAY
+
+
+def test_a_replacement_of_a_paper_nobody_heard_of_is_no_news(world: World) -> None:
+    world.announce(entry("An old paper in its fourth version", 1, version=4, replacement=True))
+    assert events(world) == []
+    assert [row["silent"] for row in world.rows(select(paper_appearance))] == [True]
+    world.announce(entry("An old paper in its fourth version", 1), source="feed")
+    assert [what for _, what in events(world)] == ["new"]
+
+
+def test_a_replacement_of_a_known_paper_updates_it_without_an_event(world: World) -> None:
+    world.announce(entry("A paper about agents", 1, abstract="First."))
+    world.announce(entry("A paper about agents", 1, abstract="Second.", version=2, replacement=True))
+    assert [what for _, what in events(world)] == ["new"]
+    (row,) = world.rows(select(paper))
+    assert (row["version"], row["abstract"]) == (2, "Second.")
+
+
+def test_a_changed_text_is_embedded_anew(world: World) -> None:
+    world.announce(entry("A paper about agents", 1, abstract="First."))
+    world.embed_and_match()
+    world.announce(entry("A paper about agents", 1, abstract="First.", upvotes=2))
+    with world.db.transaction() as tx:
+        assert embedding_backlog.take(tx, world.embedder.name, 9) == []
+    world.announce(entry("A paper about agents", 1, abstract="Second.", version=2))
+    with world.db.transaction() as tx:
+        assert embedding_backlog.take(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
+
+
+def kept(world: World, title: str, *, attempts: int = 0) -> None:
+    keep(world, PAGE.replace(b"On the growth of small models", title.encode()), attempts)
+
+
+def test_small_listings_are_read_together_and_each_has_its_line(world: World) -> None:
+    kept(world, "The first of many papers here")
+    keep(world, b"<html><body>Rate exceeded.</body></html>")
+    kept(world, "The second of many papers here")
+    assert ingest.work(world.db, world.settings)
+    assert not ingest.work(world.db, world.settings)
+    found = world.rows(select(listing).order_by(listing.c.id))
+    assert [bool(row["error"]) for row in found] == [False, True, False]
+    assert {"The first of many papers here", "The second of many papers here"} <= {
+        row["title"] for row in world.rows(select(paper))
+    }
+    assert len(world.rows(select(run))) == 1
+
+
+def test_a_listing_that_was_tried_before_is_read_alone(world: World) -> None:
+    kept(world, "A paper that was never tried before")
+    kept(world, "A paper that may end its reader", attempts=1)
+    kept(world, "Another paper that was never tried")
+    left = []
+    while ingest.work(world.db, world.settings):
+        left.append(len(world.rows(select(listing).where(listing.c.done_at.is_(None)))))
+    assert left == [2, 1, 0]
+
+
+def test_a_listing_that_is_left_waits_as_if_nobody_had_taken_it(world: World) -> None:
+    kept(world, "A paper that waits for its turn")
+    with world.db.transaction() as tx:
+        claimed = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+        assert sources.claim_listings(tx, world.now(), timedelta(minutes=5)) == []
+        sources.leave_listings(tx, claimed)
+        (again,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+    assert (again["id"], again["attempts"]) == (claimed[0]["id"], 1)
+
+
+def test_listings_that_another_worker_took_over_are_not_written(world: World) -> None:
+    kept(world, "A paper of a slow worker is read twice")
+    with world.db.transaction() as tx:
+        (slow,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+    with world.db.transaction() as tx:
+        tx.execute(update(listing).values(lease_until=world.now() - timedelta(seconds=1)))
+    assert ingest.work(world.db, world.settings)
+    with pytest.raises(LeaseLost), world.db.transaction() as tx:
+        sources.finish_listings(tx, [slow], world.now())

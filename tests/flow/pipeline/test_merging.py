@@ -1,0 +1,559 @@
+"""Two papers become one when a record links them: nothing is lost, nothing is sent again, every old name answers."""
+
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from services.domain.papers.paper import Entry, Identifier, Paper
+from services.domain.subscriptions.matcher import Match, Matcher
+from services.flow.commands import explain, subscribe
+from services.flow.pipeline import embed, ingest
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.upkeep import restored_copy
+from services.store.db.database import Row
+from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
+from services.store.db.tables import paper as paper_table
+from services.store.delivery import deliveries
+from services.store.interests import embedding_backlog
+from services.store.maintenance import audit, dashboard
+from services.store.papers import merging, papers
+from services.store.subscriptions import match_runs, matches, subscriptions
+from services.web.subscription_form import find_paper
+from tests.flow.conftest import DAY, World, entry
+
+SAMPLES = Path(__file__).parents[2] / "data" / "listings" / "one-paper"
+PREPRINT = "One paper about agent planning"
+ARTICLE = "Planning of agents revisited"
+
+
+def doi(name: object) -> Identifier:
+    return Identifier("doi", f"10.1000/{name}")
+
+
+def article(title: str = ARTICLE, name: object = "x", **values: Any) -> Entry:
+    return Entry(title=title, identifiers=(doi(name),), **{"announced_on": DAY, **values})
+
+
+def link(number: int = 1, name: object = "x", title: str = PREPRINT, **values: Any) -> Entry:
+    """A record of the preprint that states the article's DOI too."""
+    one = entry(title, number, **values)
+    return Entry(**{**{f: getattr(one, f) for f in one.__slots__}, "identifiers": (*one.identifiers, doi(name))})
+
+
+def loaded(world: World, *ids: int) -> dict[int, Paper]:
+    with world.db.transaction() as tx:
+        return papers.load(tx, ids)
+
+
+def merged_into(world: World) -> dict[int, int]:
+    query = select(paper_table.c.id, paper_table.c.merged_into).where(paper_table.c.merged_into.is_not(None))
+    return {row["id"]: row["merged_into"] for row in world.rows(query)}
+
+
+def two(world: World, **values: Any) -> tuple[int, int]:
+    """A preprint and an article that nobody knows to be one."""
+    world.announce(entry(PREPRINT, 1), article(), **values)
+    return world.paper(PREPRINT), world.paper(ARTICLE)
+
+
+def finish(world: World) -> None:
+    """Everything that is still to happen, days later."""
+    world.embed_and_match()
+    world.notify()
+    world.let_days_pass()
+    world.expire_leases()
+    while restored_copy.expire(world.db, world.settings):
+        pass
+    world.deliver()
+
+
+# ── one paper ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_record_that_links_two_papers_makes_them_one(world: World) -> None:
+    first, second = two(world)
+    tally = world.announce(link())
+    assert (tally.new, tally.known, tally.updated) == (0, 1, 1)
+    (one,) = set(merged_into(world).values())
+    assert {first, second} == {one, *merged_into(world)}
+    assert {row["paper_id"] for row in world.rows(select(paper_identifier))} == {one}
+    both = loaded(world, first, second)
+    assert both[first] == both[second]
+    assert set(both[one].identifiers) == {Identifier("arxiv", "2605.00001"), doi("x")}
+
+
+def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article())
+    one, gone = world.paper(PREPRINT), world.paper(ARTICLE)
+    finish(world)
+    world.announce(link())
+    with world.db.transaction() as tx:
+        for name in (str(gone), f"id:{gone}", "arxiv:2605.00001", "doi:10.1000/x"):
+            assert papers.find(tx, name) == one
+        assert find_paper(tx, str(gone)) == one
+        seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
+        assert [row["paper_id"] for row in seen] == [one]
+        assert [row["paper_id"] for row in matches.recent(tx, world.account)] == [one]
+        assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
+    (asked,) = {subscription for subscription, _ in world.matches()}
+    steps = explain.trace(world.db, world.embedder, str(gone), asked)
+    assert ("merged", f"paper {gone} turned out to be this one") in steps
+    assert [stage for stage, _ in steps][-1] == "delivery"
+    assert explain.trace(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
+
+
+def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_one(world: World) -> None:
+    page, spelt = "On planning with many agents at once", "Planning with many agents, all at once"
+    world.announce(Entry(title=page, announced_on=DAY))
+    world.announce(entry(spelt, 1), source="arxiv")
+    assert merged_into(world) == {}
+    world.announce(entry(page, 1))
+    assert merged_into(world) == {world.paper(spelt): world.paper(page)}
+
+
+def test_papers_with_different_ids_of_one_kind_stay_two_whatever_their_titles(world: World) -> None:
+    world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
+    world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
+    assert merged_into(world) == {}
+    world.announce(
+        Entry(title=PREPRINT, identifiers=(Identifier("arxiv", "2605.00001"), Identifier("arxiv", "2605.00002")))
+    )
+    assert len(merged_into(world)) == 1
+
+
+def test_a_chain_of_papers_ends_in_one_whose_names_lead_there_directly(world: World) -> None:
+    world.announce(entry(PREPRINT, 3))
+    world.announce(article())
+    world.announce(Entry(title="Agents that plan, at last", identifiers=(Identifier("openreview", "abcdefgh"),)))
+    first = world.paper(PREPRINT)
+    world.announce(Entry(title="x", identifiers=(doi("x"), Identifier("openreview", "abcdefgh"))))
+    assert merged_into(world) == {world.paper("Agents that plan, at last"): world.paper(ARTICLE)}
+    world.announce(link(3))
+    assert set(merged_into(world).values()) == {first}
+    assert len(merged_into(world)) == 2
+
+
+def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
+    tally = world.announce(
+        article(), entry(PREPRINT, 1), link(), Entry(title="y", identifiers=(doi("y"),)), link(1, "y")
+    )
+    assert (tally.found, tally.new, tally.known) == (5, 1, 4)
+    assert world.rows(select(func.count().label("n")).select_from(paper_table)) == [{"n": 1}]
+    assert len(world.rows(select(paper_identifier))) == 3
+
+
+def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article(), article("Third", "y"))
+    world.announce(Entry(title="z", identifiers=(doi("x"), doi("y"))), link())
+    first = world.paper(PREPRINT)
+    assert merged_into(world) == {world.paper(ARTICLE): first, world.paper("Third"): first}
+    assert {row["paper_id"] for row in world.rows(select(paper_appearance))} == {first}
+
+
+def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
+    world.subscribe(query="title:revisited")
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article())
+    finish(world)
+    world.announce(link())
+    assert merged_into(world) == {world.paper(PREPRINT): world.paper(ARTICLE)}
+    assert loaded(world, world.paper(ARTICLE))[world.paper(ARTICLE)].title == ARTICLE
+
+
+def test_the_one_knows_what_both_knew(world: World) -> None:
+    world.announce(entry(PREPRINT, 1, abstract="We plan", categories=("cs.AI",), upvotes=7))
+    world.announce(
+        article(abstract="We plan a lot.", categories=("cs.LG",), version=2, announced_on=DAY - timedelta(days=2))
+    )
+    world.announce(link(upvotes=3))
+    (stays,) = merged_into(world).values()
+    one = loaded(world, stays)[stays]
+    assert (one.abstract, one.version, one.upvotes) == ("We plan a lot.", 2, 7)
+    assert (one.categories, one.announced_on) == (("cs.AI", "cs.LG"), DAY - timedelta(days=2))
+
+
+@pytest.mark.parametrize("silent", [(True, True), (True, False), (False, True)])
+def test_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
+    world.announce(entry(PREPRINT, 1), silent=silent[0])
+    world.announce(article(), silent=silent[1])
+    world.announce(article("Third", "z"), source="arxiv", silent=True)
+    world.announce(link(), link(1, "z"), source="feed", silent=True)
+    one = loaded(world, world.paper(PREPRINT))[world.paper(PREPRINT)]
+    assert one.sources == ("arxiv", "daily-papers", "feed")
+    heard = {row["source_id"]: row["silent"] for row in world.rows(select(paper_appearance))}
+    assert heard[world.source] == all(silent)
+    assert len(heard) == 3
+
+
+def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world: World) -> None:
+    two(world, silent=True)
+    world.subscribe(query="planning")
+    world.announce(link(), source="feed")
+    finish(world)
+    assert len(world.mails()) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "categories"),
+    [({"query": '"agent planning" cat:cs.LG'}, ("cs.LG",)), ({"query": '"agent planning"', "sources": ("arxiv",)}, ())],
+    ids=["category", "source"],
+)
+def test_a_place_that_came_with_the_other_paper_is_an_event(
+    world: World, asked: dict[str, Any], categories: tuple[str, ...]
+) -> None:
+    world.subscribe(**asked)
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article(categories=categories), source="arxiv")
+    finish(world)
+    assert world.matches() == set()
+    world.announce(link())
+    finish(world)
+    assert len(world.mails()) == 1
+
+
+def test_a_paper_is_not_new_again_when_only_the_other_was_heard_of(world: World) -> None:
+    world.announce(entry(PREPRINT, 1), silent=True)
+    world.announce(article())
+    world.announce(link())
+    assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
+    assert [row["what"] for row in world.rows(select(event))] == ["new"]
+
+
+@pytest.mark.parametrize("order", range(5))
+def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: World, order: int) -> None:
+    forms = sorted(SAMPLES.glob("*.xml"))
+    assert [form.stem for form in forms] == ["api", "atom", "oai", "rdf", "rss"]
+    for form in (*forms[order:], *forms[:order]):
+        ingest.import_listing(world.db, form.read_bytes(), day=None, format=None, silent=False)
+    (row,) = world.rows(select(paper_table))
+    one = loaded(world, row["id"])[row["id"]]
+    assert one.title == "New Perspective on Hybrid Mesons"
+    assert set(one.identifiers) == {Identifier("arxiv", "1805.06430"), Identifier("doi", "10.1140/epja/i2019-12805-4")}
+    assert (one.version, len(one.authors), set(one.categories)) == (2, 6, {"nucl-th", "hep-ph"})
+
+
+# ── what hangs on a paper ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_event_that_is_not_matched_yet_follows(world: World) -> None:
+    world.subscribe("Preprints", query='"agent planning"')
+    world.subscribe("Articles", query="revisited")
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article())
+    with world.db.transaction() as tx:
+        before = match_runs.events_of(tx, 2)
+    world.announce(link())
+    with world.db.transaction() as tx:
+        assert match_runs.events_of(tx, 2) == {world.paper(PREPRINT): before[world.paper(ARTICLE)]}
+    finish(world)
+    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert len(world.mails()) == 1
+    assert {row["paper_id"] for row in world.rows(select(event))} == {world.paper(PREPRINT)}
+
+
+def test_examples_and_verdicts_follow_and_the_staying_papers_example_counts(world: World) -> None:
+    first, second = two(world)
+    world.embed_and_match()
+    one = world.subscribe("One", interest="agent", liked=(second,))
+    other = world.subscribe("Other", interest="agent", liked=(first,), disliked=(second,))
+    verdicts = [(one, second, "more", 0), (other, first, "more", 0), (other, second, "less", 1)]
+    with world.db.transaction() as tx:
+        for subscription, paper, verdict, minute in verdicts:
+            at = world.now() + timedelta(minutes=minute)
+            tx.execute(
+                insert(feedback).values(subscription_id=subscription, paper_id=paper, verdict=verdict, created_at=at)
+            )
+    world.announce(link(), silent=True)
+    (stays,) = merged_into(world).values()
+    with world.db.transaction() as tx:
+        assert subscriptions.examples_of(tx, one) == ((stays,), ())
+        assert subscriptions.examples_of(tx, other) == (((stays,), ()) if stays == first else ((), (stays,)))
+    told = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
+    assert told == {one: (stays, "more"), other: (stays, "less")}
+
+
+def test_an_example_named_by_an_old_number_is_the_new_paper(world: World) -> None:
+    two(world)
+    world.embed_and_match()
+    world.announce(link(), silent=True)
+    ((gone, stays),) = merged_into(world).items()
+    one = world.subscribe("One", interest="agent", liked=(gone,))
+    with world.db.transaction() as tx:
+        assert subscriptions.examples_of(tx, one) == ((stays,), ())
+
+
+@pytest.mark.parametrize("fuller", [True, False])
+def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> None:
+    text = "We ask what a robot would do."
+    world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
+    world.announce(article(abstract=text if fuller else "We ask"))
+    stays, goes = world.paper(PREPRINT), world.paper(ARTICLE)
+    world.embed_and_match()
+    with world.db.transaction() as tx:
+        before = papers.vectors(tx, [stays, goes], world.embedder.name)
+    world.announce(link(), silent=True)
+    with world.db.transaction() as tx:
+        kept = papers.vectors(tx, [stays, goes], world.embedder.name)
+        assert embedding_backlog.take(tx, world.embedder.name, 9) == ([stays] if fuller else [])
+    assert kept.keys() == (set() if fuller else {stays})
+    embed.work_backlog(world.db, world.settings, world.embedder)
+    with world.db.transaction() as tx:
+        after = papers.vectors(tx, [stays, goes], world.embedder.name)
+    assert after.keys() == {stays}
+    assert np.array_equal(after[stays], before[stays]) != fuller
+
+
+def test_a_vector_of_the_same_text_serves_the_paper_that_has_none(world: World) -> None:
+    world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
+    world.announce(article(PREPRINT, authors=("Charles Babbage",)))
+    stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
+    with world.db.transaction() as tx:
+        papers.store_vectors(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
+    world.announce(link(), silent=True)
+    assert merged_into(world) == {goes: stays}
+    with world.db.transaction() as tx:
+        assert papers.vectors(tx, [stays, goes], "words").keys() == {stays}
+
+
+# ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
+
+STAGES = ("matched", "waits", "gathered", "claimed", "sending", "uncertain", "sent", "dropped", "dead")
+OUT = ("sending", "uncertain", "sent")
+TO_COME = ("matched", "waits", "gathered", "claimed")
+
+
+def stand(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
+    """Brings a paper's match as far as `stage` on a channel."""
+    found: Row = {"account_id": world.account, "subscription_id": subscription, "paper_id": paper, "run_id": None}
+    item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
+    with world.db.transaction() as tx:
+        matches.store(tx, [found | {"score": None, "decided": {"why": stage}, "revision": 1}])
+        if stage == "matched":
+            return
+        mine = match.c.paper_id == paper
+        tx.execute(update(match).where(mine).values(notified_at=func.now()))
+        dropped = "channel removed" if stage == "dropped" else ""
+        new = insert(delivery_item).values(**item, not_before=func.now(), dropped_because=dropped)
+        made = tx.scalars(new.returning(delivery_item.c.id)).one()
+        if stage in ("waits", "dropped"):
+            return
+        where = {"id": channel, "account_id": world.account, "gate": ""}
+        sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
+        state = "pending" if stage == "gathered" else stage
+        lease = func.now() if stage in ("claimed", "sending") else None
+        values: Row = {
+            "state": state,
+            "lease_until": lease,
+            "next_attempt_at": None if stage in (*OUT, "dead") else func.now(),
+        }
+        tx.execute(update(delivery).where(delivery.c.id == sent).values(values))
+
+
+def told(world: World, *ids: int) -> dict[int, int]:
+    """Channel → how often any of the papers went out there, or may have."""
+    went = delivery.c.state.in_(OUT) & (delivery_item.c.dropped_because == "")
+    query = select(delivery_item.c.channel_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
+    channels = [row["channel_id"] for row in world.rows(query.where(went, delivery_item.c.paper_id.in_(ids)))]
+    return {one: channels.count(one) for one in channels}
+
+
+@pytest.mark.parametrize("how", ["one subscription", "two subscriptions", "two channels"])
+@pytest.mark.parametrize("older", STAGES)
+def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
+    world: World, how: str, older: str
+) -> None:
+    other_channel = subscribe.add_channel(
+        world.db, world.settings, world.account, "email:bob@example.org", verified=True
+    )
+    channels = (world.email, other_channel if how == "two channels" else world.email)
+    first = world.subscribe("First", query="planning", to=[channels[0]])
+    second = first if how == "one subscription" else world.subscribe("Second", query="planning", to=[channels[1]])
+    numbers = range(1, len(STAGES) + 1)
+    world.announce(*(entry(f"Preprint {n}", n) for n in numbers), silent=True)
+    world.announce(*(article(f"Article {n}", n) for n in numbers), silent=True)
+    pairs = {
+        younger: (world.paper(f"Preprint {n}"), world.paper(f"Article {n}"))
+        for n, younger in zip(numbers, STAGES, strict=True)
+    }
+    for younger, (one, other) in pairs.items():
+        stand(world, one, first, channels[0], older)
+        stand(world, other, second, channels[1], younger)
+    before = {younger: told(world, *pair) for younger, pair in pairs.items()}
+    world.announce(*(link(n, n, title=f"Preprint {n}") for n in numbers), silent=True)
+    assert len(merged_into(world)) == len(STAGES)
+    assert not [m for m in world.rows(select(match)) if m["paper_id"] in merged_into(world) and not m["notified_at"]]
+    finish(world)
+    world.run(*(link(n, n, title=f"Preprint {n}") for n in numbers))
+    for younger, pair in pairs.items():
+        expected = dict(before[younger])
+        for stage, beside, channel in ((older, younger, channels[0]), (younger, older, channels[1])):
+            # A match beside an item that was given up is a second match of one paper: that is not told either.
+            given_up = stage == "matched" and beside in ("dropped", "dead") and how != "two channels"
+            if stage in TO_COME and not given_up:
+                expected.setdefault(channel, 1)
+        assert told(world, *pair) == expected, (older, younger)
+        (living,) = {p.id for p in loaded(world, *pair).values()}
+        history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != living]
+        for row in history:
+            dropped = row["dropped_because"] in (f"merged with paper {living}", "channel removed")
+            assert dropped != bool(row["delivery_id"]), "what waited was dropped, what went out is on record"
+    with world.db.transaction() as tx:
+        assert audit.audit(tx, world.now() + timedelta(hours=1)).items_overdue == 0
+        assert audit.audit(tx, world.now() + timedelta(hours=1)).matches_not_notified == 0
+
+
+def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
+    world.subscribe("Soon", query='"agent planning"', cadence="daily")
+    world.subscribe("Late", query="revisited", cadence="weekly")
+    two(world)
+    world.embed_and_match()
+    world.notify()
+    with world.db.transaction() as tx:
+        later = delivery_item.c.not_before + timedelta(days=7)
+        tx.execute(update(delivery_item).where(delivery_item.c.cadence == "weekly").values(not_before=later))
+    before = {row["paper_id"]: row for row in world.items()}
+    world.announce(link(), silent=True)
+    ((gone, stays),) = merged_into(world).items()
+    after = {row["paper_id"]: row for row in world.items()}
+    soonest = min(before.values(), key=lambda row: row["not_before"])
+    assert (after[stays]["not_before"], after[stays]["cadence"]) == (soonest["not_before"], soonest["cadence"])
+    assert after[gone]["dropped_because"] == f"merged with paper {stays}"
+    finish(world)
+    (mail,) = world.mails()
+    assert "Soon" in mail
+    assert "Late" in mail
+
+
+def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(world: World) -> None:
+    world.announce(entry(PREPRINT, 1))
+    world.announce(article())
+    (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
+    elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
+    stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
+    stand(world, one, asked, world.email, "matched")
+    stand(world, other, asked, world.email, "sent")
+    world.announce(link(), silent=True)
+    with world.db.transaction() as tx:
+        counts, history = matches.one(tx, asked, one), matches.one(tx, asked, other)
+    assert merged_into(world) == {other: one}
+    assert counts is not None
+    assert history is not None
+    assert (counts["decided"]["why"], history["decided"]["why"]) == ("sent", "matched")
+    assert history["notified_at"]
+
+
+def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
+    world.subscribe(query="planning")
+    two(world)
+    world.embed_and_match()
+    world.notify()
+    gather_due(world.db, world.settings)
+    world.claim()
+    world.announce(link(), silent=True)
+    finish(world)
+    (mail,) = world.mails()
+    (stays,) = set(merged_into(world).values())
+    assert f"Subject: {loaded(world, stays)[stays].title}\n" in mail
+    with world.db.transaction() as tx:
+        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
+
+
+def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
+    world.subscribe("First", query='"agent planning"')
+    world.subscribe("Second", query="revisited")
+    world.announce(entry(PREPRINT, 1))
+    finish(world)
+    world.announce(article())
+    world.embed_and_match()
+    world.notify()
+    gather_due(world.db, world.settings)
+    world.announce(link())
+    finish(world)
+    assert [row["state"] for row in world.deliveries()] == ["sent", "cancelled"]
+    assert len(world.mails()) == 1
+
+
+# ── what comes late ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Interrupted(Matcher):
+    """A matcher during whose work two papers become one."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world, self.turns = world, count()
+
+    def match(self, candidates: Any) -> list[Match]:
+        found = list(super().match(candidates))
+        if next(self.turns) == 0:
+            self.world.announce(link(), silent=True)
+        return found
+
+
+def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: World) -> None:
+    world.subscribe("First", query='"agent planning"')
+    world.announce(entry(PREPRINT, 1))
+    finish(world)
+    world.subscribe("Second", query="revisited")
+    world.announce(article())
+    world.shard = type(world.shard)(number=0, matchers={"": Interrupted(world)})
+    finish(world)
+    assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
+    assert len(world.matches()) == 2
+    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert len(world.mails()) == 1
+
+
+def test_a_vector_of_a_paper_that_became_another_meanwhile_is_left_out(world: World) -> None:
+    two(world)
+    world.announce(link(), silent=True)
+    ((gone, stays),) = merged_into(world).items()
+    with world.db.transaction() as tx:
+        papers.store_vectors(tx, "words", [gone, stays], np.ones((2, 5), dtype=np.float32))
+        assert papers.vectors(tx, [gone, stays], "words").keys() == {stays}
+        assert merging.current_ids(tx, [gone, stays]) == {gone: stays, stays: stays}
+
+
+# ── versions and withdrawals ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
+    asked = world.subscribe(query="planning")
+    world.run(entry(PREPRINT, 1))
+    world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
+    assert len(world.mails()) == 1
+    assert explain.trace(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
+
+
+def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: World) -> None:
+    asked = world.subscribe(query="planning")
+    world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2))
+    world.embed_and_match()
+    world.notify()
+    gather_due(world.db, world.settings)
+    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True))
+    finish(world)
+    (mail,) = world.mails()
+    assert PREPRINT not in mail
+    steps = dict(explain.trace(world.db, world.embedder, "2605.00001", asked))
+    assert steps["dropped"].endswith("the paper was withdrawn")
+    assert "(withdrawn)" in steps["paper"]
+
+
+def test_a_paper_withdrawn_before_it_was_told_says_why_nothing_came(world: World) -> None:
+    asked = world.subscribe(query="planning")
+    world.announce(entry(PREPRINT, 1))
+    world.embed_and_match()
+    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True))
+    finish(world)
+    assert world.mails() == []
+    steps = dict(explain.trace(world.db, world.embedder, "2605.00001", asked))
+    assert steps["notification"] == "nothing to tell: the paper was withdrawn"

@@ -1,0 +1,326 @@
+"""Merging in any order and beside the other stages: one paper a name, nothing lost, nothing sent again."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from random import Random
+from time import monotonic
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select, text, update
+
+from services.domain.papers.paper import Entry, Identifier, Listing
+from services.domain.subscriptions.matcher import Candidate, Match, Matcher
+from services.flow.pipeline import embed, ingest
+from services.flow.pipeline.deliver.gather import gather_due
+from services.flow.pipeline.deliver.send import send_due
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import (
+    channel,
+    delivery,
+    delivery_item,
+    match,
+    paper,
+    paper_appearance,
+    paper_identifier,
+    subscription,
+)
+from services.store.papers import merging
+from services.store.sources import sources
+from services.store.subscriptions import match_runs, matches
+from tests.flow.conftest import DAY, World
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+DEADLINE = 60
+FIRST = Entry(title="Planning once", identifiers=(Identifier("arxiv", "2605.00001"),), announced_on=DAY)
+SECOND = Entry(title="Planning again", identifiers=(Identifier("doi", "10.1000/x"),), announced_on=DAY)
+LINK = Entry(title="Planning", identifiers=(*FIRST.identifiers, *SECOND.identifiers), announced_on=DAY)
+
+
+def living(world: World) -> dict[int, int]:
+    return {row["id"]: row["merged_into"] or row["id"] for row in world.rows(select(paper))}
+
+
+def sent(world: World) -> Counter[tuple[int, int]]:
+    """(channel, living paper) → how often it went out."""
+    now = living(world)
+    query = select(delivery_item.c.channel_id, delivery_item.c.paper_id).join(
+        delivery, delivery.c.id == delivery_item.c.delivery_id
+    )
+    found = world.rows(query.where(delivery.c.state == "sent", delivery_item.c.dropped_because == ""))
+    return Counter((row["channel_id"], now[row["paper_id"]]) for row in found)
+
+
+def settle(world: World) -> None:
+    world.embed_and_match()
+    world.notify()
+    world.let_days_pass()
+    world.deliver()
+
+
+def hold_on(tx: Connection, work: Future[Any]) -> None:
+    """Waits until other work has to wait for this transaction."""
+    end = monotonic() + DEADLINE
+    while not tx.scalars(text(WAITING)).one():
+        assert not work.done(), work.result()
+        assert monotonic() < end, "nobody waits"
+
+
+# ── two connections ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_merge_waits_for_a_match_that_is_being_written(world: World) -> None:
+    asked = world.subscribe(query="planning")
+    world.announce(FIRST)
+    settle(world)
+    world.announce(SECOND, silent=True)
+    second = world.paper(SECOND.title)
+    row = {"account_id": world.account, "subscription_id": asked, "paper_id": second, "run_id": None, "score": None}
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            matches.store(tx, [row | {"decided": {}, "revision": 1}])
+            merge = pool.submit(world.announce, LINK)
+            hold_on(tx, merge)
+        merge.result(DEADLINE)
+    settle(world)
+    assert sent(world) == {(world.email, world.paper(FIRST.title)): 1}
+    assert all(row["notified_at"] for row in world.rows(select(match)))
+
+
+def _backlog(world: World) -> None:
+    while embed.work_backlog(world.db, world.settings, world.embedder):
+        pass
+
+
+def _gather(world: World) -> None:
+    while gather_due(world.db, world.settings):
+        pass
+
+
+def _embed(world: World) -> None:
+    while embed.work(world.db, world.settings, world.embedder):
+        pass
+
+
+def _send(world: World) -> None:
+    while send_due(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())):
+        pass
+
+
+def _nothing(world: World) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        (_nothing, _embed),
+        (_embed, World.embed_and_match),
+        (_nothing, _backlog),
+        (World.embed_and_match, World.notify),
+        (lambda world: (world.embed_and_match(), world.notify()), _gather),
+    ],
+    ids=["embed", "match", "backlog", "notify", "gather"],
+)
+def test_other_stages_wait_for_a_merge_and_see_it_whole(
+    world: World, before: Callable[[World], object], meanwhile: Callable[[World], object]
+) -> None:
+    world.subscribe("First", query="once")
+    world.subscribe("Second", query="again")
+    world.announce(FIRST)
+    world.announce(SECOND)
+    before(world)
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            where = sources.imported(tx, "daily-papers")
+            listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
+            ingest.store(tx, where, listing, now=world.now(), silent=True)
+            stage = pool.submit(meanwhile, world)
+            hold_on(tx, stage)
+        stage.result(DEADLINE)
+    settle(world)
+    (one,) = set(living(world).values())
+    assert {row["paper_id"] for row in world.rows(select(match))} == {one}
+    assert sent(world) == {(world.email, one): 1}
+    assert len(world.mails()) == 1
+
+
+def test_a_message_is_not_rendered_while_its_paper_becomes_another(world: World) -> None:
+    world.subscribe(query="again")
+    world.announce(FIRST)
+    world.announce(SECOND)
+    world.embed_and_match()
+    world.notify()
+    _gather(world)
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
+            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            stage = pool.submit(_send, world)
+            hold_on(tx, stage)
+        stage.result(DEADLINE)
+    (mail,) = world.mails()
+    assert f"Subject: {FIRST.title}\n" in mail
+    assert sent(world) == {(world.email, world.paper(FIRST.title)): 1}
+
+
+class Asked(Matcher):
+    """A matcher that remembers of which papers it was asked."""
+
+    papers: ClassVar[list[int]] = []
+
+    def match(self, candidates: Sequence[Candidate]) -> list[Match]:
+        self.papers.extend(one.paper.id for one in candidates)
+        return list(super().match(candidates))
+
+
+def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(FIRST)
+    world.announce(SECOND)
+    _embed(world)
+    world.shard.matchers[""] = Asked()
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
+            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            stage = pool.submit(world.embed_and_match)
+            hold_on(tx, stage)
+            assert Asked.papers == []
+        stage.result(DEADLINE)
+    assert set(Asked.papers) == set(living(world).values())
+
+
+def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) -> None:
+    world.announce(FIRST)
+    world.announce(SECOND)
+    with ThreadPoolExecutor() as pool:
+        with world.db.transaction() as tx:
+            merging.lock_against_merges(tx)
+            match_runs.open_run(tx, [(one, "vector") for one in living(world)])
+            merge = pool.submit(world.announce, LINK)
+            hold_on(tx, merge)
+        merge.result(DEADLINE)
+    with world.db.transaction() as tx:
+        assert match_runs.events_of(tx, 3).keys() == set(living(world).values())
+
+
+def test_all_stages_at_once_neither_deadlock_nor_lose_nor_repeat(world: World) -> None:
+    chance = Random(7)
+    world.subscribe("First", query="planning")
+    world.subscribe("Second", query="planning")
+    listings = [[_random_entry(chance, 12) for _ in range(6)] for _ in range(25)]
+    done: list[bool] = []
+
+    def until_done(*stages: Callable[[], object]) -> None:
+        while not done:
+            for stage in stages:
+                stage()
+
+    with ThreadPoolExecutor() as pool:
+        busy = [
+            pool.submit(until_done, world.embed_and_match, world.notify),
+            pool.submit(until_done, world.notify, world.deliver),
+            pool.submit(until_done, world.deliver, lambda: _backlog(world)),
+        ]
+        try:
+            for entries in listings:
+                world.announce(*entries)
+                assert not any(worker.done() for worker in busy), [w.result() for w in busy if w.done()]
+        finally:
+            done.append(True)
+        for worker in busy:
+            worker.result(DEADLINE)
+    settle(world)
+    _check_names(world, [one for entries in listings for one in entries])
+    before = sent(world)
+    assert before.keys() == {(world.email, one) for one in living(world).values()}
+    world.announce(*(one for entries in listings for one in entries))
+    settle(world)
+    assert sum(sent(world).values()) == sum(before.values())
+
+
+def _random_entry(chance: Random, names: int) -> Entry:
+    number = chance.randrange(names)
+    known = [("arxiv", f"2605.{number:05d}"), ("doi", f"10.1000/{number}"), ("openreview", f"abcdefgh{number}")]
+    identifiers = tuple(Identifier(*one) for one in chance.sample(known, chance.randint(1, 2)))
+    return Entry(title=f"Planning {number} {chance.randrange(9)}", identifiers=identifiers, announced_on=DAY)
+
+
+# ── any order ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+IDENTIFIERS = (
+    *(("arxiv", f"2605.{n:05d}") for n in range(1, 4)),
+    ("doi", "10.1000/x"),
+    ("doi", "10.1000/y"),
+    ("openreview", "abcdefgh"),
+)
+TITLES = ("Planning", "Planning of agents in open worlds", "On the planning of many agents", "Planning, at last")
+AUTHORS = ((), ("Ada Lovelace",), ("Charles Babbage",))
+PROGRESS = ("announce", "match", "notify", "gather", "deliver")
+
+entries = st.builds(
+    Entry,
+    title=st.sampled_from(TITLES),
+    authors=st.sampled_from(AUTHORS),
+    identifiers=st.lists(st.sampled_from(IDENTIFIERS).map(lambda one: Identifier(*one)), max_size=2, unique=True).map(
+        tuple
+    ),
+    announced_on=st.just(DAY),
+)
+steps = st.lists(
+    st.tuples(st.lists(entries, min_size=1, max_size=3), st.sampled_from(PROGRESS), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+def _start_anew(world: World) -> None:
+    """No papers, nothing told; the subscriptions stay."""
+    with world.db.transaction() as tx:
+        tx.execute(text("TRUNCATE paper, run, match, delivery RESTART IDENTITY CASCADE"))
+        tx.execute(update(channel).values(told_on=None))
+    if not world.rows(select(subscription)):
+        world.subscribe("First", query="planning")
+        world.subscribe("Second", query="agents", cadence="daily")
+
+
+def _check_names(world: World, taken: Iterable[Entry]) -> None:
+    """No identifier names a paper that is no more, no chain is left, and stated links are one paper."""
+    now = living(world)
+    assert all(now[target] == target for target in now.values())
+    named = world.rows(select(paper_identifier))
+    assert all(now[row["paper_id"]] == row["paper_id"] for row in named)
+    owner = {Identifier(row["scheme"], row["value"]): row["paper_id"] for row in named}
+    for entry in taken:
+        assert len({owner[one] for one in entry.identifiers}) <= 1, entry
+
+
+@given(steps=steps)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_comes_in_whatever_order_names_lead_to_one_paper_that_is_sent_once(
+    world: World, steps: list[tuple[list[Entry], str, bool]]
+) -> None:
+    _start_anew(world)
+    taken: list[Entry] = []
+    stages = [world.embed_and_match, world.notify, lambda: _gather(world), world.deliver]
+    for found, progress, hidden in steps:
+        world.announce(*found, silent=hidden)
+        taken += found
+        before = sent(world)
+        for stage in stages[: PROGRESS.index(progress)]:
+            stage()
+        # Two papers that were sent may prove to be one; from then on nothing more goes out.
+        new = sent(world) - before
+        assert all(times == 1 and not before[one] for one, times in new.items())
+        _check_names(world, taken)
+    world.announce(*taken)
+    before = sent(world)
+    settle(world)
+    _check_names(world, taken)
+    assert all(times == 1 and not before[one] for one, times in (sent(world) - before).items())
+    heard = world.rows(select(paper_appearance.c.paper_id).where(~paper_appearance.c.silent))
+    assert {one for _, one in sent(world)} == {row["paper_id"] for row in heard}

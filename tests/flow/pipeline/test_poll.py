@@ -1,0 +1,304 @@
+"""Polling: politely, silently at first, and whatever the peer does ends in a recorded outcome."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Event as Gate
+from threading import Lock, Thread
+
+import httpx2
+import pytest
+from sqlalchemy import select, update
+
+from services import plugins
+from services.flow.pipeline import ingest, poll
+from services.flow.upkeep import bounces
+from services.http.client import Fetcher
+from services.store.db import rate_limits
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import event, gate, listing, paper, source
+from services.store.maintenance import due_work
+from services.store.sources import sources
+from tests.flow.conftest import World
+from tests.service import until
+from tests.sinks import Answer, HttpSink
+
+FEED = """<rss version="2.0"><channel><title>Lab</title>
+<item><title>{title}</title><link>https://lab.example.org/{title}</link><description>About it.</description></item>
+</channel></rss>"""
+
+
+@pytest.fixture
+def peer() -> Iterator[HttpSink]:
+    with HttpSink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def fetcher(peer: HttpSink) -> Fetcher:
+    return Fetcher(user_agent="paperwire-test", allow_hosts=[f"127.0.0.1:{peer.port}"])
+
+
+def add(world: World, peer: HttpSink, path: str = "/feed", *, announce_first: bool = False) -> int:
+    with world.db.transaction() as tx:
+        location = f"http://127.0.0.1:{peer.port}{path}"
+        return sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=announce_first)
+
+
+def poll_all(world: World, fetcher: Fetcher) -> int:
+    polls = 0
+    while poll.work(world.db, world.settings, fetcher):
+        polls += 1
+    while ingest.work(world.db, world.settings):
+        pass
+    return polls
+
+
+def again(world: World) -> None:
+    """As if an hour had passed."""
+    world.make_due(source, next_poll_at=timedelta(days=1))
+    world.make_due(gate, next_free_at=timedelta(days=1))
+
+
+def one(world: World, source_id: int) -> dict[str, object]:
+    return world.rows(select(source).where(source.c.id == source_id))[0]
+
+
+def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
+    world: World, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    add(world, peer)
+    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=FEED.format(title="New")))
+    assert poll_all(world, fetcher) == 1
+    assert world.rows(select(event)) == []
+    again(world)
+    poll_all(world, fetcher)
+    assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
+
+
+def test_a_first_poll_announces_when_asked_to(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    add(world, peer, announce_first=True)
+    peer.script("/feed", Answer(body=FEED.format(title="New")))
+    poll_all(world, fetcher)
+    assert len(world.rows(select(event))) == 1
+
+
+def test_what_has_not_changed_is_asked_for_so_and_not_read_again(
+    world: World, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    add(world, peer)
+    peer.script("/feed", Answer(body=FEED.format(title="Old"), headers={"ETag": '"v1"'}), Answer(status=304, body=""))
+    poll_all(world, fetcher)
+    again(world)
+    poll_all(world, fetcher)
+    assert peer.to("/feed")[1].headers.get("If-None-Match", peer.to("/feed")[1].headers.get("if-none-match")) == '"v1"'
+    assert len(world.rows(select(paper))) == 1
+
+
+def listings(world: World) -> int:
+    return len(world.rows(select(listing)))
+
+
+def test_bytes_that_are_those_of_last_time_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer, announce_first=True)
+    peer.always("/feed", Answer(body=FEED.format(title="New")))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert listings(world) == 1
+    assert one(world, where)["succeeded_at"]
+    peer.always("/feed", Answer(body=FEED.format(title="Newer")))
+    poll_all(world, fetcher)
+    assert listings(world) == 2
+
+
+def test_what_the_first_poll_read_silently_is_no_news_when_it_is_listed_again(
+    world: World, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    add(world, peer)
+    item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
+    both = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
+    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=both), Answer(body=both + "\n"))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
+
+
+def test_bytes_that_could_not_be_read_are_tried_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer, announce_first=True)
+    peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
+    for _ in range(3):
+        poll_all(world, fetcher)
+        again(world)
+    assert listings(world) == 3
+    assert one(world, where)["error"]
+
+
+def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
+    released = Gate()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "slow.example.org":
+            assert released.wait(30)
+        return httpx2.Response(200, content=FEED.format(title=str(request.url.host)).encode())
+
+    with world.db.transaction() as tx:
+        for host in ("slow", "quick"):
+            location = f"http://{host}.example.org/feed"
+            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
+    slow = Thread(
+        target=poll.work, args=(world.db, world.settings, Fetcher(user_agent="paperwire-test", transport=answer))
+    )
+    slow.start()
+    try:
+        until(lambda: listings(world) == 1, "the quick feed is kept", 20)
+    finally:
+        released.set()
+        slow.join(30)
+    assert listings(world) == 2
+
+
+def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: World) -> None:
+    asked, most, lock = 0, 0, Lock()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal asked, most
+        with lock:
+            asked += 1
+            most = max(most, asked)
+        try:
+            return httpx2.Response(200, content=FEED.format(title="One paper of many").encode())
+        finally:
+            with lock:
+                asked -= 1
+
+    fetcher = Fetcher(user_agent="paperwire-test", transport=answer)
+    with world.db.transaction() as tx:
+        for number in range(1_000):
+            location = f"https://lab{number}.example.org/feed"
+            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1))
+    while poll.work(world.db, world.settings, fetcher):
+        pass
+    rows = world.rows(select(source.c.next_poll_at, source.c.polled_at).where(source.c.polled))
+    assert len(rows) == 1_000
+    assert most <= poll.AT_A_TIME
+    pauses = sorted((row["next_poll_at"] - row["polled_at"]).total_seconds() for row in rows)
+    assert pauses[-1] - pauses[0] > 300
+
+
+def test_failures_back_off_and_say_why_and_a_success_forgets_them(
+    world: World, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    where = add(world, peer)
+    peer.script("/feed", Answer(status=500), Answer(status=500), Answer(body=FEED.format(title="Old")))
+    pauses = []
+    for _ in range(2):
+        poll_all(world, fetcher)
+        row = one(world, where)
+        pauses.append(row["next_poll_at"] - row["polled_at"])  # type: ignore[operator]
+        again(world)
+    assert "500" in str(one(world, where)["error"])
+    assert pauses[1] > pauses[0] > timedelta(hours=1)
+    poll_all(world, fetcher)
+    assert (one(world, where)["failures"], one(world, where)["error"]) == (0, "")
+
+
+def test_a_named_pause_is_kept(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    peer.script("/feed", Answer(status=429, headers={"Retry-After": "30000"}))
+    poll_all(world, fetcher)
+    row = one(world, where)
+    assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
+
+
+def test_a_feed_that_asks_for_rest_gets_it(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    resting = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
+    peer.always("/feed", Answer(body=resting))
+    for _ in range(2):
+        poll_all(world, fetcher)
+        row = one(world, where)
+        again(world)
+    assert row["next_poll_at"] - row["polled_at"] >= timedelta(minutes=700)  # type: ignore[operator]
+    peer.always("/feed", Answer(body=FEED.format(title="Old")))
+    for _ in range(2):
+        poll_all(world, fetcher)
+        row = one(world, where)
+        again(world)
+    assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
+
+
+def test_a_source_that_is_gone_ends(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    peer.script("/feed", Answer(status=410))
+    poll_all(world, fetcher)
+    assert one(world, where)["polled"] is False
+
+
+def test_a_page_instead_of_a_feed_is_said_on_the_source(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    peer.script("/feed", Answer(body="<html><title>Log in</title></html>"))
+    poll_all(world, fetcher)
+    assert one(world, where)["error"]
+
+
+def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    add(world, peer, "/a")
+    add(world, peer, "/b")
+    peer.always("/a", Answer(body=FEED.format(title="A")))
+    peer.always("/b", Answer(body=FEED.format(title="B")))
+    assert poll_all(world, fetcher) == 1
+    world.make_due(gate, next_free_at=timedelta(minutes=1))
+    assert poll_all(world, fetcher) == 1
+    assert len(peer.requests) == 2
+
+
+def test_an_address_that_feeds_may_not_reach_is_refused(world: World, peer: HttpSink) -> None:
+    where = add(world, peer)
+    poll_all(world, Fetcher(user_agent="paperwire-test"))
+    assert one(world, where)["error"]
+    assert peer.requests == []
+
+
+def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    where = add(world, peer)
+    peer.script("/feed", Answer(body=FEED.format(title="Old")))
+    with world.db.transaction() as tx:
+        assert sources.claim(tx, world.now(), poll.LEASE)
+    assert poll_all(world, fetcher) == 0
+    with world.db.transaction() as tx:
+        for table in (source, gate):
+            tx.execute(update(table).values(lease_until=world.now() - timedelta(seconds=1)))
+    assert poll_all(world, fetcher) == 1
+    assert one(world, where)["succeeded_at"]
+
+
+def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    def stages() -> list[str]:
+        with world.db.transaction() as tx:
+            return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
+
+    assert stages() == ["slow", "deliver"]  # bounces are to be asked for, and a new channel's digest is planned
+    bounces.work(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
+    with world.db.transaction() as tx:
+        rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # nobody cleans meanwhile
+    world.deliver()
+    assert stages() == []
+    world.subscribe(query="new")
+    add(world, peer, announce_first=True)
+    assert stages() == ["poll"]
+    peer.script("/feed", Answer(body=FEED.format(title="New")))
+    poll.work(world.db, world.settings, fetcher)
+    assert stages() == ["ingest"]
+    ingest.work(world.db, world.settings)
+    assert stages() == ["embed", "slow"]
+    from services.flow.pipeline import embed, match
+
+    embed.work(world.db, world.settings, world.embedder)
+    assert stages() == ["match.0"]
+    match.work(world.db, world.settings, [world.shard])
+    assert stages() == ["notify"]
+    world.notify()
+    assert stages() == ["deliver"]
+    world.deliver()
+    assert stages() == []

@@ -1,0 +1,98 @@
+"""The hold: nothing is sent, what waits is shown, and a copied database starts in it."""
+
+from datetime import date, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from services.flow.pipeline.deliver.gather import gather_due
+from services.store.db.tables import delivery, installation
+from services.store.delivery import sending_pause
+from services.store.maintenance import audit
+from tests.flow.conftest import World, entry
+
+ALPHA, BETA = "One paper about agent planning", "Another paper about robot planning"
+
+
+def begin(world: World) -> None:
+    with world.db.transaction() as tx:
+        sending_pause.start(tx, "a test", world.now())
+
+
+def end(world: World, last_day: date | None = None) -> int:
+    with world.db.transaction() as tx:
+        counted = sending_pause.count_as_sent(tx, last_day) if last_day else 0
+        sending_pause.end(tx)
+    world.deliver()
+    return counted
+
+
+def waiting(world: World) -> list[int]:
+    with world.db.transaction() as tx:
+        return [row["papers"] for row in sending_pause.waiting(tx, world.now())]
+
+
+def test_in_a_hold_nothing_is_sent_and_its_end_brings_one_message(world: World) -> None:
+    world.subscribe(query="planning")
+    begin(world)
+    world.run(entry(ALPHA, 1))
+    world.run(entry(BETA, 2))
+    assert world.deliveries() == []
+    assert waiting(world) == [2]
+    with world.db.transaction() as tx:
+        assert audit.audit(tx, world.now() + timedelta(hours=1)).clean
+    end(world)
+    (mail,) = world.mails()
+    assert ALPHA in mail
+    assert BETA in mail
+
+
+def test_a_message_that_was_made_before_the_hold_waits_too(world: World) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(ALPHA, 1))
+    world.embed_and_match()
+    world.notify()
+    assert gather_due(world.db, world.settings)
+    begin(world)
+    world.deliver()
+    assert [row["state"] for row in world.deliveries()] == ["pending"]
+    assert waiting(world) == [1]
+    end(world)
+    assert [row["state"] for row in world.deliveries()] == ["sent"]
+
+
+def test_what_was_announced_up_to_a_day_can_count_as_sent(world: World) -> None:
+    world.subscribe(query="planning")
+    begin(world)
+    world.run(entry(ALPHA, 1, announced_on=date(2026, 5, 1)))
+    world.run(entry(BETA, 2, announced_on=date(2026, 5, 4)))
+    assert end(world, date(2026, 5, 3)) == 1
+    (mail,) = world.mails()
+    assert ALPHA not in mail
+    assert BETA in mail
+
+
+@pytest.mark.parametrize("state", ["pending", "uncertain"])
+def test_a_message_whose_papers_all_count_as_sent_is_cancelled(world: World, state: str) -> None:
+    world.subscribe(query="planning")
+    world.announce(entry(ALPHA, 1))
+    world.embed_and_match()
+    world.notify()
+    assert gather_due(world.db, world.settings)
+    begin(world)
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(state=state, frozen=state == "uncertain", rendered=b"x"))
+    assert end(world, date(2026, 5, 4)) == 1
+    assert [row["state"] for row in world.deliveries()] == ["cancelled"]
+    assert world.mails() == []
+
+
+def test_a_database_on_another_server_than_the_recorded_one_starts_in_hold(world: World) -> None:
+    with world.db.transaction() as tx:
+        assert not sending_pause.look(tx, world.now())
+        assert not sending_pause.look(tx, world.now())
+        tx.execute(update(installation).values(system_identifier="7300000000000000000"))
+        assert sending_pause.look(tx, world.now())
+        assert "copied from another server" in sending_pause.status(tx)["held_because"]
+        sending_pause.end(tx)
+        assert not sending_pause.look(tx, world.now()), "it is this server's now"

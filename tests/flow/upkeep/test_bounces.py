@@ -1,0 +1,231 @@
+"""Mails that come back: the address is stopped, its owner sees why, and forged reports change nothing."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from services.flow.commands import opt_in as consent_flow
+from services.flow.commands import subscribe
+from services.flow.upkeep import bounces, restored_copy
+from services.store.accounts import accounts
+from services.store.db.secrets import SecretBox
+from services.store.db.tables import account, bounce, gate
+from services.store.delivery import bounces as store
+from services.store.delivery import channels, operator_notices, opt_in
+from services.store.delivery.bounces import soft_since
+from services.store.maintenance import due_work
+from tests.flow.conftest import Configure, World, entry
+from tests.imap import ImapSink
+
+SAMPLES = Path(__file__).parents[2] / "data" / "bounces"
+AGENTS = "One paper about agent planning"
+
+
+def vault(world: World) -> SecretBox:
+    return SecretBox(world.settings.secret_key.get_secret_value())
+
+
+def report(world: World, name: str, message_id: str = "") -> bytes:
+    """A server's report about the first mail that was sent."""
+    row = {"id": world.email, "label": "ada@example.org"}
+    link = f"{world.settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(vault(world), row)}"
+    message_id = message_id or world.deliveries()[0]["message_id"]
+    body = (SAMPLES / f"{name}.eml").read_bytes()
+    return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
+
+
+def take(world: World, body: bytes) -> str:
+    return bounces.take(world.db, world.settings, vault(world), body)
+
+
+def disabled(world: World) -> list[str]:
+    with world.db.transaction() as tx:
+        return [row["disabled_because"] for row in channels.all_of(tx)]
+
+
+@pytest.fixture
+def sent(world: World) -> World:
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    return world
+
+
+@pytest.mark.parametrize("name", ["postfix", "exchange", "gmail", "vague"])
+def test_a_hard_bounce_stops_the_address(sent: World, name: str) -> None:
+    body = report(sent, name)
+    assert [take(sent, body), take(sent, body)] == ["hard", "known"]
+    assert disabled(sent)[0].startswith("mail to this address came back: 550")
+    sent.run(entry("Another about planning", 2))
+    assert len(sent.mails()) == 1
+    if name != "vague":  # whose id is a relay's, so that only the channel is known
+        assert sent.deliveries()[0]["error"].startswith("came back: 550")
+
+
+def test_an_address_is_stopped_in_every_account_and_its_owners_are_told_elsewhere(sent: World) -> None:
+    with sent.db.transaction() as tx:
+        other = accounts.add(tx, "ben@example.org", "UTC")
+    both = [
+        subscribe.add_channel(sent.db, sent.settings, other, f"email:{one}", verified=True)
+        for one in ("Ada@example.org", "ben@example.org")
+    ]
+    assert take(sent, report(sent, "postfix")) == "hard"
+    assert [bool(one) for one in disabled(sent)] == [True, True, False]
+    told = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
+    assert told == [(both[1], "notice")]
+
+
+def test_what_waits_comes_when_its_owner_enables_the_channel(sent: World) -> None:
+    take(sent, report(sent, "postfix"))
+    sent.run(entry("Another about planning", 2))
+    assert consent_flow.enable(sent.db, sent.settings, sent.email, sent.account)
+    sent.deliver()
+    assert len(sent.mails()) == 2
+    with sent.db.transaction() as tx:
+        assert opt_in.suppressed(tx, "ada@example.org") == ""
+
+
+def test_a_stopped_address_is_not_asked_whether_it_wants_mails(sent: World) -> None:
+    take(sent, report(sent, "postfix"))
+    with sent.db.transaction() as tx:
+        other = accounts.add(tx, "ben@example.org", "UTC")
+    one = subscribe.add_channel(sent.db, sent.settings, other, "email:ada@example.org")
+    assert not consent_flow.ask(sent.db, sent.settings, one)
+
+
+def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
+    assert take(sent, report(sent, "full")) == "soft"
+    assert disabled(sent) == [""]
+    with sent.db.transaction() as tx:
+        found = soft_since(tx, sent.account, sent.now() - timedelta(days=1))
+        assert found == {sent.email: (1, "552 5.2.2 Mailbox full")}
+        assert soft_since(tx, sent.account, sent.now() + timedelta(days=1)) == {}
+
+
+@pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])
+def test_a_report_about_no_mail_of_ours_changes_nothing(sent: World, name: str) -> None:
+    body = report(sent, name, "<digest-000000000000000000000000@localhost>")
+    forged = body.replace(f"/unsubscribe/{sent.email}-".encode(), b"/unsubscribe/9-")
+    assert take(sent, forged) == "ignored"
+    assert take(sent, b"Subject: hello\r\n\r\nhow are you?") == "ignored"
+    assert (disabled(sent), sent.rows(select(bounce))) == ([""], [])
+
+
+def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
+    with world.db.transaction() as tx:
+        assert operator_notices.tell(tx, world.account, "k", "text", "localhost")
+    body = report(world, "exchange")
+    assert take(world, body) == "ignored"
+
+
+def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
+    token = opt_in.unsubscribe_token(vault(sent), {"id": sent.email, "label": "ada@example.org"})
+    forged = token[:-1] + ("0" if token[-1] != "0" else "1")
+    assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
+    assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
+    with sent.db.transaction() as tx:
+        assert channels.find(tx, sent.email)["unsubscribed_at"] is not None
+
+
+def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
+    sent: World, configure: Configure, tmp_path: Path
+) -> None:
+    for name in ("new", "cur"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    (tmp_path / "Back/new/1").write_bytes(report(sent, "postfix"))
+    configure(bounce_url=f"maildir://{tmp_path}/Back")
+
+    def is_due() -> bool:
+        with sent.db.transaction() as tx:
+            return "slow" in due_work.stages_with_work(tx, sent.now(), 1.0, "no model")
+
+    def work() -> bool:
+        return bounces.work(sent.db, sent.settings, vault(sent))
+
+    assert is_due()
+    assert not work()
+    assert disabled(sent) != [""]
+    assert list((tmp_path / "Back/new").iterdir()) == []
+    (tmp_path / "Back/new/2").write_bytes(b"Subject: other\n\n")
+    work()
+    assert [one.name for one in (tmp_path / "Back/new").iterdir()] == ["2"]
+    sent.make_due(gate, next_free_at=timedelta(minutes=6))
+    work()
+    assert list((tmp_path / "Back/new").iterdir()) == []
+
+
+def read(world: World, times: int) -> None:
+    """That many readings, as if five minutes lay between."""
+    for _ in range(times):
+        world.make_due(gate, next_free_at=timedelta(minutes=6))
+        assert not bounces.work(world.db, world.settings, vault(world))
+    world.deliver()
+
+
+def why_unreadable(world: World) -> str:
+    with world.db.transaction() as tx:
+        return store.why_unreadable(tx)
+
+
+def told(world: World) -> list[str]:
+    return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
+
+
+@pytest.fixture
+def operated(world: World) -> World:
+    """Ada, who has a mail channel, is the operator."""
+    with world.db.transaction() as tx:
+        tx.execute(update(account).values(operator=True))
+    return world
+
+
+def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets_in_again(
+    operated: World, configure: Configure
+) -> None:
+    operated.subscribe(query="planning")
+    operated.run(entry(AGENTS, 1))
+    with ImapSink("INBOX", [report(operated, "postfix")], refuse="LOGIN") as sink:
+        configure(bounce_url=f"imap://me:secret@127.0.0.1:{sink.port}/INBOX?tls=none")
+        read(operated, 1)
+        assert "refuses the sign-in" in why_unreadable(operated)
+        assert told(operated) == []  # it may have been but a restart
+        read(operated, 5)
+        assert [one.partition(": ")[0] for one in told(operated)] == ["Mails that come back are not read"]
+        assert "secret" not in told(operated)[0]
+        assert "not read" in operated.mails()[-1] + operated.mails()[0]
+        with operated.db.transaction() as tx:
+            assert not restored_copy.check_transport(operated.db, operated.settings, vault(operated))
+            assert channels.all_of(tx)[0]["held_because"] == ""
+        sink.refuse = ""
+        read(operated, 1)
+        assert (why_unreadable(operated), sink.seen) == ("", {1})
+        assert disabled(operated)[0].startswith("mail to this address came back")
+        sink.refuse = "LOGIN"
+        read(operated, 1)
+        assert len(told(operated)) == 1
+
+
+@pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
+def test_a_mailbox_that_is_gone_is_said_once_each_time_that_it_goes(
+    operated: World, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("new", "cur"):
+        (tmp_path / "Back" / name).mkdir(parents=True)
+    for times in (1, 2):
+        configure(bounce_url=url)
+        read(operated, 3)
+        assert "cannot be read" in why_unreadable(operated)
+        assert len(told(operated)) == times
+        configure(bounce_url=f"maildir://{tmp_path}/Back")
+        read(operated, 1)
+        assert why_unreadable(operated) == ""
+    assert "bounces are not read" in capsys.readouterr().out
+
+
+def test_a_mailbox_that_is_no_longer_set_fails_no_more(operated: World, configure: Configure) -> None:
+    configure(bounce_url="maildir:///nowhere/at/all")
+    read(operated, 1)
+    configure(bounce_url="")
+    read(operated, 1)
+    assert why_unreadable(operated) == ""

@@ -1,0 +1,216 @@
+"""What is finished and old goes; nothing that guards against telling a paper twice does."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, update
+
+from services.flow.commands import explain, resend, subscribe
+from services.flow.upkeep import retention
+from services.store.db.tables import (
+    bounce,
+    channel,
+    confirmation,
+    delivery,
+    delivery_item,
+    event,
+    gate,
+    listing,
+    match,
+    match_job,
+    paper,
+    run,
+    signin_link,
+    source,
+    subscription,
+)
+from services.store.maintenance import due_work
+from services.store.maintenance import retention as retention_steps
+from services.store.subscriptions import subscriptions
+from tests.flow.conftest import World, entry
+
+AGENTS = "One paper about agent planning"
+LONG, AGES = timedelta(days=31), timedelta(days=401)
+
+
+def clean_all(world: World) -> int:
+    """Nights of work until nothing is left; how many batches."""
+    world.make_due(gate, next_free_at=timedelta(days=2))
+    batches = 0
+    while retention.work(world.db, world.settings):
+        batches += 1
+        assert batches < 100
+    return batches
+
+
+def age(world: World, by: timedelta) -> None:
+    """As if everything had happened `by` earlier."""
+    moments = {
+        delivery: ("created_at", "sent_at"), delivery_item: ("created_at", "not_before"), match: ("created_at",),
+        run: ("created_at", "matched_at", "embedded_at"), match_job: ("done_at",), subscription: ("deleted_at",),
+        channel: ("deleted_at",),
+    }  # fmt: skip
+    for table, names in moments.items():
+        world.make_due(table, **dict.fromkeys(names, by))
+
+
+def count(world: World, table: object) -> int:
+    return int(world.rows(select(func.count().label("n")).select_from(table))[0]["n"])  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def told(world: World) -> World:
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    assert world.deliveries()[0]["state"] == "sent"
+    return world
+
+
+def test_a_young_service_loses_nothing(told: World) -> None:
+    before = [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)]
+    assert clean_all(told) == 0
+    assert [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)] == before
+    assert told.deliveries()[0]["rendered"]
+    assert told.mails()
+
+
+def test_bytes_events_and_files_go_after_the_retention_and_records_stay(told: World) -> None:
+    age(told, LONG)
+    for path in Path(told.settings.data_dir, "outbox").iterdir():
+        os.utime(path, (0, 0))
+    clean_all(told)
+    assert told.mails() == []
+    assert (told.deliveries()[0]["rendered"], told.deliveries()[0]["state"]) == (None, "sent")
+    assert [count(told, table) for table in (event, match_job)] == [0, 0]
+    assert [count(told, table) for table in (delivery, delivery_item, match, paper)] == [1, 1, 1, 1]
+
+
+def test_what_is_not_finished_stays_whole(told: World) -> None:
+    for state in ("pending", "claimed", "sending", "uncertain"):
+        with told.db.transaction() as tx:
+            tx.execute(update(delivery).values(state=state, next_attempt_at=told.now()))
+            tx.execute(update(run).values(matched_at=None))
+        age(told, AGES)
+        assert clean_all(told) <= 1  # the jobs that are done
+        assert told.deliveries()[0]["rendered"], state
+        assert count(told, event) == 1
+
+
+def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: World) -> None:
+    with told.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead", frozen=True, sent_at=None))
+    age(told, LONG)
+    clean_all(told)
+    resend.retry(told.db, 1)
+    told.deliver()
+    assert told.deliveries()[0]["state"] == "sent"
+    assert told.deliveries()[0]["rendered"]
+
+
+def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
+    """Neither by its own subscription nor by another one, though the record of its message is gone."""
+    age(told, AGES)
+    clean_all(told)
+    assert told.deliveries() == []
+    assert told.items()[0]["dropped_because"].startswith("told on 20")
+    told.subscribe("Later", query="agent", sources=("arxiv",))
+    told.announce(entry(AGENTS, 1), source="arxiv")
+    told.embed_and_match()
+    with told.db.transaction() as tx:
+        tx.execute(update(match).values(notified_at=None))
+    told.notify()
+    told.deliver()
+    assert count(told, match) == 2
+    assert told.deliveries() == []
+    steps = explain.trace(told.db, told.embedder, str(told.paper(AGENTS)), 1)
+    assert any("told on 20" in said for _, said in steps)
+
+
+def test_what_was_never_delivered_says_so(told: World) -> None:
+    with told.db.transaction() as tx:
+        tx.execute(update(delivery).values(state="dead"))
+    age(told, AGES)
+    clean_all(told)
+    assert told.items()[0]["dropped_because"].startswith("not delivered on 20")
+
+
+def test_matches_and_items_go_with_what_they_guarded(told: World) -> None:
+    with told.db.transaction() as tx:
+        subscriptions.remove(tx, 1, told.account)
+        tx.execute(update(channel).values(deleted_at=func.now()))
+    age(told, AGES)
+    clean_all(told)
+    assert [count(told, table) for table in (delivery, delivery_item, match)] == [0, 0, 0]
+    assert count(told, paper) == 1
+
+
+def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world: World) -> None:
+    with world.db.transaction() as tx:
+        new = insert(source).values(kind="feed", location="x").returning(source.c.id)
+        other = tx.scalars(new).one()
+        for source_id in (world.source, world.source, other):
+            ages_ago = world.now() - AGES
+            tx.execute(insert(listing).values(source_id=source_id, fetched_at=ages_ago, done_at=ages_ago))
+        tx.execute(insert(listing).values(source_id=world.source, fetched_at=ages_ago))
+    clean_all(world)
+    kept = world.rows(select(listing.c.id, listing.c.done_at).order_by(listing.c.id))
+    assert [row["id"] for row in kept] == [2, 3, 4]
+
+
+def test_what_an_address_does_not_confirm_waits_a_week(world: World) -> None:
+    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    world.subscribe(query="planning", to=[lab])
+    world.run(entry(AGENTS, 1))
+    clean_all(world)
+    assert world.items()[0]["dropped_because"] == ""
+    age(world, timedelta(days=8))
+    clean_all(world)
+    assert world.items()[0]["dropped_because"] == "the address was not confirmed for 7 days"
+
+
+def test_traces_of_people_go_after_a_day(world: World) -> None:
+    with world.db.transaction() as tx:
+        for days in (0, 2):
+            then = world.now() - timedelta(days=days)
+            tx.execute(insert(confirmation).values(address="a@b.c", ip="203.0.113.1", created_at=then))
+            tx.execute(insert(signin_link).values(digest=bytes([days]), account_id=world.account, expires_at=then))
+        report = {"channel_id": world.email, "status": "5.2.2"}
+        tx.execute(insert(bounce).values(digest=b"x", created_at=world.now() - AGES, **report))
+    clean_all(world)
+    assert [count(world, table) for table in (confirmation, signin_link, bounce)] == [1, 1, 0]
+
+
+def test_batches_are_small_and_the_night_ends(world: World) -> None:
+    with world.db.transaction() as tx:
+        then = world.now() - timedelta(days=2)
+        rows = [{"address": "a@b.c", "ip": "", "created_at": then}] * (2 * retention_steps.BATCH + 1)
+        tx.execute(insert(confirmation), rows)
+
+    def is_due() -> bool:
+        with world.db.transaction() as tx:
+            tx.execute(update(gate).where(gate.c.key == "bounces").values(next_free_at=world.now() + AGES))
+            return "slow" in due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
+
+    with world.db.transaction() as tx:
+        tx.execute(insert(gate).values(key="bounces"))
+    assert is_due()
+    assert clean_all(world) == 3
+    assert not is_due()
+    assert not retention.work(world.db, world.settings)
+    (row,) = world.rows(select(gate).where(gate.c.key == "clean-up"))
+    assert row["next_free_at"].hour == 3
+    assert row["next_free_at"] > world.now()
+
+
+def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: World) -> None:
+    past, later = world.now() - timedelta(days=2), world.now() + timedelta(days=3)
+    with world.db.transaction() as tx:
+        rows = {"slack:ab:#old": past, "slack:ab:#limited": later, "2001:db8::1": past, "export.arxiv.org": past}
+        tx.execute(insert(gate), [{"key": key, "next_free_at": at} for key, at in rows.items()])
+        tx.exec_driver_sql("UPDATE source SET gate = '2001:db8::1'")
+    clean_all(world)
+    left = {row["key"] for row in world.rows(select(gate))}
+    assert left >= {"slack:ab:#limited", "2001:db8::1", "export.arxiv.org"}
+    assert "slack:ab:#old" not in left

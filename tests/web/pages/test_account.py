@@ -1,0 +1,127 @@
+"""The account: address, time zone, quiet hours."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from services.store.delivery import opt_in
+from tests.web.conftest import Browser, Site, text_of
+
+SAME = {"email": "ada@example.org", "timezone": "Europe/Berlin"}
+
+
+def test_time_zone_and_quiet_hours_are_saved(site: Site, ada: Browser) -> None:
+    fields = {**SAME, "timezone": "Asia/Tokyo", "quiet_from": "22:00", "quiet_to": "07:00"}
+    assert ada.post("/account", fields).status_code == 303
+    query = f"SELECT timezone, quiet_from::text, quiet_to::text FROM account WHERE id = {site.ada}"
+    assert site.sql(query) == [("Asia/Tokyo", "22:00:00", "07:00:00")]
+    ada.post("/account", SAME)
+    assert site.sql(query) == [("Europe/Berlin", None, None)]
+
+
+def test_mails_follow_an_operator_to_a_new_address(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    site.subscription(site.ada, channel)
+    site.channel(site.ben, "email:ben@example.org")
+    assert ada.post("/account", {**SAME, "email": "Ada@New.example"}).status_code == 303
+    moved = site.sql(f"SELECT label, target FROM channel WHERE id = {channel}")
+    assert moved == [("ada@new.example", {"address": "ada@new.example"})]
+    assert site.sql(f"SELECT label FROM channel WHERE account_id = {site.ben}") == [("ben@example.org",)]
+    assert site.sql(f"SELECT email FROM account WHERE id = {site.ada}") == [("ada@new.example",)]
+    assert "to ada@new.example" in text_of(ada.get("/subscriptions"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"email": "ben@example.org"}, "already"),
+        ({"email": "nonsense"}, "no e-mail address"),
+        ({"timezone": "Mars/Olympus"}, "no time zone"),
+        ({"timezone": ""}, "no time zone"),
+        ({"quiet_from": "22:00"}, "both a beginning and an end"),
+        ({"quiet_from": "25:00", "quiet_to": "07:00"}, "quiet hours"),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_changes(
+    site: Site, ada: Browser, fields: dict[str, str], said: str
+) -> None:
+    before = site.sql("SELECT * FROM account")
+    answer = ada.post("/account", {**SAME, **fields})
+    assert answer.status_code == 422
+    assert said in text_of(answer).lower()
+    assert site.sql("SELECT * FROM account") == before
+
+
+def test_an_address_that_is_a_channel_already_is_refused(site: Site, ada: Browser) -> None:
+    site.channel(site.ada, "email:ada@example.org")
+    site.channel(site.ada, "email:other@example.org")
+    answer = ada.post("/account", {**SAME, "email": "other@example.org"})
+    assert answer.status_code == 422
+    assert site.sql(f"SELECT email FROM account WHERE id = {site.ada}") == [("ada@example.org",)]
+
+
+def confirm(site: Site, channel: int) -> int:
+    """What the owner of the new mailbox does; the status of the answer."""
+    ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel}")
+    row = {"id": channel, "label": label}
+    token = opt_in.confirm_token(site.app.state.house.vault, row, datetime.now(UTC))
+    return site.browser().client.post(f"/confirm/{token}").status_code
+
+
+def emails(site: Site) -> list[tuple[object, ...]]:
+    return site.sql(f"SELECT email, new_email FROM account WHERE id = {site.ben}")
+
+
+def living(site: Site) -> list[tuple[object, ...]]:
+    query = f"SELECT id, label, verified FROM channel WHERE account_id = {site.ben} AND deleted_at IS NULL ORDER BY id"
+    return site.sql(query)
+
+
+def test_a_new_address_counts_when_it_is_confirmed_and_what_waits_moves_along(site: Site, ben: Browser) -> None:
+    old = site.channel(site.ben, "email:ben@example.org")
+    one = site.subscription(site.ben, old)
+    assert ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"}).status_code == 303
+    assert emails(site) == [("ben@example.org", "ben@new.example")]
+    ((_, _, first), (new, label, verified)) = living(site)
+    assert (first, label, verified) == (True, "ben@new.example", False)
+    assert "Until ben@new.example is confirmed" in text_of(ben.get("/account"))
+    site.subscription(site.ben, int(str(new)), name="Other")
+    paper = site.paper("A paper")
+    columns = "(account_id, channel_id, paper_id, not_before, cadence)"
+    site.sql(f"INSERT INTO delivery_item {columns} VALUES ({site.ben}, {new}, {paper}, now(), 'daily')")
+    for _ in range(2):
+        assert confirm(site, int(str(new))) in (200, 404)
+    assert emails(site) == [("ben@new.example", "")]
+    assert living(site) == [(old, "ben@new.example", True)]
+    told = site.sql("SELECT subscription_id, channel_id FROM subscription_channel ORDER BY 1")
+    assert told == [(one, old), (one + 1, old)]
+    assert site.sql("SELECT channel_id, dropped_because FROM delivery_item") == [(old, "")]
+
+
+def test_a_change_of_address_can_be_given_up(site: Site, ben: Browser) -> None:
+    ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"})
+    ben.post("/account", {"email": "ben@example.org", "timezone": "UTC"})
+    assert emails(site) == [("ben@example.org", "")]
+    ((new, _, _),) = living(site)
+    assert confirm(site, int(str(new))) == 200
+    assert emails(site) == [("ben@example.org", "")]
+
+
+def test_a_taken_address_is_told_to_its_owner_alone(site: Site, ben: Browser) -> None:
+    answers = [
+        ben.post("/account", {"email": email, "timezone": "UTC"}) for email in ("ada@example.org", "x@y.example")
+    ]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    ((taken, _, _), _) = living(site)
+    ben.post("/account", {"email": "ada@example.org", "timezone": "UTC"})
+    assert confirm(site, int(str(taken))) == 409
+    assert emails(site) == [("ben@example.org", "ada@example.org")]
+
+
+def test_an_operators_mails_wait_for_the_new_address_to_agree(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    ada.post("/account", {**SAME, "email": "ada@new.example"})
+    assert site.sql(f"SELECT verified FROM channel WHERE id = {channel}") == [(False,)]
+    assert site.sql("SELECT kind FROM delivery") == [("confirm",)]
+    assert confirm(site, channel) == 200
+    assert site.sql(f"SELECT verified FROM channel WHERE id = {channel}") == [(True,)]

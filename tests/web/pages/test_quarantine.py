@@ -1,0 +1,28 @@
+"""Papers set aside: operators see them among the sources and put them back."""
+
+from tests.web.conftest import Browser, Site, text_of
+
+
+def test_an_operator_sees_what_is_set_aside_and_puts_it_back(site: Site, ada: Browser, ben: Browser) -> None:
+    assert "Papers set aside" not in text_of(ada.get("/sources"))
+    paper = site.paper("A <b>poisonous</b> paper")
+    lost = "2 workers were lost while they matched it alone"
+    site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, '{lost}')")
+    page = text_of(ada.get("/sources"))
+    assert "Papers set aside" in page
+    assert lost in page
+    assert "<b>poisonous" not in ada.get("/sources").text
+    assert "set aside" not in text_of(ben.get("/sources"))
+    answer = ada.post(f"/quarantine/{paper}/release")
+    assert answer.headers["location"].startswith("/sources?said=released")
+    assert "Put back." in text_of(ada.get("/sources?said=released"))
+    assert site.sql("SELECT * FROM quarantine") == []
+    assert site.sql(f"SELECT count(*) FROM event WHERE paper_id = {paper}") == [(2,)]
+    assert ada.post(f"/quarantine/{paper}/release").status_code == 404
+
+
+def test_the_count_is_a_metric(site: Site) -> None:
+    paper = site.paper("A poisonous paper")
+    assert 'paperwire_audit{figure="papers_set_aside"} 0.0' in site.browser().get("/metrics").text
+    site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, 'lost')")
+    assert 'paperwire_audit{figure="papers_set_aside"} 1.0' in site.browser().get("/metrics").text

@@ -1,0 +1,125 @@
+"""Signing in by the printed key and by single-use links."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from services.settings import Settings
+from services.settings import settings as process_settings
+from services.store.accounts import accounts
+from services.web.app import create_app
+from services.web.auth import COOKIE, SIGNIN_KEY_FILE
+from tests.web.conftest import BASE, Browser, Site, text_of
+
+
+@pytest.fixture
+def printed(settings: Settings) -> str:
+    path = Path(settings.data_dir) / SIGNIN_KEY_FILE
+    path.parent.mkdir(parents=True)
+    path.write_text("printed-key\n")
+    return "printed-key"
+
+
+@pytest.fixture
+def nobody(site: Site) -> Browser:
+    return site.browser()
+
+
+def link_key(site: Site, account_id: int) -> str:
+    with site.db.transaction() as tx:
+        return accounts.new_link(tx, account_id)
+
+
+def signed_in_as(browser: Browser) -> str:
+    page = browser.get("/account")
+    return page.text.partition('name="email" value="')[2].partition('"')[0] if page.status_code == 200 else ""
+
+
+def test_the_printed_key_signs_in_the_first_operator(nobody: Browser, printed: str) -> None:
+    answer = nobody.get(f"/signin?key={printed}")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert signed_in_as(nobody) == "ada@example.org"
+
+
+def test_the_printed_key_is_nothing_under_another_host_name(site: Site, printed: str) -> None:
+    rebound = site.browser(base="http://evil.example:8400")
+    assert rebound.get(f"/signin?key={printed}").status_code == 200  # the button for single-use keys
+    assert rebound.get("/account").status_code == 303
+    assert rebound.post("/signin", {"key": printed}).status_code == 403
+
+
+def test_a_link_is_used_up_by_its_button_not_by_opening_it(site: Site, nobody: Browser) -> None:
+    key = link_key(site, site.ben)
+    for _ in range(3):  # link scanners
+        page = nobody.get(f"/signin?key={key}")
+        assert page.status_code == 200
+        assert key in page.text
+    assert signed_in_as(nobody) == ""
+    assert nobody.post("/signin", {"key": key}).status_code == 303
+    assert signed_in_as(nobody) == "ben@example.org"
+    again = site.browser()
+    refused = again.post("/signin", {"key": key})
+    assert refused.status_code == 403
+    assert "works once" in text_of(refused)
+    assert signed_in_as(again) == ""
+
+
+def test_an_old_link_is_refused(site: Site, nobody: Browser) -> None:
+    key = link_key(site, site.ben)
+    site.sql("UPDATE signin_link SET expires_at = now() - interval '1 second'")
+    assert nobody.post("/signin", {"key": key}).status_code == 403
+
+
+def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site, nobody: Browser) -> None:
+    asked = nobody.get("/matches?before=3")
+    assert asked.status_code == 303
+    nobody.get(asked.headers["location"])
+    session = site.app.state.house.sessions.read(nobody.client.cookies[COOKIE])
+    nobody.token = site.app.state.house.sessions.form_token(session)
+    assert nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["location"] == "/matches?before=3"
+
+
+def test_a_foreign_page_to_go_to_is_forgotten(site: Site, nobody: Browser) -> None:
+    nobody.get("/signin?next=https://evil.example/")
+    assert nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["location"] == "/"
+
+
+def test_signing_in_makes_a_new_session(site: Site, nobody: Browser) -> None:
+    before = nobody.token
+    nobody.post("/signin", {"key": link_key(site, site.ben)})
+    assert nobody.post("/signout").status_code == 403  # the form of the session before
+    assert before not in nobody.get("/account").text
+
+
+def test_sessions_outlive_a_restart(site: Site, ben: Browser) -> None:
+    cookie = ben.client.cookies[COOKIE]
+    with TestClient(create_app(), base_url=BASE) as later:
+        later.cookies.set(COOKIE, cookie)
+        assert later.get("/account").status_code == 200
+
+
+def test_signing_out_forgets_the_session(ben: Browser) -> None:
+    assert ben.post("/signout").status_code == 303
+    assert ben.get("/account").status_code == 303
+
+
+def test_a_deleted_account_is_signed_out(site: Site, ben: Browser) -> None:
+    with site.db.transaction() as tx:
+        accounts.remove(tx, site.ben)
+    assert ben.get("/account").headers["location"].startswith("/signin")
+
+
+def test_the_cookie_is_kept_from_scripts_and_other_sites(site: Site, nobody: Browser) -> None:
+    cookie = nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie
+
+
+@pytest.mark.usefixtures("settings")
+def test_over_https_the_cookie_is_secure(db: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_BASE_URL", "https://papers.example.org")
+    process_settings.cache_clear()
+    with TestClient(create_app(), base_url="https://papers.example.org") as client:
+        assert "Secure" in client.get("/signin").headers["set-cookie"]

@@ -1,0 +1,35 @@
+from datetime import UTC, datetime, timedelta
+
+from tests.web.conftest import Browser, Site, text_of
+
+SOON = (datetime.now(UTC).date() + timedelta(days=9)).isoformat()
+
+
+def test_a_silence_is_made_shown_and_ended(site: Site, ada: Browser) -> None:
+    mine = site.subscription(site.ada, name="Robots")
+    fields = {"query": "survey OR benchmark", "subscription": str(mine), "until": SOON}
+    answer = ada.post("/silences", fields)
+    assert answer.headers["location"].startswith("/silences?said=silenced")
+    page = text_of(ada.get("/silences"))
+    assert "survey OR benchmark of Robots , until" in page
+    assert ada.post("/silences/1/end").status_code == 303
+    assert "Nothing is silenced." in text_of(ada.get("/silences"))
+    assert ada.post("/silences/1/end").status_code == 404
+
+
+def test_what_was_typed_stays_when_it_cannot_be(site: Site, ada: Browser) -> None:
+    for fields, said in (
+        ({"query": "(robots", "until": SOON}, "never closed"),
+        ({"query": "robots", "until": "2020-01-01"}, "still to come"),
+        ({"query": "robots", "until": ""}, "Say until when"),
+    ):
+        answer = ada.post("/silences", fields)
+        assert answer.status_code == 422
+        assert said in text_of(answer)
+        assert f'value="{fields["query"]}"' in answer.text
+
+
+def test_nobody_silences_for_another(site: Site, ben: Browser) -> None:
+    hers = site.subscription(site.ada)
+    assert ben.post("/silences", {"subscription": str(hers), "until": SOON}).status_code == 404
+    assert site.sql("SELECT * FROM silence") == []
