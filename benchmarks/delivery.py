@@ -55,7 +55,7 @@ PAPERS = 10
 SOON = timedelta(seconds=5)
 READERS = """
     INSERT INTO account (email) SELECT 'reader' || i || '@example.org' FROM generate_series(1, :n) i;
-    INSERT INTO channel (account_id, kind, label, target, transport, gate, verified, slot_at)
+    INSERT INTO channel (account_id, kind, label, target, transport, rate_limit_key, verified, next_digest_at)
         SELECT id, 'email', email, jsonb_build_object('address', email), 'smtp', '', true, now() + interval '1 day'
         FROM account;
     INSERT INTO subscription (account_id, name, query, cadence, shard, revision)
@@ -74,8 +74,8 @@ READERS = """
         FROM match m JOIN channel c USING (account_id)"""
 
 MESSAGES = """
-    INSERT INTO delivery (account_id, channel_id, kind, idem_key, gate, message_id, next_attempt_at)
-        SELECT account_id, id, 'test', id || ':' || i, gate, '<' || id || '.' || i || '@example.org>', now()
+    INSERT INTO delivery (account_id, channel_id, kind, idem_key, rate_limit_key, message_id, next_attempt_at)
+        SELECT account_id, id, 'test', id || ':' || i, rate_limit_key, '<' || id || '.' || i || '@example.org>', now()
         FROM channel, generate_series(1, :each) i"""
 
 
@@ -233,7 +233,10 @@ def due(count: int) -> dict[str, object]:
         _fill(db, count, papers=PAPERS, cadence="daily")
         with db.transaction() as tx:
             tx.execute(
-                text("UPDATE channel SET at = (now() AT TIME ZONE 'UTC')::time, slot_at = date_trunc('minute', now())")
+                text(
+                    "UPDATE channel SET at = (now() AT TIME ZONE 'UTC')::time,"
+                    " next_digest_at = date_trunc('minute', now())"
+                )
             )
             tx.execute(text("ANALYZE"))
         began, megabytes = worked(url, 900)

@@ -40,7 +40,7 @@ from services.flow.pipeline import ingest, poll  # noqa: E402
 from services.http.client import Fetcher  # noqa: E402
 from services.settings import settings  # noqa: E402
 from services.store.db.database import Database  # noqa: E402
-from services.store.db.tables import batch, gate, listing, paper, source  # noqa: E402
+from services.store.db.tables import batch, listing, paper, rate_limit, source  # noqa: E402
 from services.store.maintenance import migrate  # noqa: E402
 from services.store.sources import sources  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
@@ -203,8 +203,8 @@ class Bench:
 
     def due(self) -> None:
         with self.db.transaction() as tx:
-            tx.execute(update(source).values(next_poll_at=func.now() - FAR_PAST, gate_pause=timedelta()))
-            tx.execute(update(gate).values(next_free_at=None))
+            tx.execute(update(source).values(next_poll_at=func.now() - FAR_PAST, rate_limit_pause=timedelta()))
+            tx.execute(update(rate_limit).values(available_at=None))
 
     def poll(self, fetcher: Fetcher) -> float:
         """Seconds of the ingestion, which ends it."""
@@ -238,11 +238,11 @@ class Bench:
     def add_feeds(self, host: str) -> None:
         """The one server stands for a thousand: each feed has a gate of its own."""
         with self.db.transaction() as tx:
-            tx.execute(insert(gate), [{"key": str(number)} for number in range(FEEDS)])
+            tx.execute(insert(rate_limit), [{"key": str(number)} for number in range(FEEDS)])
             for number in range(FEEDS):
                 location = f"http://{host}/{number}.xml"
                 added = sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
-                tx.execute(update(source).where(source.c.id == added).values(gate=str(number)))
+                tx.execute(update(source).where(source.c.id == added).values(rate_limit_key=str(number)))
 
     def memory(self, first: int, records: int) -> int:
         """MiB at the peak of a process that ingests so many records, and of its parser."""

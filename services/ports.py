@@ -58,7 +58,7 @@ class Source(Protocol):
     def location(self, text: str) -> str:
         """The location in its canonical form. Raises SourceError with a hint when it cannot be one."""
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
         """The key of the politeness gate that the requests share, and the pause between two of them."""
 
     def request(self, location: str, now: datetime) -> Request:
@@ -128,7 +128,7 @@ class Notifier(Protocol):
     def transport(self, target: BaseModel) -> str:
         """The key of what `Held` holds: all channels with this key wait together. Carries no secret."""
 
-    def gate(self, target: BaseModel) -> str:
+    def rate_limit_key(self, target: BaseModel) -> str:
         """The key of the gate that messages to this place pass one by one, whoever sends them; empty: there is none."""
 
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:

@@ -87,10 +87,10 @@ def status(json: Json = False) -> None:
     with opened() as session, session.db.transaction() as tx:
         found, waiting = holds.status(tx), holds.waiting(tx, session.db.now(tx))
     if json:
-        output.as_json({**found, "held": bool(found["held_because"]), "waiting": waiting})
+        output.as_json({**found, "held": bool(found["paused_because"]), "waiting": waiting})
         return
-    because = found["held_because"]
-    output.say(f"on since {found['held_at']:%Y-%m-%d %H:%M} UTC: {because}" if because else "off: everything is sent")
+    because = found["paused_because"]
+    output.say(f"on since {found['paused_at']:%Y-%m-%d %H:%M} UTC: {because}" if because else "off: everything is sent")
     if because:
         output.table(waiting, empty="nothing waits to be sent now")
 
@@ -108,7 +108,7 @@ def off(
     last_day = _day(sent_until) if sent_until else None
     with opened() as session:
         with session.db.transaction() as tx:
-            if not holds.status(tx)["held_because"]:
+            if not holds.status(tx)["paused_because"]:
                 raise Conflict("there is no hold")
             counted = holds.count_as_sent(tx, last_day) if last_day else 0
             waiting = holds.waiting(tx, session.db.now(tx))

@@ -18,7 +18,7 @@ def add(
     at: Annotated[str, typer.Option(help="Hour of its digests, in the account's time zone.")] = "08:00",
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[bool, typer.Option("--confirmed", help="The address's owner agreed: ask nobody.")] = False,
-    never_twice: Annotated[
+    at_most_once: Annotated[
         bool | None,
         typer.Option("--never-twice/--rather-twice", help="Where it is unknown whether a message arrived: let it be."),
     ] = None,
@@ -35,8 +35,8 @@ def add(
         if confirmed:
             opt_in.vouch(session.db, channel_id)
         with session.db.transaction() as tx:
-            if never_twice is not None:
-                channels.prefer_once(tx, channel_id, never_twice)
+            if at_most_once is not None:
+                channels.prefer_once(tx, channel_id, at_most_once)
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
         _show(secret)
@@ -72,11 +72,11 @@ def list_(json: Json = False) -> None:
                 "target": row["label"],
                 "at": f"{row['at']:%H:%M}",
                 "weekday": WEEKDAYS[row["weekday"]],
-                "never_twice": row["never_twice"],
+                "at_most_once": row["at_most_once"],
                 "verified": row["verified"],
                 "unsubscribed": row["unsubscribed_at"] is not None,
                 "disabled_because": row["disabled_because"],
-                "held_because": row["held_because"],
+                "down_because": row["down_because"],
             }
             for row in channels.all_of(tx)
         ]

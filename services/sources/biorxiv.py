@@ -73,8 +73,8 @@ class Preprints:
             raise SourceError(f"{self.name} has no category {plain(text, 40)!r}; there is {near[0]!r}, or leave it out")
         return category
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
-        return rate_limits.gate(API)
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
+        return rate_limits.of_url(API)
 
     def request(self, location: str, now: datetime) -> Request:
         return self.request_day(location, today(self.timetable, now))

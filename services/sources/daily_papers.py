@@ -43,8 +43,8 @@ class DailyPapers:
             raise SourceError("daily-papers is one list and takes no location: leave it out")
         return ""
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
-        return rate_limits.gate(SITE)
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
+        return rate_limits.of_url(SITE)
 
     def request(self, location: str, now: datetime) -> Request:
         return self.request_day(location, now.astimezone(UTC).date())

@@ -66,8 +66,8 @@ class Feed:
             raise SourceError("this web address is too long or damaged")
         return link
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
-        return rate_limits.gate(location)
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
+        return rate_limits.of_url(location)
 
     def request(self, location: str, now: datetime) -> Request:
         return Request(url=location)
@@ -135,7 +135,9 @@ def _xml_feed(body: bytes) -> Listing:
         raise SourceError("the feed is damaged: nothing in it can be read")
     entries, skipped = collect(parsed.entries, _entry, lambda number, item: item.get("id") or f"entry {number}")
     title = plain(strip_html(parsed.feed.get("title", "")), 200)
-    return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title, rests=read_hints(_head(text)))
+    return Listing(
+        format="rss", entries=entries, skipped=skipped + cut, title=title, feed_hints=read_hints(_head(text))
+    )
 
 
 def _first_items(text: str) -> tuple[str, tuple[Skipped, ...]]:

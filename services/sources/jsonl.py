@@ -31,7 +31,7 @@ class JsonLines:
             raise SourceError("jsonl is only read from files: use `paperwire import FILE --format jsonl`")
         return ""
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
         return "file", timedelta()
 
     def request(self, location: str, now: datetime) -> Request:

@@ -46,7 +46,7 @@ def metrics(request: Request) -> Response:
     try:
         serving = house.embedder.name
         with house.db.transaction() as tx:
-            figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["held_because"]
+            figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["down_because"]
             unread = bounces.why_unreadable(tx)
             down = embedder_health.failing(tx, serving)
     except SQLAlchemyError:

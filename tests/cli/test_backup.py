@@ -13,7 +13,7 @@ def test_a_hold_is_begun_shown_and_ended(paperwire: Paperwire, ada: str) -> None
     assert "off" in paperwire("hold", "status").out
     assert paperwire("hold", "on", "--because", "we move").code == 0
     found = paperwire("hold", "status", "--json").json()
-    assert (found["held"], found["held_because"], found["waiting"]) == (True, "we move", [])
+    assert (found["held"], found["paused_because"], found["waiting"]) == (True, "we move", [])
     assert "we move" in paperwire("hold", "status").out
     assert "over" in paperwire("hold", "off").out
     assert paperwire("hold", "off").error() == "error: there is no hold"

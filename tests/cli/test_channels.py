@@ -42,7 +42,7 @@ def test_a_webhooks_secret_is_shown_when_it_is_added_and_when_it_is_renewed(pape
 
 def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> None:
     def wishes() -> list[bool]:
-        return [one["never_twice"] for one in paperwire("channel", "list", "--json").json()]
+        return [one["at_most_once"] for one in paperwire("channel", "list", "--json").json()]
 
     assert paperwire("channel", "add", ada, "slack", "#papers", "--never-twice").code == 0
     assert wishes() == [True]

@@ -122,7 +122,7 @@ def test_a_list_says_when_interests_wait_for_the_embedder(paperwire: Paperwire, 
     assert paperwire("subscribe", ada, "--name", "Agents", "--interest", "agents that plan").code == 0
     with db.transaction() as tx:
         tx.exec_driver_sql(
-            "INSERT INTO transport (key, held_because, check_at) "
+            "INSERT INTO transport (key, down_because, check_at) "
             "VALUES ('embedder:all-MiniLM-L6-v2-int8', 'no route', now())"
         )
     answer = paperwire("subscription", "list", "--json")

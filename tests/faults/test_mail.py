@@ -97,7 +97,7 @@ def test_row_7_a_refused_sign_in_holds_all_mail_and_burns_no_attempt(rig: Rig) -
     rig.tell("alpha")
     rig.worker()
     rig.scheduler()
-    rig.until(lambda: rig.query("SELECT held_because FROM transport WHERE held_because <> ''"), "mail is held")
+    rig.until(lambda: rig.query("SELECT down_because FROM transport WHERE down_because <> ''"), "mail is held")
     rig.until(lambda: len(rig.messages()) == 1, "Slack goes on")
     for minutes in (20, 40, 60):
         tries = rig.smtp.tries("AUTH")

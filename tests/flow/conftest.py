@@ -149,7 +149,7 @@ class World:
     def let_days_pass(self) -> None:
         """Everything that waits for an hour is due, digests too."""
         self.make_due(delivery_item, not_before=timedelta(days=9))
-        self.make_due(channel, slot_at=timedelta(days=9))
+        self.make_due(channel, next_digest_at=timedelta(days=9))
 
     def expire_leases(self) -> None:
         with self.db.transaction() as tx:

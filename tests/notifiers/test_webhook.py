@@ -285,5 +285,5 @@ def test_a_secret_is_of_the_specifications_form(secret: str) -> None:
 def test_two_addresses_on_one_host_are_two_channels_and_neither_is_told(http: HttpSink) -> None:
     one, two = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
     assert plugin.label(one) != plugin.label(two)
-    assert plugin.gate(one) != plugin.gate(two)
-    assert "geheim" not in plugin.label(one) + plugin.gate(one) + plugin.transport(one) + repr(one)
+    assert plugin.rate_limit_key(one) != plugin.rate_limit_key(two)
+    assert "geheim" not in plugin.label(one) + plugin.rate_limit_key(one) + plugin.transport(one) + repr(one)

@@ -208,5 +208,5 @@ def test_a_query_that_arxiv_would_refuse_gets_a_hint(text: str, message: str) ->
 def test_arxiv_is_asked_by_rss_once_in_three_seconds() -> None:
     now = datetime(2026, 5, 30, tzinfo=UTC)
     assert arxiv.request("cs.LG+stat.ML", now).url == "https://rss.arxiv.org/rss/cs.LG+stat.ML"
-    assert arxiv.gate("cs.LG") == arxiv.gate("hep-th") == ("arxiv", timedelta(seconds=3))
-    assert source("feed").gate("https://export.arxiv.org/api/query?x=1") == arxiv.gate("cs.LG")
+    assert arxiv.rate_limit("cs.LG") == arxiv.rate_limit("hep-th") == ("arxiv", timedelta(seconds=3))
+    assert source("feed").rate_limit("https://export.arxiv.org/api/query?x=1") == arxiv.rate_limit("cs.LG")

@@ -97,7 +97,7 @@ def test_what_is_polled_is_asked_politely_over_https(source: Source) -> None:
     if source.every is None:
         return
     request = source.request(source.example, datetime(2026, 5, 30, tzinfo=UTC))
-    key, pause = source.gate(source.example)
+    key, pause = source.rate_limit(source.example)
     assert request.url.startswith("https://")
     assert key
     assert pause >= timedelta(seconds=1)
@@ -118,7 +118,7 @@ def test_whoever_announces_by_days_can_look_back_through_the_same_gate(source: S
     assert (request is not None) == source.timetable.states_days
     if request:
         assert request.url.startswith("https://")
-        assert rate_limits.gate(request.url) == source.gate(source.example)
+        assert rate_limits.of_url(request.url) == source.rate_limit(source.example)
         assert request == source.request_day(source.example, day)
 
 
@@ -166,7 +166,7 @@ def tries(source: Source, body: bytes) -> None:
         assert listing.format in source.formats
         assert_plain(listing)
         # What a page says never leads the poller elsewhere.
-        assert not listing.next_url or rate_limits.gate(listing.next_url) == source.gate(source.example)
+        assert not listing.next_url or rate_limits.of_url(listing.next_url) == source.rate_limit(source.example)
 
 
 def assert_plain(listing: Listing) -> None:

@@ -35,7 +35,7 @@ def test_metrics_tell_what_is_overdue(site: Site) -> None:
 def test_metrics_tell_whether_interests_wait_for_the_embedder(site: Site) -> None:
     assert "paperwire_embedder_up 1.0" in site.browser().get("/metrics").text
     site.sql(
-        "INSERT INTO transport (key, held_because, check_at) "
+        "INSERT INTO transport (key, down_because, check_at) "
         "VALUES ('embedder:all-MiniLM-L6-v2-int8', 'no answer', now())"
     )
     assert "paperwire_embedder_up 0.0" in site.browser().get("/metrics").text

@@ -90,13 +90,13 @@ Outcome = Sent | Retry | Rejected | TransportDown | MaybeDelivered
 class Policy:
     """How a kind of channel takes failures and doubts."""
 
-    looks: bool = False
+    can_reconcile: bool = False
     """The receiver can be asked whether a message in doubt arrived."""
-    repeatable: bool = False
+    idempotent: bool = False
     """A second copy does nothing: the receiver knows it by its id. A doubt is then one more failure."""
     retries: tuple[timedelta, ...] = ()
     """Pauses after each failure, in place of a doubling backoff for 48 hours."""
-    never_twice: bool = False
+    at_most_once: bool = False
     """The channel's owner would rather miss a message than read it twice."""
 
 
@@ -112,7 +112,7 @@ class Delivery:
     attempt: int = 0
     ambiguous_resends: int = 0
     expired_leases: int = 0
-    frozen: bool = False
+    bytes_final: bool = False
     """A send was in doubt: its bytes stay as they are."""
     refused_since: datetime | None = None
     next_attempt_at: datetime | None = None
@@ -141,7 +141,7 @@ def release(delivery: Delivery) -> Delivery:
 
 def commit(delivery: Delivery) -> Delivery:
     """Right before the first byte that cannot be taken back."""
-    resends = delivery.ambiguous_resends + (1 if delivery.frozen else 0)
+    resends = delivery.ambiguous_resends + (1 if delivery.bytes_final else 0)
     return replace(delivery, state=State.SENDING, ambiguous_resends=resends)
 
 
@@ -159,7 +159,7 @@ def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1
             return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
         case MaybeDelivered(reason) if delivery.state is State.SENDING:
             return _in_doubt(delivery, reason, now, scale, policy)
-        case MaybeDelivered(reason) if delivery.frozen:
+        case MaybeDelivered(reason) if delivery.bytes_final:
             # Looked for in vain; it would be resent but for the owner's wish.
             return replace(delivery, state=State.UNCERTAIN, error=reason, next_attempt_at=None)
         case MaybeDelivered(reason):
@@ -200,11 +200,11 @@ def _waiting(delivery: Delivery, due: datetime) -> Delivery:
 
 
 def _in_doubt(delivery: Delivery, reason: str, now: datetime, scale: float, policy: Policy) -> Delivery:
-    if policy.repeatable:
-        return _refused(replace(delivery, frozen=True), Retry(reason), now, scale, policy)
-    open_yet = may_resend(delivery) and (policy.looks or not policy.never_twice)
+    if policy.idempotent:
+        return _refused(replace(delivery, bytes_final=True), Retry(reason), now, scale, policy)
+    open_yet = may_resend(delivery) and (policy.can_reconcile or not policy.at_most_once)
     again = now + RESEND_AFTER * scale if open_yet else None
-    return replace(delivery, state=State.UNCERTAIN, frozen=True, error=reason, next_attempt_at=again)
+    return replace(delivery, state=State.UNCERTAIN, bytes_final=True, error=reason, next_attempt_at=again)
 
 
 def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float, policy: Policy) -> Delivery:

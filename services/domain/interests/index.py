@@ -52,11 +52,16 @@ class InterestIndex:
         return sum(array.nbytes for array in block.dense()) / BLOCK
 
     def put(
-        self, id: int, weights: Vector, threshold: float, terms: Terms | None = None, eased: Sequence[float] = ()
+        self,
+        id: int,
+        weights: Vector,
+        threshold: float,
+        terms: Terms | None = None,
+        relaxed_thresholds: Sequence[float] = (),
     ) -> None:
         """Adds an interest or replaces the one of the same id. At most 64 terms, not counting the constant.
 
-        `eased`: the thresholds of levels 1, 2 …; a level beyond them has the last.
+        `relaxed_thresholds`: the thresholds of levels 1, 2 …; a level beyond them has the last.
         """
         words = {term_id(term): weight for term, weight in (terms or {}).items() if term != ALWAYS}
         if len(words) > MAX_TERMS:
@@ -68,7 +73,9 @@ class InterestIndex:
         block.put(row, weights)
         block.put_terms(row, words)
         block.ids[row], block.constants[row] = id, (terms or {}).get(ALWAYS, 0.0)
-        block.thresholds[row] = [(threshold, *eased)[min(level, len(eased))] for level in range(LEVELS)]
+        block.thresholds[row] = [
+            (threshold, *relaxed_thresholds)[min(level, len(relaxed_thresholds))] for level in range(LEVELS)
+        ]
 
     def remove(self, id: int) -> None:
         """Does nothing when there is none of this id."""

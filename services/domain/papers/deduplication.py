@@ -129,11 +129,11 @@ class Settlement:
     drop: bool
 
 
-def stage_of(*, dropped: bool, state: State | None, frozen: bool) -> Stage:
+def stage_of(*, dropped: bool, state: State | None, bytes_final: bool) -> Stage:
     """The stage of an item from its delivery's state (None: it has no delivery)."""
     if dropped:
         return Stage.GONE
-    if frozen or state in (State.SENT, State.SENDING, State.UNCERTAIN):
+    if bytes_final or state in (State.SENT, State.SENDING, State.UNCERTAIN):
         return Stage.SENT
     if state is None:
         return Stage.WAITS

@@ -60,7 +60,7 @@ class Skipped:
 class Listing:
     """What a source said at one time. `announced` is its own count of the announcement, None if it states none.
 
-    `next_url`: of the next page of the same answer, empty on the last one; `rests`: when the source asks not to be
+    `next_url`: of the next page of the same answer, empty on the last one; `feed_hints`: when the source asks not to be
     polled.
     """
 
@@ -71,7 +71,7 @@ class Listing:
     announced: int | None = None
     title: str = ""
     next_url: str = ""
-    rests: FeedHints = NO_HINTS
+    feed_hints: FeedHints = NO_HINTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

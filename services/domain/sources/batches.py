@@ -16,7 +16,7 @@ SETTLED_AFTER = timedelta(hours=6)
 """After the end of its day a source's own count of it can be trusted (arXiv's OAI follows some hours behind)."""
 FIRST_RETRY = timedelta(minutes=30)
 MAX_RETRY = timedelta(hours=24)
-MAX_LOOKS = 10
+MAX_READS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,10 @@ def entered(batch: Mapping[str, Any], line: Line, of_day: int, now: datetime) ->
     whole = {"read": read, "skipped": skipped, "of_day": of_day, "announced": announced}
     reading = Reading(**whole, more=bool(line.next_url), looked_back=line.looked_back)
     state, note = judge(reading, line.timetable, line.day, now)
-    looks = batch["looks"] + (1 if line.looked_back and not line.next_url else 0)
+    reads = batch["reads"] + (1 if line.looked_back and not line.next_url else 0)
     look = now if line.next_url else None
     if not line.next_url and line.can_look_back:
-        look = next_look(state, line.timetable, line.day, now, counted=announced is not None, looks=looks)
+        look = next_read(state, line.timetable, line.day, now, counted=announced is not None, reads=reads)
     return {
         "announced": announced,
         "fetched": max(batch["fetched"], read - skipped, of_day),
@@ -77,8 +77,8 @@ def entered(batch: Mapping[str, Any], line: Line, of_day: int, now: datetime) ->
         "reading": read,
         "state": state,
         "note": note,
-        "looks": looks,
-        "next_look_at": look,
+        "reads": reads,
+        "next_read_at": look,
         "next_url": line.next_url,
         "updated_at": now,
     }
@@ -102,20 +102,20 @@ def judge(reading: Reading, timetable: Timetable, day: date, now: datetime) -> t
     return "complete", ""
 
 
-def next_look(
-    state: str, timetable: Timetable, day: date, now: datetime, *, counted: bool, looks: int
+def next_read(
+    state: str, timetable: Timetable, day: date, now: datetime, *, counted: bool, reads: int
 ) -> datetime | None:
     """When to ask for the announcement by its day; None when it is settled or was asked for often enough.
 
-    `counted`: the source's own count is known, or was asked for; `looks`: how often it was asked for.
+    `counted`: the source's own count is known, or was asked for; `reads`: how often it was asked for.
     """
     settled = ends_at(timetable, day) + SETTLED_AFTER
-    if state in ("complete", "empty") and (counted or looks > 0):
+    if state in ("complete", "empty") and (counted or reads > 0):
         return None
-    if looks >= MAX_LOOKS:
+    if reads >= MAX_READS:
         return None
-    pause = min(FIRST_RETRY * (1 << min(looks, 8)), MAX_RETRY)
-    return max(settled, now + pause if looks else now)
+    pause = min(FIRST_RETRY * (1 << min(reads, 8)), MAX_RETRY)
+    return max(settled, now + pause if reads else now)
 
 
 def expected_days(timetable: Timetable, first: date, until: date) -> list[date]:

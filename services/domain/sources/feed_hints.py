@@ -43,10 +43,10 @@ def read_hints(head: str) -> FeedHints:
     return FeedHints(min(minutes, MAX_MINUTES), tuple(sorted(days)), tuple(sorted(hours)))
 
 
-def not_in_skipped_time(rests: FeedHints, due: datetime) -> datetime:
+def not_in_skipped_time(feed_hints: FeedHints, due: datetime) -> datetime:
     """`due` (UTC), or the end of the skipped hours and days that it falls into; a feed that skips all is not obeyed."""
     later = due
-    while later.weekday() in rests.days or later.hour in rests.hours:
+    while later.weekday() in feed_hints.days or later.hour in feed_hints.hours:
         later = later.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         if later - due > MAX_SKIP:
             return due

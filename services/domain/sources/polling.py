@@ -46,25 +46,27 @@ class DigestSchedule:
 
 
 def not_before(
-    cadence: str, rhythm: DigestSchedule, now: datetime, told_on: date | None, paused_until: datetime | None
+    cadence: str, rhythm: DigestSchedule, now: datetime, last_digest_on: date | None, paused_until: datetime | None
 ) -> datetime:
-    """The moment from which a match may be told; `told_on` is the local date of the channel's last digest."""
+    """The moment from which a match may be told; `last_digest_on` is the local date of the channel's last digest."""
     start = max(now, paused_until) if paused_until else now
     if cadence == "immediate":
         return after_quiet_hours(start, rhythm)
-    return digest_slot(rhythm, start, told_on, weekly=cadence == "weekly")
+    return digest_slot(rhythm, start, last_digest_on, weekly=cadence == "weekly")
 
 
-def digest_slot(rhythm: DigestSchedule, now: datetime, told_on: date | None, *, weekly: bool = False) -> datetime:
-    """The first digest instant (UTC) at or after `now` on a local date later than `told_on`.
+def digest_slot(
+    rhythm: DigestSchedule, now: datetime, last_digest_on: date | None, *, weekly: bool = False
+) -> datetime:
+    """The first digest instant (UTC) at or after `now` on a local date later than `last_digest_on`.
 
     A local time that a clock change skips comes as much later; one that comes twice is its first coming; a local date
     that does not exist (Apia, 2011-12-30) is passed over.
     """
     zone = ZoneInfo(rhythm.timezone)
     day = now.astimezone(zone).date()
-    if told_on is not None:
-        day = max(day, told_on + timedelta(days=1))
+    if last_digest_on is not None:
+        day = max(day, last_digest_on + timedelta(days=1))
     for _ in range(370):
         slot = _instant(rhythm, day)
         if slot is not None and slot >= now and (not weekly or day.weekday() == rhythm.weekday):
@@ -73,20 +75,22 @@ def digest_slot(rhythm: DigestSchedule, now: datetime, told_on: date | None, *, 
     raise AssertionError("a year without a slot")
 
 
-def missed_slot(rhythm: DigestSchedule, now: datetime, told_on: date | None) -> datetime | None:
-    """The latest digest instant up to `now` on a local date later than `told_on`; None when there is none.
+def missed_slot(rhythm: DigestSchedule, now: datetime, last_digest_on: date | None) -> datetime | None:
+    """The latest digest instant up to `now` on a local date later than `last_digest_on`; None when there is none.
 
     After an outage that is the only one made up for: what waited for earlier ones comes with it.
     """
     today = local_date(now, rhythm.timezone)
     slots = (_instant(rhythm, today - timedelta(days=back)) for back in range(4))
     past = (slot for slot in slots if slot is not None and slot <= now)
-    return next((one for one in past if told_on is None or local_date(one, rhythm.timezone) > told_on), None)
+    return next(
+        (one for one in past if last_digest_on is None or local_date(one, rhythm.timezone) > last_digest_on), None
+    )
 
 
-def has_weekday(rhythm: DigestSchedule, day: date, told_on: date | None) -> bool:
+def has_weekday(rhythm: DigestSchedule, day: date, last_digest_on: date | None) -> bool:
     """Whether the weekly digest is among those that the digest of `day` makes up for."""
-    missed = min((day - told_on).days, 7) if told_on is not None else 1
+    missed = min((day - last_digest_on).days, 7) if last_digest_on is not None else 1
     return any((day - timedelta(days=back)).weekday() == rhythm.weekday for back in range(missed))
 
 
@@ -128,7 +132,7 @@ def next_poll(
     timetable: Timetable | None = None,
     *,
     have_today: bool = False,
-    rests: FeedHints = NO_HINTS,
+    feed_hints: FeedHints = NO_HINTS,
 ) -> datetime:
     """When a source is due again: its interval, doubled for each failure in a row up to six hours, never before
     Retry-After (seconds). `jitter` in 0…1 spreads up to a tenth of the pause.
@@ -142,7 +146,7 @@ def next_poll(
         pause = max(pause, timedelta(seconds=min(retry_after, 86_400)))
     if timetable is not None and timetable.states_days and failures == 0:
         pause = max(pause, _rest(timetable, now, have_today) + MAX_LATENESS * jitter)
-    return not_in_skipped_time(rests, now + max(pause, timedelta(minutes=rests.minutes)))
+    return not_in_skipped_time(feed_hints, now + max(pause, timedelta(minutes=feed_hints.minutes)))
 
 
 def _rest(timetable: Timetable, now: datetime, have_today: bool) -> timedelta:

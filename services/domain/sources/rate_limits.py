@@ -8,7 +8,7 @@ _ARXIV = ("arxiv", timedelta(seconds=3))
 _OTHERS = timedelta(seconds=1)
 
 
-def gate(url: str) -> tuple[str, timedelta]:
+def of_url(url: str) -> tuple[str, timedelta]:
     """The key of the gate before `url` and the pause between two requests through it."""
     host = urlsplit(url).hostname or ""
     if host == "arxiv.org" or host.endswith(".arxiv.org"):

@@ -31,7 +31,7 @@ class CompiledSubscription:
     terms: Mapping[str, float] = field(default_factory=dict)
     threshold: float | None = None
     """The least score that matches; given exactly when `weights` are."""
-    eased: tuple[float, ...] = ()
+    relaxed_thresholds: tuple[float, ...] = ()
     """The least scores of papers that took a first, second … step of upvotes since they were announced."""
     sources: frozenset[str] = frozenset()
     """The paper must have appeared in one of these kinds of sources, where any are named."""
@@ -93,7 +93,7 @@ class Matcher:
         if standing.weights is not None and standing.threshold is not None:
             dimensions = len(standing.weights)
             index = self._interests.setdefault(dimensions, InterestIndex(dimensions, self.threads))
-            index.put(standing.id, standing.weights, standing.threshold, standing.terms, standing.eased)
+            index.put(standing.id, standing.weights, standing.threshold, standing.terms, standing.relaxed_thresholds)
         elif standing.query is not None:
             self._queries.put(standing.id, standing.query)
 
@@ -175,7 +175,7 @@ def explain_non_match(standing: CompiledSubscription, candidate: Candidate) -> s
 
 def least_score(standing: CompiledSubscription, candidate: Candidate) -> float:
     """The threshold that an interest has for a paper, by its step of upvotes."""
-    thresholds = (standing.threshold or 0.0, *standing.eased)
+    thresholds = (standing.threshold or 0.0, *standing.relaxed_thresholds)
     return thresholds[min(candidate.step, len(thresholds) - 1)]
 
 

@@ -137,7 +137,7 @@ def _row(draft: Draft, compiled: thresholds.Compiled) -> Row:
         "weights": compiled.weights,
         "terms": compiled.terms,
         "threshold": compiled.threshold,
-        "eased": compiled.eased,
+        "relaxed_thresholds": compiled.relaxed_thresholds,
         "model": compiled.model,
     }
 

@@ -219,7 +219,9 @@ def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draf
     interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
     lately = thresholds.delivered(tx, row, db.now())
     found = thresholds.calibrate(tx, embedder, interest, draft, lately)
-    return thresholds.Compiled(threshold=found.thresholds[0], eased=found.thresholds[1:], estimated=found.estimated)
+    return thresholds.Compiled(
+        threshold=found.thresholds[0], relaxed_thresholds=found.thresholds[1:], estimated=found.estimated
+    )
 
 
 def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: str) -> None:

@@ -46,7 +46,7 @@ class Page:
     """
 
     source: Row
-    """`id`, `kind`, `location`, its `rests` and whether it is `polled`."""
+    """`id`, `kind`, `location`, its `feed_hints` and whether it is `polled`."""
     listing: Listing
     silent: bool
     day: date | None = None
@@ -81,7 +81,9 @@ def _read(claimed: Sequence[Row]) -> Iterator[tuple[Row, Page | SourceError]]:
         if time.monotonic() - begin > MAX_READING:
             return
         try:
-            source = {name: row[name] for name in ("kind", "location", "polled", "rests")} | {"id": row["source_id"]}
+            source = {name: row[name] for name in ("kind", "location", "polled", "feed_hints")} | {
+                "id": row["source_id"]
+            }
             page = Page(source=source, listing=_parse(row), silent=row["silent"], day=row["day"], first=not row["url"])
             yield row, page
         except SourceError as error:
@@ -104,7 +106,7 @@ def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tall
     wake(tx, "embed")
     tallies = [_tally(page.listing, count, run) for page, count in zip(pages, counts, strict=True)]
     for page in pages:
-        sources.rest(tx, page.source, page.listing.rests)
+        sources.set_feed_hints(tx, page.source, page.listing.feed_hints)
     batches.enter(tx, [_line(page, tally, now) for page, tally in zip(pages, tallies, strict=True)], now)
     return tallies
 

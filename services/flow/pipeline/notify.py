@@ -48,13 +48,13 @@ def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> Non
 
 
 def _item(row: Row, channel: Row, account_id: int, because: str, now: datetime) -> Row:
-    told_on = channel["told_on"]
+    last_digest_on = channel["last_digest_on"]
     return {
         "account_id": account_id,
         "channel_id": channel["channel_id"],
         "paper_id": row["paper_id"],
         "not_before": not_before(
-            row["cadence"], digest_schedule.schedule_of(channel), now, told_on, row["paused_until"]
+            row["cadence"], digest_schedule.schedule_of(channel), now, last_digest_on, row["paused_until"]
         ),
         "cadence": row["cadence"],
         "dropped_because": UNSUBSCRIBED if channel["unsubscribed_at"] else because,

@@ -133,8 +133,8 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     if not table.states_days and answer.max_age is not None:
         # Only without a rhythm of its own: arXiv's max-age ends at midnight, obeyed, a stale list would stay a day.
         every = max(every, min(timedelta(seconds=answer.max_age), timedelta(days=1)))
-    rests = sources.rests_of(row)
-    due = next_poll(every, 0, None, now, random.random(), table, have_today=have, rests=rests)
+    feed_hints = sources.feed_hints_of(row)
+    due = next_poll(every, 0, None, now, random.random(), table, have_today=have, feed_hints=feed_hints)
     seen: dict[str, Any] = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now, "next_poll_at": due}
     if isinstance(answer, Fetched):
         digest = hashlib.sha256(answer.body).digest()
@@ -179,7 +179,7 @@ def look_back(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
         answer = _fetch(fetcher, lambda: page, {"etag": "", "last_modified": ""})
     with db.transaction() as tx:
         now = db.now()
-        batches.finish_look(tx, batch, row, now, next_look_at=None)
+        batches.finish_read(tx, batch, row, now, next_read_at=None)
         if isinstance(answer, Fetched):
             url = batch["next_url"]
             sources.keep_listing(tx, row["id"], answer.body, now, silent=batch["silent"], day=day, url=url)

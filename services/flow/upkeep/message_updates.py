@@ -19,11 +19,11 @@ def work(db: Database, settings: Settings) -> bool:
             return False
         row, channel = found
         now = domain.shown(papers.load(tx, deliveries.paper_ids(tx, row["id"])))
-        if domain.worth_telling(row["shown"], now):
+        if domain.worth_telling(row["snapshot"], now):
             host = urlsplit(settings.base_url).hostname or "localhost"
-            gate = f"update:{channel['transport']}"
+            rate_limit_key = f"update:{channel['transport']}"
             key = f"update:{row['id']}:{domain.key(now)}"
-            deliveries.create(tx, channel, "update", key, host, about=row["id"], gate=gate)
+            deliveries.create(tx, channel, "update", key, host, about=row["id"], rate_limit_key=rate_limit_key)
     return True
 
 

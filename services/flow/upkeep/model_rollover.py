@@ -46,7 +46,7 @@ def said(db: Database, settings: Settings) -> list[str]:
             f"The archive is embedded anew with {wanted.name}: {done:,} of {there:,} papers. {now.name} serves."
         )
     if stuck and wanted.name != now.name:
-        lines.append(f"{wanted.name} gives no vectors at the moment: {stuck['held_because']}.")
+        lines.append(f"{wanted.name} gives no vectors at the moment: {stuck['down_because']}.")
     return lines
 
 

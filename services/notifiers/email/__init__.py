@@ -72,7 +72,7 @@ class Email:
     def transport(self, target: BaseModel) -> str:
         return "smtp"
 
-    def gate(self, target: BaseModel) -> str:
+    def rate_limit_key(self, target: BaseModel) -> str:
         return ""
 
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:

@@ -69,7 +69,7 @@ class Slack:
             return f"slack:{digest_of(wanted.bot_token(), 12)}"
         return f"slack:{urlsplit(wanted.webhook_url.get_secret_value()).hostname}"
 
-    def gate(self, target: BaseModel) -> str:
+    def rate_limit_key(self, target: BaseModel) -> str:
         wanted = _slack(target)
         own = wanted.channel or digest_of(wanted.webhook_url.get_secret_value(), 12)
         return f"{self.transport(target)}:{own}"
@@ -81,7 +81,7 @@ class Slack:
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
         """A second update of a message changes nothing; a webhook can be asked nothing."""
         bot = bool(known.get("channel"))
-        return Policy(looks=bot and kind != "update", repeatable=kind == "update")
+        return Policy(can_reconcile=bot and kind != "update", idempotent=kind == "update")
 
     def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
         """A webhook gives back no `ts` that a thread or an update could name."""

@@ -68,7 +68,7 @@ class Webhook:
     def transport(self, target: BaseModel) -> str:
         return f"webhook:{digest_of(_url(target), 12)}"
 
-    def gate(self, target: BaseModel) -> str:
+    def rate_limit_key(self, target: BaseModel) -> str:
         return f"{self.transport(target)}:posts"
 
     def pace(self, target: BaseModel, kind: str) -> RateLimit:
@@ -77,7 +77,7 @@ class Webhook:
 
     def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
         """Receivers know a message by its `webhook-id`, so silence is a failure like any other."""
-        return Policy(repeatable=True, retries=RETRIES)
+        return Policy(idempotent=True, retries=RETRIES)
 
     def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
         return frozenset()

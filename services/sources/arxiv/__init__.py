@@ -34,8 +34,8 @@ class Arxiv:
     def location(self, text: str) -> str:
         return canonical(text)
 
-    def gate(self, location: str) -> tuple[str, timedelta]:
-        return rate_limits.gate(feeds.url(""))
+    def rate_limit(self, location: str) -> tuple[str, timedelta]:
+        return rate_limits.of_url(feeds.url(""))
 
     def request(self, location: str, now: datetime) -> Request:
         if location.startswith(QUERY):

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, bindpara
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import LeaseLost
-from services.store.db.tables import gate
+from services.store.db.tables import rate_limit
 
 CATCH_UP = timedelta(seconds=1)
 """How far a shared gate makes up for turns that came late."""
@@ -15,12 +15,12 @@ CATCH_UP = timedelta(seconds=1)
 
 def exhausted(now: datetime) -> Select[tuple[str]]:
     """SQL: the keys of the gates that nobody may pass at this moment."""
-    return select(gate.c.key).where(gate.c.next_free_at > now)
+    return select(rate_limit.c.key).where(rate_limit.c.available_at > now)
 
 
 def available_at(key: object) -> ScalarSelect[datetime]:
     """SQL: when the gate of a column's key opens; NULL if it never closed."""
-    return select(gate.c.next_free_at).where(gate.c.key == key).scalar_subquery()
+    return select(rate_limit.c.available_at).where(rate_limit.c.key == key).scalar_subquery()
 
 
 def acquire(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up: timedelta = timedelta()) -> None:
@@ -36,11 +36,13 @@ def acquire_all(
     if not pauses:
         return {}
     # In one order, so that two who take several never wait for each other.
-    new = upsert(gate).values([{"key": key, "next_free_at": now + pauses[key]} for key in sorted(pauses)])
-    open_now = or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now)
-    then = func.greatest(gate.c.next_free_at, now - catch_up) + (new.excluded.next_free_at - now)
-    taken = new.on_conflict_do_update(index_elements=["key"], set_={"next_free_at": then}, where=open_now)
-    return {row.key: row.next_free_at for row in tx.execute(taken.returning(gate.c.key, gate.c.next_free_at))}
+    new = upsert(rate_limit).values([{"key": key, "available_at": now + pauses[key]} for key in sorted(pauses)])
+    open_now = or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now)
+    then = func.greatest(rate_limit.c.available_at, now - catch_up) + (new.excluded.available_at - now)
+    taken = new.on_conflict_do_update(index_elements=["key"], set_={"available_at": then}, where=open_now)
+    return {
+        row.key: row.available_at for row in tx.execute(taken.returning(rate_limit.c.key, rate_limit.c.available_at))
+    }
 
 
 def restart_all(tx: Connection, turns: Mapping[str, tuple[datetime, datetime]]) -> None:
@@ -48,21 +50,21 @@ def restart_all(tx: Connection, turns: Mapping[str, tuple[datetime, datetime]]) 
 
     Raises LeaseLost when somebody has passed or closed one of them since.
     """
-    given = [{"gate": key, "taken": turns[key][0], "until": turns[key][1]} for key in sorted(turns)]
+    given = [{"rate_limit_key": key, "taken": turns[key][0], "until": turns[key][1]} for key in sorted(turns)]
     if given and tx.execute(_USE, given).rowcount != len(given):
         raise LeaseLost("its turn at the gate was over before it went out")
 
 
 _USE = (
-    update(gate)
-    .where(gate.c.key == bindparam("gate"), gate.c.next_free_at == bindparam("taken"))
-    .values(next_free_at=bindparam("until"))
+    update(rate_limit)
+    .where(rate_limit.c.key == bindparam("rate_limit_key"), rate_limit.c.available_at == bindparam("taken"))
+    .values(available_at=bindparam("until"))
 )
 
 
 def is_available(key: str, now: datetime) -> ColumnElement[bool]:
     """SQL: whether a gate may be passed now."""
-    return ~select(gate.c.key).where(gate.c.key == key, gate.c.next_free_at > now).exists()
+    return ~select(rate_limit.c.key).where(rate_limit.c.key == key, rate_limit.c.available_at > now).exists()
 
 
 def acquire_periodic(tx: Connection, key: str, now: datetime) -> bool:
@@ -71,5 +73,5 @@ def acquire_periodic(tx: Connection, key: str, now: datetime) -> bool:
 
 def restart(tx: Connection, key: str, until: datetime) -> None:
     """Nobody passes before `until`."""
-    later = func.greatest(gate.c.next_free_at, until)
-    tx.execute(update(gate).where(gate.c.key == key).values(next_free_at=later))
+    later = func.greatest(rate_limit.c.available_at, until)
+    tx.execute(update(rate_limit).where(rate_limit.c.key == key).values(available_at=later))

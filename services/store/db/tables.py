@@ -71,9 +71,9 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default="08:00"),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _text("gate"), _flag("never_twice"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
-    Column("told_on", Date), _at("slot_at"), _at("deleted_at"), _created(),
-    UniqueConstraint("account_id", "id"), Index("ix_channel_slot_at", "slot_at", postgresql_where=text("deleted_at IS NULL")),
+    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
+    Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
+    UniqueConstraint("account_id", "id"), Index("ix_channel_next_digest_at", "next_digest_at", postgresql_where=text("deleted_at IS NULL")),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
 )  # fmt: skip
 
@@ -87,21 +87,21 @@ suppression = Table(
 )  # fmt: skip
 
 transport = Table(
-    "transport", metadata, Column("key", Text, primary_key=True), _text("held_because"), _at("check_at"), _count("failures"),
+    "transport", metadata, Column("key", Text, primary_key=True), _text("down_because"), _at("check_at"), _count("failures"),
 )  # fmt: skip
 
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-gate = Table(
-    "gate", metadata, Column("key", Text, primary_key=True), _at("next_free_at"), *_lease(),
+rate_limit = Table(
+    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), *_lease(),
 )  # fmt: skip
 
 source = Table(
     "source", metadata, _id(), _text("kind", None), _text("location"), _ref("account_id", "account.id", nullable=True),
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
-    Column("gate", ForeignKey("gate.key")), Column("gate_pause", Interval),
+    Column("rate_limit_key", ForeignKey("rate_limit.key")), Column("rate_limit_pause", Interval),
     _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
-    _text("moved_to"), _count("failures"), _text("error"), Column("rests", JSONB, nullable=False, server_default="{}"),
+    _text("moved_to"), _count("failures"), _text("error"), Column("feed_hints", JSONB, nullable=False, server_default="{}"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
@@ -117,9 +117,9 @@ batch = Table(
     "batch", metadata, _id(), _ref("source_id", "source.id"), Column("announced_on", Date, nullable=False),
     Column("announced", Integer), _count("fetched"), _count("new"), _count("known"), _count("updated"), _count("skipped"),
     _count("reading"), _text("state", "missing"), _text("note"), _at("updated_at"), _flag("silent"),
-    _count("looks"), _at("next_look_at"), _text("next_url"), *_lease(),
+    _count("reads"), _at("next_read_at"), _text("next_url"), *_lease(),
     UniqueConstraint("source_id", "announced_on"),
-    Index("ix_batch_due", "next_look_at", postgresql_where=text("next_look_at IS NOT NULL")),
+    Index("ix_batch_due", "next_read_at", postgresql_where=text("next_read_at IS NOT NULL")),
     CheckConstraint("state IN ('missing', 'complete', 'partial', 'stale', 'empty', 'failed')", name="state"),
 )  # fmt: skip
 
@@ -199,10 +199,10 @@ subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
     Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("cadence", "daily"),
-    Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("eased", ARRAY(Double), nullable=False, server_default="{}"),
+    Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
-    _count("feed_turn"), _at("paused_until"),
+    _count("feed_address_version"), _at("paused_until"),
     Column("watched_since", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
     _at("reminded_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),
@@ -258,16 +258,16 @@ silence = Table(
 
 delivery = Table(
     "delivery", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
-    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("gate"),
+    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("rate_limit_key"),
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
-    _at("next_attempt_at"), _flag("frozen"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
+    _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
-    Column("about", BigInteger, index=True), Column("shown", JSONB), _at("look_at"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),
-    Index("ix_delivery_look", "look_at", postgresql_where=text("look_at IS NOT NULL")),
+    Index("ix_delivery_check_for_changes_at", "check_for_changes_at", postgresql_where=text("check_for_changes_at IS NOT NULL")),
     CheckConstraint("state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')", name="state"),
     Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state IN ('pending', 'uncertain')")),
     Index("ix_delivery_leased", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')")),
@@ -291,5 +291,5 @@ delivery_item = Table(
 
 installation = Table(
     "installation", metadata, Column("id", SmallInteger, primary_key=True), CheckConstraint("id = 1", name="only_one"),
-    _text("system_identifier", None), _text("held_because"), _at("held_at"),
+    _text("system_identifier", None), _text("paused_because"), _at("paused_at"),
 )  # fmt: skip

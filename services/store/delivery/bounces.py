@@ -50,8 +50,8 @@ def stop(tx: Connection, channel_id: int, found: Bounce) -> Sequence[Row]:
 
 def unreadable(tx: Connection, because: str) -> int:
     """Notes that the mailbox could not be read; how often that was in a row."""
-    new = upsert(transport).values(key=MAILBOX, held_because=because, failures=1)
-    again = {"held_because": because, "failures": transport.c.failures + 1}
+    new = upsert(transport).values(key=MAILBOX, down_because=because, failures=1)
+    again = {"down_because": because, "failures": transport.c.failures + 1}
     noted = new.on_conflict_do_update(index_elements=["key"], set_=again).returning(transport.c.failures)
     return int(tx.scalars(noted).one())
 
@@ -62,7 +62,7 @@ def readable(tx: Connection) -> None:
 
 def why_unreadable(tx: Connection) -> str:
     """What keeps the mailbox from being read; empty: nothing."""
-    return tx.scalars(select(transport.c.held_because).where(transport.c.key == MAILBOX)).first() or ""
+    return tx.scalars(select(transport.c.down_because).where(transport.c.key == MAILBOX)).first() or ""
 
 
 def soft_since(tx: Connection, account_id: int, since: datetime) -> dict[int, tuple[int, str]]:

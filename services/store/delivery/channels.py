@@ -65,7 +65,12 @@ def _columns(vault: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
     plugin = plugins.notifier(kind)
     values, secrets = split_target(kind, target)
     sealed = vault.seal(secrets) if secrets else None
-    return {"target": values, "secret": sealed, "transport": plugin.transport(target), "gate": plugin.gate(target)}
+    return {
+        "target": values,
+        "secret": sealed,
+        "transport": plugin.transport(target),
+        "rate_limit_key": plugin.rate_limit_key(target),
+    }
 
 
 def same(tx: Connection, account_id: int, kind: str, label: str) -> Row | None:
@@ -91,8 +96,8 @@ def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:
 
 
 def all_of(tx: Connection, account_id: int | None = None) -> Sequence[Row]:
-    """Living channels with `held_because` of their transport."""
-    query = select(channel, account.c.email, func.coalesce(transport.c.held_because, "").label("held_because"))
+    """Living channels with `down_because` of their transport."""
+    query = select(channel, account.c.email, func.coalesce(transport.c.down_because, "").label("down_because"))
     query = (
         query.join(account)
         .outerjoin(transport, transport.c.key == channel.c.transport)
@@ -155,12 +160,12 @@ def disable(tx: Connection, channel_id: int, because: str) -> None:
     )
 
 
-def prefer_once(tx: Connection, channel_id: int, never_twice: bool) -> None:
+def prefer_once(tx: Connection, channel_id: int, at_most_once: bool) -> None:
     """Whether the channel would rather miss a message than get it twice; what is in doubt follows at once."""
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(never_twice=never_twice))
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
-    looks = plugins.notifier(row["kind"]).policy(row["target"], "message").looks
-    if never_twice and not looks:
+    can_reconcile = plugins.notifier(row["kind"]).policy(row["target"], "message").can_reconcile
+    if at_most_once and not can_reconcile:
         doubtful = and_(delivery.c.channel_id == channel_id, delivery.c.state == "uncertain")
         tx.execute(update(delivery).where(doubtful).values(next_attempt_at=None))
 
@@ -189,18 +194,18 @@ def hold_transport(
     failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
     pause = min(FIRST_CHECK * (1 << min(failures, 8)), MAX_CHECK) * scale
     pause = pause if after is None else timedelta(seconds=max(1.0, after))
-    values = {"held_because": because, "check_at": now + pause, "failures": failures + 1}
+    values = {"down_because": because, "check_at": now + pause, "failures": failures + 1}
     statement = upsert(transport).values(key=key, **values)
     tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
     return failures == 0
 
 
 def release_transport(tx: Connection, key: str) -> None:
-    tx.execute(update(transport).where(transport.c.key == key).values(held_because="", check_at=None, failures=0))
+    tx.execute(update(transport).where(transport.c.key == key).values(down_because="", check_at=None, failures=0))
 
 
 def checks_due(now: datetime) -> Any:
-    return and_(transport.c.held_because != "", transport.c.check_at <= now, ~transport.c.key.startswith(EMBEDDER))
+    return and_(transport.c.down_because != "", transport.c.check_at <= now, ~transport.c.key.startswith(EMBEDDER))
 
 
 def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, Row | None]:
@@ -222,7 +227,7 @@ def is_held(tx: Connection, key: str) -> bool:
 
 def held(row_transport: Any) -> Any:
     """SQL: whether the transport in a column is held."""
-    return select(transport.c.key).where(transport.c.key == row_transport, transport.c.held_because != "").exists()
+    return select(transport.c.key).where(transport.c.key == row_transport, transport.c.down_because != "").exists()
 
 
 def open_now(now: datetime) -> Any:

@@ -44,14 +44,14 @@ def _is_still_due(now: datetime) -> Any:
 
 
 def _is_due(now: datetime) -> Any:
-    return and_(delivery.c.next_attempt_at <= now, delivery.c.gate.not_in(rate_limits.exhausted(now)))
+    return and_(delivery.c.next_attempt_at <= now, delivery.c.rate_limit_key.not_in(rate_limits.exhausted(now)))
 
 
 def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | None:
     """When the next delivery may go that waits for its hour or its gates, unless that is far off."""
     turn = func.greatest(
         delivery.c.next_attempt_at,
-        rate_limits.available_at(delivery.c.gate),
+        rate_limits.available_at(delivery.c.rate_limit_key),
         rate_limits.available_at(channel.c.transport),
         type_=TIMESTAMP,
     )

@@ -77,8 +77,10 @@ def _due_channels() -> Iterator[Select[Any]]:
     items = items.where(WAITING, delivery_item.c.not_before <= now, _GATHERED)
     longest = items.order_by(delivery_item.c.not_before).limit(bindparam("window")).subquery()
     yield whole.where(_GATHERED, channel.c.id.in_(select(longest.c.channel_id)))
-    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.slot_at <= now).order_by(channel.c.slot_at)
-    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.slot_at.is_(None))
+    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.next_digest_at <= now).order_by(
+        channel.c.next_digest_at
+    )
+    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.next_digest_at.is_(None))
 
 
 _DUE_CHANNELS = tuple(_due_channels())
@@ -141,9 +143,9 @@ def create(
 ) -> int | None:
     """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
     given = {"account_id": row["account_id"], "channel_id": row["id"], "kind": kind, "idem_key": key}
-    own_gate = select(channel.c.gate).where(channel.c.id == row["id"]).scalar_subquery()
+    own_gate = select(channel.c.rate_limit_key).where(channel.c.id == row["id"]).scalar_subquery()
     now = {"message_id": _message_id(kind, host), "next_attempt_at": func.now()}
-    new = upsert(delivery).values({**given, **now, "gate": own_gate, **values})
+    new = upsert(delivery).values({**given, **now, "rate_limit_key": own_gate, **values})
     made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
     if made is not None and items:
         tx.execute(update(delivery_item).where(delivery_item.c.id.in_(items)).values(delivery_id=made))
@@ -169,7 +171,7 @@ def create_all(tx: Connection, wanted: Sequence[New], host: str, now: datetime) 
             "channel_id": one.channel["id"],
             "kind": one.kind,
             "idem_key": one.key,
-            "gate": one.channel["gate"],
+            "rate_limit_key": one.channel["rate_limit_key"],
             "message_id": _message_id(one.kind, host),
             "next_attempt_at": now,
         }
@@ -195,7 +197,7 @@ def state_of(row: Row) -> Delivery:
         "attempt",
         "ambiguous_resends",
         "expired_leases",
-        "frozen",
+        "bytes_final",
         "refused_since",
         "next_attempt_at",
         "error",
@@ -209,7 +211,7 @@ def columns_of(one: Delivery) -> dict[str, Any]:
         "attempt",
         "ambiguous_resends",
         "expired_leases",
-        "frozen",
+        "bytes_final",
         "refused_since",
         "next_attempt_at",
         "error",
@@ -221,7 +223,7 @@ def columns_of(one: Delivery) -> dict[str, Any]:
 def policy_of(where: Row, kind: str) -> Policy:
     """How deliveries of this kind take failures and doubts on a channel."""
     plain = plugins.notifier(where["kind"]).policy(where["target"], kind)
-    return replace(plain, never_twice=where["never_twice"])
+    return replace(plain, at_most_once=where["at_most_once"])
 
 
 # ── people's views and steps ──────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from services.store.delivery import sending_pause
 
 def due(now: datetime) -> Any:
     """SQL: living channels whose slot has come, or that have none planned yet."""
-    come = or_(channel.c.slot_at.is_(None), channel.c.slot_at <= now)
+    come = or_(channel.c.next_digest_at.is_(None), channel.c.next_digest_at <= now)
     return and_(come, has_digest_schedule())
 
 
@@ -32,9 +32,9 @@ def schedule_of(row: Row) -> DigestSchedule:
 def record_decisions(tx: Connection, planned: Sequence[tuple[Row, date | None, datetime]]) -> None:
     """Each channel's next slot; with the local date whose digest was decided, an empty one too, if one was."""
     changed = [
-        {"channel": row["id"], "day": day or row["told_on"], "next": slot_at}
-        for row, day, slot_at in planned
-        if day or row["slot_at"] != slot_at
+        {"channel": row["id"], "day": day or row["last_digest_on"], "next": next_digest_at}
+        for row, day, next_digest_at in planned
+        if day or row["next_digest_at"] != next_digest_at
     ]
     if changed:
         tx.execute(_PLAN, changed)
@@ -43,7 +43,7 @@ def record_decisions(tx: Connection, planned: Sequence[tuple[Row, date | None, d
 _PLAN = (
     update(channel)
     .where(channel.c.id == bindparam("channel"))
-    .values(told_on=bindparam("day"), slot_at=bindparam("next"))
+    .values(last_digest_on=bindparam("day"), next_digest_at=bindparam("next"))
 )
 
 
@@ -74,7 +74,7 @@ def reschedule_all(tx: Connection, account_id: int, subscription_id: int | None 
     Of the whole account, or of what one subscription asks for.
     """
     if subscription_id is None:
-        tx.execute(update(channel).where(channel.c.account_id == account_id).values(slot_at=None))
+        tx.execute(update(channel).where(channel.c.account_id == account_id).values(next_digest_at=None))
     held = exists().where(
         delivery_item.c.account_id == match.c.account_id,
         delivery_item.c.paper_id == match.c.paper_id,

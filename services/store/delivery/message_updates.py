@@ -20,16 +20,18 @@ _OPEN = ("pending", "claimed", "sending", "uncertain")
 def schedule_checks_for(tx: Connection, paper_ids: Collection[int], now: datetime) -> None:
     """Has the messages that show these papers looked at in a while, with whatever changes until then."""
     shows = select(delivery_item.c.delivery_id).where(delivery_item.c.paper_id.in_(paper_ids))
-    followed = and_(delivery.c.state == "sent", delivery.c.shown.is_not(None), delivery.c.sent_at > now - FOLLOWED_FOR)
-    mine = and_(delivery.c.id.in_(shows), followed, delivery.c.look_at.is_(None))
+    followed = and_(
+        delivery.c.state == "sent", delivery.c.snapshot.is_not(None), delivery.c.sent_at > now - FOLLOWED_FOR
+    )
+    mine = and_(delivery.c.id.in_(shows), followed, delivery.c.check_for_changes_at.is_(None))
     # In one order, so that two who note changes never wait for each other.
     found = tx.scalars(select(delivery.c.id).where(mine).order_by(delivery.c.id).with_for_update()).all()
     if found:
-        tx.execute(update(delivery).where(delivery.c.id.in_(found)).values(look_at=now + GATHERED))
+        tx.execute(update(delivery).where(delivery.c.id.in_(found)).values(check_for_changes_at=now + GATHERED))
 
 
-def reschedule_check(tx: Connection, delivery_id: int, look_at: datetime | None) -> None:
-    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(look_at=look_at))
+def reschedule_check(tx: Connection, delivery_id: int, check_for_changes_at: datetime | None) -> None:
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(check_for_changes_at=check_for_changes_at))
 
 
 def snapshot_columns(row: Row, where: Row, digest: Digest) -> Row:
@@ -37,14 +39,14 @@ def snapshot_columns(row: Row, where: Row, digest: Digest) -> Row:
     follows = plugins.notifier(where["kind"]).follow_ups(where["target"])
     if "update" not in follows or digest.kind not in ("message", "digest", "update"):
         return {}
-    row["shown"] = updates.shown({one.paper.id: one.paper for one in digest.papers})
-    return {"shown": row["shown"]}
+    row["snapshot"] = updates.shown({one.paper.id: one.paper for one in digest.papers})
+    return {"snapshot": row["snapshot"]}
 
 
 def note_sent(tx: Connection, row: Row, where: Row, now: datetime, scale: float, host: str) -> None:
     """In the transaction that records a message as sent: its thread is a delivery of its own, and it is followed."""
     if row["kind"] == "update":
-        says_now(tx, row["about"], row["shown"])
+        says_now(tx, row["about"], row["snapshot"])
     follows = plugins.notifier(where["kind"]).follow_ups(where["target"])
     if row["kind"] not in ("message", "digest") or not follows:
         return
@@ -54,9 +56,9 @@ def note_sent(tx: Connection, row: Row, where: Row, now: datetime, scale: float,
         reschedule_check(tx, row["id"], now + updates.GATHERED * scale)
 
 
-def says_now(tx: Connection, delivery_id: int, shown: Shown) -> None:
+def says_now(tx: Connection, delivery_id: int, snapshot: Shown) -> None:
     """What a message says after its update."""
-    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(shown=shown))
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(snapshot=snapshot))
 
 
 def due(now: datetime) -> Any:
@@ -66,13 +68,18 @@ def due(now: datetime) -> Any:
         follow_up.c.about == delivery.c.id, follow_up.c.kind == "update", follow_up.c.state.in_(_OPEN)
     )
     usable = exists().where(channel.c.id == delivery.c.channel_id, channels.usable())
-    return and_(delivery.c.look_at <= now, ~on_its_way, usable)
+    return and_(delivery.c.check_for_changes_at <= now, ~on_its_way, usable)
 
 
 def claim(tx: Connection, now: datetime) -> tuple[Row, Row] | None:
     """Takes a message to be looked at, with its channel; it is looked at once."""
     row = first(
-        tx, select(delivery).where(due(now)).order_by(delivery.c.look_at).limit(1).with_for_update(skip_locked=True)
+        tx,
+        select(delivery)
+        .where(due(now))
+        .order_by(delivery.c.check_for_changes_at)
+        .limit(1)
+        .with_for_update(skip_locked=True),
     )
     if row is None:
         return None

@@ -15,17 +15,17 @@ COUNTED = "counted as sent when the hold ended"
 
 def on() -> Any:
     """SQL: whether nothing may be sent."""
-    return select(installation.c.id).where(installation.c.held_because != "").exists()
+    return select(installation.c.id).where(installation.c.paused_because != "").exists()
 
 
 def status(tx: Connection) -> Row:
-    """`held_because` (empty: no hold) and `held_at`."""
-    found = first(tx, select(installation.c.held_because, installation.c.held_at))
-    return found or {"held_because": "", "held_at": None}
+    """`paused_because` (empty: no hold) and `paused_at`."""
+    found = first(tx, select(installation.c.paused_because, installation.c.paused_at))
+    return found or {"paused_because": "", "paused_at": None}
 
 
 def start(tx: Connection, because: str, now: datetime) -> None:
-    held = {"held_because": because, "held_at": now}
+    held = {"paused_because": because, "paused_at": now}
     new = upsert(installation).values(id=1, system_identifier=_identifier(tx), **held)
     tx.execute(new.on_conflict_do_update(index_elements=["id"], set_=held))
 
@@ -33,7 +33,7 @@ def start(tx: Connection, because: str, now: datetime) -> None:
 def start_script(because: str) -> str:
     """The same as SQL to be run by a program, within the transaction that restores."""
     quoted = because.replace("'", "''")
-    return f"UPDATE public.installation SET held_because = '{quoted}', held_at = now()"
+    return f"UPDATE public.installation SET paused_because = '{quoted}', paused_at = now()"
 
 
 def look(tx: Connection, now: datetime) -> bool:
@@ -44,14 +44,14 @@ def look(tx: Connection, now: datetime) -> bool:
     assert recorded is not None
     if here and recorded["system_identifier"] != here:
         tx.execute(update(installation).values(system_identifier=here))
-        if recorded["system_identifier"] and not recorded["held_because"]:
+        if recorded["system_identifier"] and not recorded["paused_because"]:
             start(tx, MOVED, now)
             return True
-    return bool(recorded["held_because"])
+    return bool(recorded["paused_because"])
 
 
 def end(tx: Connection) -> None:
-    tx.execute(update(installation).values(held_because="", held_at=None))
+    tx.execute(update(installation).values(paused_because="", paused_at=None))
     wake(tx, "deliver")
 
 

@@ -29,7 +29,7 @@ def take(tx: Connection, channel: Row, rhythm: DigestSchedule, day: date, now: d
     """Adds to the digest of `day` what the channel's subscriptions to trending papers choose; the ids of its items."""
     taken: list[int] = []
     for row in _subscriptions(tx, channel["id"], now):
-        if row["cadence"] == "weekly" and not has_weekday(rhythm, day, channel["told_on"]):
+        if row["cadence"] == "weekly" and not has_weekday(rhythm, day, channel["last_digest_on"]):
             continue
         since = max(row["trending_since"] or now - period(row["cadence"]), now - MAX_GAP)
         chosen = _chosen(tx, channel, row, since, now)

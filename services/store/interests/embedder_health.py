@@ -13,17 +13,17 @@ from services.store.delivery.channels import EMBEDDER
 
 MAX_ASKED = 3600.0
 """Seconds: nobody is left without interests for a week by one header."""
-_HELD = transport.c.held_because != ""
+_HELD = transport.c.down_because != ""
 
 
 def failing(tx: Connection, name: str) -> Row | None:
-    """`held_because` and `check_at`, the moment of the next try, while an embedder fails; None when it works."""
-    return first(tx, select(transport.c.held_because, transport.c.check_at).where(_is(name)))
+    """`down_because` and `check_at`, the moment of the next try, while an embedder fails; None when it works."""
+    return first(tx, select(transport.c.down_because, transport.c.check_at).where(_is(name)))
 
 
 def reason(row: Row) -> str:
     """What people read of it."""
-    return f"The embedder gives no vectors ({row['held_because']}): interests wait for it, queries go on."
+    return f"The embedder gives no vectors ({row['down_because']}): interests wait for it, queries go on."
 
 
 def retry_pending(name: str, now: datetime) -> ColumnElement[bool]:
@@ -46,7 +46,7 @@ def failed(tx: Connection, name: str, error: EmbedderError, now: datetime, scale
 
 
 def answered(tx: Connection, name: str) -> None:
-    works = {"held_because": "", "check_at": None, "failures": 0}
+    works = {"down_because": "", "check_at": None, "failures": 0}
     tx.execute(update(transport).where(_is(name)).values(works))
 
 

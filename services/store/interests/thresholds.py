@@ -50,7 +50,7 @@ class Compiled:
     weights: list[float] | None = None
     terms: dict[str, float] = field(default_factory=dict)
     threshold: float | None = None
-    eased: list[float] = field(default_factory=list)
+    relaxed_thresholds: list[float] = field(default_factory=list)
     model: str = ""
     estimated: bool = False
     failed: EmbedderError | None = None
@@ -66,7 +66,7 @@ class Compiled:
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     thresholds: list[float]
-    """Of the volume, and of the eased ones."""
+    """Of the volume, and of the relaxed ones."""
     estimated: bool
     """Only from the model's usual scores, since the archive is too young."""
     best: archive_search.Best | None = None
@@ -80,7 +80,7 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
     with db.transaction() as tx:
         down = embedder_health.failing(tx, embedder.name)
     if down and down["check_at"] > now:  # No page waits for what failed a moment ago.
-        return Compiled(model=embedder.name, failed=EmbedderError(down["held_because"]))
+        return Compiled(model=embedder.name, failed=EmbedderError(down["down_because"]))
     try:
         awake(embedder)
         text = _text(embedder, draft.interest)
@@ -95,7 +95,7 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> Compiled:
         weights=interest.weights.tolist(),
         terms=dict(interest.terms),
         threshold=found.thresholds[0],
-        eased=found.thresholds[1:],
+        relaxed_thresholds=found.thresholds[1:],
         model=embedder.name,
         estimated=found.estimated,
         best=found.best,
@@ -123,7 +123,7 @@ def calibrate(
     delivered: Delivered | None = None,
     seen: Archive | None = None,
 ) -> Calibrated:
-    """The threshold at which the whole subscription brings about its volume, and those of the eased volumes.
+    """The threshold at which the whole subscription brings about its volume, and those of the relaxed volumes.
 
     `seen` are the archive's newest papers, where the caller has them.
     """

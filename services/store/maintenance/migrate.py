@@ -54,7 +54,8 @@ def _refuse_newer(connection: Connection) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if current is not None and current not in known:
         raise ConfigError(
-            f"this database was migrated by a newer paperwire (revision {current}); update paperwire first"
+            f"this database has the unknown schema revision {current}: a newer paperwire, or one from before 0.1.0,"
+            " made it. Update paperwire, or start with an empty database"
         )
 
 

@@ -29,11 +29,11 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
-    gate,
     listing,
     match,
     match_job,
     quarantine,
+    rate_limit,
     run,
     sentence_vector,
     signin_link,
@@ -52,7 +52,7 @@ def rendered(tx: Connection, now: datetime, keep: timedelta) -> int:
     """The bytes of finished messages; a replay after that renders them anew."""
     over = and_(delivery.c.state.in_(["sent", "dead", "cancelled"]), delivery.c.created_at < now - keep)
     found = _batch(delivery, and_(over, delivery.c.rendered.is_not(None)))
-    return _done(tx, update(delivery).where(delivery.c.id.in_(found)).values(rendered=None, frozen=False))
+    return _done(tx, update(delivery).where(delivery.c.id.in_(found)).values(rendered=None, bytes_final=False))
 
 
 def events(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -137,9 +137,11 @@ def bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def gates(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Those of channels nobody has posted to lately: one that is not there is open, and each claim reads them all."""
-    of_sources = select(source.c.gate).where(source.c.gate.is_not(None))
-    idle = and_(gate.c.key.contains(":"), gate.c.next_free_at < now - IDLE_GATE, gate.c.key.not_in(of_sources))
-    return _done(tx, delete(gate).where(gate.c.key.in_(select(gate.c.key).where(idle).limit(BATCH))))
+    of_sources = select(source.c.rate_limit_key).where(source.c.rate_limit_key.is_not(None))
+    idle = and_(
+        rate_limit.c.key.contains(":"), rate_limit.c.available_at < now - IDLE_GATE, rate_limit.c.key.not_in(of_sources)
+    )
+    return _done(tx, delete(rate_limit).where(rate_limit.c.key.in_(select(rate_limit.c.key).where(idle).limit(BATCH))))
 
 
 def vectors(tx: Connection, now: datetime, keep: timedelta) -> int:

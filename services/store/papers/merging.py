@@ -47,7 +47,7 @@ def current_ids(tx: Connection, ids: Collection[int]) -> dict[int, int]:
 
 def already_notified(tx: Connection, ids: Collection[int]) -> set[int]:
     """Those of the papers that some channel was sent, or may have been."""
-    went = or_(delivery.c.frozen, delivery.c.state.in_([State.SENT, State.SENDING, State.UNCERTAIN]))
+    went = or_(delivery.c.bytes_final, delivery.c.state.in_([State.SENT, State.SENDING, State.UNCERTAIN]))
     query = select(delivery_item.c.paper_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
     return set(tx.scalars(query.where(delivery_item.c.paper_id.in_(ids), went).distinct()))
 
@@ -126,7 +126,7 @@ def _items(tx: Connection, stays: int, goes: int) -> None:
     pairs = _pairs(tx, delivery_item, "channel_id", stays, goes)
     # Locked, so that no worker claims meanwhile what is dropped here; those that one has already are left to it.
     known = {row["delivery_id"] for pair in pairs for row in pair} - {None}
-    query = select(delivery.c.id, delivery.c.state, delivery.c.frozen).where(delivery.c.id.in_(known))
+    query = select(delivery.c.id, delivery.c.state, delivery.c.bytes_final).where(delivery.c.id.in_(known))
     states = {row["id"]: row for row in rows(tx, query.order_by(delivery.c.id).with_for_update())}
     _rewrite(tx, delivery_item, [change for pair in pairs for change in _settled(*pair, states)])
 
@@ -144,8 +144,8 @@ def _settled(mine: Row, other: Row, states: dict[int, Row]) -> tuple[Row, Row]:
 
 def _item(row: Row, states: dict[int, Row]) -> Item:
     sent_with = states.get(row["delivery_id"])
-    state, frozen = (State(sent_with["state"]), sent_with["frozen"]) if sent_with else (None, False)
-    stage = stage_of(dropped=bool(row["dropped_because"]), state=state, frozen=frozen)
+    state, bytes_final = (State(sent_with["state"]), sent_with["bytes_final"]) if sent_with else (None, False)
+    stage = stage_of(dropped=bool(row["dropped_because"]), state=state, bytes_final=bytes_final)
     return Item(stage, row["not_before"], row["cadence"])
 
 

@@ -12,12 +12,12 @@ from services.domain.sources.batches import Line
 from services.domain.sources.polling import Timetable
 from services.store.db import leases
 from services.store.db.database import Row, first, pairs, rows
-from services.store.db.tables import batch, gate, paper_appearance, source
+from services.store.db.tables import batch, paper_appearance, rate_limit, source
 
 _KEY = (batch.c.source_id, batch.c.announced_on)
 _ENTERED = (
-    *("announced", "fetched", "new", "known", "updated", "skipped", "reading", "state", "note", "looks"),
-    *("next_look_at", "next_url", "updated_at"),
+    *("announced", "fetched", "new", "known", "updated", "skipped", "reading", "state", "note", "reads"),
+    *("next_read_at", "next_url", "updated_at"),
 )
 
 
@@ -42,9 +42,9 @@ def enter_failure(
     if not looked_back and row["fetched"]:
         return  # The present list failed once more; the batch is as good as it was.
     state = "failed" if row["fetched"] == 0 else "partial"
-    looks = row["looks"] + (1 if looked_back else 0)
-    look = domain.next_look(state, timetable, day, now, counted=False, looks=looks) if timetable.states_days else None
-    failed = {"state": state, "note": note, "next_url": "", "looks": looks, "next_look_at": look, "updated_at": now}
+    reads = row["reads"] + (1 if looked_back else 0)
+    look = domain.next_read(state, timetable, day, now, counted=False, reads=reads) if timetable.states_days else None
+    failed = {"state": state, "note": note, "next_url": "", "reads": reads, "next_read_at": look, "updated_at": now}
     tx.execute(update(batch).where(batch.c.id == row["id"]).values(failed))
 
 
@@ -77,7 +77,7 @@ def state_of(tx: Connection, source_id: int, day: date) -> str | None:
 def note_gaps(tx: Connection, source_id: int, days: Iterable[date], now: datetime, *, loud_from: date) -> int:
     """Enters the days that have no batch as missing, to be looked at now; before `loud_from` they are read silently."""
     values = [
-        {"source_id": source_id, "announced_on": day, "next_look_at": now, "silent": day < loud_from} for day in days
+        {"source_id": source_id, "announced_on": day, "next_read_at": now, "silent": day < loud_from} for day in days
     ]
     if not values:
         return 0
@@ -90,11 +90,11 @@ def gaps_due(now: datetime) -> Any:
     open_gate = exists().where(
         source.c.id == batch.c.source_id,
         source.c.polled,
-        gate.c.key == source.c.gate,
-        or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now),
-        leases.free(gate, now),
+        rate_limit.c.key == source.c.rate_limit_key,
+        or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now),
+        leases.free(rate_limit, now),
     )
-    return and_(batch.c.next_look_at <= now, leases.free(batch, now), open_gate)
+    return and_(batch.c.next_read_at <= now, leases.free(batch, now), open_gate)
 
 
 def claim_gap(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
@@ -103,20 +103,20 @@ def claim_gap(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row
     if row is None:
         return None
     where = rows(tx, select(source).where(source.c.id == row["source_id"]))[0]
-    taken = and_(gate.c.key == where["gate"], leases.free(gate, now))
+    taken = and_(rate_limit.c.key == where["rate_limit_key"], leases.free(rate_limit, now))
     held = {"lease_token": row["lease_token"], "lease_until": row["lease_until"]}
-    if tx.execute(update(gate).where(taken).values(held)).rowcount == 0:
+    if tx.execute(update(rate_limit).where(taken).values(held)).rowcount == 0:
         leases.release(tx, batch, row)
         return None
     return row, where
 
 
-def finish_look(tx: Connection, row: Row, where: Row, now: datetime, **values: Any) -> None:
+def finish_read(tx: Connection, row: Row, where: Row, now: datetime, **values: Any) -> None:
     """Frees the batch, and the gate after its pause."""
     leases.release(tx, batch, row, **values)
-    mine = and_(gate.c.key == where["gate"], gate.c.lease_token == row["lease_token"])
-    freed = {"lease_token": None, "lease_until": None, "next_free_at": now + (where["gate_pause"] or timedelta())}
-    tx.execute(update(gate).where(mine).values(freed))
+    mine = and_(rate_limit.c.key == where["rate_limit_key"], rate_limit.c.lease_token == row["lease_token"])
+    freed = {"lease_token": None, "lease_until": None, "available_at": now + (where["rate_limit_pause"] or timedelta())}
+    tx.execute(update(rate_limit).where(mine).values(freed))
 
 
 # ── what people see ───────────────────────────────────────────────────────────────────────────────────────────

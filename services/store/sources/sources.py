@@ -15,7 +15,7 @@ from services.errors import LeaseLost, NotFound
 from services.ports import Source
 from services.store.db import leases
 from services.store.db.database import Row, rows
-from services.store.db.tables import batch, gate, listing, paper_appearance, source
+from services.store.db.tables import batch, listing, paper_appearance, rate_limit, source
 
 MAX_PARSE_ATTEMPTS = 3
 MAX_TOGETHER = 64
@@ -25,14 +25,14 @@ MAX_TOGETHER = 2**21
 
 def add(tx: Connection, plugin: Source, location: str, every: timedelta | None, *, announce_first: bool = False) -> int:
     """Adds a source, or makes one polled that only imports have used; due at once."""
-    key, pause = plugin.gate(location)
-    tx.execute(upsert(gate).values(key=key).on_conflict_do_nothing())
+    key, pause = plugin.rate_limit(location)
+    tx.execute(upsert(rate_limit).values(key=key).on_conflict_do_nothing())
     polled = {
         "polled": True,
         "announce_first": announce_first,
         "every": every,
-        "gate": key,
-        "gate_pause": pause,
+        "rate_limit_key": key,
+        "rate_limit_pause": pause,
         "next_poll_at": func.now(),
         "failures": 0,
         "error": "",
@@ -105,9 +105,9 @@ def heard_since(tx: Connection, moment: datetime) -> list[int]:
 def due(now: datetime) -> Any:
     """Sources whose poll is due while their gate is free."""
     open_gate = exists().where(
-        gate.c.key == source.c.gate,
-        or_(gate.c.next_free_at.is_(None), gate.c.next_free_at <= now),
-        leases.free(gate, now),
+        rate_limit.c.key == source.c.rate_limit_key,
+        or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now),
+        leases.free(rate_limit, now),
     )
     return and_(source.c.polled, source.c.next_poll_at <= now, leases.free(source, now), open_gate)
 
@@ -116,15 +116,15 @@ def claim(tx: Connection, now: datetime, lease: timedelta, most: int = 1) -> lis
     """The sources that are due longest, together with their gates, of which no two are the same; empty when none is due
     or every gate is busy.
     """
-    query = select(source.c.id, source.c.gate).where(due(now)).order_by(source.c.next_poll_at).limit(most)
+    query = select(source.c.id, source.c.rate_limit_key).where(due(now)).order_by(source.c.next_poll_at).limit(most)
     oldest: dict[str, int] = {}
     for row in tx.execute(query.with_for_update(skip_locked=True)):
-        oldest.setdefault(row.gate, row.id)
+        oldest.setdefault(row.rate_limit_key, row.id)
     if not oldest:
         return []
     held = {"lease_token": uuid4(), "lease_until": now + lease}
-    free = and_(gate.c.key.in_(oldest), leases.free(gate, now))
-    open_gates = tx.scalars(update(gate).where(free).values(held).returning(gate.c.key)).all()
+    free = and_(rate_limit.c.key.in_(oldest), leases.free(rate_limit, now))
+    open_gates = tx.scalars(update(rate_limit).where(free).values(held).returning(rate_limit.c.key)).all()
     mine = source.c.id.in_([oldest[key] for key in open_gates])
     return rows(tx, update(source).where(mine).values(held).returning(*source.c))
 
@@ -136,10 +136,10 @@ def finish_poll(tx: Connection, row: Row, now: datetime, **values: Any) -> None:
 
 def free_gates(tx: Connection, claimed: Sequence[Row], now: datetime) -> None:
     """Frees the gates of sources claimed together, each after its pause."""
-    mine = and_(gate.c.lease_token == claimed[0]["lease_token"], source.c.id.in_([row["id"] for row in claimed]))
-    free_at = now + func.coalesce(source.c.gate_pause, timedelta())
-    freed = {"lease_token": None, "lease_until": None, "next_free_at": free_at}
-    tx.execute(update(gate).where(mine, source.c.gate == gate.c.key).values(freed))
+    mine = and_(rate_limit.c.lease_token == claimed[0]["lease_token"], source.c.id.in_([row["id"] for row in claimed]))
+    free_at = now + func.coalesce(source.c.rate_limit_pause, timedelta())
+    freed = {"lease_token": None, "lease_until": None, "available_at": free_at}
+    tx.execute(update(rate_limit).where(mine, source.c.rate_limit_key == rate_limit.c.key).values(freed))
 
 
 def is_first(tx: Connection, source_id: int) -> bool:
@@ -174,7 +174,7 @@ def claim_listings(tx: Connection, now: datetime, lease: timedelta) -> list[Row]
     waiting = rows(tx, oldest.limit(MAX_TOGETHER).with_for_update(skip_locked=True))
     leased = {"lease_token": uuid4(), "lease_until": now + lease, "attempts": listing.c.attempts + 1}
     taken = update(listing).where(listing.c.id.in_(_together(waiting)), source.c.id == listing.c.source_id)
-    of_source = (source.c.kind, source.c.location, source.c.polled, source.c.rests)
+    of_source = (source.c.kind, source.c.location, source.c.polled, source.c.feed_hints)
     claimed = rows(tx, taken.values(leased).returning(listing, *of_source)) if waiting else []
     return sorted(claimed, key=lambda row: int(row["id"]))
 
@@ -203,14 +203,14 @@ def finish_listings(tx: Connection, claimed: Sequence[Row], now: datetime, error
         tx.execute(update(source).where(its, source.c.error != "").values(error=""))
 
 
-def rest(tx: Connection, row: Row, rests: FeedHints) -> None:
+def set_feed_hints(tx: Connection, row: Row, feed_hints: FeedHints) -> None:
     """Notes when the source asks not to be polled."""
-    if rests_of(row) != rests:
-        tx.execute(update(source).where(source.c.id == row["id"]).values(rests=asdict(rests)))
+    if feed_hints_of(row) != feed_hints:
+        tx.execute(update(source).where(source.c.id == row["id"]).values(feed_hints=asdict(feed_hints)))
 
 
-def rests_of(row: Row) -> FeedHints:
-    found = row["rests"]
+def feed_hints_of(row: Row) -> FeedHints:
+    found = row["feed_hints"]
     return FeedHints(found["minutes"], tuple(found["days"]), tuple(found["hours"])) if found else NO_HINTS
 
 

@@ -13,7 +13,7 @@ from services.store.subscriptions import subscriptions
 
 def token(vault: SecretBox, row: Row) -> str:
     """The secret part of the address; nothing of it is stored."""
-    return f"{row['id']}-{vault.sign('feed', row['id'], row['feed_turn'])}"
+    return f"{row['id']}-{vault.sign('feed', row['id'], row['feed_address_version'])}"
 
 
 def by_token(tx: Connection, vault: SecretBox, text: str) -> Row:
@@ -22,7 +22,7 @@ def by_token(tx: Connection, vault: SecretBox, text: str) -> Row:
     if number.isascii() and number.isdigit() and len(number) < 19:
         wanted = and_(subscription.c.id == int(number), subscription.c.deleted_at.is_(None))
         row = first(tx, select(subscription).where(wanted))
-        if row is not None and vault.signed(signature, "feed", row["id"], row["feed_turn"]):
+        if row is not None and vault.signed(signature, "feed", row["id"], row["feed_address_version"]):
             return row
     raise NotFound("there is no feed at this address (any more)")
 
@@ -30,8 +30,8 @@ def by_token(tx: Connection, vault: SecretBox, text: str) -> Row:
 def change_address(tx: Connection, subscription_id: int, account_id: int | None = None) -> None:
     """From now on the feed has another address, and none at the old one. Raises NotFound."""
     subscriptions.find(tx, subscription_id, account_id)
-    turned = subscription.c.feed_turn + 1
-    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(feed_turn=turned))
+    turned = subscription.c.feed_address_version + 1
+    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(feed_address_version=turned))
 
 
 def newest(tx: Connection, subscription_id: int, limit: int) -> Sequence[Row]:

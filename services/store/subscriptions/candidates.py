@@ -42,7 +42,7 @@ def compiled(row: Row) -> CompiledSubscription | None:
         weights=np.asarray(row["weights"], dtype=np.float32) if asks_interest else None,
         terms=row["terms"] if asks_interest else {},
         threshold=row["threshold"] if asks_interest else None,
-        eased=tuple(row["eased"]) if asks_interest else (),
+        relaxed_thresholds=tuple(row["relaxed_thresholds"]) if asks_interest else (),
         sources=frozenset(row["sources"]),
         min_upvotes=row["min_upvotes"],
     )

@@ -136,7 +136,7 @@ def rhythms(tx: Connection, account_id: int) -> Sequence[Row]:
     hours = (
         channel.c.at,
         channel.c.weekday,
-        channel.c.told_on,
+        channel.c.last_digest_on,
         channel.c.unsubscribed_at,
         account.c.timezone,
         account.c.quiet_from,

@@ -28,7 +28,18 @@ CALIBRATED_EVERY = timedelta(days=1)
 AT_ONCE = 2000
 """Rows that a new worker fetches."""
 _MATCHED_BY = (
-    *("id", "account_id", "revision", "deleted_at", "query", "volume", "model", "terms", "threshold", "eased"),
+    *(
+        "id",
+        "account_id",
+        "revision",
+        "deleted_at",
+        "query",
+        "volume",
+        "model",
+        "terms",
+        "threshold",
+        "relaxed_thresholds",
+    ),
     *("sources", "min_upvotes"),
 )
 
@@ -47,7 +58,7 @@ def save(
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
         "volume": draft.volume, "cadence": draft.cadence, "weights": compiled.weights, "terms": compiled.terms,
-        "threshold": compiled.threshold, "eased": compiled.eased,
+        "threshold": compiled.threshold, "relaxed_thresholds": compiled.relaxed_thresholds,
         "calibrated_at": func.now() if compiled.weights else None,
         "model": compiled.model, "estimated": compiled.estimated, "error": compiled.error,
         "shard": number, "revision": next_revision(tx, number),
@@ -181,7 +192,7 @@ def note_threshold(tx: Connection, row: Row, compiled: Compiled) -> None:
     """Takes over a new threshold, and a new interest if there is one; not where the subscription was saved since."""
     values: dict[str, Any] = {
         "threshold": compiled.threshold,
-        "eased": compiled.eased,
+        "relaxed_thresholds": compiled.relaxed_thresholds,
         "estimated": compiled.estimated,
         "calibrated_at": func.now(),
     }

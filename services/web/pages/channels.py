@@ -59,7 +59,7 @@ def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
         row = channels.find(tx, channel_id, visit.account_id)
         target = channels.target_of(row, vault)
         channels.add(tx, vault, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
-        channels.prefer_once(tx, row["id"], form.text("never_twice") == "on")
+        channels.prefer_once(tx, row["id"], form.text("at_most_once") == "on")
     return visit.go("/channels", "saved")
 
 

@@ -66,7 +66,11 @@ def test_silence_before_the_point_of_no_return_is_a_retry() -> None:
 
 def test_silence_after_it_freezes_the_bytes_and_waits_for_the_one_resend() -> None:
     after = machine.record(SENDING, MaybeDelivered("timeout"), NOW)
-    assert (after.state, after.frozen, after.next_attempt_at) == (State.UNCERTAIN, True, NOW + timedelta(minutes=15))
+    assert (after.state, after.bytes_final, after.next_attempt_at) == (
+        State.UNCERTAIN,
+        True,
+        NOW + timedelta(minutes=15),
+    )
 
 
 def test_a_second_silence_is_the_last() -> None:
@@ -137,12 +141,12 @@ def test_it_always_ends(story: list[object]) -> None:
 # ── policies ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 SCHEDULE = (timedelta(seconds=5), timedelta(minutes=5), timedelta(hours=2))
-REPEATABLE = Policy(repeatable=True, retries=SCHEDULE)
+REPEATABLE = Policy(idempotent=True, retries=SCHEDULE)
 POLICIES = st.builds(
     Policy,
-    looks=st.booleans(),
-    repeatable=st.booleans(),
-    never_twice=st.booleans(),
+    can_reconcile=st.booleans(),
+    idempotent=st.booleans(),
+    at_most_once=st.booleans(),
     retries=st.sampled_from([(), SCHEDULE]),
 )
 
@@ -159,21 +163,21 @@ def test_a_schedule_takes_the_place_of_the_backoff_and_ends() -> None:
 
 def test_a_doubt_where_repeats_do_no_harm_is_one_more_failure_with_frozen_bytes() -> None:
     after = machine.record(SENDING, MaybeDelivered("silence"), NOW, policy=REPEATABLE)
-    assert (after.state, after.frozen, after.next_attempt_at) == (State.PENDING, True, NOW + SCHEDULE[0])
+    assert (after.state, after.bytes_final, after.next_attempt_at) == (State.PENDING, True, NOW + SCHEDULE[0])
     lost = machine.expire(SENDING, NOW, policy=REPEATABLE)
-    assert (lost.state, lost.frozen) == (State.PENDING, True)
+    assert (lost.state, lost.bytes_final) == (State.PENDING, True)
 
 
-@pytest.mark.parametrize(("looks", "left"), [(False, None), (True, NOW + timedelta(minutes=15))])
-def test_who_wants_nothing_twice_waits_only_for_a_look(looks: bool, left: datetime | None) -> None:
-    policy = Policy(never_twice=True, looks=looks)
+@pytest.mark.parametrize(("can_reconcile", "left"), [(False, None), (True, NOW + timedelta(minutes=15))])
+def test_who_wants_nothing_twice_waits_only_for_a_look(can_reconcile: bool, left: datetime | None) -> None:
+    policy = Policy(at_most_once=True, can_reconcile=can_reconcile)
     doubtful = machine.record(SENDING, MaybeDelivered("silence"), NOW, policy=policy)
     assert doubtful.next_attempt_at == left
     assert machine.expire(SENDING, NOW, policy=policy).next_attempt_at == left
 
 
 def test_a_look_that_finds_nothing_out_ends_a_doubt_without_a_second_copy() -> None:
-    policy = Policy(never_twice=True, looks=True)
+    policy = Policy(at_most_once=True, can_reconcile=True)
     doubtful = machine.record(SENDING, MaybeDelivered("silence"), NOW, policy=policy)
     after = machine.record(machine.claim(doubtful), MaybeDelivered("no scope"), NOW, policy=policy)
     assert (after.state, after.next_attempt_at) == (State.UNCERTAIN, None)
@@ -193,5 +197,5 @@ def test_it_always_ends_whatever_the_policy(policy: Policy, story: list[object])
         lost = outcome == "lost"
         one = machine.expire(one, now, policy=policy) if lost else machine.record(one, outcome, now, policy=policy)  # type: ignore[arg-type]
     assert one.next_attempt_at is None
-    if not policy.repeatable:
-        assert sent_in_doubt <= (1 if policy.never_twice and not policy.looks else 2)
+    if not policy.idempotent:
+        assert sent_in_doubt <= (1 if policy.at_most_once and not policy.can_reconcile else 2)

@@ -234,7 +234,7 @@ def test_each_level_has_a_threshold_of_its_own() -> None:
     index = InterestIndex(24)
     rows, papers = units(40, 5), units(30, 6)
     for id, row in enumerate(rows):
-        index.put(id, row, 0.5, eased=(0.3, 0.1))
+        index.put(id, row, 0.5, relaxed_thresholds=(0.3, 0.1))
     scores = papers @ rows.T
     for level, threshold in enumerate((0.5, 0.3, 0.1, 0.1, 0.1, 0.1)):
         found = index.match(papers, level=level)

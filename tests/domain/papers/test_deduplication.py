@@ -144,8 +144,8 @@ def test_a_withdrawal_is_the_word_of_the_newest_version(
     ],
 )
 def test_the_stage_of_an_item(state: State | None, stage: Stage) -> None:
-    assert stage_of(dropped=False, state=state, frozen=False) is stage
-    assert stage_of(dropped=True, state=state, frozen=False) is Stage.GONE
+    assert stage_of(dropped=False, state=state, bytes_final=False) is stage
+    assert stage_of(dropped=True, state=state, bytes_final=False) is Stage.GONE
 
 
 def test_what_was_in_doubt_once_may_have_been_sent() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.domain.sources.batches import MAX_LOOKS, Reading, ends_at, expected_days, judge, next_look
+from services.domain.sources.batches import MAX_READS, Reading, ends_at, expected_days, judge, next_read
 from services.domain.sources.polling import Timetable, next_poll
 
 ARXIV = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
@@ -47,19 +47,19 @@ def test_an_empty_day_says_whether_it_was_to_be_expected() -> None:
 
 
 def test_a_settled_batch_is_left_alone() -> None:
-    assert next_look("complete", ARXIV, MONDAY, NOON, counted=True, looks=0) is None
-    assert next_look("complete", ARXIV, MONDAY, NOON, counted=False, looks=1) is None
+    assert next_read("complete", ARXIV, MONDAY, NOON, counted=True, reads=0) is None
+    assert next_read("complete", ARXIV, MONDAY, NOON, counted=False, reads=1) is None
 
 
 def test_a_batch_without_a_count_is_asked_for_once_when_its_day_is_settled() -> None:
-    look = next_look("complete", ARXIV, MONDAY, NOON, counted=False, looks=0)
+    look = next_read("complete", ARXIV, MONDAY, NOON, counted=False, reads=0)
     assert look is not None
     assert look > ends_at(ARXIV, MONDAY)
 
 
 def test_looks_become_rarer_and_end() -> None:
     late = NOON + timedelta(days=5)
-    pauses = [next_look("missing", ARXIV, MONDAY, late, counted=False, looks=looks) for looks in range(MAX_LOOKS + 1)]
+    pauses = [next_read("missing", ARXIV, MONDAY, late, counted=False, reads=reads) for reads in range(MAX_READS + 1)]
     assert pauses[-1] is None
     known = [pause - late for pause in pauses[:-1] if pause is not None]
     assert known[0] == timedelta()

@@ -11,7 +11,7 @@ FRIDAY = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("head", "rests"),
+    ("head", "feed_hints"),
     [
         ("<rss><channel><title>Lab</title>", NO_HINTS),
         ("<ttl> 90 </ttl>", FeedHints(90)),
@@ -28,8 +28,8 @@ FRIDAY = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
         ("<ttl>60</ttl><sy:updatePeriod>daily</sy:updatePeriod>", FeedHints(60)),
     ],
 )
-def test_a_feed_says_when_it_rests(head: str, rests: FeedHints) -> None:
-    assert read_hints(head) == rests
+def test_a_feed_says_when_it_rests(head: str, feed_hints: FeedHints) -> None:
+    assert read_hints(head) == feed_hints
 
 
 def test_what_falls_into_a_skipped_day_waits_for_its_end() -> None:

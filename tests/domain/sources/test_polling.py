@@ -78,7 +78,7 @@ def test_a_slot_before_midnight_decided_after_it_is_of_its_own_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told_on", "day", "weekly"),
+    ("last_digest_on", "day", "weekly"),
     [
         (date(2026, 5, 4), date(2026, 5, 5), False),
         (date(2026, 5, 3), date(2026, 5, 4), True),
@@ -89,9 +89,9 @@ def test_a_slot_before_midnight_decided_after_it_is_of_its_own_date() -> None:
     ],
 )
 def test_a_digest_is_weekly_when_the_weekday_is_among_the_days_it_makes_up_for(
-    told_on: date | None, day: date, weekly: bool
+    last_digest_on: date | None, day: date, weekly: bool
 ) -> None:
-    assert has_weekday(BERLIN, day, told_on) is weekly
+    assert has_weekday(BERLIN, day, last_digest_on) is weekly
 
 
 def test_a_slot_is_late_half_an_hour_after_it_was_planned() -> None:

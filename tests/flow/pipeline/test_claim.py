@@ -7,7 +7,7 @@ from tests.flow.conftest import World
 
 WAITING = """
     INSERT INTO account (email) SELECT 'reader' || i || '@example.org' FROM generate_series(1, 3000) i;
-    INSERT INTO channel (account_id, kind, label, target, transport, gate, verified)
+    INSERT INTO channel (account_id, kind, label, target, transport, rate_limit_key, verified)
         SELECT id, 'email', email, jsonb_build_object('address', email), 'smtp', '', true FROM account
         WHERE email LIKE 'reader%';
     ANALYZE;

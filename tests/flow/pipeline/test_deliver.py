@@ -10,7 +10,7 @@ from services.flow.commands import subscribe
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import channel, delivery, gate, match, paper, run, transport
+from services.store.db.tables import channel, delivery, match, paper, rate_limit, run, transport
 from services.store.delivery import channels, deliveries
 from services.store.maintenance import audit
 from services.store.subscriptions import subscriptions
@@ -193,7 +193,7 @@ def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Wo
         assert (row["state"], row["attempt"]) == ("pending", 0)
         assert row["error"]
         with world.db.transaction() as tx:
-            assert channels.all_of(tx)[0]["held_because"]
+            assert channels.all_of(tx)[0]["down_because"]
         world.make_due(transport, check_at=timedelta(hours=1))
         assert check(world)
         world.deliver()
@@ -240,7 +240,7 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: World, sla
     assert (world.deliveries()[0]["state"], world.deliveries()[0]["attempt"]) == ("pending", 0)
     for _ in range(2):
         world.make_due(transport, check_at=timedelta(hours=1))
-        world.make_due(gate, next_free_at=timedelta(minutes=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
         assert check(world)
         world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
@@ -256,7 +256,7 @@ def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(worl
     assert len(slack.to(POST)) == 1
     with world.db.transaction() as tx:
         channels.enable(tx, where)
-    world.make_due(gate, next_free_at=timedelta(minutes=1))
+    world.make_due(rate_limit, available_at=timedelta(minutes=1))
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
 

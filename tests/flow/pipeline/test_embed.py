@@ -51,7 +51,7 @@ def backlog(world: World) -> bool:
 def state(world: World) -> tuple[str, datetime | None]:
     with world.db.transaction() as tx:
         row = embedder_health.failing(tx, world.embedder.name)
-    return (row["held_because"], row["check_at"]) if row else ("", None)
+    return (row["down_because"], row["check_at"]) if row else ("", None)
 
 
 def rested(world: World) -> None:

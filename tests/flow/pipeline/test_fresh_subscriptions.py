@@ -46,7 +46,9 @@ def held(world: World) -> set[int]:
 
 def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
     weights, terms = [0.25, -1.0, 1e-7], {"diffus": 0.5}
-    compiled = Compiled(weights=weights, terms=terms, threshold=0.4, eased=(0.3, 0.2), model=world.embedder.name)
+    compiled = Compiled(
+        weights=weights, terms=terms, threshold=0.4, relaxed_thresholds=(0.3, 0.2), model=world.embedder.name
+    )
     with world.db.transaction() as tx:
         one = subscriptions.save(tx, world.account, check(Draft(interest="diffusion")), compiled, [world.email])
         gone = subscriptions.save(tx, world.account, ASKED, Compiled(), [world.email])
@@ -56,7 +58,7 @@ def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
     assert standing.weights is not None
     assert standing.weights.dtype == np.float32
     assert standing.weights.tolist() == np.float32(weights).tolist()
-    assert (standing.terms, standing.threshold, standing.eased) == (terms, 0.4, (0.3, 0.2))
+    assert (standing.terms, standing.threshold, standing.relaxed_thresholds) == (terms, 0.4, (0.3, 0.2))
 
 
 def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(world: World) -> None:

@@ -249,7 +249,7 @@ def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> 
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, eased=[0.9, 0.6, 0.5]))
+        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]))
     near = "An agent study with a robot"
     world.announce(entry(near, 1, upvotes=1))
     world.embed_and_match()
@@ -266,7 +266,7 @@ def test_upvotes_that_a_new_paper_comes_with_ease_nothing(world: World) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, eased=[0.1]))
+        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.1]))
     world.announce(entry("An agent study with a robot", 1, upvotes=70))
     world.embed_and_match()
     assert world.matches() == set()
@@ -276,6 +276,6 @@ def test_an_interest_has_a_threshold_for_each_step_of_upvotes(world: World) -> N
     one = world.subscribe("Agents", interest="agent", volume="1/day")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-    thresholds = [row["threshold"], *row["eased"]]
+    thresholds = [row["threshold"], *row["relaxed_thresholds"]]
     assert len(thresholds) == 1 + len(RELAXATION_STEPS)
     assert thresholds == sorted(thresholds, reverse=True)

@@ -345,7 +345,7 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
         if stage in ("waits", "dropped"):
             return
-        where = {"id": channel, "account_id": world.account, "gate": ""}
+        where = {"id": channel, "account_id": world.account, "rate_limit_key": ""}
         sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None

@@ -282,7 +282,7 @@ def _start_anew(world: World) -> None:
     """No papers, nothing told; the subscriptions stay."""
     with world.db.transaction() as tx:
         tx.execute(text("TRUNCATE paper, run, match, delivery RESTART IDENTITY CASCADE"))
-        tx.execute(update(channel).values(told_on=None))
+        tx.execute(update(channel).values(last_digest_on=None))
     if not world.rows(select(subscription)):
         world.subscribe("First", query="planning")
         world.subscribe("Second", query="agents", cadence="daily")

@@ -15,7 +15,7 @@ from services.flow.upkeep import bounces
 from services.http.client import Fetcher
 from services.store.db import rate_limits
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import event, gate, listing, paper, source
+from services.store.db.tables import event, listing, paper, rate_limit, source
 from services.store.maintenance import due_work
 from services.store.sources import sources
 from tests.flow.conftest import World
@@ -56,7 +56,7 @@ def poll_all(world: World, fetcher: Fetcher) -> int:
 def again(world: World) -> None:
     """As if an hour had passed."""
     world.make_due(source, next_poll_at=timedelta(days=1))
-    world.make_due(gate, next_free_at=timedelta(days=1))
+    world.make_due(rate_limit, available_at=timedelta(days=1))
 
 
 def one(world: World, source_id: int) -> dict[str, object]:
@@ -248,7 +248,7 @@ def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSin
     peer.always("/a", Answer(body=FEED.format(title="A")))
     peer.always("/b", Answer(body=FEED.format(title="B")))
     assert poll_all(world, fetcher) == 1
-    world.make_due(gate, next_free_at=timedelta(minutes=1))
+    world.make_due(rate_limit, available_at=timedelta(minutes=1))
     assert poll_all(world, fetcher) == 1
     assert len(peer.requests) == 2
 
@@ -267,7 +267,7 @@ def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink
         assert sources.claim(tx, world.now(), poll.LEASE)
     assert poll_all(world, fetcher) == 0
     with world.db.transaction() as tx:
-        for table in (source, gate):
+        for table in (source, rate_limit):
             tx.execute(update(table).values(lease_until=world.now() - timedelta(seconds=1)))
     assert poll_all(world, fetcher) == 1
     assert one(world, where)["succeeded_at"]

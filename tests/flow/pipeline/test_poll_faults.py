@@ -12,7 +12,7 @@ from services.flow.pipeline import poll
 from services.http.client import Fetcher
 from services.ports import Request
 from services.sources.feed import Feed
-from services.store.db.tables import gate, source
+from services.store.db.tables import rate_limit, source
 from tests.flow.conftest import World
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, one, peer
 from tests.sinks import Answer, HttpSink
@@ -52,8 +52,8 @@ def test_a_plugin_that_breaks_costs_the_other_seven_answers_nothing(
     ids = [add(world, peer, path) for path in paths]
     with world.db.transaction() as tx:
         for source_id in ids:  # as if each were another host's
-            tx.execute(insert(gate).values(key=f"gate {source_id}"))
-            tx.execute(update(source).where(source.c.id == source_id).values(gate=f"gate {source_id}"))
+            tx.execute(insert(rate_limit).values(key=f"gate {source_id}"))
+            tx.execute(update(source).where(source.c.id == source_id).values(rate_limit_key=f"gate {source_id}"))
         tx.execute(update(source).where(source.c.id == ids[3]).values(kind=kind))
     for path in paths:
         peer.always(path, Answer(body=FEED.format(title=f"Paper{path[1:]}")))

@@ -96,7 +96,7 @@ def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: World, slack: Http
     waiting(world, add(world, "slack:#papers"))
     claimed = world.claim()
     with world.db.transaction() as tx:  # As a Retry-After does.
-        rate_limits.restart(tx, claimed.row["gate"], world.now() + timedelta(hours=1))
+        rate_limits.restart(tx, claimed.row["rate_limit_key"], world.now() + timedelta(hours=1))
     with pytest.raises(LeaseLost, match="turn"):
         world.commit(claimed)
     assert states(world) == ["claimed"]

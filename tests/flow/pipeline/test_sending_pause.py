@@ -81,7 +81,7 @@ def test_a_message_whose_papers_all_count_as_sent_is_cancelled(world: World, sta
     assert gather_due(world.db, world.settings)
     begin(world)
     with world.db.transaction() as tx:
-        tx.execute(update(delivery).values(state=state, frozen=state == "uncertain", rendered=b"x"))
+        tx.execute(update(delivery).values(state=state, bytes_final=state == "uncertain", rendered=b"x"))
     assert end(world, date(2026, 5, 4)) == 1
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
     assert world.mails() == []
@@ -93,6 +93,6 @@ def test_a_database_on_another_server_than_the_recorded_one_starts_in_hold(world
         assert not sending_pause.look(tx, world.now())
         tx.execute(update(installation).values(system_identifier="7300000000000000000"))
         assert sending_pause.look(tx, world.now())
-        assert "copied from another server" in sending_pause.status(tx)["held_because"]
+        assert "copied from another server" in sending_pause.status(tx)["paused_because"]
         sending_pause.end(tx)
         assert not sending_pause.look(tx, world.now()), "it is this server's now"

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from services.flow.commands import resend, subscribe
 from services.flow.upkeep import restored_copy
 from services.notifiers.webhook import RETRIES
-from services.store.db.tables import channel, delivery, gate
+from services.store.db.tables import channel, delivery, rate_limit
 from tests.flow.conftest import Configure, World, entry
 from tests.sinks import Answer, Asked, HttpSink
 
@@ -30,7 +30,7 @@ def add(world: World, hook: HttpSink) -> tuple[int, str]:
 
 
 def go_on(world: World, hours: int = 30) -> None:
-    world.make_due(gate, next_free_at=timedelta(hours=hours))
+    world.make_due(rate_limit, available_at=timedelta(hours=hours))
     world.make_due(delivery, next_attempt_at=timedelta(hours=hours))
     world.deliver()
 

@@ -11,7 +11,7 @@ from services.flow.commands import subscribe
 from services.flow.upkeep import bounces, restored_copy
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import account, bounce, gate
+from services.store.db.tables import account, bounce, rate_limit
 from services.store.delivery import bounces as store
 from services.store.delivery import channels, operator_notices, opt_in
 from services.store.delivery.bounces import soft_since
@@ -150,7 +150,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
     (tmp_path / "Back/new/2").write_bytes(b"Subject: other\n\n")
     work()
     assert [one.name for one in (tmp_path / "Back/new").iterdir()] == ["2"]
-    sent.make_due(gate, next_free_at=timedelta(minutes=6))
+    sent.make_due(rate_limit, available_at=timedelta(minutes=6))
     work()
     assert list((tmp_path / "Back/new").iterdir()) == []
 
@@ -158,7 +158,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
 def read(world: World, times: int) -> None:
     """That many readings, as if five minutes lay between."""
     for _ in range(times):
-        world.make_due(gate, next_free_at=timedelta(minutes=6))
+        world.make_due(rate_limit, available_at=timedelta(minutes=6))
         assert not bounces.work(world.db, world.settings, vault(world))
     world.deliver()
 
@@ -196,7 +196,7 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
         assert "not read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
             assert not restored_copy.check_transport(operated.db, operated.settings, vault(operated))
-            assert channels.all_of(tx)[0]["held_because"] == ""
+            assert channels.all_of(tx)[0]["down_because"] == ""
         sink.refuse = ""
         read(operated, 1)
         assert (why_unreadable(operated), sink.seen) == ("", {1})

@@ -13,7 +13,7 @@ from services.flow.commands import subscribe
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import message_updates, restored_copy
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import channel, delivery, gate, transport
+from services.store.db.tables import channel, delivery, rate_limit, transport
 from services.store.delivery import channels
 from tests.flow.conftest import Configure, World, entry
 from tests.sinks import Answer, HttpSink
@@ -47,8 +47,8 @@ def add(world: World, word: str = "slack:C012345") -> int:
 def go_on(world: World, rounds: int = 3) -> None:
     """Time passes: gates open, and whatever waits goes."""
     for _ in range(rounds):
-        world.make_due(gate, next_free_at=timedelta(hours=1))
-        world.make_due(delivery, next_attempt_at=timedelta(hours=1), look_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(hours=1))
+        world.make_due(delivery, next_attempt_at=timedelta(hours=1), check_for_changes_at=timedelta(hours=1))
         while message_updates.work(world.db, world.settings):
             pass
         world.deliver()
@@ -209,19 +209,19 @@ def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch:
     where = add(world, to)
     if switch:
         with world.db.transaction() as tx:
-            channels.prefer_once(tx, where, switch["never_twice"])
+            channels.prefer_once(tx, where, switch["at_most_once"])
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
     assert kinds(world) == [("message", "uncertain")]
 
 
-@pytest.mark.parametrize("never_twice", [False, True])
+@pytest.mark.parametrize("at_most_once", [False, True])
 @pytest.mark.parametrize("answer", ["internal_error", "fatal_error", "service_unavailable"])
 def test_a_message_that_is_found_is_not_posted_again(
-    world: World, slack: HttpSink, answer: str, never_twice: bool
+    world: World, slack: HttpSink, answer: str, at_most_once: bool
 ) -> None:
     slack.script(POST, Answer(body=json.dumps({"ok": False, "error": answer})))
-    doubtful(world, slack, never_twice=never_twice)
+    doubtful(world, slack, at_most_once=at_most_once)
     metadata = bodies(slack, POST)[0]["metadata"]
     others = [{"ts": "16.9"}, {"ts": "17.0", "metadata": {**metadata, "event_payload": {"delivery": 99}}}]
     found = {"ok": True, "messages": [*others, {"ts": "17.1", "metadata": metadata}]}
@@ -233,10 +233,10 @@ def test_a_message_that_is_found_is_not_posted_again(
     assert "include_all_metadata=1" in asked.lower().replace("true", "1")
 
 
-@pytest.mark.parametrize("never_twice", [False, True])
-def test_a_message_that_is_not_there_is_posted_once_more(world: World, slack: HttpSink, never_twice: bool) -> None:
+@pytest.mark.parametrize("at_most_once", [False, True])
+def test_a_message_that_is_not_there_is_posted_once_more(world: World, slack: HttpSink, at_most_once: bool) -> None:
     slack.script(POST, Answer(status=500, body="{}"))
-    doubtful(world, slack, never_twice=never_twice)
+    doubtful(world, slack, at_most_once=at_most_once)
     slack.always(HISTORY, Answer(body='{"ok": true, "messages": []}'))
     go_on(world)
     first, second = (one for one in bodies(slack, POST) if "thread_ts" not in one)
@@ -247,12 +247,12 @@ def test_a_message_that_is_not_there_is_posted_once_more(world: World, slack: Ht
 @pytest.mark.parametrize(
     "answer", [Answer(body='{"ok": false, "error": "missing_scope"}'), Answer(status=500, body="{}"), SILENCE]
 )
-@pytest.mark.parametrize(("never_twice", "posts", "state"), [(False, 2, "sent"), (True, 1, "uncertain")])
+@pytest.mark.parametrize(("at_most_once", "posts", "state"), [(False, 2, "sent"), (True, 1, "uncertain")])
 def test_without_a_way_to_look_it_is_posted_once_more_unless_the_channel_wants_nothing_twice(
-    world: World, slack: HttpSink, answer: Answer, never_twice: bool, posts: int, state: str
+    world: World, slack: HttpSink, answer: Answer, at_most_once: bool, posts: int, state: str
 ) -> None:
     slack.script(POST, SILENCE)
-    doubtful(world, slack, never_twice=never_twice)
+    doubtful(world, slack, at_most_once=at_most_once)
     slack.always(HISTORY, answer)
     go_on(world, 5)
     assert len([one for one in bodies(slack, POST) if "thread_ts" not in one]) == posts
@@ -260,12 +260,12 @@ def test_without_a_way_to_look_it_is_posted_once_more_unless_the_channel_wants_n
     assert world.deliveries()[0]["next_attempt_at"] is None
 
 
-@pytest.mark.parametrize(("never_twice", "posts"), [(False, 2), (True, 1)])
+@pytest.mark.parametrize(("at_most_once", "posts"), [(False, 2), (True, 1)])
 def test_a_webhook_that_reads_and_hangs_up_gets_two_copies_at_most_and_one_where_that_is_wished(
-    world: World, slack: HttpSink, never_twice: bool, posts: int
+    world: World, slack: HttpSink, at_most_once: bool, posts: int
 ) -> None:
     slack.always(HOOK, SILENCE)
-    doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}", never_twice=never_twice)
+    doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}", at_most_once=at_most_once)
     go_on(world, 5)
     assert len(slack.to(HOOK)) == posts
     assert kinds(world) == [("message", "uncertain")]
@@ -294,7 +294,7 @@ def test_a_limit_on_looking_is_waited_out(world: World, slack: HttpSink) -> None
 def test_a_channel_known_by_name_is_looked_up_by_the_id_that_slack_named(world: World, slack: HttpSink) -> None:
     told(world, entry(AGENTS, 1), to="slack:#papers")
     go_on(world)
-    world.make_due(gate, next_free_at=timedelta(hours=1))
+    world.make_due(rate_limit, available_at=timedelta(hours=1))
     slack.script(POST, SILENCE)
     world.run(entry(ROBOTS, 2))
     slack.always(HISTORY, Answer(body='{"ok": true, "messages": []}'))
@@ -327,7 +327,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     (mail,) = world.mails()
     assert "token_revoked" in mail
     with world.db.transaction() as tx:
-        held = [row["held_because"] for row in channels.all_of(tx) if row["kind"] == "slack"]
+        held = [row["down_because"] for row in channels.all_of(tx) if row["kind"] == "slack"]
     assert all("token_revoked" in because for because in held)
     assert world.rows(select(transport))[0]["check_at"] <= world.now() + timedelta(minutes=15)
     slack.always(POST, YES)

@@ -216,7 +216,7 @@ def test_another_model_under_an_old_name_is_refused(change: Change, db: Database
     with db.transaction() as tx:
         row = embedder_health.failing(tx, "openai:old")
     assert row is not None
-    assert "openai:old gives vectors of 30 numbers, before 24: is it another model by now?" in row["held_because"]
+    assert "openai:old gives vectors of 30 numbers, before 24: is it another model by now?" in row["down_because"]
 
 
 def test_each_model_rests_alone_and_the_sweep_calls_for_the_other(change: Change, db: Database) -> None:

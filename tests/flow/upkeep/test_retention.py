@@ -16,11 +16,11 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
-    gate,
     listing,
     match,
     match_job,
     paper,
+    rate_limit,
     run,
     signin_link,
     source,
@@ -37,7 +37,7 @@ LONG, AGES = timedelta(days=31), timedelta(days=401)
 
 def clean_all(world: World) -> int:
     """Nights of work until nothing is left; how many batches."""
-    world.make_due(gate, next_free_at=timedelta(days=2))
+    world.make_due(rate_limit, available_at=timedelta(days=2))
     batches = 0
     while retention.work(world.db, world.settings):
         batches += 1
@@ -190,27 +190,27 @@ def test_batches_are_small_and_the_night_ends(world: World) -> None:
 
     def is_due() -> bool:
         with world.db.transaction() as tx:
-            tx.execute(update(gate).where(gate.c.key == "bounces").values(next_free_at=world.now() + AGES))
+            tx.execute(update(rate_limit).where(rate_limit.c.key == "bounces").values(available_at=world.now() + AGES))
             return "slow" in due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
 
     with world.db.transaction() as tx:
-        tx.execute(insert(gate).values(key="bounces"))
+        tx.execute(insert(rate_limit).values(key="bounces"))
     assert is_due()
     assert clean_all(world) == 3
     assert not is_due()
     assert not retention.work(world.db, world.settings)
-    (row,) = world.rows(select(gate).where(gate.c.key == "clean-up"))
-    assert row["next_free_at"].hour == 3
-    assert row["next_free_at"] > world.now()
+    (row,) = world.rows(select(rate_limit).where(rate_limit.c.key == "clean-up"))
+    assert row["available_at"].hour == 3
+    assert row["available_at"] > world.now()
 
 
 def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: World) -> None:
     past, later = world.now() - timedelta(days=2), world.now() + timedelta(days=3)
     with world.db.transaction() as tx:
         rows = {"slack:ab:#old": past, "slack:ab:#limited": later, "2001:db8::1": past, "export.arxiv.org": past}
-        tx.execute(insert(gate), [{"key": key, "next_free_at": at} for key, at in rows.items()])
-        tx.exec_driver_sql("UPDATE source SET gate = '2001:db8::1'")
+        tx.execute(insert(rate_limit), [{"key": key, "available_at": at} for key, at in rows.items()])
+        tx.exec_driver_sql("UPDATE source SET rate_limit_key = '2001:db8::1'")
     clean_all(world)
-    left = {row["key"] for row in world.rows(select(gate))}
+    left = {row["key"] for row in world.rows(select(rate_limit))}
     assert left >= {"slack:ab:#limited", "2001:db8::1", "export.arxiv.org"}
     assert "slack:ab:#old" not in left

@@ -75,11 +75,11 @@ def test_only_a_webhook_has_a_secret_to_renew(site: Site, ada: Browser) -> None:
 
 def test_a_channel_may_wish_nothing_twice(site: Site, ada: Browser) -> None:
     one = site.channel(site.ada, "slack:#papers")
-    ada.post(f"/channels/{one}/hours", {**HOURS, "never_twice": "on"})
-    assert site.sql("SELECT never_twice FROM channel") == [(True,)]
-    assert 'name="never_twice" checked' in ada.get("/channels").text
+    ada.post(f"/channels/{one}/hours", {**HOURS, "at_most_once": "on"})
+    assert site.sql("SELECT at_most_once FROM channel") == [(True,)]
+    assert 'name="at_most_once" checked' in ada.get("/channels").text
     ada.post(f"/channels/{one}/hours", HOURS)
-    assert site.sql("SELECT never_twice FROM channel") == [(False,)]
+    assert site.sql("SELECT at_most_once FROM channel") == [(False,)]
 
 
 def test_a_test_message_is_a_delivery(site: Site, ada: Browser) -> None:
@@ -102,7 +102,7 @@ def test_a_disabled_channel_says_why_and_is_enabled(site: Site, ada: Browser) ->
 
 def test_a_held_channel_says_what_it_waits_for(site: Site, ada: Browser) -> None:
     site.channel(site.ada, "email:ada@example.org")
-    site.sql("INSERT INTO transport (key, held_because) VALUES ('smtp', 'connection refused')")
+    site.sql("INSERT INTO transport (key, down_because) VALUES ('smtp', 'connection refused')")
     page = text_of(ada.get("/channels"))
     assert "held" in page
     assert "connection refused" in page

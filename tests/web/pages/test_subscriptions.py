@@ -44,7 +44,7 @@ def test_an_interest_keeps_its_volume(site: Site, ada: Browser) -> None:
 
 def test_an_embedder_that_is_down_is_said_to_those_whose_interests_wait(site: Site, ada: Browser) -> None:
     site.sql(
-        "INSERT INTO transport (key, held_because, check_at) "
+        "INSERT INTO transport (key, down_because, check_at) "
         "VALUES ('embedder:all-MiniLM-L6-v2-int8', 'no answer within 20 s', now())"
     )
     ada.post("/subscriptions", QUERY)

@@ -70,9 +70,11 @@ def _through_gates(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datet
     shared = {one.channel["transport"]: one.pace.shared for one in firsts if one.pace.shared}
     passed = rate_limits.acquire_all(tx, shared, now, rate_limits.CATCH_UP)
     firsts = [one for one in firsts if not one.pace.shared or one.channel["transport"] in passed]
-    turns = rate_limits.acquire_all(tx, {one.row["gate"]: one.pace.own for one in firsts if _gated(one)}, now)
+    turns = rate_limits.acquire_all(tx, {one.row["rate_limit_key"]: one.pace.own for one in firsts if _gated(one)}, now)
     return [
-        one._replace(turn=turns.get(one.row["gate"])) for one in firsts if not _gated(one) or one.row["gate"] in turns
+        one._replace(turn=turns.get(one.row["rate_limit_key"]))
+        for one in firsts
+        if not _gated(one) or one.row["rate_limit_key"] in turns
     ]
 
 
@@ -81,7 +83,7 @@ def _first_of_each(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
     taken: set[str] = set()
     firsts = []
     for one in wanted:
-        gates = {one.row["gate"]} if _gated(one) else set()
+        gates = {one.row["rate_limit_key"]} if _gated(one) else set()
         gates |= {one.channel["transport"]} if one.pace.shared else set()
         if not gates & taken:
             taken |= gates
@@ -90,7 +92,7 @@ def _first_of_each(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
 
 
 def _gated(one: ClaimedDelivery) -> bool:
-    return bool(one.row["gate"] and one.pace.own)
+    return bool(one.row["rate_limit_key"] and one.pace.own)
 
 
 def next_due_in(db: Database, within: timedelta) -> timedelta | None:

@@ -98,7 +98,7 @@ def _decide_slots(
 def _decide_slot(
     channel: Row, has_items: bool, now: datetime, scale: float, is_news_coming: Callable[[datetime], bool]
 ) -> _Slot:
-    rhythm, told, planned = digest_schedule.schedule_of(channel), channel["told_on"], channel["slot_at"]
+    rhythm, told, planned = digest_schedule.schedule_of(channel), channel["last_digest_on"], channel["next_digest_at"]
     come = planned <= now if planned is not None else has_items
     slot = polling.missed_slot(rhythm, now, told) if come else None
     if slot is None:

@@ -32,7 +32,9 @@ def write(
             tx, [(one.row, committed[one.row["id"]], until) for one, until in zip(going, leases, strict=True)], now
         )
         # The pause counts from here: what comes before may have taken longer.
-        rate_limits.restart_all(tx, {one.row["gate"]: (one.turn, now + one.pace.own) for one in going if one.turn})
+        rate_limits.restart_all(
+            tx, {one.row["rate_limit_key"]: (one.turn, now + one.pace.own) for one in going if one.turn}
+        )
         afters = _settle(tx, settings, answered, now)
     for one in going:
         after = committed[one.row["id"]]
@@ -85,7 +87,9 @@ def _follow(tx: Connection, settings: Settings, one: DeliveryOutcome, after: dom
             tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host
         )
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
-        rate_limits.restart(tx, row["gate"], after.next_attempt_at)  # What waits behind it keeps to that as well.
+        rate_limits.restart(
+            tx, row["rate_limit_key"], after.next_attempt_at
+        )  # What waits behind it keeps to that as well.
     elif after.state is domain.State.DEAD and deliveries.policy_of(channel, row["kind"]).retries:
         text = f"A message to {channel['kind']} {channel['label']} was given up: {after.error}"
         operator_notices.tell(tx, channel["account_id"], f"dead:{channel['id']}:{now:%Y-%m-%d}", text, host)

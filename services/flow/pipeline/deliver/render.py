@@ -57,7 +57,7 @@ def render_claimed(
 def _render(
     db: Database, settings: Settings, vault: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
-    fresh = [one for one in claimed if not one.row["frozen"]]
+    fresh = [one for one in claimed if not one.row["bytes_final"]]
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         now = db.now(tx)
@@ -72,13 +72,13 @@ def _render(
         return [
             _ready(tx, one, bodies.get(one.row["id"], one.row)["rendered"])
             for one in claimed
-            if one.row["id"] in bodies or one.row["frozen"]
+            if one.row["id"] in bodies or one.row["bytes_final"]
         ]
 
 
 def _ready(tx: Connection, one: ClaimedDelivery, body: bytes) -> RenderedMessage:
     assert isinstance(one.target, BaseModel)
-    asks = bool(one.row["frozen"]) and deliveries.policy_of(one.channel, one.row["kind"]).looks
+    asks = bool(one.row["bytes_final"]) and deliveries.policy_of(one.channel, one.row["kind"]).can_reconcile
     receipt = message_updates.last_receipt(tx, one.channel["id"]) if asks else ""
     return RenderedMessage(one, one.target, bytes(body), asks, receipt)
 

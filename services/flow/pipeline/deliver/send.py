@@ -264,8 +264,8 @@ def _reconcile(one: RenderedMessage) -> Outcome | None:
     row, channel = one.claimed.row, one.claimed.channel
     sent_at = row["committed_at"] or row["created_at"]
     found = plugins.notifier(channel["kind"]).find(one.body, one.target, one.receipt, sent_at)
-    never_twice = deliveries.policy_of(channel, row["kind"]).never_twice
-    if isinstance(found, NotDelivered) or (isinstance(found, MaybeDelivered) and not never_twice):
+    at_most_once = deliveries.policy_of(channel, row["kind"]).at_most_once
+    if isinstance(found, NotDelivered) or (isinstance(found, MaybeDelivered) and not at_most_once):
         return None
     return found
 

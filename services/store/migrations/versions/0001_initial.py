@@ -1,7 +1,7 @@
-"""the first tables"""
+"""The tables of release 0.1.0. Never edit this file: change tables in a new migration that is named by its date."""
 
-from alembic import op
 import sqlalchemy as sa
+from alembic import op
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy.dialects import postgresql
 
@@ -17,6 +17,7 @@ def upgrade() -> None:
         "account",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("new_email", sa.Text(), server_default="", nullable=False),
         sa.Column("timezone", sa.Text(), server_default="UTC", nullable=False),
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_to", sa.Time(), nullable=True),
@@ -27,12 +28,31 @@ def upgrade() -> None:
         sa.UniqueConstraint("email", name=op.f("uq_account_email")),
     )
     op.create_table(
-        "gate",
-        sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("next_free_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("lease_token", sa.UUID(), nullable=True),
-        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_gate")),
+        "confirmation",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_confirmation")),
+    )
+    op.create_index(op.f("ix_confirmation_created_at"), "confirmation", ["created_at"], unique=False)
+    op.create_table(
+        "installation",
+        sa.Column("id", sa.SmallInteger(), nullable=False),
+        sa.Column("system_identifier", sa.Text(), nullable=False),
+        sa.Column("paused_because", sa.Text(), server_default="", nullable=False),
+        sa.Column("paused_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("ck_installation_only_one")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+    op.create_table(
+        "model",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("setting", sa.Text(), nullable=False),
+        sa.Column("dimensions", sa.Integer(), nullable=True),
+        sa.Column("wanted_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("ready_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_model")),
     )
     op.create_table(
         "paper",
@@ -57,7 +77,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_paper")),
     )
     op.create_index("ix_paper_announced_on", "paper", ["announced_on", "id"], unique=False)
+    op.create_index(
+        "ix_paper_living",
+        "paper",
+        ["announced_on", "id"],
+        unique=False,
+        postgresql_where=sa.text("merged_into IS NULL AND NOT withdrawn"),
+    )
+    op.create_index(
+        "ix_paper_merged_into",
+        "paper",
+        ["merged_into"],
+        unique=False,
+        postgresql_where=sa.text("merged_into IS NOT NULL"),
+    )
     op.create_index("ix_paper_title_key", "paper", [sa.literal_column("md5(title_key)")], unique=False)
+    op.create_table(
+        "rate_limit",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("available_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("lease_token", sa.UUID(), nullable=True),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_rate_limit")),
+    )
     op.create_table(
         "run",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -77,9 +119,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shard")),
     )
     op.create_table(
+        "suppression",
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("because", sa.Text(), nullable=False),
+        sa.Column("refused", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("address", name=op.f("pk_suppression")),
+    )
+    op.create_table(
         "transport",
         sa.Column("key", sa.Text(), nullable=False),
-        sa.Column("held_because", sa.Text(), server_default="", nullable=False),
+        sa.Column("down_because", sa.Text(), server_default="", nullable=False),
         sa.Column("check_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_transport")),
@@ -109,11 +159,14 @@ def upgrade() -> None:
         sa.Column("transport", sa.Text(), server_default="", nullable=False),
         sa.Column("at", sa.Time(), server_default="08:00", nullable=False),
         sa.Column("weekday", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("rate_limit_key", sa.Text(), server_default="", nullable=False),
+        sa.Column("at_most_once", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("verified", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("disabled_because", sa.Text(), server_default="", nullable=False),
         sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("free_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("told_on", sa.Date(), nullable=True),
+        sa.Column("unsubscribed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_digest_on", sa.Date(), nullable=True),
+        sa.Column("next_digest_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_channel_account_id"), ondelete="CASCADE"),
@@ -121,11 +174,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", "id", name=op.f("uq_channel_account_id_id")),
     )
     op.create_index(
+        "ix_channel_next_digest_at",
+        "channel",
+        ["next_digest_at"],
+        unique=False,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_index(
         "uq_channel_target",
         "channel",
         ["account_id", "kind", "label"],
         unique=True,
         postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.create_table(
+        "embedding_attempt",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("tried_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["paper.id"], name=op.f("fk_embedding_attempt_paper_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("paper_id", name=op.f("pk_embedding_attempt")),
     )
     op.create_table(
         "event",
@@ -147,6 +217,8 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("done_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("suspect", sa.BigInteger(), nullable=True),
+        sa.Column("suspected", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_match_job_run_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["shard"], ["shard.id"], name=op.f("fk_match_job_shard")),
         sa.PrimaryKeyConstraint("run_id", "shard", name=op.f("pk_match_job")),
@@ -178,6 +250,44 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("paper_id", "model", name=op.f("pk_paper_vector")),
     )
     op.create_table(
+        "paper_words",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("terms", sa.LargeBinary(), nullable=False),
+        sa.Column("words", postgresql.TSVECTOR(), nullable=False),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_paper_words_paper_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("paper_id", name=op.f("pk_paper_words")),
+    )
+    op.create_index("ix_paper_words_words", "paper_words", ["words"], unique=False, postgresql_using="gin")
+    op.create_table(
+        "quarantine",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("shard", sa.SmallInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_quarantine_paper_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["shard"], ["shard.id"], name=op.f("fk_quarantine_shard")),
+        sa.PrimaryKeyConstraint("paper_id", "shard", name=op.f("pk_quarantine")),
+    )
+    op.create_table(
+        "sentence_vector",
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("vectors", sa.LargeBinary(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["paper_id"], ["paper.id"], name=op.f("fk_sentence_vector_paper_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("paper_id", "model", name=op.f("pk_sentence_vector")),
+    )
+    op.create_index(
+        "ix_sentence_vector_wanted",
+        "sentence_vector",
+        ["paper_id"],
+        unique=False,
+        postgresql_where=sa.text("vectors IS NULL"),
+    )
+    op.create_table(
         "signin_link",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -202,19 +312,21 @@ def upgrade() -> None:
         sa.Column("next_poll_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("lease_token", sa.UUID(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("gate", sa.Text(), nullable=True),
-        sa.Column("gate_pause", sa.Interval(), nullable=True),
+        sa.Column("rate_limit_key", sa.Text(), nullable=True),
+        sa.Column("rate_limit_pause", sa.Interval(), nullable=True),
         sa.Column("etag", sa.Text(), server_default="", nullable=False),
         sa.Column("last_modified", sa.Text(), server_default="", nullable=False),
+        sa.Column("digest", sa.LargeBinary(), server_default="", nullable=False),
         sa.Column("moved_to", sa.Text(), server_default="", nullable=False),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
+        sa.Column("feed_hints", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("polled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("succeeded_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("failing_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_source_account_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["gate"], ["gate.key"], name=op.f("fk_source_gate")),
+        sa.ForeignKeyConstraint(["rate_limit_key"], ["rate_limit.key"], name=op.f("fk_source_rate_limit_key")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_source")),
         sa.UniqueConstraint("kind", "location", name=op.f("uq_source_kind_location")),
     )
@@ -232,13 +344,21 @@ def upgrade() -> None:
         sa.Column("volume", sa.Text(), server_default="", nullable=False),
         sa.Column("cadence", sa.Text(), server_default="daily", nullable=False),
         sa.Column("weights", VECTOR(), nullable=True),
+        sa.Column("terms", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("threshold", sa.Double(), nullable=True),
+        sa.Column("relaxed_thresholds", sa.ARRAY(sa.Double()), server_default="{}", nullable=False),
         sa.Column("model", sa.Text(), server_default="", nullable=False),
         sa.Column("estimated", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("calibrated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.Column("shard", sa.SmallInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("feed_address_version", sa.Integer(), server_default="0", nullable=False),
         sa.Column("paused_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "watched_since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.Column("reminded_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("cadence IN ('immediate', 'daily', 'weekly')", name=op.f("ck_subscription_cadence")),
@@ -266,8 +386,8 @@ def upgrade() -> None:
         sa.Column("note", sa.Text(), server_default="", nullable=False),
         sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("next_look_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("reads", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("next_read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("next_url", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_token", sa.UUID(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
@@ -279,7 +399,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("source_id", "announced_on", name=op.f("uq_batch_source_id_announced_on")),
     )
     op.create_index(
-        "ix_batch_due", "batch", ["next_look_at"], unique=False, postgresql_where=sa.text("next_look_at IS NOT NULL")
+        "ix_batch_due", "batch", ["next_read_at"], unique=False, postgresql_where=sa.text("next_read_at IS NOT NULL")
     )
     op.create_table(
         "delivery",
@@ -289,6 +409,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("idem_key", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("rate_limit_key", sa.Text(), server_default="", nullable=False),
         sa.Column("lease_token", sa.UUID(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
@@ -296,17 +417,28 @@ def upgrade() -> None:
         sa.Column("expired_leases", sa.Integer(), server_default="0", nullable=False),
         sa.Column("refused_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("next_attempt_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("frozen", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("bytes_final", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), server_default="", nullable=False),
         sa.Column("rendered", sa.LargeBinary(), nullable=True),
+        sa.Column("notes", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.Column("receipt", sa.Text(), server_default="", nullable=False),
         sa.Column("sent_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("committed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("about", sa.BigInteger(), nullable=True),
+        sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint(
             "state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')",
             name=op.f("ck_delivery_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["account_id", "about"],
+            ["delivery.account_id", "delivery.id"],
+            name=op.f("fk_delivery_account_id_about"),
+            ondelete="CASCADE",
         ),
         sa.ForeignKeyConstraint(
             ["account_id", "channel_id"],
@@ -317,6 +449,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
         sa.UniqueConstraint("account_id", "id", name=op.f("uq_delivery_account_id_id")),
         sa.UniqueConstraint("idem_key", name=op.f("uq_delivery_idem_key")),
+    )
+    op.create_index(op.f("ix_delivery_about"), "delivery", ["about"], unique=False)
+    op.create_index(
+        "ix_delivery_check_for_changes_at",
+        "delivery",
+        ["check_for_changes_at"],
+        unique=False,
+        postgresql_where=sa.text("check_for_changes_at IS NOT NULL"),
     )
     op.create_index(
         "ix_delivery_due",
@@ -332,6 +472,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state IN ('claimed', 'sending')"),
     )
+    op.create_index(op.f("ix_delivery_message_id"), "delivery", ["message_id"], unique=False)
     op.create_table(
         "feedback",
         sa.Column("subscription_id", sa.BigInteger(), nullable=False),
@@ -399,8 +540,6 @@ def upgrade() -> None:
             name=op.f("fk_match_account_id_subscription_id"),
             ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_match_paper_id"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_match_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_match")),
         sa.UniqueConstraint("subscription_id", "paper_id", name=op.f("uq_match_subscription_id_paper_id")),
     )
@@ -444,6 +583,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("subscription_id", sa.BigInteger(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("trending_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["account_id", "channel_id"],
             ["channel.account_id", "channel.id"],
@@ -459,6 +599,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("subscription_id", "channel_id", name=op.f("pk_subscription_channel")),
     )
     op.create_index(op.f("ix_subscription_channel_channel_id"), "subscription_channel", ["channel_id"], unique=False)
+    op.create_table(
+        "bounce",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("delivery_id", sa.BigInteger(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("hard", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("diagnostic", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(["channel_id"], ["channel.id"], name=op.f("fk_bounce_channel_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"], ["delivery.id"], name=op.f("fk_bounce_delivery_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bounce")),
+        sa.UniqueConstraint("digest", name=op.f("uq_bounce_digest")),
+    )
+    op.create_index(op.f("ix_bounce_channel_id"), "bounce", ["channel_id"], unique=False)
+    op.create_index(op.f("ix_bounce_delivery_id"), "bounce", ["delivery_id"], unique=False)
     op.create_table(
         "delivery_item",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -497,59 +656,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_delivery_item_paper_id"), table_name="delivery_item")
-    op.drop_index(
-        "ix_delivery_item_due",
-        table_name="delivery_item",
-        postgresql_where=sa.text("delivery_id IS NULL AND dropped_because = ''"),
-    )
-    op.drop_index(op.f("ix_delivery_item_delivery_id"), table_name="delivery_item")
-    op.drop_table("delivery_item")
-    op.drop_index(op.f("ix_subscription_channel_channel_id"), table_name="subscription_channel")
-    op.drop_table("subscription_channel")
-    op.drop_index(op.f("ix_silence_account_id"), table_name="silence")
-    op.drop_table("silence")
-    op.drop_table("paper_appearance")
-    op.drop_index("ix_match_unnotified", table_name="match", postgresql_where=sa.text("notified_at IS NULL"))
-    op.drop_index(op.f("ix_match_paper_id"), table_name="match")
-    op.drop_table("match")
-    op.drop_index("ix_listing_waiting", table_name="listing", postgresql_where=sa.text("done_at IS NULL"))
-    op.drop_index(op.f("ix_listing_source_id"), table_name="listing")
-    op.drop_table("listing")
-    op.drop_index(op.f("ix_interest_example_paper_id"), table_name="interest_example")
-    op.drop_table("interest_example")
-    op.drop_table("feedback")
-    op.drop_index(
-        "ix_delivery_leased", table_name="delivery", postgresql_where=sa.text("state IN ('claimed', 'sending')")
-    )
-    op.drop_index(
-        "ix_delivery_due", table_name="delivery", postgresql_where=sa.text("state IN ('pending', 'uncertain')")
-    )
-    op.drop_table("delivery")
-    op.drop_index("ix_batch_due", table_name="batch", postgresql_where=sa.text("next_look_at IS NOT NULL"))
-    op.drop_table("batch")
-    op.drop_index("ix_subscription_freshness", table_name="subscription")
-    op.drop_table("subscription")
-    op.drop_table("source")
-    op.drop_index(op.f("ix_signin_link_account_id"), table_name="signin_link")
-    op.drop_table("signin_link")
-    op.drop_table("paper_vector")
-    op.drop_index(op.f("ix_paper_identifier_paper_id"), table_name="paper_identifier")
-    op.drop_table("paper_identifier")
-    op.drop_index("ix_match_job_waiting", table_name="match_job", postgresql_where=sa.text("done_at IS NULL"))
-    op.drop_table("match_job")
-    op.drop_index(op.f("ix_event_paper_id"), table_name="event")
-    op.drop_table("event")
-    op.drop_index("uq_channel_target", table_name="channel", postgresql_where=sa.text("deleted_at IS NULL"))
-    op.drop_table("channel")
-    op.drop_index(op.f("ix_api_token_account_id"), table_name="api_token")
-    op.drop_table("api_token")
-    op.drop_table("transport")
-    op.drop_table("shard")
-    op.drop_index("ix_run_unembedded", table_name="run", postgresql_where=sa.text("embedded_at IS NULL"))
-    op.drop_table("run")
-    op.drop_index("ix_paper_title_key", table_name="paper")
-    op.drop_index("ix_paper_announced_on", table_name="paper")
-    op.drop_table("paper")
-    op.drop_table("gate")
-    op.drop_table("account")
+    raise NotImplementedError("there is no release before 0.1.0")
