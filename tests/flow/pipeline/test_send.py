@@ -126,7 +126,7 @@ def test_an_error_nobody_expected_loses_no_other_answer(world: World, smtp: Smtp
     (broken,) = waiting(world, add(world, "slack:#papers"))
     readers(world, 5)
     with world.db.transaction() as tx:
-        tx.execute(update(delivery).where(delivery.c.id == broken).values(frozen=True, rendered=b"no JSON"))
+        tx.execute(update(delivery).where(delivery.c.id == broken).values(bytes_final=True, rendered=b"no JSON"))
     send_due(world.db, world.settings, world.vault)
     assert states(world) == ["claimed", *["sent"] * 5]
     world.expire_leases()
