@@ -100,7 +100,7 @@ def test_what_is_not_finished_stays_whole(told: World) -> None:
 
 def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: World) -> None:
     with told.db.transaction() as tx:
-        tx.execute(update(delivery).values(state="dead", frozen=True, sent_at=None))
+        tx.execute(update(delivery).values(state="dead", bytes_final=True, sent_at=None))
     age(told, LONG)
     clean_all(told)
     resend.retry(told.db, 1)
