@@ -61,8 +61,9 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
         with session.db.transaction() as tx:
             ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
             found = [described(tx, one) for one in ids]
-        for line in model_rollover.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
-            output.note(line)
+        if any(one["volume"] for one in found):
+            for line in model_rollover.status_lines(session.db, session.settings):
+                output.note(line)
     if json:
         output.as_json(found)
         return

@@ -48,7 +48,7 @@ def metrics(request: Request) -> Response:
         with house.db.transaction() as tx:
             figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["down_because"]
             unread = bounces.why_unreadable(tx)
-            down = embedder_health.failing(tx, serving)
+            down = embedder_health.failure(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:

@@ -117,7 +117,7 @@ def listing(
         told=told,
         counts=counts,
         pause_until=soon(7),
-        said_of_embedder=model_rollover.said(visit.house.db, visit.house.settings) if interested else [],
+        said_of_embedder=model_rollover.status_lines(visit.house.db, visit.house.settings) if interested else [],
         **form,
     )
 
