@@ -44,7 +44,7 @@ def metrics(app: App) -> Response:
     try:
         serving = app.embedder.name
         with app.db.transaction() as tx:
-            figures, held = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["down_because"]
+            figures, held = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
             unread = bounces.why_unreadable(tx)
             down = embedder_health.failing(tx, serving)
     except SQLAlchemyError:
