@@ -149,7 +149,7 @@ def test_the_stage_of_an_item(state: State | None, stage: Stage) -> None:
 
 
 def test_what_was_in_doubt_once_may_have_been_sent() -> None:
-    assert stage_of(dropped=False, state=State.PENDING, frozen=True) is Stage.SENT
+    assert stage_of(dropped=False, state=State.PENDING, bytes_final=True) is Stage.SENT
 
 
 @pytest.mark.parametrize("stays", Stage)
