@@ -40,17 +40,17 @@ def split_target(kind: str, target: BaseModel) -> tuple[dict[str, Any], dict[str
     return {name: value for name, value in values.items() if name not in secret}, secret
 
 
-def target_of(row: Row, vault: SecretBox) -> BaseModel:
-    secrets = vault.open(row["secret"]) if row["secret"] else {}
-    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secrets})
+def target_of(row: Row, secrets: SecretBox) -> BaseModel:
+    secret_fields = secrets.decrypt(row["secret"]) if row["secret"] else {}
+    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secret_fields})
 
 
 def add(
-    tx: Connection, vault: SecretBox, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
+    tx: Connection, secrets: SecretBox, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
 ) -> int:
     """Adds a channel, or changes the hours of the one that has this target."""
     label = plugins.notifier(kind).label(target)
-    settings = _columns(vault, kind, target) | hours
+    settings = _columns(secrets, kind, target) | hours
     found = same(tx, account_id, kind, label)
     if found is not None:
         tx.execute(update(channel).where(channel.c.id == found["id"]).values(settings))
@@ -61,13 +61,13 @@ def add(
     return int(tx.scalars(new.returning(channel.c.id)).one())
 
 
-def _columns(vault: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
+def _columns(secrets: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
     plugin = plugins.notifier(kind)
-    values, secrets = split_target(kind, target)
-    sealed = vault.seal(secrets) if secrets else None
+    values, secret_fields = split_target(kind, target)
+    encrypted = secrets.encrypt(secret_fields) if secret_fields else None
     return {
         "target": values,
-        "secret": sealed,
+        "secret": encrypted,
         "transport": plugin.transport(target),
         "rate_limit_key": plugin.rate_limit_key(target),
     }
@@ -79,9 +79,9 @@ def same(tx: Connection, account_id: int, kind: str, label: str) -> Row | None:
     return first(tx, select(channel).where(mine, channel.c.kind == kind, channel.c.label == label).with_for_update())
 
 
-def retarget(tx: Connection, vault: SecretBox, row: Row, target: BaseModel) -> None:
+def retarget(tx: Connection, secrets: SecretBox, row: Row, target: BaseModel) -> None:
     """Gives a channel another form of its target: a new secret."""
-    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(vault, row["kind"], target)))
+    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(secrets, row["kind"], target)))
 
 
 def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:

@@ -134,7 +134,7 @@ def closest(
     """The best-scored of the papers that the draft's query, sources and upvotes let through.
 
     The five thousand closest by vector are scored with their words, or six times those wanted. What words alone lift
-    from below is left out: of the best 1 in 200 nearly all were among the closest 1 in 20 (DECISIONS 36).
+    from below is left out: of the best 1 in 200 nearly all were among the closest 1 in 20 (docs/decisions/0036).
     """
     asked = _question(draft)
     passes = [paper_vector.c.model == model, *_passes(tx, draft, asked, within)]

@@ -36,12 +36,12 @@ class DeliveryOutcome(NamedTuple):
     outcome: Outcome
 
 
-def claim_due(db: Database, settings: Settings, vault: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
+def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
     """Whether anything was due, and what of it is ours now: of a channel one, of a gate one."""
     with db.transaction() as tx:
         now = db.now(tx)
         due = _without_suspects(claims.due(tx, now, most))
-        passed = _through_gates(tx, [_opened(row, channel, vault) for row, channel in due], now)
+        passed = _through_gates(tx, [_opened(row, channel, secrets) for row, channel in due], now)
         rows = claims.claim_all(tx, [one.row for one in passed], now + domain.CLAIM_LEASE * settings.time_scale)
     claimed = [one._replace(row=row) for one, row in zip(passed, rows, strict=True)]
     for _ in claimed:
@@ -56,9 +56,9 @@ def _without_suspects(due: Sequence[tuple[Row, Row]]) -> Sequence[tuple[Row, Row
     return [(row, channel) for row, channel in due if not row["expired_leases"]]
 
 
-def _opened(row: Row, channel: Row, vault: SecretBox) -> ClaimedDelivery:
+def _opened(row: Row, channel: Row, secrets: SecretBox) -> ClaimedDelivery:
     try:
-        target = channels.target_of(channel, vault)
+        target = channels.target_of(channel, secrets)
     except ConfigError as error:
         return ClaimedDelivery(row, channel, Rejected(str(error), scope="channel"))
     return ClaimedDelivery(row, channel, target, plugins.notifier(channel["kind"]).pace(target, row["kind"]))

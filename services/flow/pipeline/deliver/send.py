@@ -40,9 +40,9 @@ POLL_INTERVAL = 0.2
 """Seconds until it is asked again whether something is due, while a slow receiver is waited for."""
 
 
-def send_due(db: Database, settings: Settings, vault: SecretBox, turn: float = 0.0) -> int:
+def send_due(db: Database, settings: Settings, secrets: SecretBox, turn: float = 0.0) -> int:
     """Sends what is due, one claim of it or as long as the turn lasts; how many were. Ends when all answered."""
-    return _SendLoop(db, settings, vault).run(turn)
+    return _SendLoop(db, settings, secrets).run(turn)
 
 
 class _CommitRequest(NamedTuple):
@@ -76,8 +76,8 @@ _Event = _CommitRequest | DeliveryOutcome | _SendFailed
 
 
 class _SendLoop:
-    def __init__(self, db: Database, settings: Settings, vault: SecretBox) -> None:
-        self._db, self._settings, self._vault = db, settings, vault
+    def __init__(self, db: Database, settings: Settings, secrets: SecretBox) -> None:
+        self._db, self._settings, self._vault = db, settings, secrets
         self._events: SimpleQueue[_Event | _Rendered] = SimpleQueue()
         self._ready: deque[tuple[RenderedMessage, float]] = deque()
         self._flying = self._count = 0
