@@ -10,7 +10,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services import plugins
-from services.domain.sources.polling import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound
 from services.ports import RateLimited
 from services.store.db import rate_limits

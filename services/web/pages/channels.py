@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.sources.polling import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
 from services.flow.commands import opt_in, resend, subscribe
 from services.store.delivery import bounces, channels

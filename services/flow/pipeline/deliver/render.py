@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from services import plugins
+from services.domain.delivery import schedule
 from services.domain.delivery import state_machine as domain
 from services.domain.digests.digest import Digest, compose, notice, test_message
-from services.domain.sources import polling
 from services.errors import LeaseLost
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.ports import Envelope
@@ -169,7 +169,7 @@ def _composed(
 ) -> Digest:
     """A message about another one says the same as that."""
     first = deliveries.find(tx, one.row["about"]) if one.row["about"] else one.row
-    day = digest_schedule.local_day(first) or polling.local_date(first["created_at"], one.channel["timezone"])
+    day = digest_schedule.local_day(first) or schedule.local_date(first["created_at"], one.channel["timezone"])
     page = f"{settings.base_url}/deliveries/{first['id']}"
     found = content.found(heard, one.channel["id"], ids)
     composed = compose(first["kind"], found, day, settings.base_url, read, more_url=page)
