@@ -67,11 +67,11 @@ def bounces(
     bodies = [_bytes(path) for path in files or ()]
     with command_context() as context:
         settings = context.settings_with_key()
-        vault = SecretBox(settings.secret_key.get_secret_value())
+        secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(context.db, settings, vault, body) for body in bodies)
+            found = Counter(bounces.take(context.db, settings, secrets, body) for body in bodies)
         else:
-            found = bounces.read_mailbox(context.db, settings, vault)
+            found = bounces.read_mailbox(context.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
     output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
 

@@ -109,11 +109,11 @@ def feed(
     from services.store.subscriptions import atom_feeds, subscriptions
 
     with command_context() as context:
-        vault = SecretBox(context.settings_with_key().secret_key.get_secret_value())
+        secrets = SecretBox(context.settings_with_key().secret_key.get_secret_value())
         with context.db.transaction() as tx:
             if new:
                 atom_feeds.change_address(tx, subscription)
-            token = atom_feeds.token(vault, subscriptions.find(tx, subscription))
+            token = atom_feeds.token(secrets, subscriptions.find(tx, subscription))
         print(f"{context.base_url}/feeds/{token}")
 
 

@@ -24,7 +24,7 @@ async def bounce(request: Request) -> Response:
         raise HTTPException(401, "The secret is missing or wrong.")
     app: AppContext = request.app.state.context
     body = await _start(request)
-    return PlainTextResponse(await run_in_threadpool(bounces.take, app.db, app.settings, app.secret_box, body) + "\n")
+    return PlainTextResponse(await run_in_threadpool(bounces.take, app.db, app.settings, app.secrets, body) + "\n")
 
 
 async def _start(request: Request) -> bytes:

@@ -26,7 +26,7 @@ class AppContext:
     db: Database
     slow_db: Database
     """The same database with more time per statement, for previews and for compiling interests."""
-    secret_box: SecretBox
+    secrets: SecretBox
     sessions: Sessions
     previews: BoundedSemaphore
 
@@ -42,7 +42,7 @@ class AppContext:
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
             slow_db=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
-            secret_box=SecretBox(key),
+            secrets=SecretBox(key),
             sessions=Sessions(key),
             previews=BoundedSemaphore(PREVIEWS_AT_ONCE),
         )

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.sources.polling import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
 from services.flow.commands import opt_in, resend, subscribe
 from services.store.delivery import bounces, channels
@@ -54,11 +54,11 @@ def ask(request: SignedIn, form: Posted, channel_id: Id) -> Response:
 
 @router.post("/{channel_id}/hours")
 def hours(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    vault = request.app.secret_box
+    secrets = request.app.secrets
     with request.app.db.transaction() as tx:
         row = channels.find(tx, channel_id, request.account_id)
-        target = channels.target_of(row, vault)
-        channels.add(tx, vault, request.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
+        target = channels.target_of(row, secrets)
+        channels.add(tx, secrets, request.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
         channels.prefer_once(tx, row["id"], form.text("at_most_once") == "on")
     return request.redirect("/channels", "saved")
 

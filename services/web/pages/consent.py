@@ -10,7 +10,6 @@ from fastapi.responses import HTMLResponse, Response
 from services import render
 from services.flow.commands import opt_in as flow
 from services.store.delivery import opt_in
-from services.web.context import App
 
 router = APIRouter()
 
@@ -18,27 +17,27 @@ router = APIRouter()
 @router.get("/unsubscribe/{token}")
 def ask_unsubscribe(app: App, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, app.secret_box, token)
+        row = opt_in.by_unsubscribe_token(tx, app.secrets, token)
     done = bool(row["unsubscribed_at"] or row["deleted_at"])
     return _page("unsubscribe.html", label=row["label"], done=done)
 
 
 @router.post("/unsubscribe/{token}")
 def unsubscribe(app: App, token: str) -> Response:
-    row = flow.unsubscribe(app.db, app.secret_box, token)
+    row = flow.unsubscribe(app.db, app.secrets, token)
     return _page("unsubscribe.html", label=row["label"], done=True)
 
 
 @router.get("/confirm/{token}")
 def ask_confirm(app: App, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, app.secret_box, token, app.db.now())
+        row = opt_in.by_confirm_token(tx, app.secrets, token, app.db.now())
     return _page("address_confirmed.html", label=row["label"], done=row["verified"])
 
 
 @router.post("/confirm/{token}")
 def confirm(app: App, token: str) -> Response:
-    row = flow.confirm(app.db, app.secret_box, token)
+    row = flow.confirm(app.db, app.secrets, token)
     return _page("address_confirmed.html", label=row["label"], done=True)
 
 

@@ -10,7 +10,7 @@ from services.store.db.database import Row
 from services.store.papers import papers
 from services.store.subscriptions import atom_feeds
 from services.web import atom
-from services.web.context import App, AppContext
+from services.web.context import AppContext
 from services.web.csrf_forms import Posted
 from services.web.request_context import Id, SignedIn
 
@@ -20,9 +20,9 @@ HEADERS = {"Cache-Control": "private, max-age=300", "Referrer-Policy": "no-refer
 
 
 @router.get("/feeds/{token}")
-def feed(app: App, request: Request, token: str) -> Response:
+def feed(request: Request, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = atom_feeds.by_token(tx, app.secret_box, token)
+        row = atom_feeds.by_token(tx, app.secrets, token)
         found = atom_feeds.newest(tx, row["id"], MAX_ENTRIES)
         loaded = papers.load(tx, [one["paper_id"] for one in found])
     tag = f"tag:{urlsplit(app.settings.base_url).hostname},{row['created_at']:%Y-%m-%d}"
@@ -59,4 +59,4 @@ def change_address(request: SignedIn, form: Posted, subscription_id: Id) -> Resp
 
 
 def address(app: AppContext, row: Row) -> str:
-    return f"{app.settings.base_url}/feeds/{atom_feeds.token(app.secret_box, row)}"
+    return f"{app.settings.base_url}/feeds/{atom_feeds.token(app.secrets, row)}"
