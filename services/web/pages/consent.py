@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from services import render
 from services.flow.commands import opt_in as flow
 from services.store.delivery import opt_in
+from services.web.context import App
 
 router = APIRouter()
 

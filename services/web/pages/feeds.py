@@ -10,7 +10,7 @@ from services.store.db.database import Row
 from services.store.papers import papers
 from services.store.subscriptions import atom_feeds
 from services.web import atom
-from services.web.context import AppContext
+from services.web.context import App, AppContext
 from services.web.csrf_forms import Posted
 from services.web.request_context import Id, SignedIn
 
@@ -20,7 +20,7 @@ HEADERS = {"Cache-Control": "private, max-age=300", "Referrer-Policy": "no-refer
 
 
 @router.get("/feeds/{token}")
-def feed(request: Request, token: str) -> Response:
+def feed(app: App, request: Request, token: str) -> Response:
     with app.db.transaction() as tx:
         row = atom_feeds.by_token(tx, app.secrets, token)
         found = atom_feeds.newest(tx, row["id"], MAX_ENTRIES)
