@@ -92,7 +92,8 @@ def imports(tree: ast.Module) -> Iterator[str]:
 
 
 def documentation() -> str:
-    return "\n".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+    """The pages for users. Decision records and experiments mention settings without describing them."""
+    return "\n".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
 # ── layers and sizes ──────────────────────────────────────────────────────────────────────────────────────────

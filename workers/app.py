@@ -24,7 +24,7 @@ QUEUES = ("poll", "embed", "match", "deliver", "slow")
 
 
 def _configured(config: Settings) -> Celery:
-    """The settings that make Redis bearable as a broker; the reasons stand in DECISIONS.md."""
+    """The settings that make Redis bearable as a broker; the reasons are in docs/decisions/0001."""
     broker.install()
     app = Celery("paperwire", broker=config.broker_url.get_secret_value(), include=["workers.tasks"])
     app.conf.update(
@@ -80,7 +80,7 @@ def db() -> Database:
 
 
 @cache
-def vault() -> SecretBox:
+def secrets() -> SecretBox:
     return SecretBox(settings().secret_key.get_secret_value())
 
 

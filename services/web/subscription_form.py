@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.interests.calibration import DAYS
-from services.domain.sources.polling import CADENCES
+from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
 from services.flow.commands import subscribe
@@ -41,7 +41,7 @@ class Fields:
     sources: Sequence[str] = ()
     channels: Sequence[str] = (OWN_EMAIL,)
     trending: str = ""
-    cadences: Sequence[str] = field(default=CADENCES)
+    cadences: Sequence[str] = field(default=tuple(Cadence))
     periods: Sequence[str] = field(default=tuple(DAYS))
 
     @property
@@ -113,12 +113,12 @@ def _number(name: str, text: str) -> int:
     return int(text or 0)
 
 
-def channel_ids(house: AppContext, account: Row, fields: Fields) -> list[int]:
+def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
     """The channels that were ticked; the account's own address becomes one now."""
     found = []
     for word in dict.fromkeys(fields.channels):
         if word == OWN_EMAIL:
-            found.append(subscribe.email_channel(house.db, house.settings, account["id"], account["email"]))
+            found.append(subscribe.email_channel(app.db, app.settings, account["id"], account["email"]))
         elif word.isascii() and word.isdigit() and len(word) < 19:
             found.append(int(word))
         else:

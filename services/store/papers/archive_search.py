@@ -147,7 +147,7 @@ def closest(
 
     Only the papers closest by vector are scored with their terms: `MIN_RESCORED`, or `RESCORED_PER_WANTED` times the
     `wanted` papers. Papers that rank high by their terms alone are missed: of the best 1 in 200, nearly all are among
-    the closest 1 in 20 (DECISIONS 36).
+    the closest 1 in 20 (docs/decisions/0036).
     """
     query = _ts_query(draft)
     conditions = [paper_vector.c.model == model, *_conditions(tx, draft, query, window)]

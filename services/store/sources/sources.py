@@ -18,9 +18,10 @@ from services.store.db.database import Row, rows
 from services.store.db.tables import batch, listing, paper_appearance, rate_limit, source
 
 MAX_PARSE_ATTEMPTS = 3
-MAX_TOGETHER = 64
-MAX_TOGETHER = 2**21
-"""Listings that one transaction ingests, and bytes of them: commits and lookups cost more than small feeds do."""
+MAX_LISTINGS_TOGETHER = 64
+"""Listings that one transaction ingests. A commit and its lookups cost more than a small feed does."""
+MAX_BYTES_TOGETHER = 2**21
+"""Bytes of the listings that one transaction ingests."""
 
 
 def add(tx: Connection, plugin: Source, location: str, every: timedelta | None, *, announce_first: bool = False) -> int:
@@ -171,7 +172,7 @@ def claim_listings(tx: Connection, now: datetime, lease: timedelta) -> list[Row]
     """
     size = func.octet_length(listing.c.body).label("size")
     oldest = select(listing.c.id, listing.c.attempts, size).where(listing_due(now)).order_by(listing.c.id)
-    waiting = rows(tx, oldest.limit(MAX_TOGETHER).with_for_update(skip_locked=True))
+    waiting = rows(tx, oldest.limit(MAX_LISTINGS_TOGETHER).with_for_update(skip_locked=True))
     leased = {"lease_token": uuid4(), "lease_until": now + lease, "attempts": listing.c.attempts + 1}
     taken = update(listing).where(listing.c.id.in_(_together(waiting)), source.c.id == listing.c.source_id)
     of_source = (source.c.kind, source.c.location, source.c.polled, source.c.feed_hints)
@@ -185,7 +186,7 @@ def _together(waiting: Sequence[Row]) -> list[int]:
     size = 0
     for row in waiting:
         size += row["size"]
-        if ids and (row["attempts"] or size > MAX_TOGETHER):
+        if ids and (row["attempts"] or size > MAX_BYTES_TOGETHER):
             break
         ids.append(row["id"])
         if row["attempts"]:
