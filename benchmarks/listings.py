@@ -157,7 +157,7 @@ class Bench:
     def keep(self, kind: str, bodies: Iterator[bytes] | Sequence[bytes]) -> None:
         """As polls have left them."""
         with self.db.transaction() as tx:
-            where, now = sources.imported(tx, kind), self.db.now()
+            where, now = sources.source_of_imports(tx, kind), self.db.now()
             for body in bodies:
                 tx.execute(insert(listing).values(source_id=where, body=body, fetched_at=now))
 

@@ -53,7 +53,7 @@ def list_(json: Json = False) -> None:
     from services.store.sources import sources
 
     with opened() as session, session.db.transaction() as tx:
-        rows = sources.all_of(tx)
+        rows = sources.all_with_newest_batch(tx)
     names = ("kind", "location", "polled", "every", "polled_at", "next_poll_at", "failures", "error")
     newest = ("day", "found", "new", "skipped", "state")
     if json:

@@ -58,7 +58,7 @@ def _with(entry: Entry, paper: Paper) -> Entry:
     )
 
 
-def staying(found: Sequence[Paper], told: Collection[int]) -> Paper:
+def choose_survivor(found: Sequence[Paper], told: Collection[int]) -> Paper:
     """Which of the papers that became one stays: one that was sent already (`told`) before one that waits, then the
     oldest.
     """

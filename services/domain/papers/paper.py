@@ -196,7 +196,7 @@ def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
     )
 
 
-def what_happened(
+def events_of_appearance(
     before: Paper | None, after: Paper, *, announced: bool, here: bool, steps: frozenset[int]
 ) -> frozenset[str]:
     """The events that one (not silent) appearance makes, as `event.what` names them.

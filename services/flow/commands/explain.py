@@ -15,6 +15,7 @@ from services.store.interests import embedder_health
 from services.store.papers import papers
 from services.store.sources import sources
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
+from services.store.papers import appearances
 
 Step = tuple[str, str]
 """A stage's name and what happened there, one line."""
@@ -41,7 +42,7 @@ def _names(paper: Paper, asked_as: str) -> Iterator[Step]:
 
 def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterator[Step]:
     yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
-    for place in sources.appearances_of(tx, paper.id):
+    for place in appearances.of_paper(tx, paper.id):
         silently = ", silently" if place["silent"] else ""
         where = f"{place['kind']} {without_secrets(place['location'])}".strip()
         yield (
@@ -81,7 +82,7 @@ def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
     if reason:
         waits = candidate.vector is None and asked.weights is not None and embedder_health.failing(tx, row["model"])
         return f"{reason}. {embedder_health.reason(waits)}" if waits else reason
-    if not sources.heard(tx, paper.id):
+    if not appearances.was_announced(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < row["created_at"]:
         return "it would match, but the paper was announced before the subscription was saved"

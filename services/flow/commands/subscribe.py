@@ -25,6 +25,7 @@ from services.store.sources import sources
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import matches, subscriptions
 from services.telemetry import log
+from services.store.papers import appearances, vectors
 
 CALIBRATED_AT_ONCE = 20
 """Subscriptions calibrated between two looks at the clock."""
@@ -233,8 +234,8 @@ def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: 
         return
     matcher = Matcher()
     matcher.put(asked)
-    missed = set(sources.heard_since(tx, row["watched_since"]))
-    missed -= papers.vectors(tx, missed, before).keys() if before else set()
+    missed = set(appearances.announced_since(tx, row["watched_since"]))
+    missed -= vectors.load(tx, missed, before).keys() if before else set()
     candidates = {one.paper.id: one for one in candidate_store.candidates(tx, missed, embedder.name)}
     hits = matcher.match(list(candidates.values()))
     sentence_vectors.request(tx, {one.paper for one in hits if one.score is not None}, embedder.name)

@@ -15,6 +15,7 @@ from services.store.interests import embedder_health, embedding_backlog, embeddi
 from services.store.papers import merging, papers, search_index
 from services.store.subscriptions import match_runs
 from services.telemetry import fault_point, log
+from services.store.papers import vectors
 
 BATCH = 128
 """Papers embedded between two commits, about two seconds on one core."""
@@ -119,7 +120,7 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int],
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         embedder_health.answered(tx, embedder.name)
-        papers.store_vectors(tx, embedder.name, list(texts), vectors)
+        vectors.store(tx, embedder.name, list(texts), vectors)
         then(tx, embedder.name, ids)
     return True
 

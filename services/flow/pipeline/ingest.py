@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from services import plugins, sandbox
 from services.domain.papers.ingestion import Counts, IngestBatch
 from services.domain.papers.paper import Entry, Listing, title_key
-from services.domain.sources.batches import Line
+from services.domain.sources.batches import BatchPage
 from services.errors import SourceError
 from services.settings import Settings
 from services.store.db.database import Database, Row, lock, wake
@@ -19,6 +19,8 @@ from services.store.papers import merging, papers
 from services.store.sources import batches, sources
 from services.store.subscriptions import match_runs, subscriptions
 from services.telemetry import fault_point, log
+from services.store.sources import listings
+from services.store.papers import appearances, vectors
 
 LEASE = timedelta(minutes=5)
 MAX_READING = 60.0
@@ -56,7 +58,7 @@ class Page:
 def work(db: Database, settings: Settings) -> bool:
     """Reads the oldest fetched listings; False when none waits. Damaged bytes end in a recorded failure."""
     with db.transaction() as tx:
-        claimed = sources.claim_listings(tx, db.now(tx), LEASE * settings.time_scale)
+        claimed = listings.claim(tx, db.now(tx), LEASE * settings.time_scale)
     if not claimed:
         return False
     read = list(_read(claimed))
@@ -68,8 +70,8 @@ def work(db: Database, settings: Settings) -> bool:
         for row, page in read:
             if isinstance(page, SourceError):
                 _fail(tx, row, str(page), now)
-        sources.finish_listings(tx, [row for row, page in read if isinstance(page, Page)], now)
-        sources.leave_listings(tx, claimed[len(read) :])
+        listings.finish(tx, [row for row, page in read if isinstance(page, Page)], now)
+        listings.release(tx, claimed[len(read) :])
     fault_point("ingested")
     return True
 
@@ -92,7 +94,7 @@ def _read(claimed: Sequence[Row]) -> Iterator[tuple[Row, Page | SourceError]]:
 
 def store(tx: Connection, source_id: int, listing: Listing, *, now: datetime, silent: bool) -> Tally:
     """Writes one listing, as `store_all` does."""
-    page = Page(source=sources.of(tx, source_id), listing=listing, silent=silent)
+    page = Page(source=sources.get(tx, source_id), listing=listing, silent=silent)
     return store_all(tx, [page], now)[0]
 
 
@@ -107,7 +109,7 @@ def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tall
     tallies = [_tally(page.listing, count, run) for page, count in zip(pages, counts, strict=True)]
     for page in pages:
         sources.set_feed_hints(tx, page.source, page.listing.feed_hints)
-    batches.enter(tx, [_line(page, tally, now) for page, tally in zip(pages, tallies, strict=True)], now)
+    batches.record_pages(tx, [_line(page, tally, now) for page, tally in zip(pages, tallies, strict=True)], now)
     return tallies
 
 
@@ -119,7 +121,7 @@ def _desk(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatc
     ids = iter(papers.new_ids(tx, len(entries)))
     steps = subscriptions.upvote_steps(tx)
     return IngestBatch(
-        known, papers.appearances(tx, known.keys()), ids, lambda some: merging.already_notified(tx, some), steps, now
+        known, appearances.silence_by_source(tx, known.keys()), ids, lambda some: merging.already_notified(tx, some), steps, now
     )
 
 
@@ -133,9 +135,9 @@ def _write(tx: Connection, desk: IngestBatch, now: datetime) -> None:
     """Stores papers, identifiers and appearances, and unites papers that became one."""
     papers.insert_all(tx, desk.new(), now)
     papers.update_all(tx, desk.changed(), now)
-    papers.forget_vectors(tx, [one.id for one in desk.reworded()])
+    vectors.forget(tx, [one.id for one in desk.reworded()])
     papers.identify(tx, desk.touched())
-    papers.appear(tx, desk.appearances(), now)
+    appearances.record(tx, desk.appearances(), now)
     # Late, since until the commit no paper is matched, told or sent (merging.hold_off).
     for goes, stays in sorted(desk.merged().items()):
         merging.merge_papers(tx, stays, goes, now)
@@ -149,10 +151,10 @@ def _tally(listing: Listing, counts: Counts, run: int | None) -> Tally:
     )
 
 
-def _line(page: Page, tally: Tally, now: datetime) -> Line:
+def _line(page: Page, tally: Tally, now: datetime) -> BatchPage:
     source, listing, plugin = page.source, page.listing, plugins.source(page.source["kind"])
     day = page.day or min(listing.announced_on or now.date(), now.date())
-    return Line(
+    return BatchPage(
         source_id=source["id"],
         day=day,
         timetable=plugin.timetable,
@@ -193,7 +195,7 @@ def import_listing(db: Database, body: bytes, *, day: date | None, format: str |
     if day is not None:
         listing = _announced(listing, day)
     with db.transaction() as tx:
-        return store(tx, sources.imported(tx, kind), listing, now=now, silent=silent)
+        return store(tx, sources.source_of_imports(tx, kind), listing, now=now, silent=silent)
 
 
 def _announced(listing: Listing, day: date) -> Listing:
@@ -202,7 +204,7 @@ def _announced(listing: Listing, day: date) -> Listing:
 
 
 def _parse(row: Row) -> Listing:
-    if row["attempts"] > sources.MAX_PARSE_ATTEMPTS:
+    if row["attempts"] > listings.MAX_PARSE_ATTEMPTS:
         raise SourceError(f"reading this listing ended {row['attempts'] - 1} workers; it is left out")
     return sandbox.parse(row["kind"], bytes(row["body"]), row["fetched_at"].date())
 
@@ -215,5 +217,5 @@ def _fail(tx: Connection, row: Row, reason: str, now: datetime) -> None:
     log.warning("listing unreadable", source=row["source_id"], why=reason)
     plugin = plugins.source(row["kind"])
     day = row["day"] or now.date()
-    batches.enter_failure(tx, row["source_id"], day, reason, plugin.timetable, now, looked_back=row["day"] is not None)
-    sources.finish_listings(tx, [row], now, error=reason)
+    batches.record_failure(tx, row["source_id"], day, reason, plugin.timetable, now, looked_back=row["day"] is not None)
+    listings.finish(tx, [row], now, error=reason)

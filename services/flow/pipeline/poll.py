@@ -24,6 +24,7 @@ from services.store.db.database import Database, Row
 from services.store.delivery import operator_notices
 from services.store.sources import batches, sources
 from services.telemetry import log
+from services.store.sources import listings
 
 LEASE = timedelta(minutes=5)
 """Longer than any fetch may take; OAI stalls for minutes."""
@@ -95,7 +96,7 @@ def _keep(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]
                 _failed(tx, settings, row, answer, now)
             else:
                 _succeeded(tx, row, plugins.source(row["kind"]), answer, now)
-        sources.free_gates(tx, [row for row, _ in answers], now)
+        sources.release_rate_limits(tx, [row for row, _ in answers], now)
 
 
 def _fetch(fetcher: Fetcher, request: Callable[[], Request], row: Row) -> Answer:
@@ -139,8 +140,8 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     if isinstance(answer, Fetched):
         digest = hashlib.sha256(answer.body).digest()
         if digest != row["digest"] or _day_began(table, row["succeeded_at"], now):
-            silent = not row["announce_first"] and sources.is_first(tx, row["id"])
-            sources.keep_listing(tx, row["id"], answer.body, now, silent=silent)
+            silent = not row["announce_first"] and listings.is_first(tx, row["id"])
+            listings.add(tx, row["id"], answer.body, now, silent=silent)
             seen["digest"] = digest
         seen |= {"etag": answer.etag or "", "last_modified": answer.last_modified or ""}
         if answer.permanent_url and "://" in row["location"]:
@@ -148,7 +149,7 @@ def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotMo
     if _day_began(table, row["succeeded_at"], now) and plugin.request_day(row["location"], today) is not None:
         born = rules.today(table, row["created_at"])
         days = rules.expected_days(table, max(born, today) - timedelta(days=rules.ARCHIVE_DAYS), today)
-        batches.note_gaps(tx, row["id"], days, now, loud_from=born)
+        batches.add_missing(tx, row["id"], days, now, loud_from=born)
     sources.finish_poll(tx, row, now, **seen)
 
 
@@ -165,7 +166,7 @@ def _day_began(table: Timetable, before: datetime | None, now: datetime) -> bool
 def look_back(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
     """Fetches one page of an announcement that was missed or not read whole; False when none is due."""
     with db.transaction() as tx:
-        claimed = batches.claim_gap(tx, db.now(), LEASE * settings.time_scale)
+        claimed = batches.claim_look_back(tx, db.now(), LEASE * settings.time_scale)
     if claimed is None:
         return False
     batch, row = claimed
@@ -179,11 +180,11 @@ def look_back(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
         answer = _fetch(fetcher, lambda: page, {"etag": "", "last_modified": ""})
     with db.transaction() as tx:
         now = db.now()
-        batches.finish_read(tx, batch, row, now, next_read_at=None)
+        batches.finish_look_back(tx, batch, row, now, next_read_at=None)
         if isinstance(answer, Fetched):
             url = batch["next_url"]
-            sources.keep_listing(tx, row["id"], answer.body, now, silent=batch["silent"], day=day, url=url)
+            listings.add(tx, row["id"], answer.body, now, silent=batch["silent"], day=day, url=url)
         else:
             reason = answer.reason if isinstance(answer, Failed) else "nothing came"
-            batches.enter_failure(tx, row["id"], day, reason, plugin.timetable, now, looked_back=True)
+            batches.record_failure(tx, row["id"], day, reason, plugin.timetable, now, looked_back=True)
     return True

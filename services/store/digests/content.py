@@ -86,9 +86,9 @@ def read_for(tx: Connection, wanted: Mapping[int, Collection[int]]) -> dict[int,
     """For each key the ledger's lines on its papers, for the foot; a source that is an address says nothing there."""
     return {
         key: [
-            ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
+            ledger_line(one.location or one.kind, one.announced, one.fetched, one.papers)
             for one in found
-            if "://" not in one["location"]
+            if "://" not in one.location
         ]
         for key, found in batches.of_papers(tx, wanted).items()
     }

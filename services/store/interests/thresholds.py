@@ -30,6 +30,7 @@ from services.store.db.database import Database, Row
 from services.store.db.tables import match
 from services.store.interests import embedder_health, training_set
 from services.store.papers import archive_search, papers
+from services.store.papers import vectors
 
 Vector = NDArray[np.float32]
 CALIBRATED_FROM = 14
@@ -187,7 +188,7 @@ def _examples(db: Database, embedder: Embedder, ids: Sequence[int]) -> Sample:
     if not ids:
         return Sample(np.zeros((0, embedder.dimensions), dtype=np.float32), [])
     with db.transaction() as tx:
-        known = papers.vectors(tx, ids, embedder.name)
+        known = vectors.load(tx, ids, embedder.name)
         found = papers.load(tx, ids)
     if lost := set(ids) - found.keys():
         raise NotFound(f"no paper {min(lost)} in the archive to like or dislike; import it first, or leave it out")

@@ -26,6 +26,7 @@ from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
 from services.store.sources import batches, sources
 from services.store.subscriptions import match_runs, matches, reminders, subscriptions
+from services.store.sources import listings
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
@@ -35,7 +36,7 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     """
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
-        "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
+        "ingest": exists(select(listing.c.id).where(listings.due(now))),
         "embed": exists(select(run.c.id).where(match_runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
@@ -43,9 +44,9 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
                 and_(or_(embedding_backlog.waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
-            exists(select(batch.c.id).where(batches.gaps_due(now))),
+            exists(select(batch.c.id).where(batches.look_back_due(now))),
             and_(subscriptions.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
-            search_index.any_lacking(),
+            search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.is_available("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),

@@ -235,7 +235,7 @@ def _passes(tx: Connection, draft: Draft, asked: TsQuery, within: Window) -> lis
 
 
 def _inside(within: Window) -> list[ColumnElement[bool]]:
-    return [paper.c.announced_on.between(within.first, within.last), *papers.LIVING]
+    return [paper.c.announced_on.between(within.first, within.last), *papers.CURRENT]
 
 
 def _appeared(kinds: Collection[str]) -> ColumnElement[bool]:

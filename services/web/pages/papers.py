@@ -13,6 +13,7 @@ from services.store.sources import sources
 from services.store.subscriptions import subscriptions
 from services.web.page import SignedIn
 from services.web.subscription_form import find_paper
+from services.store.papers import appearances
 
 router = APIRouter()
 
@@ -26,7 +27,7 @@ def paper(visit: SignedIn, name: str, subscription: Annotated[int | None, Query(
         if loaded is None:
             raise NotFound(f"no paper {name[:60]!r} in the archive")
         reasons = dashboard.reasons(tx, account_id, [paper_id]).get(paper_id, [])
-        places = sources.appearances_of(tx, paper_id)
+        places = appearances.of_paper(tx, paper_id)
         mine = subscriptions.all_of(tx, account_id)
         asked = subscriptions.find(tx, subscription, account_id) if subscription else None
     steps = trace(house.db, house.embedder, str(paper_id), asked["id"], account_id) if asked else []

@@ -47,7 +47,7 @@ def add(visit: Operator, form: Posted) -> Response:
 def announcements(visit: SignedIn, source_id: Id) -> Response:
     """The source's ledger."""
     with visit.house.db.transaction() as tx:
-        found = next((row for row in sources.all_of(tx) if row["id"] == source_id), None)
+        found = next((row for row in sources.all_with_newest_batch(tx) if row["id"] == source_id), None)
         batches = batch_store.of_source(tx, source_id)
     if found is None:
         raise NotFound(f"no source {source_id}")
@@ -66,7 +66,7 @@ def poll(visit: Operator, form: Posted, source_id: Id) -> Response:
 @router.get("/{source_id}/remove")
 def confirm_remove(visit: Operator, source_id: Id) -> Response:
     with visit.house.db.transaction() as tx:
-        row = next((row for row in sources.all_of(tx) if row["id"] == source_id and row["polled"]), None)
+        row = next((row for row in sources.all_with_newest_batch(tx) if row["id"] == source_id and row["polled"]), None)
     if row is None:
         raise NotFound(f"no polled source {source_id}")
     return visit.page(
@@ -87,7 +87,7 @@ def remove(visit: Operator, form: Posted, source_id: Id) -> Response:
 
 def _listing(visit: RequestContext, error: str = "", status: int = 200) -> Response:
     with visit.house.db.transaction() as tx:
-        found = sources.all_of(tx)
+        found = sources.all_with_newest_batch(tx)
         aside = quarantine.all_of(tx) if visit.account["operator"] else []
     kinds = [plugin for plugin in plugins.sources().values() if plugin.every is not None]
     rhythm = {row["id"]: _every(row["kind"], row["every"]) for row in found}

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.domain.delivery.state_machine import State
-from services.domain.papers.deduplication import Item, PaperIndex, Stage, settle, stage_of, staying, unite
+from services.domain.papers.deduplication import Item, PaperIndex, Stage, settle, stage_of, choose_survivor, unite
 from services.domain.papers.paper import Entry, Identifier, Paper, first_paper
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -86,7 +86,7 @@ def test_a_removed_paper_is_found_no_more_and_its_names_lead_to_what_it_became()
 
 @pytest.mark.parametrize(("told", "stays"), [((), 1), ((2,), 2), ((1, 2), 1)])
 def test_a_paper_that_was_sent_stays_else_the_oldest(told: tuple[int, ...], stays: int) -> None:
-    assert staying([paper(2), paper(1)], told).id == stays
+    assert choose_survivor([paper(2), paper(1)], told).id == stays
 
 
 def test_the_one_knows_what_both_knew() -> None:

@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.papers.ingestion import Counts, Heard, IngestBatch
+from services.domain.papers.ingestion import Counts, SilenceBySource, IngestBatch
 from services.domain.papers.paper import Entry, Identifier, Paper
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -22,7 +22,7 @@ class Archive:
     """What the store keeps, as far as a desk reads it."""
 
     papers: dict[int, Paper] = field(default_factory=dict)
-    heard: dict[int, Heard] = field(default_factory=dict)
+    heard: dict[int, SilenceBySource] = field(default_factory=dict)
     became: dict[int, int] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
     days: dict[tuple[int, int], date] = field(default_factory=dict)

@@ -4,17 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.domain.papers.paper import (
-    Entry,
-    Identifier,
-    Paper,
-    family_name,
-    first_paper,
-    merge,
-    same_by_title,
-    upvote_step,
-    what_happened,
-)
+from services.domain.papers.paper import Entry, Identifier, Paper, family_name, first_paper, merge, same_by_title, upvote_step, events_of_appearance
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 DAY = date(2026, 5, 4)
@@ -100,7 +90,7 @@ def test_counts_only_grow_and_the_announcement_is_the_earliest() -> None:
 def happened(
     before: Paper | None, after: Paper, announced: bool = True, here: bool = True, steps: frozenset[int] = frozenset()
 ) -> set[str]:
-    return set(what_happened(before, after, announced=announced, here=here, steps=steps))
+    return set(events_of_appearance(before, after, announced=announced, here=here, steps=steps))
 
 
 def test_a_paper_nobody_heard_of_is_new_even_if_it_came_silently_before() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.domain.sources.batches import MAX_READS, Reading, ends_at, expected_days, judge, next_read
+from services.domain.sources.batches import MAX_READS, ReadingPass, ends_at, expected_days, judge, next_read
 from services.domain.sources.polling import Timetable, next_poll
 
 ARXIV = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
@@ -14,8 +14,8 @@ MONDAY = date(2026, 5, 4)
 NOON = datetime(2026, 5, 4, 16, tzinfo=UTC)
 
 
-def reading(**values: Any) -> Reading:
-    return Reading(
+def reading(**values: Any) -> ReadingPass:
+    return ReadingPass(
         **{"read": 10, "skipped": 0, "of_day": 10, "announced": None, "more": False, "looked_back": False, **values}
     )
 
@@ -36,7 +36,7 @@ def reading(**values: Any) -> Reading:
         (reading(), HF, NOON + timedelta(days=1), "complete"),
     ],
 )
-def test_states(what: Reading, table: Timetable, now: datetime, state: str) -> None:
+def test_states(what: ReadingPass, table: Timetable, now: datetime, state: str) -> None:
     assert judge(what, table, MONDAY, now)[0] == state
 
 

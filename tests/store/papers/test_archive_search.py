@@ -22,6 +22,7 @@ from services.store.papers import archive_search, papers, search_index
 from services.store.sources import sources
 from tests.conftest import empty
 from tests.domain.subscriptions.test_matcher import PAPERS
+from services.store.papers import appearances, vectors
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 LAST = date(2025, 6, 30)
@@ -61,13 +62,13 @@ def stored(db: Database) -> list[Paper]:
     with db.transaction() as tx:
         papers.insert_all(tx, found, NOW)
         for kind in ("arxiv", "daily-papers"):
-            where = sources.imported(tx, kind)
+            where = sources.source_of_imports(tx, kind)
             mine = {(one.id, where): papers.Appearance(LAST, silent=True) for one in found if kind in one.sources}
-            papers.appear(tx, mine, NOW)
+            appearances.record(tx, mine, NOW)
         known = [one for one in found if one.id not in (7, 8)]
         search_index.index(tx, known)
         rows = np.array([vector(one.id) for one in known], np.float32)
-        papers.store_vectors(tx, MODEL, [one.id for one in known], rows)
+        vectors.store(tx, MODEL, [one.id for one in known], rows)
         return list(papers.load(tx, [one.id for one in found]).values())
 
 
