@@ -60,7 +60,7 @@ def rotate(channel: Id) -> None:
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show every channel and what keeps it from being told."""
-    from services.domain.sources.polling import WEEKDAYS
+    from services.domain.delivery.schedule import WEEKDAYS
     from services.store.delivery import channels
 
     with opened() as session, session.db.transaction() as tx:

@@ -35,7 +35,7 @@ class CommandContext:
         return serving(self.db, self.settings)
 
     def keyed(self) -> "Settings":
-        """The settings with the key that channels' secrets are sealed with."""
+        """The settings with the key that channels' secrets are encrypted with."""
         from pydantic import SecretStr
 
         from services import local

@@ -67,11 +67,11 @@ def bounces(
     bodies = [_bytes(path) for path in files or ()]
     with opened() as session:
         settings = session.keyed()
-        vault = SecretBox(settings.secret_key.get_secret_value())
+        secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(session.db, settings, vault, body) for body in bodies)
+            found = Counter(bounces.take(session.db, settings, secrets, body) for body in bodies)
         else:
-            found = bounces.read_mailbox(session.db, settings, vault)
+            found = bounces.read_mailbox(session.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
     output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
 

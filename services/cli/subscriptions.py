@@ -109,11 +109,11 @@ def feed(
     from services.store.subscriptions import atom_feeds, subscriptions
 
     with opened() as session:
-        vault = SecretBox(session.keyed().secret_key.get_secret_value())
+        secrets = SecretBox(session.keyed().secret_key.get_secret_value())
         with session.db.transaction() as tx:
             if new:
                 atom_feeds.change_address(tx, subscription)
-            token = atom_feeds.token(vault, subscriptions.find(tx, subscription))
+            token = atom_feeds.token(secrets, subscriptions.find(tx, subscription))
         print(f"{session.base_url}/feeds/{token}")
 
 

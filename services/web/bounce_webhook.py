@@ -24,7 +24,9 @@ async def bounce(request: Request) -> Response:
         raise HTTPException(401, "The secret is missing or wrong.")
     house: AppContext = request.app.state.house
     body = await _start(request)
-    return PlainTextResponse(await run_in_threadpool(bounces.take, house.db, house.settings, house.vault, body) + "\n")
+    return PlainTextResponse(
+        await run_in_threadpool(bounces.take, house.db, house.settings, house.secrets, body) + "\n"
+    )
 
 
 async def _start(request: Request) -> bytes:

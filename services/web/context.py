@@ -23,7 +23,7 @@ class AppContext:
     db: Database
     patient: Database
     """The same database with more time per statement, for previews and for compiling interests."""
-    vault: SecretBox
+    secrets: SecretBox
     sessions: Sessions
     previews: BoundedSemaphore
 
@@ -39,7 +39,7 @@ class AppContext:
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
             patient=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
-            vault=SecretBox(key),
+            secrets=SecretBox(key),
             sessions=Sessions(key),
             previews=BoundedSemaphore(PREVIEWS_AT_ONCE),
         )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.interests.calibration import DAYS
-from services.domain.sources.polling import CADENCES
+from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
 from services.flow.commands import subscribe
@@ -41,7 +41,7 @@ class Fields:
     sources: Sequence[str] = ()
     channels: Sequence[str] = (OWN_EMAIL,)
     trending: str = ""
-    cadences: Sequence[str] = field(default=CADENCES)
+    cadences: Sequence[str] = field(default=tuple(Cadence))
     periods: Sequence[str] = field(default=tuple(DAYS))
 
     @property

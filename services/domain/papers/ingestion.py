@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import chain
 
-from services.domain.papers.deduplication import PaperIndex, choose_survivor, unite
+from services.domain.papers.deduplication import PaperIndex, choose_kept, unite
 from services.domain.papers.paper import Entry, Paper, events_of_appearance, first_paper, merge
 
 SilenceBySource = dict[int, bool]
@@ -55,7 +55,7 @@ class IngestBatch:
         for paper in archive.values():
             self._index.put(paper)
         self._merged_into: dict[int, int] = {}
-        """Merged papers and their survivors. Some of either were never in the archive."""
+        """Replaced papers, with the papers kept instead. Some of either were never in the archive."""
         self._silence: dict[int, SilenceBySource] = {id: dict(by_source) for id, by_source in silence.items()}
         self._new_ids, self._already_notified = new_ids, already_notified
         self._upvote_steps, self._now = upvote_steps, now
@@ -96,18 +96,18 @@ class IngestBatch:
 
     def _merge_papers(self, result: "_ListingResult", papers: list[Paper]) -> Paper:
         """The one paper that `papers` turn out to be."""
-        survivor = choose_survivor(papers, self._already_notified([paper.id for paper in papers]))
-        others = {paper.id: paper for paper in papers if paper.id != survivor.id}
-        for paper in others.values():
+        kept = choose_kept(papers, self._already_notified([paper.id for paper in papers]))
+        replaced = {paper.id: paper for paper in papers if paper.id != kept.id}
+        for paper in replaced.values():
             self._index.remove(paper)
-        _add_merges(self._merged_into, others, survivor.id)
-        _add_merges(result.merged_into, others.keys() - result.created, survivor.id)
-        if result.listed_as_new & others.keys():
-            result.listed_as_new.add(survivor.id)
-        days = [result.days.pop(id) for id in (survivor.id, *others) if id in result.days]
+        _add_merges(self._merged_into, replaced, kept.id)
+        _add_merges(result.merged_into, replaced.keys() - result.created, kept.id)
+        if result.listed_as_new & replaced.keys():
+            result.listed_as_new.add(kept.id)
+        days = [result.days.pop(id) for id in (kept.id, *replaced) if id in result.days]
         if days:
-            result.days[survivor.id] = min(days)
-        return unite(survivor, others.values())
+            result.days[kept.id] = min(days)
+        return unite(kept, replaced.values())
 
     def _was_updated(self, result: "_ListingResult", id: int) -> bool:
         before = None if id in result.created else result.before[id]
@@ -116,7 +116,7 @@ class IngestBatch:
     def _events_of(self, result: "_ListingResult", id: int, source_id: int) -> frozenset[str]:
         own = self._silence.get(id, {})
         merged = [
-            self._silence.get(other, {}) for other, survivor in result.merged_into.items() if survivor == id
+            self._silence.get(replaced, {}) for replaced, kept in result.merged_into.items() if kept == id
         ]
         # A paper that this source listed silently before does not become new when it is listed again; its upvotes may.
         announced = source_id in own or not all(chain(own.values(), *(by_source.values() for by_source in merged)))
@@ -132,8 +132,8 @@ class IngestBatch:
         )
 
     def _record_appearances(self, result: "_ListingResult", source_id: int, *, silent: bool) -> None:
-        for other, survivor in result.merged_into.items():
-            _add_silence(self._silence.setdefault(survivor, {}), self._silence.pop(other, {}))
+        for replaced, kept in result.merged_into.items():
+            _add_silence(self._silence.setdefault(kept, {}), self._silence.pop(replaced, {}))
         for id, day in result.days.items():
             by_source = self._silence.setdefault(id, {})
             appearance = Appearance(day, by_source.get(source_id, silent or id not in result.listed_as_new))
@@ -153,9 +153,9 @@ class IngestBatch:
 
     def changed_papers(self) -> list[Paper]:
         """The papers of the archive that changed, or with which another one was merged."""
-        survivors = set(self.merged_papers().values())
+        kept_ids = set(self.merged_papers().values())
         known = (paper for paper in self.papers() if paper.id in self._archive)
-        return [paper for paper in known if paper != self._archive[paper.id] or paper.id in survivors]
+        return [paper for paper in known if paper != self._archive[paper.id] or paper.id in kept_ids]
 
     def papers_with_new_text(self) -> list[Paper]:
         """The papers of the archive whose title or abstract changed."""
@@ -163,8 +163,8 @@ class IngestBatch:
         return [after for after, before in pairs if (after.title, after.abstract) != (before.title, before.abstract)]
 
     def merged_papers(self) -> dict[int, int]:
-        """The papers of the archive that were merged into others, with the ids of these."""
-        return {other: survivor for other, survivor in self._merged_into.items() if other in self._archive}
+        """The papers of the archive that were replaced, with the papers kept instead."""
+        return {replaced: kept for replaced, kept in self._merged_into.items() if replaced in self._archive}
 
     def appearances(self) -> dict[tuple[int, int], Appearance]:
         """By (paper id, source id)."""
@@ -192,18 +192,18 @@ class _ListingResult:
     """The known papers among those, as they were before the listing."""
     created: set[int] = field(default_factory=set)
     merged_into: dict[int, int] = field(default_factory=dict)
-    """Papers older than the listing that it proved to be others, with these."""
+    """Papers older than the listing that it proved to be others, with the papers kept instead."""
     listed_as_new: set[int] = field(default_factory=set)
     """The other papers are listed only for a new version or a correction."""
 
 
-def _add_merges(merged_into: dict[int, int], others: Iterable[int], survivor: int) -> None:
-    """Enters that `others` became `survivor`, and so did the papers merged into them earlier."""
-    gone = set(others)
+def _add_merges(merged_into: dict[int, int], replaced: Iterable[int], kept: int) -> None:
+    """Enters that `kept` stands for the `replaced` papers, and for those that they replaced earlier."""
+    ids = set(replaced)
     for old, new in merged_into.items():
-        if new in gone:
-            merged_into[old] = survivor
-    merged_into.update(dict.fromkeys(gone, survivor))
+        if new in ids:
+            merged_into[old] = kept
+    merged_into.update(dict.fromkeys(ids, kept))
 
 
 def _add_silence(silence: SilenceBySource, more: SilenceBySource) -> None:

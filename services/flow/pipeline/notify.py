@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.domain.sources.polling import not_before
+from services.domain.delivery.schedule import not_before
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.delivery import digest_schedule

@@ -11,18 +11,18 @@ from services.store.db.tables import match, paper, subscription
 from services.store.subscriptions import subscriptions
 
 
-def token(vault: SecretBox, row: Row) -> str:
+def token(secrets: SecretBox, row: Row) -> str:
     """The secret part of the address; nothing of it is stored."""
-    return f"{row['id']}-{vault.sign('feed', row['id'], row['feed_address_version'])}"
+    return f"{row['id']}-{secrets.sign('feed', row['id'], row['feed_address_version'])}"
 
 
-def by_token(tx: Connection, vault: SecretBox, text: str) -> Row:
+def by_token(tx: Connection, secrets: SecretBox, text: str) -> Row:
     """The living subscription of an address. Raises NotFound, also for an address that was changed."""
     number, _, signature = text.partition("-")
     if number.isascii() and number.isdigit() and len(number) < 19:
         wanted = and_(subscription.c.id == int(number), subscription.c.deleted_at.is_(None))
         row = first(tx, select(subscription).where(wanted))
-        if row is not None and vault.signed(signature, "feed", row["id"], row["feed_address_version"]):
+        if row is not None and secrets.verify(signature, "feed", row["id"], row["feed_address_version"]):
             return row
     raise NotFound("there is no feed at this address (any more)")
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, exists, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.sources.polling import GROUP_CLOSES_AFTER
+from services.domain.delivery.schedule import GROUP_CLOSES_AFTER
 from services.store.db.database import Row, first, rows
 from services.store.db.tables import (
     account,

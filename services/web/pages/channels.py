@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.sources.polling import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
 from services.flow.commands import opt_in, resend, subscribe
 from services.store.delivery import bounces, channels
@@ -54,11 +54,11 @@ def ask(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
 
 @router.post("/{channel_id}/hours")
 def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
-    vault = visit.house.vault
+    secrets = visit.house.secrets
     with visit.house.db.transaction() as tx:
         row = channels.find(tx, channel_id, visit.account_id)
-        target = channels.target_of(row, vault)
-        channels.add(tx, vault, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
+        target = channels.target_of(row, secrets)
+        channels.add(tx, secrets, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
         channels.prefer_once(tx, row["id"], form.text("at_most_once") == "on")
     return visit.go("/channels", "saved")
 

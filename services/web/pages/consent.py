@@ -19,7 +19,7 @@ router = APIRouter()
 def ask_unsubscribe(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
     with house.db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, house.vault, token)
+        row = opt_in.by_unsubscribe_token(tx, house.secrets, token)
     done = bool(row["unsubscribed_at"] or row["deleted_at"])
     return _page("unsubscribe.html", label=row["label"], done=done)
 
@@ -27,7 +27,7 @@ def ask_unsubscribe(request: Request, token: str) -> Response:
 @router.post("/unsubscribe/{token}")
 def unsubscribe(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
-    row = flow.unsubscribe(house.db, house.vault, token)
+    row = flow.unsubscribe(house.db, house.secrets, token)
     return _page("unsubscribe.html", label=row["label"], done=True)
 
 
@@ -35,14 +35,14 @@ def unsubscribe(request: Request, token: str) -> Response:
 def ask_confirm(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
     with house.db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, house.vault, token, house.db.now())
+        row = opt_in.by_confirm_token(tx, house.secrets, token, house.db.now())
     return _page("address_confirmed.html", label=row["label"], done=row["verified"])
 
 
 @router.post("/confirm/{token}")
 def confirm(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
-    row = flow.confirm(house.db, house.vault, token)
+    row = flow.confirm(house.db, house.secrets, token)
     return _page("address_confirmed.html", label=row["label"], done=True)
 
 

@@ -35,8 +35,8 @@ def link(site: Site, channel: int) -> str:
 
 def link_of(site: Site, channel_id: int) -> str:
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel_id}")
-    vault = site.app.state.house.vault
-    return f"/unsubscribe/{opt_in.unsubscribe_token(vault, {'id': channel_id, 'label': label})}"
+    secrets = site.app.state.house.secrets
+    return f"/unsubscribe/{opt_in.unsubscribe_token(secrets, {'id': channel_id, 'label': label})}"
 
 
 def unsubscribed(site: Site) -> list[int]:
@@ -146,8 +146,8 @@ OTHER = {"kind": "email", "target": "lab@example.org", "at": "08:00", "weekday":
 
 def confirm_link(site: Site, channel_id: int, age: timedelta = timedelta(0)) -> str:
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel_id}")
-    vault = site.app.state.house.vault
-    return f"/confirm/{opt_in.confirm_token(vault, {'id': channel_id, 'label': label}, datetime.now(UTC) - age)}"
+    secrets = site.app.state.house.secrets
+    return f"/confirm/{opt_in.confirm_token(secrets, {'id': channel_id, 'label': label}, datetime.now(UTC) - age)}"
 
 
 def verified(site: Site) -> list[bool]:
