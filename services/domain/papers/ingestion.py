@@ -1,4 +1,4 @@
-"""Ingestion of several listings in memory: which paper each entry is, which papers are merged, and which events arise."""
+"""Ingestion of several listings in memory: which paper each entry is, which papers are merged, which events occur."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -115,9 +115,7 @@ class IngestBatch:
 
     def _events_of(self, result: "_ListingResult", id: int, source_id: int) -> frozenset[str]:
         own = self._silence.get(id, {})
-        merged = [
-            self._silence.get(replaced, {}) for replaced, kept in result.merged_into.items() if kept == id
-        ]
+        merged = [self._silence.get(replaced, {}) for replaced, kept in result.merged_into.items() if kept == id]
         # A paper that this source listed silently before does not become new when it is listed again; its upvotes may.
         announced = source_id in own or not all(chain(own.values(), *(by_source.values() for by_source in merged)))
         if not announced and id not in result.listed_as_new:

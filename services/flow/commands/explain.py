@@ -12,10 +12,8 @@ from services.ports import Embedder
 from services.store.db.database import Database, Row
 from services.store.delivery import deliveries
 from services.store.interests import embedder_health
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, papers
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
-from services.store.papers import appearances
 
 Step = tuple[str, str]
 """A stage's name and what happened there, one line."""
@@ -43,11 +41,11 @@ def _names(paper: Paper, asked_as: str) -> Iterator[Step]:
 def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterator[Step]:
     yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
     for place in appearances.of_paper(tx, paper.id):
-        silently = ", silently" if place["silent"] else ""
-        where = f"{place['kind']} {without_secrets(place['location'])}".strip()
+        silently = ", silently" if place.silent else ""
+        where = f"{place.kind} {without_secrets(place.location)}".strip()
         yield (
             "announced",
-            f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",
+            f"in {where} for {place.announced_on}, read {place.first_seen_at:%Y-%m-%d %H:%M}{silently}",
         )
     aside = [one for one in quarantine.all_of(tx, paper.id) if _concerns(one, row)]
     for one in aside:

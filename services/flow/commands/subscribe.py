@@ -20,12 +20,10 @@ from services.store.db.database import Database, Row, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, vectors
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import matches, subscriptions
 from services.telemetry import log
-from services.store.papers import appearances, vectors
 
 CALIBRATED_AT_ONCE = 20
 """Subscriptions calibrated between two looks at the clock."""

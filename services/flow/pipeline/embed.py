@@ -13,9 +13,9 @@ from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.interests import embedder_health, embedding_backlog, embedding_models
 from services.store.papers import merging, papers, search_index
+from services.store.papers import vectors as paper_vectors
 from services.store.subscriptions import match_runs
 from services.telemetry import fault_point, log
-from services.store.papers import vectors
 
 BATCH = 128
 """Papers embedded between two commits, about two seconds on one core."""
@@ -120,7 +120,7 @@ def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int],
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         embedder_health.answered(tx, embedder.name)
-        vectors.store(tx, embedder.name, list(texts), vectors)
+        paper_vectors.store(tx, embedder.name, list(texts), vectors)
         then(tx, embedder.name, ids)
     return True
 

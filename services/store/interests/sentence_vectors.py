@@ -9,8 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.digests.sentence_ranking import closeness, packed
 from services.store.db.tables import sentence_vector, subscription
-from services.store.papers import papers
-from services.store.papers import vectors
+from services.store.papers import vectors as paper_vectors
 
 Vector = NDArray[np.float32]
 MAX_ATTEMPTS = 3
@@ -45,7 +44,7 @@ def release(tx: Connection, ids: Collection[int], model: str) -> None:
 
 
 def store(tx: Connection, vectors: Mapping[int, Vector], model: str) -> None:
-    whole = vectors.load(tx, vectors, model)
+    whole = paper_vectors.load(tx, vectors, model)
     for id, rows in vectors.items():
         mine = and_(sentence_vector.c.paper_id == id, sentence_vector.c.model == model)
         known = packed(rows, whole.get(id, np.zeros(rows.shape[1], np.float32)))

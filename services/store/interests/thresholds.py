@@ -29,8 +29,7 @@ from services.ports import Embedder
 from services.store.db.database import Database, Row
 from services.store.db.tables import match
 from services.store.interests import embedder_health, training_set
-from services.store.papers import archive_search, papers
-from services.store.papers import vectors
+from services.store.papers import archive_search, papers, vectors
 
 Vector = NDArray[np.float32]
 CALIBRATED_FROM = 14

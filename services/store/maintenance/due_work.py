@@ -24,9 +24,8 @@ from services.store.delivery import channels, claims, deliveries, digest_schedul
 from services.store.interests import embedder_health, embedding_backlog, sentence_vectors
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
-from services.store.sources import batches, sources
+from services.store.sources import batches, listings, sources
 from services.store.subscriptions import match_runs, matches, reminders, subscriptions
-from services.store.sources import listings
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, ColumnElement, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.sources import batches as domain
@@ -171,9 +171,7 @@ def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Batch]:
     return fetch_all(tx, Batch, query)
 
 
-def of_papers(
-    tx: Connection, papers: Mapping[int, Collection[int]], limit: int = 6
-) -> dict[int, list[BatchOfPapers]]:
+def of_papers(tx: Connection, papers: Mapping[int, Collection[int]], limit: int = 6) -> dict[int, list[BatchOfPapers]]:
     """For each key the batches in which its papers were announced, the newest first."""
     wanted = pairs("key", "paper_id", ((key, paper_id) for key, ids in papers.items() for paper_id in ids))
     same_batch = and_(
@@ -200,4 +198,3 @@ def of_papers(
     for key, *columns in tx.execute(query):
         by_key[key].append(BatchOfPapers(*columns))
     return {key: batches[:limit] for key, batches in by_key.items()}
-

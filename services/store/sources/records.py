@@ -87,8 +87,19 @@ class PollFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceOfListing:
+    """What ingestion reads of a listing's source."""
+
+    id: int
+    kind: str
+    location: str
+    polled: bool
+    feed_hints: FeedHints
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedListing:
-    """A fetched listing that a worker has claimed, with what ingestion reads of its source."""
+    """A fetched listing that a worker has claimed, with columns of its source."""
 
     id: int
     source_id: int
@@ -105,6 +116,10 @@ class ClaimedListing:
     silent: bool
     attempts: int
     lease_token: UUID
+
+    @property
+    def source(self) -> SourceOfListing:
+        return SourceOfListing(self.source_id, self.kind, self.location, self.polled, self.feed_hints)
 
 
 @dataclass(frozen=True, slots=True)

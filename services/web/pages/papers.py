@@ -8,12 +8,10 @@ from fastapi.responses import Response
 from services.errors import NotFound
 from services.flow.commands.explain import trace
 from services.store.maintenance import dashboard
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, papers
 from services.store.subscriptions import subscriptions
 from services.web.page import SignedIn
 from services.web.subscription_form import find_paper
-from services.store.papers import appearances
 
 router = APIRouter()
 

@@ -11,9 +11,8 @@ from services.flow.pipeline import ingest
 from services.store.db.tables import batch, event, listing, paper, paper_appearance, run
 from services.store.interests import embedding_backlog
 from services.store.papers import papers
-from services.store.sources import sources
+from services.store.sources import listings, sources
 from tests.flow.conftest import DAY, World, entry
-from services.store.sources import listings
 
 PAGE = (
     "Daily Papers\n\nMay 4\n\nOn the growth of small models\n\nWe study growth.\n\n  • 3 authors\n·\nMay 1\n".encode()

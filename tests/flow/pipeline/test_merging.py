@@ -21,11 +21,10 @@ from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
-from services.store.papers import merging, papers
+from services.store.papers import merging, papers, vectors
 from services.store.subscriptions import match_runs, matches, subscriptions
 from services.web.subscription_form import find_paper
 from tests.flow.conftest import DAY, World, entry
-from services.store.papers import vectors
 
 SAMPLES = Path(__file__).parents[2] / "data" / "listings" / "one-paper"
 PREPRINT = "One paper about agent planning"

@@ -18,11 +18,10 @@ from services.domain.subscriptions.matcher import Candidate, CompiledSubscriptio
 from services.errors import QueryError
 from services.store.db.database import Database
 from services.store.interests import training_set
-from services.store.papers import archive_search, papers, search_index
+from services.store.papers import appearances, archive_search, papers, search_index, vectors
 from services.store.sources import sources
 from tests.conftest import empty
 from tests.domain.subscriptions.test_matcher import PAPERS
-from services.store.papers import appearances, vectors
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 LAST = date(2025, 6, 30)

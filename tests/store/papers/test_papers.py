@@ -11,9 +11,8 @@ from services.domain.papers.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store.db.database import Database
 from services.store.db.tables import paper_appearance
-from services.store.papers import papers
+from services.store.papers import appearances, papers
 from services.store.sources import sources
-from services.store.papers import appearances
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 ONE = Paper(
