@@ -65,7 +65,7 @@ class SubscriptionOptions:
         """The channels of `--to`, added where they are new."""
         from services.flow.commands import subscribe
 
-        settings = session.keyed()
+        settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
         found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
         for channel_id in found:

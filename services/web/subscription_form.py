@@ -113,12 +113,12 @@ def _number(name: str, text: str) -> int:
     return int(text or 0)
 
 
-def channel_ids(house: AppContext, account: Row, fields: Fields) -> list[int]:
+def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
     """The channels that were ticked; the account's own address becomes one now."""
     found = []
     for word in dict.fromkeys(fields.channels):
         if word == OWN_EMAIL:
-            found.append(subscribe.email_channel(house.db, house.settings, account["id"], account["email"]))
+            found.append(subscribe.email_channel(app.db, app.settings, account["id"], account["email"]))
         elif word.isascii() and word.isdigit() and len(word) < 19:
             found.append(int(word))
         else:

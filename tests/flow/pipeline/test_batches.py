@@ -211,4 +211,4 @@ def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
     (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]
     with one.db.transaction() as tx:
         (line,) = batches.of_papers(tx, {7: [some]})[7]
-    assert (line["announced_on"], line["fetched"], line["mine"]) == (MARCH[3], len(papers_of(MARCH[3])), 1)
+    assert (line.announced_on, line.fetched, line.papers) == (MARCH[3], len(papers_of(MARCH[3])), 1)

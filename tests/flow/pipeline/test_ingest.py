@@ -112,7 +112,7 @@ def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
     assert ingest.work(world.db, world.settings)
     assert world.rows(select(batch))[0]["state"] == "failed"
     with world.db.transaction() as tx:
-        assert sources.all_with_newest_batch(tx)[0]["error"]
+        assert sources.all_with_newest_batch(tx)[0].error
 
 
 def test_a_listing_that_ends_its_readers_is_left_out(world: World) -> None:
@@ -199,7 +199,7 @@ def test_a_listing_that_is_left_waits_as_if_nobody_had_taken_it(world: World) ->
         assert listings.claim(tx, world.now(), timedelta(minutes=5)) == []
         listings.release(tx, claimed)
         (again,) = listings.claim(tx, world.now(), timedelta(minutes=5))
-    assert (again["id"], again["attempts"]) == (claimed[0]["id"], 1)
+    assert (again.id, again.attempts) == (claimed[0].id, 1)
 
 
 def test_listings_that_another_worker_took_over_are_not_written(world: World) -> None:
