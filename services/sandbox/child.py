@@ -1,4 +1,4 @@
-"""The child: `python -P -m services.sandbox` reads listings that come over stdin until its parent is gone."""
+"""The child process: reads listings that arrive over stdin until its parent ends."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from services import plugins
-from services.domain.papers.entries import ABSTRACT, AUTHORS, TITLE, tidy
+from services.domain.papers.entries import MAX_ABSTRACT, MAX_AUTHORS, MAX_TITLE, tidy
 from services.domain.papers.paper import Entry, Listing, Skipped
 from services.errors import PaperwireError
 from services.sandbox import codec
@@ -24,18 +24,24 @@ MAX_MESSAGE = 500
 Parse = Callable[[str, bytes, date], Listing]
 
 
+def main() -> None:
+    # Plugins are imported before the parent hears that the child is ready.
+    plugins.sources()
+    serve(parse)
+
+
 def parse(kind: str, body: bytes, day: date) -> Listing:
     return plugins.source(kind).parse(body, day=day)
 
 
 def serve(parse: Parse) -> None:
-    """Says that it is ready, then answers one request after the other."""
+    """Sends an empty frame when it is ready, then answers one request after the other."""
     answers = os.fdopen(os.dup(1), "wb")
-    silence = os.open(os.devnull, os.O_WRONLY)
-    # What a parser prints is no answer, and what it complains of fills no log.
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    # SIGXCPU would leave all its memory in a file.
+    # What a parser prints must not reach the answers, nor its warnings the log.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    # SIGXCPU would write a core file of all the memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     process = psutil.Process()
     size = process.memory_info().rss
@@ -49,7 +55,7 @@ def serve(parse: Parse) -> None:
         answer = _answer(parse, request, body)
         del body
         codec.send(answers, answer)
-        # What this listing leaves behind: the parent decides whether it is too much.
+        # The memory that this listing leaves in use; the parent decides whether it is too much.
         codec.send(answers, codec.encode(process.memory_info().rss - size))
 
 
@@ -61,16 +67,16 @@ def _answer(parse: Parse, request: dict[str, Any], body: bytes) -> bytes:
     except MemoryError:
         return codec.encode({"memory": True})
     except PaperwireError as error:
-        # Sources say "damaged" of whatever their library raises.
-        short = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
-        return codec.encode({"memory": True} if short else {"error": str(error)[:MAX_MESSAGE]})
+        # Sources turn the exceptions of their libraries into "damaged", a lack of memory too.
+        out_of_memory = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
+        return codec.encode({"memory": True} if out_of_memory else {"error": str(error)[:MAX_MESSAGE]})
     except Exception as error:
         return codec.encode({"bug": type(error).__name__, "at": _place(error)})
 
 
 def _capped(listing: Listing) -> Listing:
-    """The listing as far as anybody reads it, also of a source that keeps no measure."""
-    entries = tuple(one if _fits(one) else tidy(one) for one in listing.entries[:MAX_ENTRIES])
+    """The listing within the limits of entries, for sources that do not keep them."""
+    entries = tuple(entry if _fits(entry) else tidy(entry) for entry in listing.entries[:MAX_ENTRIES])
     skipped = listing.skipped[:MAX_ENTRIES]
     if len(listing.entries) > MAX_ENTRIES:
         reason = f"only the first {MAX_ENTRIES:,} entries of a listing are read"
@@ -79,11 +85,11 @@ def _capped(listing: Listing) -> Listing:
 
 
 def _fits(entry: Entry) -> bool:
-    return len(entry.title) <= TITLE and len(entry.abstract) <= ABSTRACT and len(entry.authors) <= AUTHORS
+    return len(entry.title) <= MAX_TITLE and len(entry.abstract) <= MAX_ABSTRACT and len(entry.authors) <= MAX_AUTHORS
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised; the message may hold what was read, and that is a stranger's."""
+    """File and line of an exception. Its message may quote the listing, so the log does not get it."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
@@ -91,10 +97,10 @@ def _place(error: BaseException) -> str:
 
 
 @contextmanager
-def _limits(processor: int, memory: int) -> Iterator[None]:
-    """SIGXCPU ends this process after that many seconds; memory beyond what it has now raises MemoryError."""
-    _limit(resource.RLIMIT_CPU, int(time.process_time()) + processor)
-    # macOS takes this limit and does not keep to it.
+def _limits(processor_seconds: int, memory: int) -> Iterator[None]:
+    """SIGXCPU ends this process after so many seconds; more memory than `memory` bytes raises MemoryError."""
+    _limit(resource.RLIMIT_CPU, int(time.process_time()) + processor_seconds)
+    # macOS accepts RLIMIT_AS but does not enforce it.
     if sys.platform == "linux":
         _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
     try:
@@ -105,12 +111,7 @@ def _limits(processor: int, memory: int) -> Iterator[None]:
 
 
 def _limit(what: int, value: int | None) -> None:
-    """Sets the soft limit, below a hard one that somebody else may have set; None takes it away."""
+    """Sets the soft limit, at most to the hard limit, which may be set from outside; None removes it."""
     hard = resource.getrlimit(what)[1]
     wanted = hard if value is None else value
     resource.setrlimit(what, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-if __name__ == "__main__":
-    plugins.sources()
-    serve(parse)

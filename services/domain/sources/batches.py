@@ -31,7 +31,7 @@ class BatchState(StrEnum):
     """The listing could not be fetched or read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What is known of one source on one announcement day."""
 

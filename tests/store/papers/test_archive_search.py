@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.domain.interests.learning import Interest
 from services.domain.interests.terms import TermTable, terms_of
+from services.domain.papers.ingestion import Appearance
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, matches
 from services.domain.query.parser import parse
@@ -62,7 +63,7 @@ def stored(db: Database) -> list[Paper]:
         papers.insert_all(tx, found, NOW)
         for kind in ("arxiv", "daily-papers"):
             where = sources.source_of_imports(tx, kind)
-            mine = {(one.id, where): papers.Appearance(LAST, silent=True) for one in found if kind in one.sources}
+            mine = {(one.id, where): Appearance(LAST, silent=True) for one in found if kind in one.sources}
             appearances.record(tx, mine, NOW)
         known = [one for one in found if one.id not in (7, 8)]
         search_index.index(tx, known)
