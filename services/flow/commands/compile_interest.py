@@ -30,6 +30,7 @@ from services.ports import Embedder
 from services.store.db.database import Database
 from services.store.interests import embedder_health, training_set
 from services.store.papers import archive_search, papers
+from services.store.papers import vectors as paper_vectors
 from services.store.papers.found_papers import FoundPapers, Ranking, Window, joined
 
 MIN_CALIBRATION_DAYS = 14
@@ -168,7 +169,7 @@ def _embed_examples(db: Database, embedder: Embedder, ids: Sequence[int]) -> Sam
     if not ids:
         return Sample(np.zeros((0, embedder.dimensions), dtype=np.float32), [])
     with db.transaction() as tx:
-        vectors = papers.vectors(tx, ids, embedder.name)
+        vectors = paper_vectors.load(tx, ids, embedder.name)
         examples = papers.load(tx, ids)
     if unknown := set(ids) - examples.keys():
         raise NotFound(f"no paper {min(unknown)} in the archive to like or dislike; import it first, or leave it out")

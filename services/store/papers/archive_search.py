@@ -210,7 +210,7 @@ def _conditions(tx: Connection, draft: Draft, query: TsQuery, window: Window) ->
 
 
 def _in_window(window: Window) -> list[ColumnElement[bool]]:
-    return [paper.c.announced_on.between(window.first, window.last), *papers.LIVING]
+    return [paper.c.announced_on.between(window.first, window.last), *papers.CURRENT]
 
 
 def _has_appeared_in(kinds: Collection[str]) -> ColumnElement[bool]:

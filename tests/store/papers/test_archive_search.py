@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.domain.interests.learning import Interest
 from services.domain.interests.terms import TermTable, terms_of
+from services.domain.papers.ingestion import Appearance
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, matches
 from services.domain.query.parser import parse
@@ -18,7 +19,7 @@ from services.domain.subscriptions.matcher import Candidate, CompiledSubscriptio
 from services.errors import QueryError
 from services.store.db.database import Database
 from services.store.interests import training_set
-from services.store.papers import archive_search, papers, search_index
+from services.store.papers import appearances, archive_search, papers, search_index, vectors
 from services.store.papers.found_papers import FoundPapers, Window
 from services.store.sources import sources
 from tests.conftest import empty
@@ -62,13 +63,13 @@ def stored(db: Database) -> list[Paper]:
     with db.transaction() as tx:
         papers.insert_all(tx, found, NOW)
         for kind in ("arxiv", "daily-papers"):
-            where = sources.imported(tx, kind)
-            mine = {(one.id, where): papers.Appearance(LAST, silent=True) for one in found if kind in one.sources}
-            papers.appear(tx, mine, NOW)
+            where = sources.source_of_imports(tx, kind)
+            mine = {(one.id, where): Appearance(LAST, silent=True) for one in found if kind in one.sources}
+            appearances.record(tx, mine, NOW)
         known = [one for one in found if one.id not in (7, 8)]
         search_index.index(tx, known)
         rows = np.array([vector(one.id) for one in known], np.float32)
-        papers.store_vectors(tx, MODEL, [one.id for one in known], rows)
+        vectors.store(tx, MODEL, [one.id for one in known], rows)
         return list(papers.load(tx, [one.id for one in found]).values())
 
 
