@@ -13,7 +13,7 @@ from services.domain.interests.learning import Interest
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import Matcher
 from services.errors import ConfigError, EmbedderError, NotFound, QueryError
-from services.ports import Embedder
+from services.ports import Embedder, SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.db.database import Database, Row, wake
@@ -89,8 +89,8 @@ def open_channel(
         own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
         agreed = own if verified is None else verified
         known, secret = _known(tx, secrets, account_id, kind, plugin.label(target)), ""
-        if known is None and (made := plugin.with_new_secret(target, db.now(tx))) is not None:
-            target, secret = made
+        if known is None and isinstance(plugin, SecretIssuing):
+            target, secret = plugin.with_new_secret(target, db.now(tx))
         return channels.add(tx, secrets, account_id, kind, known or target, verified=agreed, **hours), secret
 
 
@@ -108,11 +108,12 @@ def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id:
     secrets = SecretBox(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
         row = channels.find(tx, channel_id, account_id)
-        made = plugins.notifier(row["kind"]).with_new_secret(channels.target_of(row, secrets), db.now(tx))
-        if made is None:
+        plugin = plugins.notifier(row["kind"])
+        if not isinstance(plugin, SecretIssuing):
             raise ConfigError(f"a {row['kind']} channel has no secret of its own; only a webhook has")
-        channels.retarget(tx, secrets, row, made[0])
-        return made[1]
+        target, secret = plugin.with_new_secret(channels.target_of(row, secrets), db.now(tx))
+        channels.retarget(tx, secrets, row, target)
+        return secret
 
 
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery.bounce import Bounce, is_hard
 from services.errors import ConfigError, LeaseLost, NotFound
-from services.ports import Returning
+from services.ports import BounceReading
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
@@ -76,9 +76,9 @@ def take(db: Database, settings: Settings, secrets: SecretBox, body: bytes) -> s
         return _bounce(tx, settings, secrets, body, found) if found else "ignored"
 
 
-def _mail() -> Returning:
+def _mail() -> BounceReading:
     plugin = plugins.notifier("email")
-    assert isinstance(plugin, Returning)
+    assert isinstance(plugin, BounceReading)
     return plugin
 
 

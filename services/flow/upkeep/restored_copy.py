@@ -46,4 +46,4 @@ def _still(channel: Row, secrets: SecretBox) -> TransportDown | None:
     except ConfigError as error:
         log.warning("a held transport cannot be checked", channel=channel["id"], why=str(error))
         return None
-    return plugins.notifier(channel["kind"]).check(target)
+    return plugins.notifier(channel["kind"]).probe(target)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services import plugins
 from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound
+from services.ports import RateLimited
 from services.store.db import rate_limits
 from services.store.db.database import Row, first, rows, wake
 from services.store.db.secrets import SecretBox
@@ -69,7 +70,7 @@ def _columns(secrets: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]
         "target": values,
         "secret": encrypted,
         "transport": plugin.transport(target),
-        "rate_limit_key": plugin.rate_limit_key(target),
+        "rate_limit_key": plugin.rate_limit_key(target) if isinstance(plugin, RateLimited) else "",
     }
 
 

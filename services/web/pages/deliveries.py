@@ -47,7 +47,7 @@ def message(visit: SignedIn, delivery_id: Id) -> Response:
         row = _own(tx, visit, delivery_id)
     if not _may_be_shown(row):
         raise NotFound(f"delivery {delivery_id} has no message to show")
-    html = plugins.notifier(row["channel_kind"]).shown(bytes(row["rendered"]))
+    html = plugins.notifier(row["channel_kind"]).preview(bytes(row["rendered"]))
     html = html.replace("<head>", '<head><base target="_blank">', 1)
     return HTMLResponse(html, headers={"Content-Security-Policy": MAIL_POLICY})
 

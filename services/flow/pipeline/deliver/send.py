@@ -19,7 +19,15 @@ from services.errors import LeaseLost
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome, claim_due
 from services.flow.pipeline.deliver.render import RenderedMessage, render_claimed
-from services.ports import Connecting, MaybeDelivered, NotDelivered, Outcome, Rejected, TransportDown
+from services.ports import (
+    ConnectionReusing,
+    MaybeDelivered,
+    NotDelivered,
+    Outcome,
+    Reconcilable,
+    Rejected,
+    TransportDown,
+)
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
@@ -263,7 +271,9 @@ def _reconcile(one: RenderedMessage) -> Outcome | None:
     """What became of a message in doubt, where its receiver can be asked; None: it is to be sent once more."""
     row, channel = one.claimed.row, one.claimed.channel
     sent_at = row["committed_at"] or row["created_at"]
-    found = plugins.notifier(channel["kind"]).find(one.body, one.target, one.receipt, sent_at)
+    plugin = plugins.notifier(channel["kind"])
+    assert isinstance(plugin, Reconcilable), "its policy says that it can reconcile"
+    found = plugin.reconcile(one.body, one.target, one.receipt, sent_at)
     at_most_once = deliveries.policy_of(channel, row["kind"]).at_most_once
     if isinstance(found, NotDelivered) or (isinstance(found, MaybeDelivered) and not at_most_once):
         return None
@@ -275,6 +285,6 @@ def _connections() -> Iterator[None]:
     """What the notifiers keep open from one message to the next."""
     with ExitStack() as kept:
         for plugin in plugins.notifiers().values():
-            if isinstance(plugin, Connecting):
-                kept.enter_context(plugin.connected())
+            if isinstance(plugin, ConnectionReusing):
+                kept.enter_context(plugin.reuse_connections())
         yield
