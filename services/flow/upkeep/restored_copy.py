@@ -21,7 +21,14 @@ def look(db: Database) -> bool:
 def expire(db: Database, settings: Settings) -> bool:
     """Ends one lease whose worker was lost; False when none ran out."""
     with db.transaction() as tx:
-        return claims.expire_one(tx, db.now(), settings.time_scale)
+        now = db.now()
+        expired = claims.lock_expired(tx, now)
+        if expired is None:
+            return False
+        delivery, channel = expired
+        policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
+        claims.store_expired(tx, domain.expire(delivery, now, settings.time_scale, policy))
+    return True
 
 
 def check_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:

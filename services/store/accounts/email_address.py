@@ -10,7 +10,7 @@ from services.errors import Conflict, TargetError
 from services.store.accounts import accounts
 from services.store.db.database import Row
 from services.store.db.tables import channel, delivery_item, subscription_channel
-from services.store.delivery import channels, deliveries
+from services.store.delivery import channels, items
 from services.store.delivery.channels import split_target
 
 
@@ -65,7 +65,7 @@ def _hand_over(tx: Connection, goes: int, stays: int) -> None:
     tx.execute(upsert(link).from_select(columns, told).on_conflict_do_nothing())
     tx.execute(delete(link).where(link.c.channel_id == goes))
     known = select(item.c.paper_id).where(item.c.channel_id == stays)
-    waits = and_(item.c.channel_id == goes, deliveries.WAITING, item.c.paper_id.not_in(known))
+    waits = and_(item.c.channel_id == goes, items.IS_WAITING, item.c.paper_id.not_in(known))
     tx.execute(update(item).where(waits).values(channel_id=stays))
 
 

@@ -1,7 +1,30 @@
-"""The kinds of columns that the tables have again and again."""
+"""Columns and column types that several tables share."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Identity, Integer, Text, func, text
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
+from sqlalchemy.types import TypeDecorator
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class EnumText(TypeDecorator[E], Generic[E]):
+    """A text column whose values are the members of one enum; a check constraint of the table lists them."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[E]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self.kind(value)
 
 
 def number() -> Column[int]:
@@ -24,6 +47,10 @@ def text_column(name: str, default: str | None = "") -> Column[str]:
     return Column(name, Text, nullable=False, server_default=default)
 
 
+def enum_column(name: str, kind: type[E], default: E) -> Column[E]:
+    return Column(name, EnumText(kind), nullable=False, server_default=default.value)
+
+
 def count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default="0")
 
@@ -33,5 +60,5 @@ def flag(name: str, default: bool = False) -> Column[bool]:
 
 
 def lease() -> tuple[Column[object], Column[object]]:
-    """Who works on the row and until when; every update is fenced by the token."""
+    """Which worker has claimed the row, and until when. The token fences every update."""
     return Column("lease_token", UUID(as_uuid=True)), at("lease_until")

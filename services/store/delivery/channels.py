@@ -19,6 +19,7 @@ from services.store.db.secrets import SecretBox
 from services.store.db.tables import account, channel, delivery, delivery_item, transport
 from services.store.delivery import digest_schedule
 from services.store.delivery import sending_pause as whole_hold
+from services.store.delivery.records import Channel
 
 
 def parse_at(text: str) -> time:
@@ -41,9 +42,10 @@ def split_target(kind: str, target: BaseModel) -> tuple[dict[str, Any], dict[str
     return {name: value for name, value in values.items() if name not in secret}, secret
 
 
-def target_of(row: Row, secrets: SecretBox) -> BaseModel:
-    secret_fields = secrets.decrypt(row["secret"]) if row["secret"] else {}
-    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secret_fields})
+def target_of(row: Row | Channel, secrets: SecretBox) -> BaseModel:
+    known: Row = row if isinstance(row, dict) else {"kind": row.kind, "target": row.target, "secret": row.secret}
+    secret_fields = secrets.decrypt(known["secret"]) if known["secret"] else {}
+    return plugins.notifier(known["kind"]).target.model_validate({**known["target"], **secret_fields})
 
 
 def add(
@@ -233,7 +235,7 @@ def held(row_transport: Any) -> Any:
 
 def open_now(now: datetime) -> Any:
     """SQL: channels that may be sent to at this moment; what is not verified, only to ask whether it wants to be."""
-    return and_(usable(), channel.c.transport.not_in(rate_limits.exhausted(now)))
+    return and_(usable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 
 def usable() -> Any:

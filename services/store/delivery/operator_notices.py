@@ -5,9 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, select
 
-from services.store.db.database import Row, first
+from services.domain.delivery.state_machine import DeliveryKind
+from services.store.db.database import first
 from services.store.db.tables import account, channel
 from services.store.delivery import deliveries
+from services.store.delivery.records import Channel, NewDelivery
 
 
 def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str, notes: Sequence[str] = ()) -> bool:
@@ -22,10 +24,18 @@ def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str,
     where = first(tx, query.order_by(channel.c.account_id, channel.c.id).limit(1))
     if where is None:
         return False
-    return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text, notes=list(notes)) is not None
+    notice = NewDelivery(
+        account_id=where["account_id"],
+        channel_id=where["id"],
+        kind=DeliveryKind.NOTICE,
+        idem_key=f"notice:{key}",
+        subject=text,
+        notes=notes,
+    )
+    return deliveries.create(tx, notice, host) is not None
 
 
-def tell_operator(tx: Connection, where: Row, because: str, now: datetime, host: str) -> bool:
+def tell_operator(tx: Connection, where: Channel, because: str, now: datetime, host: str) -> bool:
     """That a transport waits for a person, once for each time that it does."""
-    text = f"Sending to {where['kind']} waits, nothing is lost: {because}"
-    return tell(tx, None, f"transport:{where['transport']}:{now:%s}", text, host)
+    text = f"Sending to {where.kind} waits, nothing is lost: {because}"
+    return tell(tx, None, f"transport:{where.transport}:{now:%s}", text, host)

@@ -6,11 +6,13 @@ from sqlalchemy import Connection, delete, func, insert, literal, or_, select, u
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery import opt_in as domain
+from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
 from services.store.db.database import Row, first, lock, wake
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, confirmation, suppression
 from services.store.delivery import channels, deliveries
+from services.store.delivery.records import Channel, NewDelivery
 
 ASKING = "confirm"
 """The kind of delivery that asks."""
@@ -20,9 +22,9 @@ UNSUBSCRIBED = "unsubscribed"
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unsubscribe_token(secrets: SecretBox, row: Row) -> str:
+def unsubscribe_token(secrets: SecretBox, row: Channel) -> str:
     """Opens one channel's unsubscribing, for as long as it has this address, and nothing else."""
-    return f"{row['id']}-{secrets.sign('unsubscribe', row['id'], row['label'])}"
+    return f"{row.id}-{secrets.sign('unsubscribe', row.id, row.label)}"
 
 
 def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Row:
@@ -34,10 +36,10 @@ def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Row:
     return row
 
 
-def confirm_token(secrets: SecretBox, row: Row, asked_at: datetime) -> str:
+def confirm_token(secrets: SecretBox, row: Channel, asked_at: datetime) -> str:
     """Confirms one channel's address; good for a week."""
     moment = int(asked_at.timestamp())
-    return f"{row['id']}-{moment}-{secrets.sign('confirm', row['id'], row['label'], moment)}"
+    return f"{row.id}-{moment}-{secrets.sign('confirm', row.id, row.label, moment)}"
 
 
 def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Row:
@@ -70,7 +72,13 @@ def ask(tx: Connection, row: Row, host: str, ip: str, now: datetime) -> bool:
     if suppressed(tx, address) or not domain.may_ask(to_address, from_ip, now):
         return False
     tx.execute(insert(confirmation).values(address=address, ip=ip, created_at=now))
-    asked = deliveries.create(tx, row, ASKING, f"{ASKING}:{row['id']}:{now.isoformat()}", host)
+    question = NewDelivery(
+        account_id=row["account_id"],
+        channel_id=row["id"],
+        kind=DeliveryKind.CONFIRM,
+        idem_key=f"{ASKING}:{row['id']}:{now.isoformat()}",
+    )
+    asked = deliveries.create(tx, question, host)
     wake(tx, "deliver")
     return asked is not None
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.merged_items import Item, settle, stage_of
 from services.domain.delivery.state_machine import State
+from services.domain.digests.selection import merged_into
 from services.store.db.database import Row, lock, rows
 from services.store.db.tables import (
     delivery,
@@ -50,11 +51,6 @@ def already_notified(tx: Connection, ids: Collection[int]) -> set[int]:
     went = or_(delivery.c.bytes_final, delivery.c.state.in_([State.SENT, State.SENDING, State.UNCERTAIN]))
     query = select(delivery_item.c.paper_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
     return set(tx.scalars(query.where(delivery_item.c.paper_id.in_(ids), went).distinct()))
-
-
-def merged_with(paper_id: int) -> str:
-    """Why what waited under an old name is not sent."""
-    return f"merged with paper {paper_id}"
 
 
 def merge_papers(tx: Connection, stays: int, goes: int, now: datetime) -> None:
@@ -138,7 +134,7 @@ def _settled(mine: Row, other: Row, states: dict[int, Row]) -> tuple[Row, Row]:
     kept = _take(counts, _TOLD) | {"not_before": settled.not_before, "cadence": settled.cadence}
     left = _take(history, _TOLD)
     if settled.drop_other:
-        left |= {"dropped_because": merged_with(mine["paper_id"]), "delivery_id": None}
+        left |= {"dropped_because": merged_into(mine["paper_id"]), "delivery_id": None}
     return {"key": mine["id"], **kept}, {"key": other["id"], **left}
 
 

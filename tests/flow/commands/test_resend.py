@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import update
 
+from services.domain.delivery.state_machine import can_replay
 from services.errors import Conflict, NotFound
 from services.flow.commands import opt_in as consent_flow
 from services.flow.commands import resend, subscribe
@@ -48,4 +49,5 @@ def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: Worl
         tx.execute(update(delivery).values(state="dead"))
     with pytest.raises(Conflict, match="ask it again on its channel"):
         resend.retry(world.db, 1, world.account)
-    assert not resend.may_retry(world.deliveries()[0])
+    row = world.deliveries()[0]
+    assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])
