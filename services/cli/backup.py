@@ -85,7 +85,7 @@ def status(json: Json = False) -> None:
     from services.store.delivery import sending_pause as holds
 
     with opened() as session, session.db.transaction() as tx:
-        found, waiting = holds.status(tx), holds.waiting(tx, session.db.now(tx))
+        found, waiting = holds.status(tx), holds.waiting_papers(tx, session.db.now(tx))
     if json:
         output.as_json({**found, "held": bool(found["paused_because"]), "waiting": waiting})
         return
@@ -111,7 +111,7 @@ def off(
             if not holds.status(tx)["paused_because"]:
                 raise Conflict("there is no hold")
             counted = holds.count_as_sent(tx, last_day) if last_day else 0
-            waiting = holds.waiting(tx, session.db.now(tx))
+            waiting = holds.waiting_papers(tx, session.db.now(tx))
             if counted:
                 output.say(f"{counted} papers on channels count as sent")
             output.table(waiting, empty="nothing waits to be sent now")

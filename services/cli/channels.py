@@ -6,6 +6,8 @@ import typer
 
 from services.cli import output
 from services.cli.context import Email, Id, Json, opened
+from services.domain.delivery import schedule
+from services.flow.commands import channels as channel_commands
 
 commands = typer.Typer(help="Where people are told: mail, Slack …", no_args_is_help=True)
 
@@ -24,19 +26,19 @@ def add(
     ] = None,
 ) -> None:
     """Add a channel, or change the hours of the one with this target. Another's mail address is asked first."""
-    from services.flow.commands import opt_in, subscribe
+    from services.flow.commands import opt_in
     from services.store.delivery import channels
 
-    hours: dict[str, Any] = {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
+    hours: dict[str, Any] = {"at": schedule.parse_time(at), "weekday": schedule.parse_weekday(weekday)}
     with opened() as session:
         account_id = session.account(email)
         word = f"{kind}:{target}"
-        channel_id, secret = subscribe.open_channel(session.db, session.keyed(), account_id, word, **hours)
+        channel_id, secret = channel_commands.add(session.db, session.keyed(), account_id, word, **hours)
         if confirmed:
-            opt_in.vouch(session.db, channel_id)
+            opt_in.confirm_by_operator(session.db, channel_id)
         with session.db.transaction() as tx:
             if at_most_once is not None:
-                channels.prefer_once(tx, channel_id, at_most_once)
+                channels.set_at_most_once(tx, channel_id, at_most_once)
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
         _show(secret)
@@ -51,10 +53,9 @@ def _show(secret: str) -> None:
 @commands.command()
 def rotate(channel: Id) -> None:
     """Give a webhook a new signing secret; the old one signs beside it for a day."""
-    from services.flow.commands import subscribe
 
     with opened() as session:
-        _show(subscribe.rotate_secret(session.db, session.keyed(), channel))
+        _show(channel_commands.rotate_secret(session.db, session.keyed(), channel))
 
 
 @commands.command("list")
@@ -124,7 +125,7 @@ def confirm(channel: Id) -> None:
     from services.flow.commands import opt_in
 
     with opened() as session:
-        row = opt_in.vouch(session.db, channel)
+        row = opt_in.confirm_by_operator(session.db, channel)
     output.say(f"channel {channel}: {row['label']} is confirmed, by your word")
 
 

@@ -69,7 +69,7 @@ class CommandContext:
             row = channels.find(tx, channel_id)
         if row["verified"]:
             return
-        asked = opt_in.ask(self.db, self.located(), channel_id)
+        asked = opt_in.request_opt_in(self.db, self.located(), channel_id)
         done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
         output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
         self.say_who_works()

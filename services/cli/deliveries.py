@@ -69,7 +69,7 @@ def bounces(
         settings = session.keyed()
         secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(session.db, settings, secrets, body) for body in bodies)
+            found = Counter(bounces.handle_mail(session.db, settings, secrets, body) for body in bodies)
         else:
             found = bounces.read_mailbox(session.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from services.domain.subscriptions.draft import Draft
+from services.flow.commands import channels
 
 if TYPE_CHECKING:
     from services.cli.context import CommandContext
@@ -40,7 +41,7 @@ def load(session: "CommandContext") -> bool:
             return False
         known = {row["name"] for row in subscriptions.all_of(tx, operator["id"])}
     settings = session.keyed()
-    channel = subscribe.email_channel(session.db, settings, operator["id"], operator["email"])
+    channel = channels.own_email_channel(session.db, settings, operator["id"], operator["email"])
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
             subscribe.save(session.db, session.embedder, operator["id"], draft, [channel])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from services.flow.commands import channels
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -63,11 +65,10 @@ class SubscriptionOptions:
 
     def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
         """The channels of `--to`, added where they are new."""
-        from services.flow.commands import subscribe
 
         settings = session.keyed()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
-        found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
+        found = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
         for channel_id in found:
             session.ask(channel_id)
         return list(found)

@@ -6,7 +6,9 @@ import typer
 
 from services.cli import output
 from services.cli.context import Email, Json, opened
+from services.domain.accounts import profile
 from services.errors import ConfigError
+from services.store.accounts import credentials
 
 commands = typer.Typer(help="Accounts.", no_args_is_help=True)
 
@@ -39,9 +41,9 @@ def set_(
     with opened() as session, session.db.transaction() as tx:
         account_id = accounts.by_email(tx, email)["id"]
         if timezone is not None:
-            accounts.change(tx, account_id, timezone=accounts.known_timezone(timezone))
+            accounts.change(tx, account_id, timezone=profile.parse_timezone(timezone))
         if quiet is not None:
-            start, end = accounts.quiet_hours(quiet)
+            start, end = profile.parse_quiet_hours(quiet)
             accounts.change(tx, account_id, quiet_from=start, quiet_to=end)
     output.say(f"{email} changed")
 
@@ -74,7 +76,7 @@ def link(email: Email) -> None:
 
     with opened() as session:
         with session.db.transaction() as tx:
-            key = accounts.new_link(tx, accounts.by_email(tx, email)["id"])
+            key = credentials.create_signin_link(tx, accounts.by_email(tx, email)["id"])
         print(signin_url(session.base_url, key))
 
 
@@ -84,7 +86,7 @@ def token(email: Email) -> None:
     from services.store.accounts import accounts
 
     with opened() as session, session.db.transaction() as tx:
-        secret = accounts.new_token(tx, accounts.by_email(tx, email)["id"])
+        secret = credentials.create_api_token(tx, accounts.by_email(tx, email)["id"])
     print(secret)
     output.note("keep it; it cannot be shown again")
 

@@ -25,7 +25,7 @@ async def bounce(request: Request) -> Response:
     house: AppContext = request.app.state.house
     body = await _start(request)
     return PlainTextResponse(
-        await run_in_threadpool(bounces.take, house.db, house.settings, house.secrets, body) + "\n"
+        await run_in_threadpool(bounces.handle_mail, house.db, house.settings, house.secrets, body) + "\n"
     )
 
 

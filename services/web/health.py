@@ -47,7 +47,7 @@ def metrics(request: Request) -> Response:
         serving = house.embedder.name
         with house.db.transaction() as tx:
             figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["down_because"]
-            unread = bounces.why_unreadable(tx)
+            unread = bounces.mailbox_failure(tx)
             down = embedder_health.failing(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
-from services.flow.commands import subscribe
+from services.flow.commands import channels, subscribe
 from services.flow.pipeline import embed, ingest, match, notify
 from services.settings import Settings, load
 from services.store.accounts import accounts
@@ -108,7 +108,7 @@ class Rig:
         words = {one: f"email:{address}" if one == "email" else f"slack:{one}" for one in to}
         hours = {one: asked.pop(one) for one in ("at", "weekday") if one in asked}
         channels = {
-            address if one == "email" else one: subscribe.add_channel(
+            address if one == "email" else one: channels.find_or_add(
                 self.db, self.settings, account, word, verified=True, **hours
             )
             for one, word in words.items()

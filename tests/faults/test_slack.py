@@ -56,8 +56,8 @@ def test_row_8_a_channel_that_wants_nothing_twice_gets_one_post_and_says_that_it
     with rig.db.transaction() as tx:
         if kind == "webhook":
             target = SlackTarget(webhook_url=SecretStr(rig.slack.url + HOOK))
-            channels.retarget(tx, SecretBox(KEY), channels.find(tx, channel), target)
-        channels.prefer_once(tx, channel, True)
+            channels.change_target(tx, SecretBox(KEY), channels.find(tx, channel), target)
+        channels.set_at_most_once(tx, channel, True)
     posts = POST if kind == "bot" else HOOK
     rig.slack.always(posts, Answer(close=True))
     rig.slack.always("/conversations.history", Answer(body='{"ok": false, "error": "missing_scope"}'))

@@ -27,7 +27,7 @@ def sendable(now: datetime) -> Any:
     """Due deliveries whose channel may be sent to now. A spent `uncertain` has no next attempt."""
     return and_(
         _is_waiting_and_due(now),
-        exists().where(channel.c.id == delivery.c.channel_id, _OPTED_IN, channels.open_now(now)),
+        exists().where(channel.c.id == delivery.c.channel_id, _OPTED_IN, channels.sendable_now(now)),
     )
 
 
@@ -57,7 +57,7 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
     )
     query = select(func.min(turn)).join(channel, channel.c.id == delivery.c.channel_id)
     soon = and_(delivery.c.state.in_(_UNSENT_STATES), delivery.c.next_attempt_at <= now + within)
-    return tx.scalars(query.where(soon, channels.usable(), _OPTED_IN, turn.between(now, now + within))).one()
+    return tx.scalars(query.where(soon, channels.sendable(), _OPTED_IN, turn.between(now, now + within))).one()
 
 
 def due(tx: Connection, now: datetime, most: int) -> list[tuple[Row, Row]]:
@@ -84,7 +84,7 @@ def _due() -> Select[Any]:
     # not know yet that they are many: the index gives the first ones in its order, and the rest goes by their ids.
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     here = channel.c.id == delivery.c.channel_id
-    open_now = and_(channels.open_now(now), _OPTED_IN)
+    open_now = and_(channels.sendable_now(now), _OPTED_IN)
     waiting = select(delivery.c.id, delivery.c.channel_id, delivery.c.next_attempt_at).join(channel, here)
     waiting = waiting.where(_is_waiting_and_due(now), open_now).order_by(delivery.c.next_attempt_at)
     first_ones = waiting.limit(bindparam("window")).subquery()
@@ -147,5 +147,5 @@ def expire_one(tx: Connection, now: datetime, scale: float) -> bool:
     kept = row["lease_token"] if after.state is State.UNCERTAIN else None
     values = {**columns_of(after), "lease_token": kept, "lease_until": None}
     tx.execute(update(delivery).where(delivery.c.id == row["id"]).values(values))
-    channels.drop_if_over(tx, row["channel_id"])
+    channels.drop_if_ended(tx, row["channel_id"])
     return True

@@ -44,7 +44,7 @@ from services.store.delivery import digest_schedule, sending_pause
 WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
 
 _GATHERED = and_(
-    channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.on()
+    channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.is_active()
 )
 """Channels whose items become deliveries; in a hold none does, so that its end brings one message, not one a day."""
 

@@ -21,7 +21,7 @@ def due(now: datetime) -> Any:
 def has_digest_schedule() -> Any:
     """SQL: whether the channel gets digests at all."""
     living = and_(channel.c.deleted_at.is_(None), channel.c.unsubscribed_at.is_(None))
-    return and_(living, channel.c.verified, channel.c.disabled_because == "", ~sending_pause.on())
+    return and_(living, channel.c.verified, channel.c.disabled_because == "", ~sending_pause.is_active())
 
 
 def schedule_of(row: Row) -> DigestSchedule:

@@ -67,7 +67,7 @@ def due(now: datetime) -> Any:
     on_its_way = exists().where(
         follow_up.c.about == delivery.c.id, follow_up.c.kind == "update", follow_up.c.state.in_(_OPEN)
     )
-    usable = exists().where(channel.c.id == delivery.c.channel_id, channels.usable())
+    usable = exists().where(channel.c.id == delivery.c.channel_id, channels.sendable())
     return and_(delivery.c.check_for_changes_at <= now, ~on_its_way, usable)
 
 
@@ -104,7 +104,7 @@ def give_up(tx: Connection, now: datetime, after: timedelta) -> bool:
     if row is None:
         return False
     because = f"the channel was disabled for {after.days} days: {row['disabled_because']}"
-    channels.drop_waiting(tx, row["id"], because)
+    channels.drop_unsent(tx, row["id"], because)
     return True
 
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from services.errors import EmbedderError
+from services.store.db import circuit_breaker
+from services.store.db.circuit_breaker import EMBEDDER_PREFIX
 from services.store.db.database import Row, first, wake
 from services.store.db.tables import transport
-from services.store.delivery import channels
-from services.store.delivery.channels import EMBEDDER
 
 MAX_ASKED = 3600.0
 """Seconds: nobody is left without interests for a week by one header."""
@@ -39,7 +39,7 @@ def failed(tx: Connection, name: str, error: EmbedderError, now: datetime, scale
     """Lets it rest for as long as it asked for, an hour at most, else 30 s, doubling up to 15 minutes; then the slow
     queue is woken."""
     after = None if error.after is None else min(error.after, MAX_ASKED)
-    channels.hold_transport(tx, EMBEDDER + name, str(error), now, scale, after)
+    circuit_breaker.open(tx, EMBEDDER_PREFIX + name, str(error), now, scale, after)
     row = failing(tx, name)
     pause: timedelta = row["check_at"] - now if row else timedelta()
     wake(tx, "slow", after=pause.total_seconds())
@@ -51,4 +51,4 @@ def answered(tx: Connection, name: str) -> None:
 
 
 def _is(name: str) -> ColumnElement[bool]:
-    return and_(transport.c.key == EMBEDDER + name, _HELD)
+    return and_(transport.c.key == EMBEDDER_PREFIX + name, _HELD)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, or_, select
 
 from services.domain.delivery.state_machine import DISABLED_FOR
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.tables import (
     batch,
     channel,
@@ -20,7 +20,7 @@ from services.store.db.tables import (
     subscription,
     transport,
 )
-from services.store.delivery import channels, claims, deliveries, digest_schedule, message_updates
+from services.store.delivery import claims, deliveries, digest_schedule, message_updates
 from services.store.interests import embedder_health, embedding_backlog, sentence_vectors
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
@@ -65,7 +65,7 @@ def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
         exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
         exists(select(delivery.c.id).where(claims.sendable(now))),
         exists(select(delivery.c.id).where(claims.expired(now))),
-        exists(select(transport.c.key).where(channels.checks_due(now))),
+        exists(select(transport.c.key).where(circuit_breaker.probes_due(now))),
         exists(select(delivery.c.id).where(message_updates.due(now))),
         exists(select(channel.c.id).where(message_updates.given_up(now, DISABLED_FOR * scale))),
     )

@@ -5,6 +5,7 @@ from zoneinfo import available_timezones
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from services.domain.accounts import profile
 from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
 from services.store.accounts import accounts
@@ -33,8 +34,8 @@ def _save(visit: RequestContext, form: Form) -> bool:
     quiet_from, quiet_to = form.text("quiet_from"), form.text("quiet_to")
     if bool(quiet_from) != bool(quiet_to):
         raise ConfigError("quiet hours need both a beginning and an end")
-    start, end = accounts.quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
-    zone = accounts.known_timezone(form.text("timezone"))
+    start, end = profile.parse_quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
+    zone = profile.parse_timezone(form.text("timezone"))
     address = form.text("email") or visit.account["email"]
     house = visit.house
     at_once = opt_in.change_address(house.db, house.settings, visit.account, address, visit.ip)

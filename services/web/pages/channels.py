@@ -6,9 +6,12 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from services.domain.delivery import schedule
 from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound, PaperwireError
-from services.flow.commands import opt_in, resend, subscribe
+from services.flow import channel_targets
+from services.flow.commands import opt_in, resend
+from services.flow.commands import channels as channel_commands
 from services.store.delivery import bounces, channels
 from services.store.maintenance import dashboard
 from services.web.csrf_forms import Form, Posted
@@ -35,7 +38,7 @@ def add(visit: SignedIn, form: Posted) -> Response:
         if not target:
             raise ConfigError("say where to: a mail address, #papers, or a webhook's address")
         house, word = visit.house, f"{kind}:{target}"
-        added, secret = subscribe.open_channel(house.db, house.settings, visit.account_id, word, **_hours(form))
+        added, secret = channel_commands.add(house.db, house.settings, visit.account_id, word, **_hours(form))
         asked = _ask(visit, added)
     except NotFound:
         raise
@@ -57,9 +60,9 @@ def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
     secrets = visit.house.secrets
     with visit.house.db.transaction() as tx:
         row = channels.find(tx, channel_id, visit.account_id)
-        target = channels.target_of(row, secrets)
+        target = channel_targets.target_of(row, secrets)
         channels.add(tx, secrets, visit.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
-        channels.prefer_once(tx, row["id"], form.text("at_most_once") == "on")
+        channels.set_at_most_once(tx, row["id"], form.text("at_most_once") == "on")
     return visit.go("/channels", "saved")
 
 
@@ -67,7 +70,7 @@ def hours(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
 def new_secret(visit: SignedIn, form: Posted, channel_id: Id) -> Response:
     """Shown in the answer to this alone: it is stored sealed and never read out again."""
     try:
-        secret = subscribe.rotate_secret(visit.house.db, visit.house.settings, channel_id, visit.account_id)
+        secret = channel_commands.rotate_secret(visit.house.db, visit.house.settings, channel_id, visit.account_id)
     except ConfigError as error:
         return _listing(visit, error=str(error), status=422)
     return _listing(visit, secret=secret, secret_of=channel_id)
@@ -119,7 +122,7 @@ def _listing(
     with visit.house.db.transaction() as tx:
         found = channels.all_of(tx, visit.account_id)
         used = dashboard.uses(tx, visit.account_id)
-        soft = bounces.soft_since(tx, visit.account_id, datetime.now(UTC) - SOFT_FOR)
+        soft = bounces.soft_bounces(tx, visit.account_id, datetime.now(UTC) - SOFT_FOR)
     context = {"channels": found, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
     answer = visit.page("channels.html", status, **context, secret=secret, secret_of=secret_of)
     if secret:
@@ -131,10 +134,10 @@ def _ask(visit: RequestContext, channel_id: int) -> bool:
     """Asks an address that is not confirmed; whether it is one. Whether a mail went out could tell too much."""
     with visit.house.db.transaction() as tx:
         verified = channels.find(tx, channel_id, visit.account_id)["verified"]
-    opt_in.ask(visit.house.db, visit.house.settings, channel_id, visit.account_id, visit.ip)
+    opt_in.request_opt_in(visit.house.db, visit.house.settings, channel_id, visit.account_id, visit.ip)
     return not verified
 
 
 def _hours(form: Form) -> dict[str, Any]:
     at, weekday = form.text("at", "08:00"), form.text("weekday", "mon")
-    return {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
+    return {"at": schedule.parse_time(at), "weekday": schedule.parse_weekday(weekday)}

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from services import render
+from services.flow import opt_in_links
 from services.flow.commands import opt_in as flow
-from services.store.delivery import opt_in
 from services.web.context import AppContext
 
 router = APIRouter()
@@ -19,7 +19,7 @@ router = APIRouter()
 def ask_unsubscribe(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
     with house.db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, house.secrets, token)
+        row = opt_in_links.by_unsubscribe_token(tx, house.secrets, token)
     done = bool(row["unsubscribed_at"] or row["deleted_at"])
     return _page("unsubscribe.html", label=row["label"], done=done)
 
@@ -35,7 +35,7 @@ def unsubscribe(request: Request, token: str) -> Response:
 def ask_confirm(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
     with house.db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, house.secrets, token, house.db.now())
+        row = opt_in_links.by_confirm_token(tx, house.secrets, token, house.db.now())
     return _page("address_confirmed.html", label=row["label"], done=row["verified"])
 
 

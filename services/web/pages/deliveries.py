@@ -24,10 +24,12 @@ SHOWABLE = ("message", "digest", "thread", "update", "test")
 def page(visit: SignedIn) -> Response:
     with visit.house.db.transaction() as tx:
         found, held = deliveries.all_of(tx, visit.account_id, limit=SHOWN), sending_pause.status(tx)
-        waiting = sending_pause.waiting(tx, visit.house.db.now(tx), visit.account_id) if held["paused_because"] else []
-        unread = bounces.why_unreadable(tx) if visit.account["operator"] else ""
+        waiting = (
+            sending_pause.waiting_papers(tx, visit.house.db.now(tx), visit.account_id) if held["paused_because"] else []
+        )
+        unread = bounces.mailbox_failure(tx) if visit.account["operator"] else ""
     held |= {"waiting": waiting, "unread": unread}
-    return visit.page("deliveries.html", deliveries=found, shown=SHOWN, may_retry=resend.may_retry, **held)
+    return visit.page("deliveries.html", deliveries=found, shown=SHOWN, may_retry=resend.can_retry, **held)
 
 
 @router.get("/{delivery_id}")

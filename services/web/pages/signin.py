@@ -5,7 +5,7 @@ from dataclasses import replace
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.store.accounts import accounts
+from services.store.accounts import accounts, credentials
 from services.web.auth import COOKIE, SIGNIN_KEY_FILE, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
 from services.web.page import Anyone, RequestContext, SignedIn
@@ -29,7 +29,7 @@ def signin(visit: Anyone, key: str = "", next: str = "/") -> Response:
 @router.post("/signin")
 def use_key(visit: Anyone, form: Posted) -> Response:
     with visit.house.db.transaction() as tx:
-        account_id = accounts.use_link(tx, form.text("key"))
+        account_id = credentials.use_signin_link(tx, form.text("key"))
     if account_id is None:
         return visit.page("signin_refused.html", 403)
     return _enter(visit, account_id)

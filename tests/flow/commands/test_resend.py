@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import update
 
 from services.errors import Conflict, NotFound
+from services.flow.commands import resend
+from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as consent_flow
-from services.flow.commands import resend, subscribe
 from services.store.db.tables import delivery
 from services.store.delivery import channels, opt_in
 from tests.flow.conftest import World
@@ -42,10 +43,10 @@ def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: 
 
 
 def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: World) -> None:
-    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
-    assert consent_flow.ask(world.db, world.settings, lab)
+    lab = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.request_opt_in(world.db, world.settings, lab)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
     with pytest.raises(Conflict, match="ask it again on its channel"):
         resend.retry(world.db, 1, world.account)
-    assert not resend.may_retry(world.deliveries()[0])
+    assert not resend.can_retry(world.deliveries()[0])

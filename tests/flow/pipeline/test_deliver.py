@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
@@ -23,11 +23,11 @@ POST = "/chat.postMessage"
 
 
 def on_slack(world: World, name: str = "#papers") -> int:
-    return subscribe.add_channel(world.db, world.settings, world.account, f"slack:{name}", verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, world.account, f"slack:{name}", verified=True)
 
 
 def check(world: World) -> bool:
-    return restored_copy.check_transport(
+    return restored_copy.probe_transport(
         world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
     )
 

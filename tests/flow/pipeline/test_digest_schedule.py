@@ -7,7 +7,9 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import update
 
+from services.domain.delivery import schedule
 from services.domain.subscriptions.draft import Draft
+from services.flow import channel_targets
 from services.flow.commands import subscribe
 from services.flow.pipeline.deliver.gather import gather_due
 from services.store.accounts import accounts
@@ -31,7 +33,7 @@ def move(world: TimedWorld, timezone: str, **hours: object) -> None:
         if hours:
             row = channels.find(tx, world.email)
             secrets = SecretBox(world.settings.secret_key.get_secret_value())
-            target = channels.target_of(row, secrets)
+            target = channel_targets.target_of(row, secrets)
             channels.add(tx, secrets, world.account, "email", target, verified=True, **hours)
     world.notify()
     world.deliver()
@@ -73,7 +75,7 @@ def test_an_empty_slot_is_decided_too(timed: TimedWorld) -> None:
     timed.wait("2026-05-04T08:00")
     timed.clock.to("2026-05-04T08:05")
     paper = timed.hear()
-    move(timed, "UTC", at=channels.parse_at("09:00"))
+    move(timed, "UTC", at=schedule.parse_time("09:00"))
     timed.wait("2026-05-04T09:00")
     assert timed.digests() == []
     timed.wait("2026-05-05T09:00")
@@ -259,7 +261,7 @@ def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once
     timed: TimedWorld, zone: str, at: str, start: str
 ) -> None:
     timed.clock.to(start)
-    move(timed, zone, at=channels.parse_at(at))
+    move(timed, zone, at=schedule.parse_time(at))
     daily(timed)
     said = []
     for _ in range(22):

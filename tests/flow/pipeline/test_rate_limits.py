@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.claim import next_due_in
 from services.flow.pipeline.deliver.send import send_due
 from services.notifiers import slack as plugin
@@ -25,7 +25,7 @@ LIMITED = '{"ok": false, "error": "ratelimited"}'
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
-    return subscribe.add_channel(world.db, world.settings, account or world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
 def waiting(world: World, channel: int, count: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
@@ -23,7 +23,7 @@ POST = "/chat.postMessage"
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
-    return subscribe.add_channel(world.db, world.settings, account or world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
 def waiting(world: World, channel: int, count: int = 1) -> list[int]:

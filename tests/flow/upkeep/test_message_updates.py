@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from services.domain.delivery import state_machine as domain
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import message_updates, restored_copy
 from services.store.db.secrets import SecretBox
@@ -41,7 +41,7 @@ def slack(configure: Configure) -> Iterator[HttpSink]:
 
 
 def add(world: World, word: str = "slack:C012345") -> int:
-    return subscribe.add_channel(world.db, world.settings, world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, world.account, word, verified=True)
 
 
 def go_on(world: World, rounds: int = 3) -> None:
@@ -209,7 +209,7 @@ def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch:
     where = add(world, to)
     if switch:
         with world.db.transaction() as tx:
-            channels.prefer_once(tx, where, switch["at_most_once"])
+            channels.set_at_most_once(tx, where, switch["at_most_once"])
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
     assert kinds(world) == [("message", "uncertain")]
@@ -275,7 +275,7 @@ def test_the_wish_counts_at_once_for_what_is_in_doubt(world: World, slack: HttpS
     slack.always(HOOK, SILENCE)
     doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}")
     with world.db.transaction() as tx:
-        channels.prefer_once(tx, world.deliveries()[0]["channel_id"], True)
+        channels.set_at_most_once(tx, world.deliveries()[0]["channel_id"], True)
     go_on(world)
     assert len(slack.to(HOOK)) == 1
 
@@ -319,7 +319,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     secrets = SecretBox(world.settings.secret_key.get_secret_value())
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
-        restored_copy.check_transport(world.db, world.settings, secrets)
+        restored_copy.probe_transport(world.db, world.settings, secrets)
         go_on(world)
     assert len(slack.to(POST)) == 1, "the second channel is not tried with it"
     messages = [row for row in world.deliveries() if row["kind"] == "message"]
@@ -333,7 +333,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     slack.always(POST, YES)
     slack.always("/auth.test", Answer(body='{"ok": true}'))
     world.make_due(transport, check_at=timedelta(hours=1))
-    restored_copy.check_transport(world.db, world.settings, secrets)
+    restored_copy.probe_transport(world.db, world.settings, secrets)
     go_on(world)
     assert {row["state"] for row in world.deliveries() if row["kind"] == "message"} == {"sent"}
 

@@ -10,12 +10,13 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery import state_machine as domain
 from services.errors import ConfigError
+from services.flow import channel_targets
 from services.ports import Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels, claims
+from services.store.delivery import claims
 from services.telemetry import fault_point
 
 
@@ -58,7 +59,7 @@ def _without_suspects(due: Sequence[tuple[Row, Row]]) -> Sequence[tuple[Row, Row
 
 def _opened(row: Row, channel: Row, secrets: SecretBox) -> ClaimedDelivery:
     try:
-        target = channels.target_of(channel, secrets)
+        target = channel_targets.target_of(channel, secrets)
     except ConfigError as error:
         return ClaimedDelivery(row, channel, Rejected(str(error), scope="channel"))
     plugin = plugins.notifier(channel["kind"])

@@ -11,7 +11,7 @@ from services.domain.delivery import state_machine as domain
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
 from services.ports import Rejected, Retry, Sent, TransportDown
 from services.settings import Settings
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database, Row
 from services.store.delivery import channels, claims, deliveries, message_updates, operator_notices
 from services.telemetry import log
@@ -70,8 +70,8 @@ def _settle(
         _follow(tx, settings, one, afters[one.row["id"]], now)
     # What was sent is over anyhow, but for its thread.
     left = {one.channel["id"] for one in answered if not is_plain(one)}
-    for channel_id in channels.over(tx, left):
-        channels.drop_if_over(tx, channel_id)
+    for channel_id in channels.ended(tx, left):
+        channels.drop_if_ended(tx, channel_id)
     return afters
 
 
@@ -83,7 +83,7 @@ def _follow(tx: Connection, settings: Settings, one: DeliveryOutcome, after: dom
     elif isinstance(outcome, Rejected) and outcome.scope == "channel":
         channels.disable(tx, channel["id"], outcome.reason)
         text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
-        operator_notices.tell(
+        operator_notices.send(
             tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host
         )
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
@@ -92,15 +92,15 @@ def _follow(tx: Connection, settings: Settings, one: DeliveryOutcome, after: dom
         )  # What waits behind it keeps to that as well.
     elif after.state is domain.State.DEAD and deliveries.policy_of(channel, row["kind"]).retries:
         text = f"A message to {channel['kind']} {channel['label']} was given up: {after.error}"
-        operator_notices.tell(tx, channel["account_id"], f"dead:{channel['id']}:{now:%Y-%m-%d}", text, host)
+        operator_notices.send(tx, channel["account_id"], f"dead:{channel['id']}:{now:%Y-%m-%d}", text, host)
     elif after.state is domain.State.SENT:
         message_updates.note_sent(tx, row, channel, now, settings.time_scale, host)
 
 
 def _hold(tx: Connection, settings: Settings, channel: Row, outcome: TransportDown, now: datetime, host: str) -> None:
     """Once: the others that were on their way say only the same."""
-    if channels.is_held(tx, channel["transport"]):
+    if circuit_breaker.is_open(tx, channel["transport"]):
         return
-    newly = channels.hold_transport(tx, channel["transport"], outcome.reason, now, settings.time_scale)
+    newly = circuit_breaker.open(tx, channel["transport"], outcome.reason, now, settings.time_scale)
     if newly and outcome.person:
         operator_notices.tell_operator(tx, channel, outcome.reason, now, host)

@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from services import plugins
-from services.domain.delivery import schedule
+from services.domain.delivery import opt_in, schedule
 from services.domain.delivery import state_machine as domain
 from services.domain.digests.digest import Digest, compose, notice, test_message
 from services.errors import LeaseLost
+from services.flow import opt_in_links
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.ports import Envelope
 from services.settings import Settings
@@ -95,7 +96,7 @@ def _written(tx: Connection, settings: Settings, secrets: SecretBox, one: Claime
 def _says_something(digest: Digest) -> bool:
     if digest.kind == "thread":
         return any(one.paper.abstract for one in digest.papers)
-    return digest.kind in (opt_in.ASKING, "test", "notice") or bool(digest.papers)
+    return digest.kind in (opt_in.OPT_IN_REQUEST, "test", "notice") or bool(digest.papers)
 
 
 def _envelope(settings: Settings, secrets: SecretBox, row: Row, channel: Row, about: str) -> Envelope:
@@ -104,9 +105,9 @@ def _envelope(settings: Settings, secrets: SecretBox, row: Row, channel: Row, ab
         message_id=row["message_id"],
         date=row["created_at"],
         about=about,
-        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(secrets, channel)}",
-        confirm_url=f"{settings.base_url}/confirm/{opt_in.confirm_token(secrets, channel, row['created_at'])}"
-        if row["kind"] == opt_in.ASKING
+        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in_links.unsubscribe_token(secrets, channel)}",
+        confirm_url=f"{settings.base_url}/confirm/{opt_in_links.confirm_token(secrets, channel, row['created_at'])}"
+        if row["kind"] == opt_in.OPT_IN_REQUEST
         else "",
     )
 
@@ -125,7 +126,7 @@ def _digests(
 
 
 def _without_papers(settings: Settings, row: Row) -> Digest | None:
-    if row["kind"] == opt_in.ASKING:
+    if row["kind"] == opt_in.OPT_IN_REQUEST:
         return Digest(kind=row["kind"], title="Do you want mails from paperwire?", papers=())
     if row["kind"] == "test":
         return test_message(settings.base_url)
