@@ -33,9 +33,7 @@ from sqlalchemy import text  # noqa: E402
 
 from services import local  # noqa: E402
 from services.domain.digests.digest import compose  # noqa: E402
-from services.flow.commands import (
-    channels,
-)
+from services.flow.commands import channels  # noqa: E402
 from services.flow.pipeline.deliver.claim import next_due_in  # noqa: E402
 from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
 from services.flow.pipeline.deliver.send import send_due  # noqa: E402

@@ -19,10 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from services import local, plugins  # noqa: E402
 from services.domain.subscriptions.draft import Draft  # noqa: E402
-from services.flow.commands import (
-    channels,
-    subscribe,
-)
+from services.flow.commands import channels, subscribe  # noqa: E402
 from services.flow.pipeline import embed, ingest, match, notify  # noqa: E402
 from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
 from services.flow.pipeline.deliver.send import send_due  # noqa: E402

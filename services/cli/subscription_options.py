@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from services.flow.commands import channels
-
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -65,12 +63,13 @@ class SubscriptionOptions:
 
     def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
         """The channels of `--to`, added where they are new."""
+        from services.flow.commands import channels
 
-        settings = session.keyed()
+        settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
         found = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
         for channel_id in found:
-            session.ask(channel_id)
+            session.request_opt_in(channel_id)
         return list(found)
 
 

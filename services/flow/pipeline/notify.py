@@ -9,7 +9,7 @@ from services.domain.delivery.schedule import not_before
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.delivery import digest_schedule
-from services.store.delivery.opt_in import UNSUBSCRIBED
+from services.store.delivery.channels import UNSUBSCRIBED
 from services.store.papers import merging
 from services.store.subscriptions import matches, silences
 from services.telemetry import fault_point

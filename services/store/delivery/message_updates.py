@@ -1,6 +1,7 @@
 """Messages that are sent and may still change: which of them to look at again, and what they say now."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -84,7 +85,7 @@ def claim(tx: Connection, now: datetime) -> tuple[Row, Row] | None:
     if row is None:
         return None
     reschedule_check(tx, row["id"], None)
-    return row, channels.find(tx, row["channel_id"])
+    return row, asdict(channels.find(tx, row["channel_id"]))
 
 
 def last_receipt(tx: Connection, channel_id: int) -> str:

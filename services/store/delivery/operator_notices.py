@@ -1,6 +1,7 @@
 """Notices by mail about a problem that a person has to solve: one for each problem."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
@@ -34,5 +35,5 @@ def send(tx: Connection, account_id: int | None, key: str, text: str, host: str,
     )
     if where is None:
         return False
-    made = deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text, notes=list(notes))
+    made = deliveries.create(tx, asdict(where), "notice", f"notice:{key}", host, subject=text, notes=list(notes))
     return made is not None

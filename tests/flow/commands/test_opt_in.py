@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from sqlalchemy import select, update
 
 from services import plugins
-from services.flow.commands import explain
 from services.flow.commands import channels as channel_commands
+from services.flow.commands import explain
 from services.flow.commands import opt_in as consent_flow
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
@@ -139,7 +139,9 @@ def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(wor
 
 
 def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) -> None:
-    other = channel_commands.find_or_add(world.db, world.settings, world.account, "email:ada@work.example", verified=True)
+    other = channel_commands.find_or_add(
+        world.db, world.settings, world.account, "email:ada@work.example", verified=True
+    )
     world.subscribe("Both", query="planning", to=[world.email, other])
     unsubscribe(world)
     world.run(entry(AGENTS, 1))
@@ -213,7 +215,7 @@ def test_an_operators_word_counts_as_a_yes(world: World, smtp: SmtpSink) -> None
     lab = ask_lab(world)
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
-    consent_flow.confirm_by_operator(world.db, lab)
+    consent_flow.confirm_by_operator(world.db, SecretBox(world.settings.secret_key.get_secret_value()), lab)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     assert any(b"agent planning" in mail.body for mail in smtp.mails)

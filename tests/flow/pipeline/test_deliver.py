@@ -1,5 +1,6 @@
 """From matches to people: once a channel, together, at the right hour, and no more than the policy allows."""
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -193,7 +194,7 @@ def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Wo
         assert (row["state"], row["attempt"]) == ("pending", 0)
         assert row["error"]
         with world.db.transaction() as tx:
-            assert channels.all_of(tx)[0]["down_because"]
+            assert channels.all_of(tx)[0].down_because
         world.make_due(transport, check_at=timedelta(hours=1))
         assert check(world)
         world.deliver()
@@ -292,7 +293,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
 
 def test_a_test_message_goes_out_without_papers(world: World) -> None:
     with world.db.transaction() as tx:
-        where = channels.find(tx, world.email)
+        where = asdict(channels.find(tx, world.email))
         assert deliveries.create(tx, where, "test", "test:1", "localhost")
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"

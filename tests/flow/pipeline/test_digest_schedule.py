@@ -1,7 +1,7 @@
 """Digests at people's hours: one a local date, decided once, whatever clocks, outages and people do."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import time, timedelta
 from itertools import pairwise
 
 import pytest
@@ -9,11 +9,9 @@ from sqlalchemy import update
 
 from services.domain.delivery import schedule
 from services.domain.subscriptions.draft import Draft
-from services.flow import channel_targets
 from services.flow.commands import subscribe
 from services.flow.pipeline.deliver.gather import gather_due
 from services.store.accounts import accounts
-from services.store.db.secrets import SecretBox
 from services.store.db.tables import source
 from services.store.delivery import channels, digest_schedule
 from services.store.maintenance import audit
@@ -26,15 +24,13 @@ def daily(world: TimedWorld, **values: object) -> int:
     return world.subscribe(**{"query": "planning", "cadence": "daily"} | values)  # type: ignore[arg-type]
 
 
-def move(world: TimedWorld, timezone: str, **hours: object) -> None:
-    """The account moves; its channel may get other hours."""
+def move(world: TimedWorld, timezone: str, at: time | None = None) -> None:
+    """The account gets another time zone, and its channel may get another digest time."""
     with world.db.transaction() as tx:
-        accounts.change(tx, world.account, timezone=timezone)
-        if hours:
-            row = channels.find(tx, world.email)
-            secrets = SecretBox(world.settings.secret_key.get_secret_value())
-            target = channel_targets.target_of(row, secrets)
-            channels.add(tx, secrets, world.account, "email", target, verified=True, **hours)
+        accounts.set_hours(tx, world.account, timezone, None, None)
+        if at is not None:
+            channel = channels.find(tx, world.email)
+            channels.set_hours(tx, channel, schedule.ChannelHours(at, channel.weekday))
     world.notify()
     world.deliver()
 

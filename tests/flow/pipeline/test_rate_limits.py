@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -31,7 +32,7 @@ def add(world: World, word: str, account: int | None = None) -> int:
 def waiting(world: World, channel: int, count: int) -> None:
     """That many messages for a channel, which carry no papers."""
     with world.db.transaction() as tx:
-        row = channels.find(tx, channel)
+        row = asdict(channels.find(tx, channel))
         for number in range(count):
             deliveries.create(tx, row, "test", f"test:{channel}:{number}", "localhost")
 
@@ -176,4 +177,4 @@ def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(wor
     assert (first["state"], first["attempt"], second["state"]) == ("pending", 0, "sent")
     with world.db.transaction() as tx:
         row = channels.find(tx, first["channel_id"])
-    assert "PAPERWIRE_SECRET_KEY" in row["disabled_because"]
+    assert "PAPERWIRE_SECRET_KEY" in row.disabled_because

@@ -1,5 +1,6 @@
 """Many at a time: what is claimed together, and what one delivery's trouble is to the others."""
 
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -29,7 +30,7 @@ def add(world: World, word: str, account: int | None = None) -> int:
 def waiting(world: World, channel: int, count: int = 1) -> list[int]:
     """Messages for a channel that carry no papers."""
     with world.db.transaction() as tx:
-        row = channels.find(tx, channel)
+        row = asdict(channels.find(tx, channel))
         made = [deliveries.create(tx, row, "test", f"test:{channel}:{one}", "localhost") for one in range(count)]
     return [one for one in made if one is not None]
 

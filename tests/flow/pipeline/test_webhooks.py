@@ -26,7 +26,8 @@ def hook(configure: Configure) -> Iterator[HttpSink]:
 
 
 def add(world: World, hook: HttpSink) -> tuple[int, str]:
-    return channels.add(world.db, world.settings, world.account, f"webhook:{hook.url}{HOOK}")
+    added = channels.add(world.db, world.settings, world.account, f"webhook:{hook.url}{HOOK}")
+    return added.id, added.secret
 
 
 def go_on(world: World, hours: int = 30) -> None:

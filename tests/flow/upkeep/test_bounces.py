@@ -16,6 +16,7 @@ from services.store.db.tables import account, bounce, rate_limit
 from services.store.delivery import bounces as store
 from services.store.delivery import channels, operator_notices, opt_in
 from services.store.delivery.bounces import soft_bounces
+from services.store.delivery.records import SoftBounces
 from services.store.maintenance import due_work
 from tests.flow.conftest import Configure, World, entry
 from tests.imap import ImapSink
@@ -30,8 +31,8 @@ def secrets(world: World) -> SecretBox:
 
 def report(world: World, name: str, message_id: str = "") -> bytes:
     """A server's report about the first mail that was sent."""
-    row = {"id": world.email, "label": "ada@example.org"}
-    link = f"{world.settings.base_url}/unsubscribe/{opt_in_links.unsubscribe_token(secrets(world), row)}"
+    token = opt_in_links.unsubscribe_token(secrets(world), world.email, "ada@example.org")
+    link = f"{world.settings.base_url}/unsubscribe/{token}"
     message_id = message_id or world.deliveries()[0]["message_id"]
     body = (SAMPLES / f"{name}.eml").read_bytes()
     return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
@@ -43,7 +44,7 @@ def take(world: World, body: bytes) -> str:
 
 def disabled(world: World) -> list[str]:
     with world.db.transaction() as tx:
-        return [row["disabled_because"] for row in channels.all_of(tx)]
+        return [channel.disabled_because for channel in channels.all_of(tx)]
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
     assert disabled(sent) == [""]
     with sent.db.transaction() as tx:
         found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
-        assert found == {sent.email: (1, "552 5.2.2 Mailbox full")}
+        assert found == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
         assert soft_bounces(tx, sent.account, sent.now() + timedelta(days=1)) == {}
 
 
@@ -121,12 +122,12 @@ def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
 
 
 def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
-    token = opt_in_links.unsubscribe_token(secrets(sent), {"id": sent.email, "label": "ada@example.org"})
+    token = opt_in_links.unsubscribe_token(secrets(sent), sent.email, "ada@example.org")
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
     assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
     assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
     with sent.db.transaction() as tx:
-        assert channels.find(tx, sent.email)["unsubscribed_at"] is not None
+        assert channels.find(tx, sent.email).unsubscribed_at is not None
 
 
 def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
@@ -192,12 +193,12 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
         assert "refuses the sign-in" in why_unreadable(operated)
         assert told(operated) == []  # it may have been but a restart
         read(operated, 5)
-        assert [one.partition(": ")[0] for one in told(operated)] == ["Mails that come back are not read"]
+        assert [one.partition(": ")[0] for one in told(operated)] == ["Returned mails cannot be read"]
         assert "secret" not in told(operated)[0]
         assert "not read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
             assert not restored_copy.probe_transport(operated.db, operated.settings, secrets(operated))
-            assert channels.all_of(tx)[0]["down_because"] == ""
+            assert channels.all_of(tx)[0].down_because == ""
         sink.refuse = ""
         read(operated, 1)
         assert (why_unreadable(operated), sink.seen) == ("", {1})

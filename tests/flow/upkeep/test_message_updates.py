@@ -208,8 +208,7 @@ def test_an_update_of_a_message_that_is_gone_ends_there(world: World, slack: Htt
 def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch: bool) -> None:
     where = add(world, to)
     if switch:
-        with world.db.transaction() as tx:
-            channels.set_at_most_once(tx, where, switch["at_most_once"])
+        channel_commands.set_at_most_once(world.db, where, switch["at_most_once"])
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
     assert kinds(world) == [("message", "uncertain")]
@@ -274,8 +273,7 @@ def test_a_webhook_that_reads_and_hangs_up_gets_two_copies_at_most_and_one_where
 def test_the_wish_counts_at_once_for_what_is_in_doubt(world: World, slack: HttpSink) -> None:
     slack.always(HOOK, SILENCE)
     doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}")
-    with world.db.transaction() as tx:
-        channels.set_at_most_once(tx, world.deliveries()[0]["channel_id"], True)
+    channel_commands.set_at_most_once(world.db, world.deliveries()[0]["channel_id"], True)
     go_on(world)
     assert len(slack.to(HOOK)) == 1
 
@@ -327,7 +325,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     (mail,) = world.mails()
     assert "token_revoked" in mail
     with world.db.transaction() as tx:
-        held = [row["down_because"] for row in channels.all_of(tx) if row["kind"] == "slack"]
+        held = [channel.down_because for channel in channels.all_of(tx) if channel.kind == "slack"]
     assert all("token_revoked" in because for because in held)
     assert world.rows(select(transport))[0]["check_at"] <= world.now() + timedelta(minutes=15)
     slack.always(POST, YES)

@@ -15,8 +15,10 @@ from services.ports import Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database, Row
+from services.store.db.records import field_names
 from services.store.db.secrets import SecretBox
 from services.store.delivery import claims
+from services.store.delivery.records import Channel
 from services.telemetry import fault_point
 
 
@@ -59,7 +61,7 @@ def _without_suspects(due: Sequence[tuple[Row, Row]]) -> Sequence[tuple[Row, Row
 
 def _opened(row: Row, channel: Row, secrets: SecretBox) -> ClaimedDelivery:
     try:
-        target = channel_targets.target_of(channel, secrets)
+        target = channel_targets.target_of(Channel(**{name: channel[name] for name in field_names(Channel)}), secrets)
     except ConfigError as error:
         return ClaimedDelivery(row, channel, Rejected(str(error), scope="channel"))
     plugin = plugins.notifier(channel["kind"])

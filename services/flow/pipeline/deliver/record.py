@@ -103,4 +103,5 @@ def _hold(tx: Connection, settings: Settings, channel: Row, outcome: TransportDo
         return
     newly = circuit_breaker.open(tx, channel["transport"], outcome.reason, now, settings.time_scale)
     if newly and outcome.person:
-        operator_notices.tell_operator(tx, channel, outcome.reason, now, host)
+        text = f"Sending to {channel['kind']} waits, nothing is lost: {outcome.reason}"
+        operator_notices.send(tx, None, f"transport:{channel['transport']}:{now:%s}", text, host)

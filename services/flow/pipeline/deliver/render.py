@@ -20,7 +20,7 @@ from services.ports import Envelope
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
-from services.store.delivery import claims, deliveries, digest_schedule, message_updates, opt_in
+from services.store.delivery import claims, deliveries, digest_schedule, message_updates
 from services.store.digests import content
 from services.store.papers import merging
 from services.telemetry import STAGE_ERRORS, log
@@ -100,15 +100,18 @@ def _says_something(digest: Digest) -> bool:
 
 
 def _envelope(settings: Settings, secrets: SecretBox, row: Row, channel: Row, about: str) -> Envelope:
+    unsubscribe_token = opt_in_links.unsubscribe_token(secrets, channel["id"], channel["label"])
+    confirm_url = ""
+    if row["kind"] == opt_in.OPT_IN_REQUEST:
+        confirm_token = opt_in_links.confirm_token(secrets, channel["id"], channel["label"], row["created_at"])
+        confirm_url = f"{settings.base_url}/confirm/{confirm_token}"
     return Envelope(
         delivery_id=row["id"],
         message_id=row["message_id"],
         date=row["created_at"],
         about=about,
-        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in_links.unsubscribe_token(secrets, channel)}",
-        confirm_url=f"{settings.base_url}/confirm/{opt_in_links.confirm_token(secrets, channel, row['created_at'])}"
-        if row["kind"] == opt_in.OPT_IN_REQUEST
-        else "",
+        unsubscribe_url=f"{settings.base_url}/unsubscribe/{unsubscribe_token}",
+        confirm_url=confirm_url,
     )
 
 
