@@ -106,9 +106,9 @@ def notify() -> None:
 
 @app.task(name="paperwire.deliver")
 def deliver() -> None:
-    drain("deliver", lambda: recover_stage.look(db()))
+    drain("deliver", lambda: recover_stage.pause_if_copied(db()))
     drain("deliver", lambda: recover_stage.expire(db(), settings()))
-    drain("deliver", lambda: recover_stage.check_transport(db(), settings(), secrets()))
+    drain("deliver", lambda: recover_stage.probe_transport(db(), settings(), secrets()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
     drain("deliver", lambda: gather_due(db(), settings()), turn=GATHERING_TURN)
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))
@@ -138,7 +138,7 @@ def slow() -> None:
     drain("slow", lambda: serving_stage.take_over(db(), settings()))
     drain("slow", lambda: bounces_stage.work(db(), settings(), secrets()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
-    drain("slow", lambda: embed_stage.note_words(db()))
+    drain("slow", lambda: embed_stage.index_papers(db()))
     drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder(), settings().time_scale), turn=0)
     if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):
         wake("deliver")

@@ -30,11 +30,11 @@ class CommandContext:
 
     @property
     def embedder(self) -> "Embedder":
-        from services.flow.upkeep.model_rollover import serving
+        from services.flow.upkeep.model_rollover import serving_embedder
 
-        return serving(self.db, self.settings)
+        return serving_embedder(self.db, self.settings)
 
-    def keyed(self) -> "Settings":
+    def settings_with_key(self) -> "Settings":
         """The settings with the key that channels' secrets are encrypted with."""
         from pydantic import SecretStr
 
@@ -46,7 +46,7 @@ class CommandContext:
         from services.store.accounts import accounts
 
         with self.db.transaction() as tx:
-            return int(accounts.by_email(tx, email)["id"])
+            return accounts.by_email(tx, email).id
 
     @property
     def base_url(self) -> str:
@@ -56,25 +56,27 @@ class CommandContext:
         up = None if self.settings.database_url.get_secret_value() else local.running(self.settings)
         return up.base_url if up else self.settings.base_url
 
-    def located(self) -> "Settings":
+    def settings_with_base_url(self) -> "Settings":
         """The settings with the address that people know the pages by."""
         return self.settings.model_copy(update={"base_url": self.base_url})
 
-    def ask(self, channel_id: int) -> None:
-        """Has a channel that is not confirmed asked by mail, and says so."""
+    def request_opt_in(self, channel_id: int) -> None:
+        """Sends an opt-in request to a channel that is not confirmed, and reports it."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
         with self.db.transaction() as tx:
-            row = channels.find(tx, channel_id)
-        if row["verified"]:
+            channel = channels.find(tx, channel_id)
+        if channel.verified:
             return
-        asked = opt_in.ask(self.db, self.located(), channel_id)
-        done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
-        output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
-        self.say_who_works()
+        if opt_in.request_opt_in(self.db, self.settings_with_base_url(), channel_id):
+            result = "a mail with a link is sent"
+        else:
+            result = "no mail is sent, since it got one lately (once an hour, three times a day), or wants none"
+        output.note(f"nothing is sent to {channel.label} until its owner opts in: {result}")
+        self.warn_if_no_worker_runs()
 
-    def say_who_works(self) -> None:
+    def warn_if_no_worker_runs(self) -> None:
         """Tells people when nothing runs that would do what a command leaves to do."""
         from services import local
 
@@ -83,7 +85,7 @@ class CommandContext:
 
 
 @contextmanager
-def opened() -> Iterator[CommandContext]:
+def command_context() -> Iterator[CommandContext]:
     """The database that is set, a running `up`'s, or the embedded one, migrated."""
     from services import local
     from services.settings import settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.context import Id, Json, opened
+from services.cli.context import Id, Json, command_context
 from services.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def deliveries(
 
     if state and state not in list(State):
         raise ConfigError(f"no state {state!r}; there are: {', '.join(State)}")
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         listed = deliveries.list_all(tx, state=State(state) if state else None)
     if json:
         output.as_json([delivery_json(delivery) for delivery in listed])
@@ -52,10 +52,10 @@ def retry(delivery: Id) -> None:
     """Send a dead delivery again, or one that may not have arrived."""
     from services.flow.commands import resend
 
-    with opened() as session:
-        resend.retry(session.db, delivery)
+    with command_context() as context:
+        resend.retry(context.db, delivery)
         output.say(f"delivery {delivery} is pending again")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 def bounces(
@@ -68,13 +68,13 @@ def bounces(
     from services.store.db.secrets import SecretBox
 
     bodies = [_bytes(path) for path in files or ()]
-    with opened() as session:
-        settings = session.keyed()
+    with command_context() as context:
+        settings = context.settings_with_key()
         secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(session.db, settings, secrets, body) for body in bodies)
+            found = Counter(bounces.handle_mail(context.db, settings, secrets, body) for body in bodies)
         else:
-            found = bounces.read_mailbox(session.db, settings, secrets)
+            found = bounces.read_mailbox(context.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
     output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
 
@@ -90,9 +90,9 @@ def audit(json: Json = False) -> None:
     """Count what should have happened by now and has not; exit code 1 unless every figure that counts is zero."""
     from services.store.maintenance.audit import audit
 
-    with opened() as session:
-        now = session.db.now()
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        now = context.db.now()
+        with context.db.transaction() as tx:
             found = audit(tx, now)
     if json:
         output.as_json({**found.figures(), "clean": found.clean})

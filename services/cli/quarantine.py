@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.context import Json, opened
+from services.cli.context import Json, command_context
 
 commands = typer.Typer(help="Papers set aside because they ended their workers.", no_args_is_help=True)
 Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…", show_default=False)]
@@ -16,7 +16,7 @@ def list_(json: Json = False) -> None:
     """Show the papers that are not matched, or not embedded, since when and why."""
     from services.store.subscriptions import quarantine
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         found = quarantine.all_of(tx)
     if json:
         output.as_json([{**row, "paper_id": str(row["paper_id"])} for row in found])
@@ -31,9 +31,9 @@ def release(paper: Paper) -> None:
     from services.flow.commands import quarantine
     from services.store.papers import papers
 
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             found = papers.find(tx, paper)
-        quarantine.release(session.db, found)
+        quarantine.release(context.db, found)
         output.say(f"paper {found} is put back and matched again")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()

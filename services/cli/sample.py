@@ -21,37 +21,37 @@ SUBSCRIPTIONS = (
         cadence="immediate",
     ),
 )
-PATIENCE = 60.0
-LOOK_EVERY = 0.25
+STARTUP_TIMEOUT_SECONDS = 60.0
+POLL_INTERVAL_SECONDS = 0.25
 
 
-def load(session: "CommandContext") -> bool:
+def load(context: "CommandContext") -> bool:
     """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
-    from services.flow.commands import subscribe
+    from services.flow.commands import channels, subscribe
     from services.flow.pipeline import ingest
     from services.store.accounts import accounts
     from services.store.papers import papers
     from services.store.subscriptions import subscriptions
 
-    with session.db.transaction() as tx:
+    with context.db.transaction() as tx:
         operator = accounts.first_operator(tx)
         _, _, count = papers.span(tx)
         if count or operator is None:
             return False
-        known = {row["name"] for row in subscriptions.all_of(tx, operator["id"])}
-    settings = session.keyed()
-    channel = subscribe.email_channel(session.db, settings, operator["id"], operator["email"])
+        known = {row["name"] for row in subscriptions.all_of(tx, operator.id)}
+    settings = context.settings_with_key()
+    channel = channels.own_email_channel(context.db, settings, operator.id, operator.email)
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
-            subscribe.save(session.db, session.embedder, operator["id"], draft, [channel])
+            subscribe.save(context.db, context.embedder, operator.id, draft, [channel])
     # The page names no ids and only counts authors; arXiv's own records of the same papers, silently first, do.
     for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
-        ingest.import_listing(session.db, body, day=ANNOUNCED, format=None, silent=silent)
+        ingest.import_listing(context.db, body, day=ANNOUNCED, format=None, silent=silent)
     return True
 
 
-def report(session: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
+def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits for the digest, a while, and says in three lines what happened."""
     from services.domain.delivery.state_machine import State
     from services.store.accounts import accounts
@@ -59,17 +59,17 @@ def report(session: "CommandContext", say: Callable[[str], None], base_url: str)
     from services.store.papers import papers
     from services.store.subscriptions import matches
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
     while True:
-        with session.db.transaction() as tx:
+        with context.db.transaction() as tx:
             operator = accounts.first_operator(tx)
-            account_id = operator["id"] if operator else 0
+            account_id = operator.id if operator else 0
             _, _, count = papers.span(tx)
             found = matches.recent(tx, account_id, limit=1000)
             sent = deliveries.list_all(tx, account_id, State.SENT)
         if sent or time.monotonic() > deadline:
             break
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_INTERVAL_SECONDS)
     matched = len({row["paper_id"] for row in found})
     say(f"papers:  {count} of the sample listing are in the archive")
     say(f"matches: {matched} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.context import MAX_ID, Email, Id, Json, MaybeEmail, opened
+from services.cli.context import MAX_ID, Email, Id, Json, MaybeEmail, command_context
 
 commands = typer.Typer(help="What is not to be heard for a while.", no_args_is_help=True)
 Query = Annotated[str, typer.Option(metavar="Q", help="Only papers that match; else all.", show_default=False)]
@@ -25,12 +25,12 @@ def add(
     from services.store.accounts import accounts
     from services.store.subscriptions import silences
 
-    with opened() as session:
-        now = session.db.now()
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        now = context.db.now()
+        with context.db.transaction() as tx:
             account = accounts.by_email(tx, email)
-            moment = subscribe.start_of(until, account["timezone"])
-            made = silences.add(tx, account["id"], moment, now, query, subscription)
+            moment = subscribe.start_of(until, account.timezone)
+            made = silences.add(tx, account.id, moment, now, query, subscription)
     output.say(f"silence {made} until {until}")
 
 
@@ -39,10 +39,10 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
     """Show the silences in force, of one account or of all."""
     from services.store.subscriptions import silences
 
-    with opened() as session:
-        now = session.db.now()
-        account_id = session.account(email) if email else None
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        now = context.db.now()
+        account_id = context.account(email) if email else None
+        with context.db.transaction() as tx:
             found = [
                 {
                     "id": str(row["id"]),
@@ -62,6 +62,6 @@ def end(silence: Id) -> None:
     """End one now; what it dropped stays dropped."""
     from services.store.subscriptions import silences
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         silences.end(tx, silence)
     output.say(f"silence {silence} ended")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.context import CommandContext, Email, Id, Json, MaybeEmail, opened
+from services.cli.context import CommandContext, Email, Id, Json, MaybeEmail, command_context
 from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
 from services.errors import ConfigError
 
@@ -17,15 +17,15 @@ def subscribe(email: Email, wishes: SubscriptionOptions, json: Json = False) -> 
     """Add a subscription: a keyword query, an interest, or both."""
     from services.flow.commands import subscribe
 
-    with opened() as session:
-        account_id = session.account(email)
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        account_id = context.account(email)
+        with context.db.transaction() as tx:
             draft = wishes.draft(tx)  # before a channel is added for it
-        to = wishes.channels(session, account_id, email) or SubscriptionOptions(to=["email"]).channels(
-            session, account_id, email
+        to = wishes.channels(context, account_id, email) or SubscriptionOptions(to=["email"]).channels(
+            context, account_id, email
         )
-        subscription_id = subscribe.save(session.db, session.embedder, account_id, draft, to)
-        _show_saved(session, subscription_id, json=json)
+        subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, to)
+        _show_saved(context, subscription_id, json=json)
 
 
 @with_subscription_options
@@ -36,15 +36,15 @@ def set_(subscription: Id, wishes: SubscriptionOptions, json: Json = False) -> N
 
     if wishes == SubscriptionOptions():
         raise ConfigError("nothing to change; give one of the options of subscribe")
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             row = subscriptions.find(tx, subscription)
             before = subscribe.draft_of(row, *subscriptions.examples_of(tx, subscription))
             draft = wishes.draft(tx, before)
             kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
-        to = wishes.channels(session, row["account_id"], row["email"]) if wishes.to else kept
-        subscribe.save(session.db, session.embedder, row["account_id"], draft, to, subscription)
-        _show_saved(session, subscription, json=json)
+        to = wishes.channels(context, row["account_id"], row["email"]) if wishes.to else kept
+        subscribe.save(context.db, context.embedder, row["account_id"], draft, to, subscription)
+        _show_saved(context, subscription, json=json)
 
 
 commands.command("set")(set_)
@@ -56,13 +56,14 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
     from services.flow.upkeep import model_rollover
     from services.store.subscriptions import subscriptions
 
-    with opened() as session:
-        account_id = session.account(email) if email else None
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        account_id = context.account(email) if email else None
+        with context.db.transaction() as tx:
             ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
             found = [described(tx, one) for one in ids]
-        for line in model_rollover.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
-            output.note(line)
+        if any(one["volume"] for one in found):
+            for line in model_rollover.status_lines(context.db, context.settings):
+                output.note(line)
     if json:
         output.as_json(found)
         return
@@ -73,7 +74,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
 @commands.command()
 def show(subscription: Id, json: Json = False) -> None:
     """Show all of one subscription."""
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         found = described(tx, subscription)
     if json:
         output.as_json(found)
@@ -91,8 +92,8 @@ def pause(
     """Keep back what it matches, until a day or until you say otherwise."""
     from services.flow.commands import subscribe
 
-    with opened() as session:
-        end = subscribe.pause(session.db, subscription, until)
+    with command_context() as context:
+        end = subscribe.pause(context.db, subscription, until)
     if end is None:
         output.say(f"subscription {subscription} goes on")
     else:
@@ -108,13 +109,13 @@ def feed(
     from services.store.db.secrets import SecretBox
     from services.store.subscriptions import atom_feeds, subscriptions
 
-    with opened() as session:
-        secrets = SecretBox(session.keyed().secret_key.get_secret_value())
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        secrets = SecretBox(context.settings_with_key().secret_key.get_secret_value())
+        with context.db.transaction() as tx:
             if new:
                 atom_feeds.change_address(tx, subscription)
             token = atom_feeds.token(secrets, subscriptions.find(tx, subscription))
-        print(f"{session.base_url}/feeds/{token}")
+        print(f"{context.base_url}/feeds/{token}")
 
 
 @commands.command()
@@ -122,7 +123,7 @@ def delete(subscription: Id) -> None:
     """Delete a subscription; what only it asked for is not sent any more."""
     from services.store.subscriptions import subscriptions
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription)["account_id"])
     output.say(f"subscription {subscription} deleted")
 
@@ -149,18 +150,18 @@ def described(tx: Any, subscription_id: int) -> dict[str, Any]:
     }
 
 
-def _show_saved(session: CommandContext, subscription_id: int, *, json: bool) -> None:
+def _show_saved(context: CommandContext, subscription_id: int, *, json: bool) -> None:
     """The subscription with what it would have brought; the archive decides, not a promise."""
     from services.flow.commands.preview import preview
     from services.flow.commands.subscribe import draft_of
     from services.store.subscriptions import subscriptions
 
-    with session.db.transaction() as tx:
+    with context.db.transaction() as tx:
         found = described(tx, subscription_id)
         row = subscriptions.find(tx, subscription_id)
         draft = draft_of(row, *subscriptions.examples_of(tx, subscription_id))
     with output.working("looking through the archive"):
-        seen = preview(session.db, session.embedder, draft).as_json()
+        seen = preview(context.db, context.embedder, draft).as_json()
     if json:
         short = {name: seen[name] for name in ("days", "until", "papers_scanned", "matched", "per_week", "warnings")}
         output.as_json({**found, "preview": short})

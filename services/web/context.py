@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from threading import BoundedSemaphore
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from services.errors import ConfigError
-from services.flow.upkeep.model_rollover import serving
+from services.flow.upkeep.model_rollover import serving_embedder
 from services.ports import Embedder
 from services.settings import Settings
 from services.store.db.database import Database
@@ -21,7 +24,7 @@ PREVIEWS_AT_ONCE = 2
 class AppContext:
     settings: Settings
     db: Database
-    patient: Database
+    slow_db: Database
     """The same database with more time per statement, for previews and for compiling interests."""
     secrets: SecretBox
     sessions: Sessions
@@ -38,7 +41,7 @@ class AppContext:
         return cls(
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
-            patient=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
+            slow_db=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
             secrets=SecretBox(key),
             sessions=Sessions(key),
             previews=BoundedSemaphore(PREVIEWS_AT_ONCE),
@@ -46,12 +49,20 @@ class AppContext:
 
     def close(self) -> None:
         self.db.close()
-        self.patient.close()
+        self.slow_db.close()
 
     @property
     def embedder(self) -> Embedder:
-        return serving(self.db, self.settings)
+        return serving_embedder(self.db, self.settings)
 
     @property
     def secure(self) -> bool:
         return self.settings.base_url.startswith("https://")
+
+
+def app_context(request: Request) -> AppContext:
+    context: AppContext = request.app.state.context
+    return context
+
+
+App = Annotated[AppContext, Depends(app_context)]

@@ -14,7 +14,7 @@ from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
 from services.errors import EmbedderError
-from services.flow.commands import subscribe
+from services.flow.commands import channels, subscribe
 from services.flow.pipeline import embed, ingest, match, notify
 from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record as recording
@@ -79,7 +79,7 @@ class World:
         with db.transaction() as tx:
             self.account = accounts.add(tx, "ada@example.org", "UTC")
             self.source = sources.imported(tx, "daily-papers")
-        self.email = subscribe.email_channel(db, settings, self.account, "ada@example.org")
+        self.email = channels.own_email_channel(db, settings, self.account, "ada@example.org")
 
     def subscribe(self, name: str = "Mine", to: Sequence[int] = (), **values: Any) -> int:
         draft = Draft(name=name, **{"cadence": "immediate", **values})

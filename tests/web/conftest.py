@@ -10,14 +10,14 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
-from services.flow.commands import subscribe
+from services.flow.commands import channels
 from services.flow.pipeline import ingest
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.db.database import Database
-from services.store.interests.thresholds import Compiled
 from services.store.sources import sources
 from services.store.subscriptions import matches
 from services.store.subscriptions.subscriptions import save
@@ -34,12 +34,12 @@ class Browser:
     def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
         self.origin = base
-        session = app.state.house.sessions.new(account_id)
-        self.token = app.state.house.sessions.form_token(session)
+        session = app.state.context.sessions.new(account_id)
+        self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
         # As the cookie jar itself stores what an answer sets.
         domain = host if "." in host else f"{host}.local"
-        self.client.cookies.set(COOKIE, app.state.house.sessions.write(session), domain=domain)
+        self.client.cookies.set(COOKIE, app.state.context.sessions.write(session), domain=domain)
 
     def get(self, path: str, **headers: str) -> Response:
         return self.client.get(path, headers=headers)
@@ -60,12 +60,12 @@ class Site:
         return Browser(self.app, account_id, base)
 
     def channel(self, account_id: int, word: str) -> int:
-        return subscribe.add_channel(self.db, self.settings, account_id, word, verified=True)
+        return channels.find_or_add(self.db, self.settings, account_id, word, verified=True)
 
     def subscription(self, account_id: int, *channels: int, **values: Any) -> int:
         draft = Draft(**{"name": "Mine", "query": "diffusion", **values})
         with self.db.transaction() as tx:
-            return save(tx, account_id, draft, Compiled(), channels)
+            return save(tx, account_id, draft, CompiledInterest(), channels)
 
     def paper(self, title: str, number: int = 1, **values: Any) -> int:
         entry = Entry(title=title, identifiers=(Identifier("arxiv", f"2605.{number:05d}"),), **values)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection
 
 from services.domain.http.ssrf import without_secrets
+from services.domain.interests.embedder_status import describe_failure
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.matcher import explain_non_match
 from services.errors import QueryError
@@ -80,8 +81,9 @@ def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
     candidate = candidates.candidates(tx, [paper.id], row["model"])[0]
     reason = explain_non_match(asked, candidate)
     if reason:
-        waits = candidate.vector is None and asked.weights is not None and embedder_health.failing(tx, row["model"])
-        return f"{reason}. {embedder_health.reason(waits)}" if waits else reason
+        lacks_vector = candidate.vector is None and asked.weights is not None
+        failure = embedder_health.failure(tx, row["model"]) if lacks_vector else None
+        return f"{reason}. {describe_failure(failure.reason)}" if failure else reason
     if not sources.heard(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < row["created_at"]:

@@ -1,23 +1,22 @@
 """Subscribe: a draft is checked, its interest compiled, and both saved so that the next paper is matched against it."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.interests.calibration import CompiledInterest, Delivered
 from services.domain.interests.learning import Interest
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import Matcher
 from services.errors import ConfigError, EmbedderError, NotFound, QueryError
-from services.ports import Embedder, SecretIssuing
-from services.settings import Settings
+from services.flow.commands import compile_interest
+from services.ports import Embedder
 from services.store.accounts import accounts
 from services.store.db.database import Database, Row, wake
-from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
 from services.store.papers import papers
@@ -28,6 +27,8 @@ from services.telemetry import log
 
 CALIBRATED_AT_ONCE = 20
 """Subscriptions calibrated between two looks at the clock."""
+DELIVERED_WINDOW = timedelta(days=28)
+"""A calibration corrects for what the subscription matched within this time."""
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Paused until somebody says otherwise."""
@@ -45,75 +46,11 @@ def save(
     draft = check(draft)
     for kind in draft.sources:
         plugins.source(kind)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         for channel_id in channel_ids:
             channels.find(tx, channel_id, account_id)
         return subscriptions.save(tx, account_id, draft, compiled, channel_ids, subscription_id)
-
-
-def email_channel(db: Database, settings: Settings, account_id: int, email: str) -> int:
-    """The account's own address as a channel, added when it is not there yet."""
-    return add_channel(db, settings, account_id, f"email:{email}", verified=True)
-
-
-def add_channel(
-    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
-) -> int:
-    """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `webhook:URL`, `email:ADDRESS`.
-
-    A mail address other than the account's own is not verified until its owner agrees, unless `verified` says he did.
-    Raises TargetError for a target that cannot be one, NotFound for an id of somebody else's.
-    """
-    if word.isdigit():
-        with db.transaction() as tx:
-            return int(channels.find(tx, int(word), account_id)["id"])
-    return open_channel(db, settings, account_id, word, verified=verified, **hours)[0]
-
-
-def open_channel(
-    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
-) -> tuple[int, str]:
-    """As add_channel, with the secret that a new channel's receiver must know: it is shown this once; else empty."""
-    kind, _, text = word.partition(":")
-    kind = {"slack-webhook": "slack"}.get(kind, kind)
-    if not text:
-        raise ConfigError(
-            f"--to takes a channel id, email, slack:#channel, slack-webhook:URL or webhook:URL, not {word!r}"
-        )
-    plugin = plugins.notifier(kind)
-    target = plugin.parse_target(text)
-    secrets = SecretBox(settings.secret_key.get_secret_value())
-    with db.transaction() as tx:
-        account = accounts.by_id(tx, account_id)
-        own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
-        agreed = own if verified is None else verified
-        known, secret = _known(tx, secrets, account_id, kind, plugin.label(target)), ""
-        if known is None and isinstance(plugin, SecretIssuing):
-            target, secret = plugin.with_new_secret(target, db.now(tx))
-        return channels.add(tx, secrets, account_id, kind, known or target, verified=agreed, **hours), secret
-
-
-def _known(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:
-    """The target of the channel that is there already, with the secrets that its address alone does not name."""
-    row = channels.same(tx, account_id, kind, label)
-    try:
-        return channels.target_of(row, secrets) if row is not None else None
-    except ConfigError:  # Sealed with a key that is gone: adding it again is the way to mend it.
-        return None
-
-
-def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> str:
-    """A new secret, shown this once; the old one signs beside it for a day. Raises NotFound, ConfigError."""
-    secrets = SecretBox(settings.secret_key.get_secret_value())
-    with db.transaction() as tx:
-        row = channels.find(tx, channel_id, account_id)
-        plugin = plugins.notifier(row["kind"])
-        if not isinstance(plugin, SecretIssuing):
-            raise ConfigError(f"a {row['kind']} channel has no secret of its own; only a webhook has")
-        target, secret = plugin.with_new_secret(channels.target_of(row, secrets), db.now(tx))
-        channels.retarget(tx, secrets, row, target)
-        return secret
 
 
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:
@@ -125,7 +62,7 @@ def pause(db: Database, subscription_id: int, day: str = "", account_id: int | N
     with db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id, account_id)
         account = accounts.by_id(tx, row["account_id"])
-        until = start_of(day, account["timezone"]) if day and account else FOREVER
+        until = start_of(day, account.timezone) if day and account else FOREVER
         ends = until if until > now else None
         subscriptions.pause(tx, subscription_id, row["account_id"], ends)
     return ends
@@ -151,18 +88,18 @@ def recompile(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """
     now = db.now()
     with db.transaction() as tx:
-        waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
+        waiting = thresholds.waiting_for_embedder(tx, embedder.name)
         if waiting is None or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         row = subscriptions.find(tx, waiting)
         draft = draft_of(row, *subscriptions.examples_of(tx, waiting))
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         if compiled.failed is not None:
-            embedder_health.failed(tx, embedder.name, compiled.failed, now, scale)
+            embedder_health.record_failure(tx, embedder.name, compiled.failed, now, scale)
             return False
-        embedder_health.answered(tx, embedder.name)
-        subscriptions.note_threshold(tx, row, compiled)
+        embedder_health.record_success(tx, embedder.name)
+        thresholds.set_threshold(tx, row["id"], row["shard"], row["revision"], compiled)
         _catch_up(tx, embedder, waiting, before=row["model"] if row["weights"] is not None else "")
     return True
 
@@ -174,15 +111,15 @@ def recalibrate(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """
     now = db.now()
     with db.transaction() as tx:
-        due = subscriptions.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
+        due = thresholds.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
         if not due or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         learnable = training_set.can_be_learned_on(tx, embedder.name)
     try:
-        thresholds.awake(embedder)
+        compile_interest.load_model_facts(embedder)
     except EmbedderError as error:
         with db.transaction() as tx:
-            embedder_health.failed(tx, embedder.name, error, now, scale)
+            embedder_health.record_failure(tx, embedder.name, error, now, scale)
         return False
     for one in due:
         try:
@@ -201,27 +138,31 @@ def _recalibrate(db: Database, embedder: Embedder, one: int, learnable: bool) ->
         row = subscriptions.find(tx, one)
         draft = draft_of(row, *subscriptions.examples_of(tx, one))
     young = learnable and not row["terms"]
-    compiled = thresholds.compile(db, embedder, draft) if young else thresholds.Compiled()
+    compiled = compile_interest.compile(db, embedder, draft) if young else CompiledInterest()
     with db.transaction() as tx:
         if not young or compiled.error:
             compiled = _calibrated(tx, db, embedder, row, draft)
-        subscriptions.note_threshold(tx, row, compiled)
+        thresholds.set_threshold(tx, row["id"], row["shard"], row["revision"], compiled)
 
 
 def _postpone(db: Database, one: int, error: str = "") -> None:
     """Leaves the threshold as it is for a day, so that the others have their turn."""
     with db.transaction() as tx:
-        subscriptions.note_calibrated(tx, one)
+        thresholds.set_calibrated(tx, one)
         if error:
             subscriptions.note_error(tx, one, error)
 
 
-def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft) -> thresholds.Compiled:
+def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft) -> CompiledInterest:
     interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
-    lately = thresholds.delivered(tx, row, db.now())
-    found = thresholds.calibrate(tx, embedder, interest, draft, lately)
-    return thresholds.Compiled(
-        threshold=found.thresholds[0], relaxed_thresholds=found.thresholds[1:], estimated=found.estimated
+    now = db.now()
+    since = max(now - DELIVERED_WINDOW, row["created_at"])
+    delivered = Delivered(thresholds.matches_since(tx, row["id"], since), (now - since) / timedelta(days=1))
+    calibration = compile_interest.calibrate(tx, embedder, interest, draft, delivered)
+    return CompiledInterest(
+        threshold=calibration.thresholds[0],
+        relaxed_thresholds=calibration.thresholds[1:],
+        estimated=calibration.estimated,
     )
 
 

@@ -121,7 +121,7 @@ def _failed(tx: Connection, settings: Settings, row: Row, answer: Failed, now: d
     if answer.gone or now - since >= TELL_AFTER:
         what = f"The source {row['kind']} {without_secrets(row['location'])} has failed since {since:%d %B %H:%M} UTC"
         host = urlsplit(settings.base_url).hostname or "localhost"
-        operator_notices.tell(tx, row["account_id"], f"source:{row['id']}:{since:%s}", f"{what}: {answer.reason}", host)
+        operator_notices.send(tx, row["account_id"], f"source:{row['id']}:{since:%s}", f"{what}: {answer.reason}", host)
 
 
 def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotModified, now: datetime) -> None:

@@ -26,7 +26,7 @@ def work(db: Database, settings: Settings) -> bool:
                 channel_id=message.channel_id,
                 kind=DeliveryKind.UPDATE,
                 idem_key=f"update:{message.id}:{updates.idempotency_key(current)}",
-                rate_limit_key=f"update:{channel['transport']}",
+                rate_limit_key=f"update:{channel.transport}",
                 about=message.id,
             )
             deliveries.create(tx, update, urlsplit(settings.base_url).hostname or "localhost")

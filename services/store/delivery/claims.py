@@ -17,7 +17,7 @@ from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import account, channel, delivery
 from services.store.delivery import channels
 from services.store.delivery.deliveries import progress_columns
-from services.store.delivery.records import Channel, ChannelWithTimezone, Delivery
+from services.store.delivery.records import Channel, ChannelWithAccount, Delivery
 
 _UNSENT_STATES = [State.PENDING, State.UNCERTAIN]
 _OTHER_STATES = [state for state in State if state not in _UNSENT_STATES]
@@ -30,12 +30,12 @@ CANDIDATES_PER_CLAIM = 8
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
     delivery: Delivery
-    channel: ChannelWithTimezone
+    channel: ChannelWithAccount
 
 
 def sendable(now: datetime) -> ColumnElement[bool]:
     """SQL: whether a delivery can be claimed now. `state_machine.is_claimable` says the same in Python."""
-    can_send = exists().where(channel.c.id == delivery.c.channel_id, _OPTED_IN, channels.open_now(now))
+    can_send = exists().where(channel.c.id == delivery.c.channel_id, _OPTED_IN, channels.sendable_now(now))
     return and_(_is_due(now), can_send)
 
 
@@ -70,7 +70,7 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
         .where(
             delivery.c.state.in_(_UNSENT_STATES),
             delivery.c.next_attempt_at <= now + within,
-            channels.usable(),
+            channels.sendable(),
             _OPTED_IN,
             due_at.between(now, now + within),
         )
@@ -84,7 +84,7 @@ def lock_due(tx: Connection, now: datetime, most: int) -> list[DueDelivery]:
     tx.execute(text("SET LOCAL enable_bitmapscan = off"))
     rows = tx.execute(_due_query(), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
     width = len(columns_for(delivery, Delivery))
-    return [DueDelivery(Delivery(*row[:width]), ChannelWithTimezone(*row[width:])) for row in rows]
+    return [DueDelivery(Delivery(*row[:width]), ChannelWithAccount(*row[width:])) for row in rows]
 
 
 @cache
@@ -96,7 +96,7 @@ def _due_query() -> Select[Any]:
     """
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     on_channel = channel.c.id == delivery.c.channel_id
-    can_send = and_(channels.open_now(now), _OPTED_IN)
+    can_send = and_(channels.sendable_now(now), _OPTED_IN)
     candidates = (
         select(delivery.c.id, delivery.c.channel_id, delivery.c.next_attempt_at)
         .join(channel, on_channel)
@@ -111,7 +111,7 @@ def _due_query() -> Select[Any]:
         .order_by(candidates.c.channel_id, candidates.c.next_attempt_at, candidates.c.id)
     )
     return (
-        select(*columns_for(delivery, Delivery), *columns_for(channel, ChannelWithTimezone), account.c.timezone)
+        select(*columns_for(delivery, Delivery), *columns_for(channel, Channel), account.c.email, account.c.timezone)
         .join(channel, on_channel)
         .join(account, account.c.id == channel.c.account_id)
         .where(delivery.c.id == any_(func.array(first_on_each_channel.scalar_subquery())), _is_still_due(now), can_send)
@@ -187,4 +187,4 @@ def store_expired(tx: Connection, after: Delivery) -> None:
     """Stores what follows for a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
-    channels.drop_if_over(tx, after.channel_id)
+    channels.drop_if_ended(tx, after.channel_id)

@@ -32,7 +32,7 @@ def has_digest_schedule() -> ColumnElement[bool]:
         channel.c.unsubscribed_at.is_(None),
         channel.c.verified,
         channel.c.disabled_because == "",
-        ~sending_pause.on(),
+        ~sending_pause.is_active(),
     )
 
 

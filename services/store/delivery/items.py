@@ -32,7 +32,7 @@ ITEMS_PER_CHANNEL = 16
 """So many of the items that have been due longest are read for each channel that is gathered."""
 # While sending is paused nothing is gathered, so that one message follows the pause instead of one for each day.
 _IS_GATHERED = and_(
-    channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.on()
+    channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.is_active()
 )
 
 

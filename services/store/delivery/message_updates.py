@@ -53,7 +53,7 @@ def is_check_due(now: datetime) -> ColumnElement[bool]:
         message_update.c.kind == DeliveryKind.UPDATE,
         message_update.c.state.in_(_UNFINISHED),
     )
-    can_send = exists().where(channel.c.id == delivery.c.channel_id, channels.usable())
+    can_send = exists().where(channel.c.id == delivery.c.channel_id, channels.sendable())
     return and_(delivery.c.check_for_changes_at <= now, ~unfinished_update, can_send)
 
 
@@ -92,7 +92,7 @@ def drop_given_up(tx: Connection, now: datetime, after: timedelta) -> bool:
     if given_up is None:
         return False
     reason = f"the channel was disabled for {after.days} days: {given_up.disabled_because}"
-    channels.drop_waiting(tx, given_up.id, reason)
+    channels.drop_unsent(tx, given_up.id, reason)
     return True
 
 

@@ -39,10 +39,41 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelWithTimezone(Channel):
-    """A channel with the time zone of its account."""
+class ChannelWithAccount(Channel):
+    """A channel with its account's address and time zone."""
 
+    email: str
     timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """What lists of channels display; `down_because` is the state of the channel's transport."""
+
+    id: int
+    kind: str
+    label: str
+    at: time
+    weekday: int
+    at_most_once: bool
+    verified: bool
+    disabled_because: str
+    disabled_at: datetime | None
+    unsubscribed_at: datetime | None
+    email: str
+    down_because: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTarget:
+    """The columns of a channel that follow from its target. `secret` holds the encrypted fields."""
+
+    kind: str
+    label: str
+    target: dict[str, Any]
+    secret: bytes | None
+    transport: str
+    rate_limit_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +236,48 @@ class Bounce:
     hard: bool
     diagnostic: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedDelivery:
+    """The delivery whose mail came back."""
+
+    id: int
+    channel_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoftBounces:
+    """Mails of one channel that came back for a reason that may pass."""
+
+    count: int
+    last_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OptInRequest:
+    """A row of `confirmation`: an opt-in request to an address, made from an IP address."""
+
+    address: str
+    ip: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStatus:
+    """The sending pause; `paused_because` is empty when it is not active."""
+
+    paused_because: str
+    paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPapers:
+    """Papers that wait on one channel for the end of the sending pause."""
+
+    email: str
+    kind: str
+    label: str
+    papers: int
+    first_day: date
+    last_day: date

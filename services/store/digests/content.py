@@ -21,7 +21,7 @@ def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: dateti
     accounts = {one.account_id for one in wanted} if matches else ()
     scored = {(one.subscription_id, one.paper_id) for one in matches if one.score is not None}
     active = silences.active_of(tx, accounts, now)
-    return selection.select(wanted, known, matches, active, sentence_vectors.reason(tx, scored))
+    return selection.select(wanted, known, matches, active, sentence_vectors.sentence_scores(tx, scored))
 
 
 def _matches(tx: Connection, wanted: Collection[tuple[int, int]]) -> list[ChannelMatch]:

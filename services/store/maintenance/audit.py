@@ -59,7 +59,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
 
 def _open(channel_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether anything may be sent there; what may not waits for a person or a server."""
-    return exists().where(channel.c.id == channel_id, channel.c.verified, channels.usable())
+    return exists().where(channel.c.id == channel_id, channel.c.verified, channels.sendable())
 
 
 def _count(tx: Connection, column: ColumnElement[int], where: ColumnElement[bool]) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, exists, or_, select
 
 from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.tables import (
     batch,
     channel,
@@ -20,12 +20,12 @@ from services.store.db.tables import (
     subscription,
     transport,
 )
-from services.store.delivery import channels, claims, digest_schedule, items, message_updates
-from services.store.interests import embedder_health, embedding_backlog, sentence_vectors
+from services.store.delivery import claims, digest_schedule, items, message_updates
+from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
 from services.store.sources import batches, sources
-from services.store.subscriptions import match_runs, matches, reminders, subscriptions
+from services.store.subscriptions import match_runs, matches, reminders
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
@@ -40,17 +40,17 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
             *(
-                and_(or_(embedding_backlog.waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
+                and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
             exists(select(batch.c.id).where(batches.gaps_due(now))),
-            and_(subscriptions.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
-            search_index.any_lacking(),
+            and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
+            search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.available("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),
             rate_limits.available("clean-up", now),
-            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == models[0])),
+            exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
@@ -65,7 +65,7 @@ def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
         exists(select(delivery_item.c.id).where(items.is_due(now))),
         exists(select(delivery.c.id).where(claims.sendable(now))),
         exists(select(delivery.c.id).where(claims.is_expired(now))),
-        exists(select(transport.c.key).where(channels.checks_due(now))),
+        exists(select(transport.c.key).where(circuit_breaker.probes_due(now))),
         exists(select(delivery.c.id).where(message_updates.is_check_due(now))),
         exists(select(channel.c.id).where(message_updates.is_given_up(now, KEPT_FOR_DISABLED_CHANNEL * scale))),
     )

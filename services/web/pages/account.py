@@ -1,48 +1,48 @@
-"""The account itself: address, time zone, quiet hours."""
+"""The Account page: address, time zone, quiet hours."""
 
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from services.domain.accounts.profile import parse_quiet_hours, parse_timezone
 from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
 from services.store.accounts import accounts
 from services.web.csrf_forms import Form, Posted
-from services.web.page import RequestContext, SignedIn
+from services.web.request_context import RequestContext, SignedIn
 
 router = APIRouter(prefix="/account")
 
 
 @router.get("")
-def page(visit: SignedIn) -> Response:
-    return _show(visit)
+def page(request: SignedIn) -> Response:
+    return _render(request)
 
 
 @router.post("")
-def change(visit: SignedIn, form: Posted) -> Response:
+def change(request: SignedIn, form: Posted) -> Response:
     try:
-        at_once = _save(visit, form)
+        is_complete = _save(request, form)
     except PaperwireError as error:
-        return _show(visit, error=str(error), status=422)
-    return visit.go("/account", "saved" if at_once else "address")
+        return _render(request, error=str(error), status=422)
+    return request.redirect("/account", "saved" if is_complete else "address")
 
 
-def _save(visit: RequestContext, form: Form) -> bool:
-    """Whether all of it is in effect; another address waits until it is confirmed."""
+def _save(request: RequestContext, form: Form) -> bool:
+    """Saves the form; False when a new address waits for its confirmation."""
     quiet_from, quiet_to = form.text("quiet_from"), form.text("quiet_to")
     if bool(quiet_from) != bool(quiet_to):
         raise ConfigError("quiet hours need both a beginning and an end")
-    start, end = accounts.quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
-    zone = accounts.known_timezone(form.text("timezone"))
-    address = form.text("email") or visit.account["email"]
-    house = visit.house
-    at_once = opt_in.change_address(house.db, house.settings, visit.account, address, visit.ip)
-    with house.db.transaction() as tx:
-        accounts.change(tx, visit.account_id, timezone=zone, quiet_from=start, quiet_to=end)
-    return at_once
+    quiet_hours = parse_quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
+    timezone = parse_timezone(form.text("timezone"))
+    address = form.text("email") or request.account.email
+    app = request.app
+    is_complete = opt_in.change_address(app.db, app.settings, request.account, address, request.ip)
+    with app.db.transaction() as tx:
+        accounts.set_hours(tx, request.account_id, timezone, *quiet_hours)
+    return is_complete
 
 
-def _show(visit: RequestContext, error: str = "", status: int = 200) -> Response:
-    zones = sorted(available_timezones())
-    return visit.page("account.html", status, zones=zones, error=error)
+def _render(request: RequestContext, error: str = "", status: int = 200) -> Response:
+    return request.render("account.html", status, zones=sorted(available_timezones()), error=error)

@@ -11,7 +11,7 @@ from services.store.delivery import bounces, deliveries, items, sending_pause
 from services.store.delivery.records import DeliveryPage
 from services.store.papers import papers
 from services.web.csrf_forms import Posted
-from services.web.page import Id, SignedIn
+from services.web.request_context import Id, SignedIn
 from services.web.security_headers import MAIL_POLICY
 
 router = APIRouter(prefix="/deliveries")
@@ -23,37 +23,38 @@ KINDS_WITH_PREVIEW = frozenset(
 
 
 @router.get("")
-def page(visit: SignedIn) -> Response:
-    with visit.house.db.transaction() as tx:
-        listed = deliveries.list_all(tx, visit.account_id, limit=MAX_LISTED)
-        pause = sending_pause.status(tx)
-        waiting = sending_pause.waiting(tx, visit.house.db.now(tx), visit.account_id) if pause["paused_because"] else []
-        mailbox_error = bounces.why_unreadable(tx) if visit.account["operator"] else ""
-    return visit.page(
+def page(request: SignedIn) -> Response:
+    with request.app.db.transaction() as tx:
+        listed = deliveries.list_all(tx, request.account_id, limit=MAX_LISTED)
+        pause, waiting = sending_pause.status(tx), []
+        if pause.paused_because:
+            waiting = sending_pause.waiting_papers(tx, request.app.db.now(tx), request.account_id)
+        mailbox_error = bounces.mailbox_failure(tx) if request.account.operator else ""
+    return request.render(
         "deliveries.html",
         deliveries=listed,
         max_listed=MAX_LISTED,
         waiting=waiting,
         mailbox_error=mailbox_error,
-        **pause,
+        pause=pause,
     )
 
 
 @router.get("/{delivery_id}")
-def one(visit: SignedIn, delivery_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        delivery = deliveries.for_page(tx, visit.account_id, delivery_id)
+def one(request: SignedIn, delivery_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
+        delivery = deliveries.for_page(tx, request.account_id, delivery_id)
         ids = items.paper_ids(tx, delivery_id)
         known = papers.load(tx, ids)
     listed = [known[paper_id] for paper_id in ids if paper_id in known]
-    return visit.page("delivery.html", delivery=delivery, papers=listed, has_preview=_has_preview(delivery))
+    return request.render("delivery.html", delivery=delivery, papers=listed, has_preview=_has_preview(delivery))
 
 
 @router.get("/{delivery_id}/message")
-def message(visit: SignedIn, delivery_id: Id) -> Response:
+def message(request: SignedIn, delivery_id: Id) -> Response:
     """The message as its receiver sees it, for a sandboxed frame; its links open in a new tab."""
-    with visit.house.db.transaction() as tx:
-        delivery = deliveries.for_page(tx, visit.account_id, delivery_id)
+    with request.app.db.transaction() as tx:
+        delivery = deliveries.for_page(tx, request.account_id, delivery_id)
     if delivery.rendered is None or not _has_preview(delivery):
         raise NotFound(f"delivery {delivery_id} has no message to show")
     html = plugins.notifier(delivery.channel_kind).preview(delivery.rendered)
@@ -66,6 +67,6 @@ def _has_preview(delivery: DeliveryPage) -> bool:
 
 
 @router.post("/{delivery_id}/retry")
-def retry(visit: SignedIn, form: Posted, delivery_id: Id) -> Response:
-    resend.retry(visit.house.db, delivery_id, visit.account_id)
-    return visit.go("/deliveries", "retrying")
+def retry(request: SignedIn, form: Posted, delivery_id: Id) -> Response:
+    resend.retry(request.app.db, delivery_id, request.account_id)
+    return request.redirect("/deliveries", "retrying")

@@ -16,7 +16,7 @@ from services.store.db.database import Row
 from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
-from services.web.page import SignedIn
+from services.web.request_context import SignedIn
 
 router = APIRouter()
 PAGE = 30
@@ -31,16 +31,16 @@ class Found:
 
 
 @router.get("/matches")
-def matches(visit: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
-    with visit.house.db.transaction() as tx:
-        mine = subscriptions.all_of(tx, visit.account_id)
-        one = subscriptions.find(tx, subscription, visit.account_id) if subscription else None
-        rows = dashboard.matched(tx, visit.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
-        found = _found(tx, visit.account_id, rows[:PAGE])
-    zone = ZoneInfo(visit.account["timezone"])
+def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
+    with request.app.db.transaction() as tx:
+        mine = subscriptions.all_of(tx, request.account_id)
+        one = subscriptions.find(tx, subscription, request.account_id) if subscription else None
+        rows = dashboard.matched(tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
+        found = _found(tx, request.account_id, rows[:PAGE])
+    zone = ZoneInfo(request.account.timezone)
     days = [(_day_name(day, zone), list(group)) for day, group in groupby(found, lambda f: _local(f, zone))]
     older = rows[PAGE - 1]["newest"] if len(rows) > PAGE else None
-    return visit.page("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)
+    return request.render("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)
 
 
 def _found(tx: Connection, account_id: int, rows: Sequence[Row]) -> list[Found]:

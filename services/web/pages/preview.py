@@ -12,8 +12,8 @@ from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
 from services.web.chart import Bar, weeks
 from services.web.csrf_forms import Posted
-from services.web.page import RequestContext, SignedIn
 from services.web.pages import subscriptions
+from services.web.request_context import RequestContext, SignedIn
 from services.web.subscription_form import Fields
 
 router = APIRouter()
@@ -32,28 +32,28 @@ class Shown:
 
 
 @router.post("/subscriptions/preview")
-def preview(visit: SignedIn, form: Posted) -> Response:
+def preview(request: SignedIn, form: Posted) -> Response:
     fields = subscription_form.of_form(form)
     editing = form.number("editing") or None
-    shown = _shown(visit, fields, editing)
-    if visit.by_htmx:
-        return visit.page("preview.html", preview=shown)
+    shown = _shown(request, fields, editing)
+    if request.is_htmx:
+        return request.render("preview.html", preview=shown)
     if editing:
-        return subscriptions.editing(visit, editing, fields, preview=shown)
-    return subscriptions.listing(visit, fields, preview=shown)
+        return subscriptions.editing(request, editing, fields, preview=shown)
+    return subscriptions.listing(request, fields, preview=shown)
 
 
-def _shown(visit: RequestContext, fields: Fields, editing: int | None) -> Shown:
+def _shown(request: RequestContext, fields: Fields, editing: int | None) -> Shown:
     if fields.asks_nothing:
         return Shown()
-    house = visit.house
+    app = request.app
     # One that is being changed has matches of its own, which would hide what it adds.
-    against = None if editing else visit.account_id
+    against = None if editing else request.account_id
     try:
-        with house.db.transaction() as tx:
+        with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
-        with house.previews:
-            result = run_preview(house.patient, house.embedder, draft, account_id=against)
+        with app.previews:
+            result = run_preview(app.slow_db, app.embedder, draft, account_id=against)
     except QueryError as error:
         return Shown(error=error.message, caret=error.caret())
     except PaperwireError as error:

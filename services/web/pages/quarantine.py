@@ -5,12 +5,12 @@ from fastapi.responses import Response
 
 from services.flow.commands import quarantine
 from services.web.csrf_forms import Posted
-from services.web.page import Id, Operator
+from services.web.request_context import Id, Operator
 
 router = APIRouter(prefix="/quarantine")
 
 
 @router.post("/{paper_id}/release")
-def release(visit: Operator, form: Posted, paper_id: Id) -> Response:
-    quarantine.release(visit.house.db, paper_id)
-    return visit.go("/sources", "released")
+def release(request: Operator, form: Posted, paper_id: Id) -> Response:
+    quarantine.release(request.app.db, paper_id)
+    return request.redirect("/sources", "released")

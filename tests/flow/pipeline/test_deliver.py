@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
@@ -23,11 +23,11 @@ POST = "/chat.postMessage"
 
 
 def on_slack(world: World, name: str = "#papers") -> int:
-    return subscribe.add_channel(world.db, world.settings, world.account, f"slack:{name}", verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, world.account, f"slack:{name}", verified=True)
 
 
 def check(world: World) -> bool:
-    return restored_copy.check_transport(
+    return restored_copy.probe_transport(
         world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
     )
 
@@ -193,7 +193,7 @@ def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Wo
         assert (row["state"], row["attempt"]) == ("pending", 0)
         assert row["error"]
         with world.db.transaction() as tx:
-            assert channels.all_of(tx)[0]["down_because"]
+            assert channels.all_of(tx)[0].down_because
         world.make_due(transport, check_at=timedelta(hours=1))
         assert check(world)
         world.deliver()
@@ -293,7 +293,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
 def test_a_test_message_goes_out_without_papers(world: World) -> None:
     with world.db.transaction() as tx:
         where = channels.find(tx, world.email)
-        assert deliveries.create(tx, new_test(where["account_id"], where["id"]), "localhost")
+        assert deliveries.create(tx, new_test(where.account_id, where.id), "localhost")
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
 

@@ -50,8 +50,8 @@ def backlog(world: World) -> bool:
 
 def state(world: World) -> tuple[str, datetime | None]:
     with world.db.transaction() as tx:
-        row = embedder_health.failing(tx, world.embedder.name)
-    return (row["down_because"], row["check_at"]) if row else ("", None)
+        failure = embedder_health.failure(tx, world.embedder.name)
+    return (failure.reason, failure.retry_at) if failure else ("", None)
 
 
 def rested(world: World) -> None:
@@ -128,7 +128,7 @@ def test_deliveries_do_not_let_it_go(remote: World, server: EmbeddingServer) -> 
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
     rested(remote)
-    assert not restored_copy.check_transport(remote.db, remote.settings, SecretBox("a key"))
+    assert not restored_copy.probe_transport(remote.db, remote.settings, SecretBox("a key"))
     assert state(remote)[0] != ""
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import func, insert, select, update
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Paper
 from services.domain.subscriptions.matcher import Match, Matcher
-from services.flow.commands import explain, subscribe
+from services.flow.commands import channels as channel_commands
+from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
@@ -378,7 +379,7 @@ def told(world: World, *ids: int) -> dict[int, int]:
 def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
     world: World, how: str, older: str
 ) -> None:
-    other_channel = subscribe.add_channel(
+    other_channel = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
     channels = (world.email, other_channel if how == "two channels" else world.email)
@@ -444,7 +445,9 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
-    elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
+    elsewhere = channel_commands.find_or_add(
+        world.db, world.settings, world.account, "email:bob@example.org", verified=True
+    )
     stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
     stand(world, one, asked, world.email, "matched")
     stand(world, other, asked, world.email, "sent")

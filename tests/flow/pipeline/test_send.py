@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
@@ -23,14 +23,14 @@ POST = "/chat.postMessage"
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
-    return subscribe.add_channel(world.db, world.settings, account or world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
 def waiting(world: World, channel: int, count: int = 1) -> list[int]:
     """Messages for a channel that carry no papers."""
     with world.db.transaction() as tx:
-        row = channels.find(tx, channel)
-        new = [new_test(row["account_id"], channel, number) for number in range(count)]
+        account_id = channels.find(tx, channel).account_id
+        new = [new_test(account_id, channel, number) for number in range(count)]
         ids = [deliveries.create(tx, one, "localhost") for one in new]
     return [delivery_id for delivery_id in ids if delivery_id is not None]
 

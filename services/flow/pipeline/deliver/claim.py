@@ -10,14 +10,15 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery.state_machine import CLAIM_LEASE, Policy
 from services.errors import ConfigError
+from services.flow.channel_targets import target_of
 from services.ports import Notifier, Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels, claims
+from services.store.delivery import claims
 from services.store.delivery.claims import DueDelivery
-from services.store.delivery.records import ChannelWithTimezone, Delivery
+from services.store.delivery.records import ChannelWithAccount, Delivery
 from services.telemetry import fault_point
 
 
@@ -28,7 +29,7 @@ class ClaimedDelivery(NamedTuple):
     """
 
     delivery: Delivery
-    channel: ChannelWithTimezone
+    channel: ChannelWithAccount
     notifier: Notifier
     target: BaseModel | Rejected
     policy: Policy
@@ -85,7 +86,7 @@ def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
     notifier = plugins.notifier(channel.kind)
     policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
     try:
-        target = channels.target_of(channel, secrets)
+        target = target_of(channel, secrets)
     except ConfigError as error:
         return ClaimedDelivery(delivery, channel, notifier, Rejected(str(error), scope="channel"), policy)
     limit = notifier.rate_limit(target, delivery.kind) if isinstance(notifier, RateLimited) else RateLimit()

@@ -13,7 +13,7 @@ from services.domain.digests.updates import UPDATE_DELAY
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
 from services.ports import Rejected, Retry, Sent, TransportDown
 from services.settings import Settings
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
 from services.store.db.rate_limits import Renewal
 from services.store.delivery import channels, claims, deliveries, message_updates, operator_notices
@@ -78,8 +78,8 @@ def _record_outcomes(
         _follow_up(tx, settings, one, after, now)
     # On a channel that was removed or unsubscribed meanwhile, nothing more is sent.
     shared = {one.claimed.channel.id for one in finished if not concerns_one_delivery(one)}
-    for channel_id in channels.over(tx, shared):
-        channels.drop_if_over(tx, channel_id)
+    for channel_id in channels.ended(tx, shared):
+        channels.drop_if_ended(tx, channel_id)
     return afters
 
 
@@ -93,13 +93,13 @@ def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, af
         channels.disable(tx, channel.id, outcome.reason)
         text = f"{channel.kind} {channel.label} was disabled: {outcome.reason}"
         key = f"channel:{channel.id}:{after.id}:{claimed.delivery.attempt}"
-        operator_notices.tell(tx, channel.account_id, key, text, host)
+        operator_notices.send(tx, channel.account_id, key, text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
         # The receiver named a pause. It holds for all deliveries with this rate limit.
         rate_limits.postpone(tx, after.rate_limit_key, after.next_attempt_at)
     elif after.state is State.DEAD and claimed.policy.retries:
         text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
-        operator_notices.tell(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)
+        operator_notices.send(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)
     elif after.state is State.SENT:
         _follow_up_sent(tx, settings, claimed, now)
 
@@ -109,11 +109,12 @@ def _stop_transport(
 ) -> None:
     """Stops the transport, once. Deliveries that were being sent at the same time report the same failure."""
     channel = claimed.channel
-    if channels.is_held(tx, channel.transport):
+    if circuit_breaker.is_open(tx, channel.transport):
         return
-    is_new = channels.hold_transport(tx, channel.transport, outcome.reason, now, settings.time_scale)
+    is_new = circuit_breaker.open(tx, channel.transport, outcome.reason, now, settings.time_scale)
     if is_new and outcome.person:
-        operator_notices.tell_operator(tx, channel, outcome.reason, now, _host(settings))
+        text = f"Sending to {channel.kind} waits, nothing is lost: {outcome.reason}"
+        operator_notices.send(tx, None, f"transport:{channel.transport}:{now:%s}", text, _host(settings))
 
 
 def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery, now: datetime) -> None:

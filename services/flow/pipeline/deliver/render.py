@@ -12,13 +12,14 @@ from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.updates import snapshot
 from services.errors import LeaseLost
+from services.flow import opt_in_links
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.flow.pipeline.deliver.compose import ComposedDelivery, compose_all
 from services.ports import Envelope
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import claims, message_updates, opt_in
+from services.store.delivery import claims, message_updates
 from services.store.papers import merging
 from services.telemetry import STAGE_ERRORS, log
 
@@ -76,15 +77,18 @@ def _render(
 def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
     claimed, digest, about = composed
     delivery, channel = claimed.delivery, claimed.channel
-    is_question = delivery.kind is DeliveryKind.CONFIRM
-    token = opt_in.confirm_token(secrets, channel, delivery.created_at) if is_question else ""
+    unsubscribe_token = opt_in_links.unsubscribe_token(secrets, channel.id, channel.label)
+    confirm_url = ""
+    if delivery.kind is DeliveryKind.CONFIRM:
+        token = opt_in_links.confirm_token(secrets, channel.id, channel.label, delivery.created_at)
+        confirm_url = f"{settings.base_url}/confirm/{token}"
     envelope = Envelope(
         delivery_id=delivery.id,
         message_id=delivery.message_id,
         date=delivery.created_at,
         about=about.receipt if about else "",
-        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(secrets, channel)}",
-        confirm_url=f"{settings.base_url}/confirm/{token}" if is_question else "",
+        unsubscribe_url=f"{settings.base_url}/unsubscribe/{unsubscribe_token}",
+        confirm_url=confirm_url,
     )
     assert isinstance(claimed.target, BaseModel)
     body = claimed.notifier.render(digest, envelope, claimed.target)

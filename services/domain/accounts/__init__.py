@@ -1,0 +1,1 @@
+"""Accounts: reading what a person enters about himself. Open profile.py."""
