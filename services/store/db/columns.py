@@ -1,11 +1,14 @@
 """Columns and column types that several tables share."""
 
+from dataclasses import asdict
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
 from sqlalchemy.types import TypeDecorator
+
+from services.domain.sources.feed_hints import NO_HINTS, FeedHints
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -25,6 +28,21 @@ class EnumText(TypeDecorator[E], Generic[E]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
         return None if value is None else self.kind(value)
+
+
+class FeedHintsJson(TypeDecorator[FeedHints]):
+    """A JSON column whose values are `FeedHints`; an empty object stands for no hints."""
+
+    impl = JSONB
+    cache_ok = True
+
+    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else asdict(value)
+
+    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> FeedHints | None:
+        if not value:
+            return NO_HINTS
+        return FeedHints(value["minutes"], tuple(value["days"]), tuple(value["hours"]))
 
 
 def number() -> Column[int]:

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from services.domain.digests import selection
-from services.domain.digests.selection import ChannelMatch, ChannelPaper, Selection
+from services.domain.delivery import selection
+from services.domain.delivery.selection import ChannelMatch, ChannelPaper, Selection
 from services.store.db.database import pairs
 from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import match, subscription, subscription_channel

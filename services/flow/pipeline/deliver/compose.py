@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from services.domain.delivery.schedule import local_date
+from services.domain.delivery.selection import ChannelPaper
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.digest import Digest, compose, confirmation, notice, source_line, test_message
-from services.domain.digests.selection import ChannelPaper
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.settings import Settings
 from services.store.delivery import deliveries, items
@@ -91,9 +91,9 @@ def _source_lines(tx: Connection, paper_ids: Mapping[int, Sequence[int]]) -> dic
     """For each key what was read of the sources of its papers. A source that is an address is left out."""
     return {
         key: [
-            source_line(row["location"] or row["kind"], row["announced"], row["fetched"], row["mine"])
-            for row in rows
-            if "://" not in row["location"]
+            source_line(batch.location or batch.kind, batch.announced, batch.fetched, batch.papers)
+            for batch in of_papers
+            if "://" not in batch.location
         ]
-        for key, rows in batches.of_papers(tx, paper_ids).items()
+        for key, of_papers in batches.of_papers(tx, paper_ids).items()
     }

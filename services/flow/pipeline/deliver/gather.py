@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from services.domain.delivery import schedule
+from services.domain.delivery.selection import ChannelPaper
 from services.domain.delivery.state_machine import DeliveryKind
-from services.domain.digests.selection import ChannelPaper
 from services.domain.subscriptions.cadence import Cadence
 from services.flow.pipeline.deliver.trending import add_trending_items
 from services.settings import Settings

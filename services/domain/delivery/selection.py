@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from services.domain.delivery.merged_items import merged_with
 from services.domain.digests.digest import Reason
 from services.domain.interests.terms import Terms
 from services.domain.papers.paper import Paper
@@ -15,11 +16,6 @@ from services.errors import QueryError
 
 WITHDRAWN = "the paper was withdrawn"
 NOT_WANTED = "no subscription asks for it any more"
-
-
-def merged_into(paper_id: int) -> str:
-    """Why an item of a replaced paper is dropped: the paper it was merged into has an item of its own."""
-    return f"merged with paper {paper_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ class Selection:
         """Why the paper is not sent on the channel; empty when it is."""
         paper = self.papers[paper_id]
         if paper.id != paper_id:
-            return merged_into(paper.id)
+            return merged_with(paper.id)
         if paper.withdrawn:
             return WITHDRAWN
         key = channel_id, paper_id
