@@ -1,1 +1,1 @@
-"""Accounts: reading what a person enters about himself. Open profile.py."""
+"""Accounts: reading what a person enters about the own account. Open profile.py first."""
