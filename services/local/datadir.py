@@ -68,7 +68,7 @@ def make_private(folder: Path, user: OsUser | None) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner, os.geteuid()):
         raise ConfigError(
-            f"{folder} belongs to another OS user; remove it, or choose a short data directory without special characters"
+            f"{folder} belongs to another OS user; remove it, or choose a short data directory in plain ASCII"
         )
     folder.chmod(0o700)
     if user:

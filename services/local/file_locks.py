@@ -76,7 +76,7 @@ class Locks:
             lock.close()
 
     def take_if_unused(self) -> bool:
-        """Whether no process uses the server. If so, keeps both locks, so that new users wait until this process ends."""
+        """Whether no process uses the server. If so, keeps both locks: new users wait for the end of this process."""
         if not self.entry_lock.take():
             return False
         if self.users_lock.take():

@@ -82,14 +82,9 @@ class Postgres:
             shutil.rmtree(leftover, ignore_errors=True)
         unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=self._home.path))
         make_private(unfinished, user)
-        argv = [
-            str(self._programs(user) / "initdb"),
-            "--pgdata",
-            str(unfinished),
-            "--username=postgres",
-            "--auth=trust",
-        ]
-        argv += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        argv = [str(self._programs(user) / "initdb"), "--pgdata", str(unfinished)]
+        argv += ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if sys.platform == "linux":
             argv.append("--sync-method=syncfs")  # see recovery_init_sync_method
         with tempfile.TemporaryFile() as output:
@@ -124,8 +119,8 @@ class Postgres:
 
     def clear(self) -> None:
         # Ends a postmaster on this folder, and backends that survived a killed one. The caller holds the locks, so no
-        # process uses them. Afterwards the pid file and the socket are stale, even if they name a live process: PostgreSQL
-        # would take any process with that pid for a postmaster and refuse to start.
+        # process uses them. Afterwards the pid file and the socket are stale, even if they name a live process:
+        # PostgreSQL would take any process with that pid for a postmaster and refuse to start.
         end(without_children(processes_in("postgres", self._folder)), self.orphan_steps)
         end(processes_in("postgres", self._folder), ((signal.SIGQUIT, 3.0), (signal.SIGKILL, 5.0)))
         for leftover in (

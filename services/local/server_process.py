@@ -65,11 +65,8 @@ class ServerProcess:
         pause = self._backoff.after(run_seconds)
         give_up = run_seconds < EARLY_EXIT_SECONDS and self._backoff.failures >= MAX_EARLY_EXITS
         next_step = "giving up" if give_up else f"restarting in {pause:g} s"
-        print(
-            f"paperwire: {self._server.title} ended (status {process.returncode}); {next_step}",
-            file=sys.stderr,
-            flush=True,
-        )
+        message = f"{self._server.title} ended (status {process.returncode}); {next_step}"
+        print(f"paperwire: {message}", file=sys.stderr, flush=True)
         until = time.monotonic() + pause
         while not give_up and time.monotonic() < until and not self._stop_requested:
             time.sleep(POLL_INTERVAL_SECONDS)

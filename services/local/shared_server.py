@@ -85,9 +85,7 @@ class SharedServer:
         deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
         say_at = time.monotonic() + QUIET_SECONDS
         while problem := self._server.problem():
-            ended = (
-                server_process is None or server_process.poll() is not None
-            ) and not self._locks.process_lock.held_elsewhere()
+            exited = server_process is None or server_process.poll() is not None
             if self._leaving:
                 return
             if (exited and not self._locks.process_lock.held_elsewhere()) or time.monotonic() > deadline:
