@@ -138,7 +138,7 @@ def slow() -> None:
     drain("slow", lambda: serving_stage.take_over(db(), settings()))
     drain("slow", lambda: bounces_stage.work(db(), settings(), secrets()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
-    drain("slow", lambda: embed_stage.note_words(db()))
+    drain("slow", lambda: embed_stage.index_papers(db()))
     drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder(), settings().time_scale), turn=0)
     if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):
         wake("deliver")

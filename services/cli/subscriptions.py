@@ -61,8 +61,9 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
         with context.db.transaction() as tx:
             ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
             found = [described(tx, one) for one in ids]
-        for line in model_rollover.said(context.db, context.settings) if any(one["volume"] for one in found) else ():
-            output.note(line)
+        if any(one["volume"] for one in found):
+            for line in model_rollover.status_lines(context.db, context.settings):
+                output.note(line)
     if json:
         output.as_json(found)
         return

@@ -45,14 +45,14 @@ def metrics(app: App) -> Response:
         with app.db.transaction() as tx:
             figures, pause_reason = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
             unread = bounces.why_unreadable(tx)
-            failing = embedder_health.failing(tx, serving)
+            failure = embedder_health.failure(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:
         DATABASE_UP.set(1)
         SENDING_PAUSED.set(bool(pause_reason))
         BOUNCES_UNREAD.set(bool(unread))
-        EMBEDDER_UP.set(not failing)
+        EMBEDDER_UP.set(not failure)
         for name, value in figures.items():
             AUDIT.labels(name).set(value)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from services.domain.interests.calibration import parse_volume
+from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import CompiledSubscription
 from services.domain.subscriptions.trending import SOURCE, reason, would_come
+from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database, Row
-from services.store.interests import thresholds
 from services.store.papers import archive_search, papers
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
@@ -95,16 +95,16 @@ def preview(
 ) -> Preview:
     """Runs a draft over the archive. `account_id`: also count what it adds to that account's subscriptions."""
     draft = check(draft)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled, ranking = compile_interest.compile_and_rank(db, embedder, draft)
     asked = candidate_store.compiled(_row(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         within = archive_search.Window(first=until - timedelta(days=days - 1), last=until)
-        scanned, first = archive_search.scanned(tx, within)
-        lacking = scanned - archive_search.embedded(tx, embedder.name, within) if draft.has_interest else 0
+        scanned, first = archive_search.count_papers(tx, within)
+        lacking = scanned - archive_search.count_embedded(tx, embedder.name, within) if draft.has_interest else 0
         found, unread = archive_search.NOTHING, 0
         if asked is not None:
-            found, unread = _found(tx, embedder, asked, draft, within, compiled.best)
+            found, unread = _found(tx, embedder, asked, draft, within, ranking)
         if draft.trending:
             found = _trending(tx, draft, found, within)
         sourced = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), within)) > 0
@@ -126,7 +126,7 @@ def preview(
     )
 
 
-def _row(draft: Draft, compiled: thresholds.Compiled) -> Row:
+def _row(draft: Draft, compiled: CompiledInterest) -> Row:
     """The subscription as it would be stored."""
     return {
         "id": 0,
@@ -148,12 +148,12 @@ def _found(
     asked: CompiledSubscription,
     draft: Draft,
     within: archive_search.Window,
-    known: archive_search.Best | None,
-) -> tuple[archive_search.Found, int]:
+    known: archive_search.Ranking | None,
+) -> tuple[archive_search.FoundPapers, int]:
     """What would have matched, the best first; and how many papers were left out, too many to be read."""
     if asked.weights is not None and asked.threshold is not None:
-        if known is not None and known.within.first <= within.first:
-            best = archive_search.inside(known, within)
+        if known is not None and known.window.first <= within.first:
+            best = archive_search.within_window(known, within)
         else:
             wanted = parse_volume(draft.volume).per_day * within.days
             interest = Interest(asked.weights, asked.terms)
@@ -168,8 +168,8 @@ def _found(
 
 
 def _trending(
-    tx: Connection, draft: Draft, found: archive_search.Found, within: archive_search.Window
-) -> archive_search.Found:
+    tx: Connection, draft: Draft, found: archive_search.FoundPapers, within: archive_search.Window
+) -> archive_search.FoundPapers:
     """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
     asked = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
     upvoted = archive_search.passing(tx, asked, within)
@@ -182,7 +182,7 @@ def _trending(
 
 
 def _samples(
-    tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: archive_search.Found
+    tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: archive_search.FoundPapers
 ) -> list[Shown]:
     best = dict(zip(found.ids[:SAMPLES].tolist(), found.scores[:SAMPLES].tolist(), strict=True))
     candidates = {one.paper.id: one for one in candidate_store.candidates(tx, best, embedder.name)}
@@ -205,7 +205,7 @@ def window_end(tx: Connection, today: date) -> date:
 
 def _warnings(
     draft: Draft,
-    compiled: thresholds.Compiled,
+    compiled: CompiledInterest,
     found: int,
     scanned: int,
     lacking: int,

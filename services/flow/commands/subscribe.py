@@ -1,7 +1,7 @@
 """Subscribe: a draft is checked, its interest compiled, and both saved so that the next paper is matched against it."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,10 +9,12 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.interests.calibration import CompiledInterest, Delivered
 from services.domain.interests.learning import Interest
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import Matcher
 from services.errors import ConfigError, EmbedderError, NotFound, QueryError
+from services.flow.commands import compile_interest
 from services.ports import Embedder, SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
@@ -20,14 +22,15 @@ from services.store.db.database import Database, Row, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, vectors
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import matches, subscriptions
 from services.telemetry import log
 
 CALIBRATED_AT_ONCE = 20
 """Subscriptions calibrated between two looks at the clock."""
+DELIVERED_WINDOW = timedelta(days=28)
+"""A calibration corrects for what the subscription matched within this time."""
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Paused until somebody says otherwise."""
@@ -45,7 +48,7 @@ def save(
     draft = check(draft)
     for kind in draft.sources:
         plugins.source(kind)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         for channel_id in channel_ids:
             channels.find(tx, channel_id, account_id)
@@ -151,18 +154,18 @@ def recompile(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """
     now = db.now()
     with db.transaction() as tx:
-        waiting = subscriptions.waiting_for_embedder(tx, embedder.name)
+        waiting = thresholds.waiting_for_embedder(tx, embedder.name)
         if waiting is None or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         row = subscriptions.find(tx, waiting)
         draft = draft_of(row, *subscriptions.examples_of(tx, waiting))
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         if compiled.failed is not None:
-            embedder_health.failed(tx, embedder.name, compiled.failed, now, scale)
+            embedder_health.record_failure(tx, embedder.name, compiled.failed, now, scale)
             return False
-        embedder_health.answered(tx, embedder.name)
-        subscriptions.note_threshold(tx, row, compiled)
+        embedder_health.record_success(tx, embedder.name)
+        thresholds.set_threshold(tx, row["id"], row["shard"], row["revision"], compiled)
         _catch_up(tx, embedder, waiting, before=row["model"] if row["weights"] is not None else "")
     return True
 
@@ -174,15 +177,15 @@ def recalibrate(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
     """
     now = db.now()
     with db.transaction() as tx:
-        due = subscriptions.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
+        due = thresholds.to_calibrate(tx, embedder.name, now, CALIBRATED_AT_ONCE)
         if not due or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         learnable = training_set.can_be_learned_on(tx, embedder.name)
     try:
-        thresholds.awake(embedder)
+        compile_interest.load_model_facts(embedder)
     except EmbedderError as error:
         with db.transaction() as tx:
-            embedder_health.failed(tx, embedder.name, error, now, scale)
+            embedder_health.record_failure(tx, embedder.name, error, now, scale)
         return False
     for one in due:
         try:
@@ -201,27 +204,31 @@ def _recalibrate(db: Database, embedder: Embedder, one: int, learnable: bool) ->
         row = subscriptions.find(tx, one)
         draft = draft_of(row, *subscriptions.examples_of(tx, one))
     young = learnable and not row["terms"]
-    compiled = thresholds.compile(db, embedder, draft) if young else thresholds.Compiled()
+    compiled = compile_interest.compile(db, embedder, draft) if young else CompiledInterest()
     with db.transaction() as tx:
         if not young or compiled.error:
             compiled = _calibrated(tx, db, embedder, row, draft)
-        subscriptions.note_threshold(tx, row, compiled)
+        thresholds.set_threshold(tx, row["id"], row["shard"], row["revision"], compiled)
 
 
 def _postpone(db: Database, one: int, error: str = "") -> None:
     """Leaves the threshold as it is for a day, so that the others have their turn."""
     with db.transaction() as tx:
-        subscriptions.note_calibrated(tx, one)
+        thresholds.set_calibrated(tx, one)
         if error:
             subscriptions.note_error(tx, one, error)
 
 
-def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft) -> thresholds.Compiled:
+def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Row, draft: Draft) -> CompiledInterest:
     interest = Interest(np.asarray(row["weights"], np.float32), row["terms"])
-    lately = thresholds.delivered(tx, row, db.now())
-    found = thresholds.calibrate(tx, embedder, interest, draft, lately)
-    return thresholds.Compiled(
-        threshold=found.thresholds[0], relaxed_thresholds=found.thresholds[1:], estimated=found.estimated
+    now = db.now()
+    since = max(now - DELIVERED_WINDOW, row["created_at"])
+    delivered = Delivered(thresholds.matches_since(tx, row["id"], since), (now - since) / timedelta(days=1))
+    calibration = compile_interest.calibrate(tx, embedder, interest, draft, delivered)
+    return CompiledInterest(
+        threshold=calibration.thresholds[0],
+        relaxed_thresholds=calibration.thresholds[1:],
+        estimated=calibration.estimated,
     )
 
 
@@ -234,8 +241,8 @@ def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: 
         return
     matcher = Matcher()
     matcher.put(asked)
-    missed = set(sources.heard_since(tx, row["watched_since"]))
-    missed -= papers.vectors(tx, missed, before).keys() if before else set()
+    missed = set(appearances.announced_since(tx, row["watched_since"]))
+    missed -= vectors.load(tx, missed, before).keys() if before else set()
     candidates = {one.paper.id: one for one in candidate_store.candidates(tx, missed, embedder.name)}
     hits = matcher.match(list(candidates.values()))
     sentence_vectors.request(tx, {one.paper for one in hits if one.score is not None}, embedder.name)

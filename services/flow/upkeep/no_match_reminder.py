@@ -1,11 +1,11 @@
-"""Remind: a subscription that has matched nothing for two weeks says why, once."""
+"""Reminder: when a subscription has matched nothing for two weeks, one notice tells its owner why."""
 
 from datetime import date, timedelta
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from services.domain.subscriptions.no_match_report import AFTER, LOOKED_BACK, notes
+from services.domain.subscriptions.no_match_report import MAX_SILENCE, REPORT_WINDOW, report
 from services.errors import QueryError
 from services.ports import Embedder
 from services.settings import Settings
@@ -15,22 +15,22 @@ from services.store.papers import papers
 from services.store.subscriptions import candidates, reminders
 
 MAX_PAPERS = 3000
-"""Looked at, the newest: enough to say why, and a minute's work at most."""
+"""The newest papers that the report reads: enough to find the reason, and a minute's work at most."""
 
 
 def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
-    """Tells one owner; False when every subscription lives or has said why not."""
+    """Notifies one owner; False if no reminder is due."""
     now = db.now()
     with db.transaction() as tx:
         row = reminders.next_due(tx, now)
         lines = _lines(tx, row, embedder, now.date()) if row is not None else []
     if row is None:
         return False
-    text = f"“{row['name']}” has brought nothing for {AFTER.days} days"
+    subject = f"“{row['name']}” has matched nothing for {MAX_SILENCE.days} days"
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
         if reminders.take(tx, row["id"], now):
-            operator_notices.tell(tx, row["account_id"], f"quiet:{row['id']}:{now:%Y-%m-%d}", text, host, lines)
+            operator_notices.tell(tx, row["account_id"], f"quiet:{row['id']}:{now:%Y-%m-%d}", subject, host, lines)
     return True
 
 
@@ -38,10 +38,11 @@ def _lines(tx: Connection, row: Row, embedder: Embedder, today: date) -> list[st
     if row["error"]:
         return [row["error"]]
     try:
-        asked = candidates.compiled(row)
+        subscription = candidates.compiled(row)
     except QueryError as error:
         return [f"Its query no longer compiles: {error}"]
-    if asked is None:
+    if subscription is None:
         return ["Its interest waits for the embedder."]
-    window = papers.between(tx, today - LOOKED_BACK, today)[:MAX_PAPERS]
-    return notes(asked, candidates.as_candidates(tx, window, row["model"]), LOOKED_BACK // timedelta(days=1))
+    newest = papers.between(tx, today - REPORT_WINDOW, today)[:MAX_PAPERS]
+    days = REPORT_WINDOW // timedelta(days=1)
+    return report(subscription, candidates.as_candidates(tx, newest, row["model"]), days)

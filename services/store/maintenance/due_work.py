@@ -21,11 +21,11 @@ from services.store.db.tables import (
     transport,
 )
 from services.store.delivery import channels, claims, deliveries, digest_schedule, message_updates
-from services.store.interests import embedder_health, embedding_backlog, sentence_vectors
+from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
-from services.store.sources import batches, sources
-from services.store.subscriptions import match_runs, matches, reminders, subscriptions
+from services.store.sources import batches, listings, sources
+from services.store.subscriptions import match_runs, matches, reminders
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
@@ -35,22 +35,22 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     """
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
-        "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
+        "ingest": exists(select(listing.c.id).where(listings.due(now))),
         "embed": exists(select(run.c.id).where(match_runs.unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
         "slow": or_(
             *(
-                and_(or_(embedding_backlog.waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
+                and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
-            exists(select(batch.c.id).where(batches.gaps_due(now))),
-            and_(subscriptions.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
-            search_index.any_lacking(),
+            exists(select(batch.c.id).where(batches.look_back_due(now))),
+            and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
+            search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.is_available("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),
             rate_limits.is_available("clean-up", now),
-            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == models[0])),
+            exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, or_, select, update
 
-from services.domain.subscriptions.no_match_report import AFTER
+from services.domain.subscriptions.no_match_report import MAX_SILENCE
 from services.store.db.database import Row, first
 from services.store.db.tables import match, subscription
 
@@ -15,7 +15,9 @@ def due(now: datetime) -> Any:
     mine = match.c.subscription_id == subscription.c.id
     runs = or_(subscription.c.paused_until.is_(None), subscription.c.paused_until <= now)
     watches = and_(subscription.c.deleted_at.is_(None), subscription.c.trending.is_(None), runs)
-    dry = and_(subscription.c.watched_since <= now - AFTER, ~exists().where(mine, match.c.created_at > now - AFTER))
+    dry = and_(
+        subscription.c.watched_since <= now - MAX_SILENCE, ~exists().where(mine, match.c.created_at > now - MAX_SILENCE)
+    )
     matched_since = exists().where(mine, match.c.created_at > subscription.c.reminded_at)
     return and_(watches, dry, or_(subscription.c.reminded_at.is_(None), matched_since))
 

@@ -1,15 +1,17 @@
 """Subscriptions; each save takes the next number of its shard, so that a worker sees all that it has not read."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, LargeBinary, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, update
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
 from services.store.db.database import Row, first, rows
+from services.store.db.revisions import next_revision
 from services.store.db.tables import (
     account,
     channel,
@@ -20,11 +22,9 @@ from services.store.db.tables import (
     subscription_channel,
 )
 from services.store.delivery import digest_schedule
-from services.store.interests.thresholds import Compiled
 from services.store.papers import merging
 
 MAX_PER_ACCOUNT = 100
-CALIBRATED_EVERY = timedelta(days=1)
 AT_ONCE = 2000
 """Rows that a new worker fetches."""
 _MATCHED_BY = (
@@ -48,7 +48,7 @@ def save(
     tx: Connection,
     account_id: int,
     draft: Draft,
-    compiled: Compiled,
+    compiled: CompiledInterest,
     channels: Sequence[int],
     subscription_id: int | None = None,
 ) -> int:
@@ -75,12 +75,6 @@ def save(
     _set_examples(tx, subscription_id, draft)
     _set_channels(tx, account_id, subscription_id, channels)
     return int(subscription_id)
-
-
-def next_revision(tx: Connection, number: int) -> int:
-    """The shard's next number; its row lock makes numbers visible in order, which a sequence does not."""
-    query = update(shard).where(shard.c.id == number).values(revision=shard.c.revision + 1).returning(shard.c.revision)
-    return int(tx.scalars(query).one())
 
 
 def change(tx: Connection, subscription_id: int, account_id: int, **values: Any) -> None:
@@ -160,53 +154,6 @@ def matched_papers(tx: Connection, account_id: int) -> set[int]:
     """Papers that the account's living subscriptions have matched."""
     query = select(match.c.paper_id).join(subscription, subscription.c.id == match.c.subscription_id)
     return set(tx.scalars(query.where(match.c.account_id == account_id, subscription.c.deleted_at.is_(None))))
-
-
-def _waiting(model: str) -> ColumnElement[bool]:
-    stale = or_(subscription.c.weights.is_(None), subscription.c.model != model)
-    return and_(subscription.c.deleted_at.is_(None), subscription.c.volume != "", stale)
-
-
-def waiting_for_embedder(tx: Connection, model: str) -> int | None:
-    """A living subscription whose interest this model has not compiled."""
-    return tx.scalars(select(subscription.c.id).where(_waiting(model)).limit(1)).first()
-
-
-def any_waiting_for_embedder(model: str) -> ColumnElement[bool]:
-    return exists(select(subscription.c.id).where(_waiting(model)))
-
-
-def uncalibrated(now: datetime) -> ColumnElement[bool]:
-    """Living subscriptions whose threshold is older than a day."""
-    old = or_(subscription.c.calibrated_at.is_(None), subscription.c.calibrated_at < now - CALIBRATED_EVERY)
-    return and_(subscription.c.deleted_at.is_(None), subscription.c.weights.is_not(None), old)
-
-
-def to_calibrate(tx: Connection, model: str, now: datetime, limit: int) -> list[int]:
-    """Subscriptions that the model has compiled and whose threshold is older than a day, the oldest first."""
-    mine = and_(uncalibrated(now), subscription.c.model == model)
-    return list(tx.scalars(select(subscription.c.id).where(mine).order_by(subscription.c.calibrated_at).limit(limit)))
-
-
-def note_threshold(tx: Connection, row: Row, compiled: Compiled) -> None:
-    """Takes over a new threshold, and a new interest if there is one; not where the subscription was saved since."""
-    values: dict[str, Any] = {
-        "threshold": compiled.threshold,
-        "relaxed_thresholds": compiled.relaxed_thresholds,
-        "estimated": compiled.estimated,
-        "calibrated_at": func.now(),
-    }
-    if compiled.weights is not None:
-        values |= {"weights": compiled.weights, "terms": compiled.terms, "model": compiled.model, "error": ""}
-    revision = next_revision(tx, row["shard"])
-    same = and_(subscription.c.id == row["id"], subscription.c.revision == row["revision"])
-    tx.execute(update(subscription).where(same).values(revision=revision, **values))
-
-
-def note_calibrated(tx: Connection, subscription_id: int) -> None:
-    """That a threshold was looked at; no new revision, since nothing changes."""
-    mine = subscription.c.id == subscription_id
-    tx.execute(update(subscription).where(mine).values(calibrated_at=func.now()))
 
 
 def upvote_steps(tx: Connection) -> frozenset[int]:

@@ -117,7 +117,7 @@ def listing(
         told=told,
         counts=counts,
         pause_until=date_in(7),
-        said_of_embedder=model_rollover.said(request.app.db, request.app.settings) if interested else [],
+        embedder_status=model_rollover.status_lines(request.app.db, request.app.settings) if interested else [],
         **form,
     )
 
