@@ -18,7 +18,7 @@ async def bounce(request: Request) -> Response:
     """Answers with the result of `handle_mail`. The sender needs the secret of PAPERWIRE_BOUNCE_SECRET."""
     secret = email.email_settings().bounce_secret.get_secret_value()
     if not secret:
-        raise HTTPException(404, "There is no such page.")
+        raise HTTPException(404, "This page does not exist. Check the address.")
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(f"Bearer {secret}".encode(), given.encode()):
         raise HTTPException(401, "The secret is missing or wrong.")

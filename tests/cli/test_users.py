@@ -24,7 +24,7 @@ def test_time_zone_and_quiet_hours_are_changed(paperwire: Paperwire, ada: str) -
 
 def test_what_cannot_be_an_account_is_refused(paperwire: Paperwire, ada: str) -> None:
     assert "already" in paperwire("user", "add", "Ada@Example.org").error()
-    assert "no e-mail address" in paperwire("user", "add", "ada").error()
+    assert "not an e-mail address" in paperwire("user", "add", "ada").error()
     assert "time zone" in paperwire("user", "add", "x@example.org", "--timezone", "Mars/Base").error()
     assert "22:00-07:00" in paperwire("user", "set", ada, "--quiet", "at night").error()
     assert "nothing to change" in paperwire("user", "set", ada).error()

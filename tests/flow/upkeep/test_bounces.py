@@ -195,7 +195,7 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
         read(operated, 5)
         assert [one.partition(": ")[0] for one in told(operated)] == ["Returned mails cannot be read"]
         assert "secret" not in told(operated)[0]
-        assert "not read" in operated.mails()[-1] + operated.mails()[0]
+        assert "cannot be read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
             assert not restored_copy.probe_transport(operated.db, operated.settings, secrets(operated))
             assert channels.all_of(tx)[0].down_because == ""

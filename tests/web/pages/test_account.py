@@ -35,9 +35,9 @@ def test_mails_follow_an_operator_to_a_new_address(site: Site, ada: Browser) -> 
     ("fields", "said"),
     [
         ({"email": "ben@example.org"}, "already"),
-        ({"email": "nonsense"}, "no e-mail address"),
-        ({"timezone": "Mars/Olympus"}, "no time zone"),
-        ({"timezone": ""}, "no time zone"),
+        ({"email": "nonsense"}, "not an e-mail address"),
+        ({"timezone": "Mars/Olympus"}, "not a time zone"),
+        ({"timezone": ""}, "not a time zone"),
         ({"quiet_from": "22:00"}, "both a beginning and an end"),
         ({"quiet_from": "25:00", "quiet_to": "07:00"}, "quiet hours"),
     ],

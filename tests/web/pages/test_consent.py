@@ -95,7 +95,7 @@ def test_a_forged_link_does_nothing(site: Site, mailer: TestClient, link: str, s
     assert callable(spoil)
     for answer in (mailer.get(spoil(link, other)), mailer.post(spoil(link, other))):
         assert answer.status_code == 404
-        assert "none of ours" in text_of(answer)
+        assert "not valid here" in text_of(answer)
     assert unsubscribed(site) == []
 
 
