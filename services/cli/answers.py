@@ -7,25 +7,63 @@ import typer
 
 from services.cli import output
 from services.cli.session import MOST_ID, Json, opened
-from services.cli.wishes import Wishes, takes_wishes
+from services.cli.wishes import (
+    Cadence,
+    ForWhom,
+    Interest,
+    Like,
+    MinUpvotes,
+    Name,
+    Query,
+    Source,
+    To,
+    Trending,
+    Unlike,
+    Volume,
+    Wishes,
+)
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_DAYS = 3650
 
 
-@takes_wishes
 def preview(
-    wishes: Wishes,
     email: Annotated[
         str | None,
         typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=MOST_DAYS, help="How far to look back.")] = 60,
     json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
 ) -> None:
     """Show what a subscription would have matched, without saving it."""
     from services.flow.preview import preview
 
+    wishes = Wishes(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     with opened() as session:
         account_id = session.account(email) if email else None
         with session.db.transaction() as tx:

@@ -6,32 +6,104 @@ import typer
 
 from services.cli import output
 from services.cli.session import Email, Id, Json, MaybeEmail, Session, opened
-from services.cli.wishes import Wishes, takes_wishes
+from services.cli.wishes import (
+    Cadence,
+    ForWhom,
+    Interest,
+    Like,
+    MinUpvotes,
+    Name,
+    Query,
+    Source,
+    To,
+    Trending,
+    Unlike,
+    Volume,
+    Wishes,
+)
 from services.errors import ConfigError
 
 commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
 
 
-@takes_wishes
-def subscribe(email: Email, wishes: Wishes, json: Json = False) -> None:
+def subscribe(
+    email: Email,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Add a subscription: a keyword query, an interest, or both."""
     from services.flow import subscribe
 
+    wishes = Wishes(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     with opened() as session:
         account_id = session.account(email)
         with session.db.transaction() as tx:
             draft = wishes.draft(tx)  # before a channel is added for it
-        to = wishes.channels(session, account_id, email) or Wishes(to=["email"]).channels(session, account_id, email)
-        subscription_id = subscribe.save(session.db, session.embedder, account_id, draft, to)
+        channel_ids = wishes.channels(session, account_id, email)
+        channel_ids = channel_ids or Wishes(to=["email"]).channels(session, account_id, email)
+        subscription_id = subscribe.save(session.db, session.embedder, account_id, draft, channel_ids)
         _show_saved(session, subscription_id, json=json)
 
 
-@takes_wishes
-def set_(subscription: Id, wishes: Wishes, json: Json = False) -> None:
+@commands.command("set")
+def set_(
+    subscription: Id,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Change what is given; an empty text, or 0, takes a wish back."""
     from services.flow import subscribe
     from services.store import subscriptions
 
+    wishes = Wishes(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     if wishes == Wishes():
         raise ConfigError("nothing to change; give one of the options of subscribe")
     with opened() as session:
@@ -40,12 +112,9 @@ def set_(subscription: Id, wishes: Wishes, json: Json = False) -> None:
             before = subscribe.draft_of(row, *subscriptions.examples_of(tx, subscription))
             draft = wishes.draft(tx, before)
             kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
-        to = wishes.channels(session, row["account_id"], row["email"]) if wishes.to else kept
-        subscribe.save(session.db, session.embedder, row["account_id"], draft, to, subscription)
+        channel_ids = wishes.channels(session, row["account_id"], row["email"]) if wishes.to else kept
+        subscribe.save(session.db, session.embedder, row["account_id"], draft, channel_ids, subscription)
         _show_saved(session, subscription, json=json)
-
-
-commands.command("set")(set_)
 
 
 @commands.command("list")
