@@ -36,7 +36,6 @@ def product(left: NDArray[np.uint8], right: NDArray[np.int8]) -> NDArray[np.int3
 def _session() -> Any:
     import onnxruntime  # here: a command that matches nothing should not pay for it
 
-    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1  # whoever calls has threads: the sums are used in the cache where they were made
