@@ -13,12 +13,12 @@ import pytest
 EMBED = """
 import json, sys, threading
 import psutil
-from services.domain import int8_product
+from services.domain.interests import int8_matmul
 from services.embedders.minilm import plugin
 import numpy
 before = psutil.Process().num_threads() - threading.active_count()
 plugin("").embed(["Agents that plan"])
-int8_product.product(numpy.ones((2, 2), numpy.uint8), numpy.ones((2, 2), numpy.int8))
+int8_matmul.product(numpy.ones((2, 2), numpy.uint8), numpy.ones((2, 2), numpy.int8))
 after = psutil.Process().num_threads() - threading.active_count()
 print(json.dumps({"native threads": after - before, "loaded": "onnxruntime" in sys.modules}))
 """

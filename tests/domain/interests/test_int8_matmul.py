@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from services.domain.int8_product import ZERO, product
 
-from services.domain import int8_product
+from services.domain.interests import int8_matmul
+from services.domain.interests.int8_matmul import ZERO, product
 
 
 def test_the_stored_model_is_what_onnx_makes() -> None:
@@ -19,7 +19,7 @@ def test_the_stored_model_is_what_onnx_makes() -> None:
     graph = helper.make_graph([node], "product", inputs, [tensor("sums", TensorProto.INT32, ["rows", "columns"])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
-    assert onnx.load_from_string(int8_product._MODEL) == model
+    assert onnx.load_from_string(int8_matmul._MODEL) == model
 
 
 def test_the_largest_sums_are_exact() -> None:
