@@ -69,7 +69,9 @@ class Soak:
     def _stored(self, listing: Listing) -> bool:
         try:
             with self.db.transaction() as tx:
-                ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
+                ingest.store(
+                    tx, sources.source_of_imports(tx, "daily-papers"), listing, now=self.db.now(), silent=False
+                )
         except DBAPIError:
             self._revive()
             return False

@@ -13,8 +13,7 @@ from services.ports import Embedder
 from services.store.db.database import Database, Row
 from services.store.delivery import deliveries
 from services.store.interests import embedder_health
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, papers
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
 
 Step = tuple[str, str]
@@ -42,12 +41,12 @@ def _names(paper: Paper, asked_as: str) -> Iterator[Step]:
 
 def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterator[Step]:
     yield "subscription", f"{row['id']}: {row['name']}, {row['cadence']}, saved {row['created_at']:%Y-%m-%d %H:%M}"
-    for place in sources.appearances_of(tx, paper.id):
-        silently = ", silently" if place["silent"] else ""
-        where = f"{place['kind']} {without_secrets(place['location'])}".strip()
+    for place in appearances.of_paper(tx, paper.id):
+        silently = ", silently" if place.silent else ""
+        where = f"{place.kind} {without_secrets(place.location)}".strip()
         yield (
             "announced",
-            f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",
+            f"in {where} for {place.announced_on}, read {place.first_seen_at:%Y-%m-%d %H:%M}{silently}",
         )
     aside = [one for one in quarantine.all_of(tx, paper.id) if _concerns(one, row)]
     for one in aside:
@@ -83,7 +82,7 @@ def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
         lacks_vector = candidate.vector is None and asked.weights is not None
         failure = embedder_health.failure(tx, row["model"]) if lacks_vector else None
         return f"{reason}. {describe_failure(failure.reason)}" if failure else reason
-    if not sources.heard(tx, paper.id):
+    if not appearances.was_announced(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < row["created_at"]:
         return "it would match, but the paper was announced before the subscription was saved"

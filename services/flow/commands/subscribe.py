@@ -22,8 +22,7 @@ from services.store.db.database import Database, Row, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, vectors
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import matches, subscriptions
 from services.telemetry import log
@@ -242,8 +241,8 @@ def _catch_up(tx: Connection, embedder: Embedder, subscription_id: int, before: 
         return
     matcher = Matcher()
     matcher.put(asked)
-    missed = set(sources.heard_since(tx, row["watched_since"]))
-    missed -= papers.vectors(tx, missed, before).keys() if before else set()
+    missed = set(appearances.announced_since(tx, row["watched_since"]))
+    missed -= vectors.load(tx, missed, before).keys() if before else set()
     candidates = {one.paper.id: one for one in candidate_store.candidates(tx, missed, embedder.name)}
     hits = matcher.match(list(candidates.values()))
     sentence_vectors.request(tx, {one.paper for one in hits if one.score is not None}, embedder.name)

@@ -20,6 +20,7 @@ from services.domain.subscriptions.matcher import Candidate, CompiledSubscriptio
 from services.store.db.database import Row
 from services.store.db.tables import interest_example, paper, paper_vector
 from services.store.papers import papers
+from services.store.papers import vectors as paper_vectors
 
 Vector = NDArray[np.float32]
 
@@ -59,7 +60,7 @@ def as_candidates(tx: Connection, loaded: Iterable[Paper], model: str = "") -> l
 
 
 def with_vectors(tx: Connection, plain: Sequence[Candidate], model: str) -> list[Candidate]:
-    vectors = papers.vectors(tx, [one.paper.id for one in plain], model)
+    vectors = paper_vectors.load(tx, [one.paper.id for one in plain], model)
     return [replace(one, vector=vectors.get(one.paper.id)) for one in plain]
 
 
