@@ -1,1 +1,1 @@
-"""Accounts: reading what a person enters about himself. Open profile.py."""
+"""Accounts: reads what people enter about their account. Open profile.py first."""
