@@ -1,1 +1,1 @@
-"""Accounts: reading what a person enters about the own account. Open profile.py first."""
+"""Accounts: reads what people enter about their account. Open profile.py first."""
