@@ -1,4 +1,4 @@
-"""What commands work with: the settings and the database, joined or started for as long as they need it."""
+"""The settings and the database of a command. The embedded database is started if no `paperwire up` runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import typer
 from services.cli import output
 from services.errors import ConfigError
 
-if TYPE_CHECKING:  # numpy and SQLAlchemy take their time, and `paperwire --help` needs neither
+if TYPE_CHECKING:  # numpy and SQLAlchemy are slow to import, and `paperwire --help` does not need them
     from services.ports import Embedder
     from services.settings import Settings
     from services.store.db.database import Database
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy take their time, and `paperwire --help
 MAX_ID = 2**63 - 1
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
 MaybeId = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=MAX_ID, show_default=False)]
-Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The account's address.", show_default=False)]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address of the account.", show_default=False)]
 MaybeEmail = Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Only this account.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -46,45 +46,47 @@ class CommandContext:
         from services.store.accounts import accounts
 
         with self.db.transaction() as tx:
-            return int(accounts.by_email(tx, email)["id"])
+            return accounts.by_email(tx, email).id
 
     @property
     def base_url(self) -> str:
-        """Where the pages are; a running `up` may have been given another port."""
+        """The URL of the pages. A running `up` may use another port than the settings say."""
         from services import local
 
         up = None if self.settings.database_url.get_secret_value() else local.running(self.settings)
         return up.base_url if up else self.settings.base_url
 
     def settings_with_base_url(self) -> "Settings":
-        """The settings with the address that people know the pages by."""
+        """The settings with the URL of the pages as people reach them."""
         return self.settings.model_copy(update={"base_url": self.base_url})
 
-    def ask(self, channel_id: int) -> None:
-        """Has a channel that is not confirmed asked by mail, and says so."""
+    def request_opt_in(self, channel_id: int) -> None:
+        """Sends an opt-in request to a channel that is not confirmed, and reports it."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
         with self.db.transaction() as tx:
-            row = channels.find(tx, channel_id)
-        if row["verified"]:
+            channel = channels.find(tx, channel_id)
+        if channel.verified:
             return
-        asked = opt_in.ask(self.db, self.settings_with_base_url(), channel_id)
-        done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
-        output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
+        if opt_in.request_opt_in(self.db, self.settings_with_base_url(), channel_id):
+            result = "a mail with a link is sent"
+        else:
+            result = "no mail is sent, since it got one lately (once an hour, three times a day), or wants none"
+        output.note(f"nothing is sent to {channel.label} until its owner opts in: {result}")
         self.warn_if_no_worker_runs()
 
     def warn_if_no_worker_runs(self) -> None:
-        """Tells people when nothing runs that would do what a command leaves to do."""
+        """Prints a note if no `paperwire up` runs that would do the work which the command has queued."""
         from services import local
 
         if not self.settings.database_url.get_secret_value() and local.running(self.settings) is None:
-            output.note("paperwire does not run here now; this is done as soon as `paperwire up` runs")
+            output.note("paperwire is not running; start it with `paperwire up` to have this done")
 
 
 @contextmanager
 def command_context() -> Iterator[CommandContext]:
-    """The database that is set, a running `up`'s, or the embedded one, migrated."""
+    """Opens the configured database, that of a running `up`, or the embedded one, which is migrated first."""
     from services import local
     from services.settings import settings
     from services.store.db.database import Database
@@ -110,4 +112,4 @@ def _refuse_unmigrated(db: "Database") -> None:
     except OperationalError as error:
         raise ConfigError(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
     if not current:
-        raise ConfigError("the database has not the tables of this paperwire; run: paperwire migrate")
+        raise ConfigError("the database schema is out of date; run: paperwire migrate")
