@@ -69,7 +69,7 @@ def test_row_17_a_scheduler_whose_first_look_fails_looks_again(rig: Rig) -> None
     with rig.db.transaction() as tx:
         tx.execute(text("ALTER TABLE match_job RENAME TO out_of_reach"))
     first = rig.scheduler()
-    rig.until(lambda: first.said("tick failed"), "it looks in vain")
+    rig.until(lambda: first.said("periodic job failed"), "it looks in vain")
     with rig.db.transaction() as tx:
         tx.execute(text("ALTER TABLE out_of_reach RENAME TO match_job"))
     rig.worker("embed,match")
