@@ -106,8 +106,8 @@ def test_a_workspace_takes_no_more_than_240_a_minute_and_hardly_less(world: Worl
         for number in range(7):
             try:
                 with world.db.transaction() as tx:
-                    rate_limits.acquire(tx, f"channel {number}", plugin.POSTS, now)
-                    rate_limits.acquire(tx, "workspace", plugin.WORKSPACE, now, rate_limits.CATCH_UP)
+                    rate_limits.acquire(tx, f"channel {number}", plugin.POST_INTERVAL, now)
+                    rate_limits.acquire(tx, "workspace", plugin.WORKSPACE_INTERVAL, now, rate_limits.CATCH_UP)
             except LeaseLost:
                 continue
             passed += 1
