@@ -53,6 +53,7 @@ def load(context: "CommandContext") -> bool:
 
 def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits for the digest, a while, and says in three lines what happened."""
+    from services.domain.delivery.state_machine import State
     from services.store.accounts import accounts
     from services.store.delivery import deliveries
     from services.store.papers import papers
@@ -65,7 +66,7 @@ def report(context: "CommandContext", say: Callable[[str], None], base_url: str)
             account_id = operator.id if operator else 0
             _, _, count = papers.span(tx)
             found = matches.recent(tx, account_id, limit=1000)
-            sent = [row for row in deliveries.all_of(tx, account_id) if row["state"] == "sent"]
+            sent = deliveries.list_all(tx, account_id, State.SENT)
         if sent or time.monotonic() > deadline:
             break
         time.sleep(POLL_INTERVAL_SECONDS)

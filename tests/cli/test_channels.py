@@ -119,4 +119,4 @@ def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db
     assert paperwire("channel", "remove", 1).code == 0
     assert paperwire("channel", "list", "--json").json() == []
     with db.transaction() as tx:
-        assert deliveries.all_of(tx)[0]["state"] == "cancelled"
+        assert deliveries.list_all(tx)[0].state == "cancelled"

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select, update
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
 from services.errors import EmbedderError
@@ -31,6 +32,7 @@ from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item, match_job, paper
 from services.store.db.tables import match as match_table
+from services.store.delivery.records import NewDelivery
 from services.store.sources import sources
 from tests.sinks import Answer, HttpSink, SmtpSink
 
@@ -60,6 +62,12 @@ class WordEmbedder:
 def entry(title: str, number: int = 0, **values: Any) -> Entry:
     identifiers = (Identifier("arxiv", f"2605.{number:05d}"),) if number else ()
     return Entry(title=title, identifiers=identifiers, **{"announced_on": DAY, **values})
+
+
+def new_test(account_id: int, channel_id: int, number: int = 1) -> NewDelivery:
+    """A message without papers that is to be created."""
+    key = f"test:{channel_id}:{number}"
+    return NewDelivery(account_id=account_id, channel_id=channel_id, kind=DeliveryKind.TEST, idem_key=key)
 
 
 class World:
@@ -105,14 +113,15 @@ class World:
         return claimed
 
     def render(self, claimed: ClaimedDelivery) -> bytes:
-        (ready,) = rendering.render_claimed(self.db, self.settings, self.secrets, [claimed])
-        return ready.body
+        (message,) = rendering.render_claimed(self.db, self.settings, self.secrets, [claimed])
+        return message.body
 
-    def commit(self, claimed: ClaimedDelivery) -> None:
-        recording.write(self.db, self.settings, [claimed])
+    def commit(self, claimed: ClaimedDelivery) -> ClaimedDelivery:
+        (committed,) = recording.write(self.db, self.settings, [claimed])
+        return committed
 
     def record(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
-        recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed.row, claimed.channel, outcome)])
+        recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed, outcome)])
 
     @property
     def secrets(self) -> SecretBox:

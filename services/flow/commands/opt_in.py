@@ -1,6 +1,6 @@
 """Opt-in: an address gets mail only after its owner agreed, and none after its owner unsubscribed."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.accounts.profile import normalize_email
 from services.domain.delivery.opt_in import OPT_IN_REQUEST, REQUESTS_COUNTED_FOR, may_request
+from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
 from services.flow import email_address, opt_in_links
 from services.flow.channel_targets import stored_target
@@ -17,7 +18,7 @@ from services.store.accounts.records import Account
 from services.store.db.database import Database, lock, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries, opt_in
-from services.store.delivery.records import Channel
+from services.store.delivery.records import Channel, NewDelivery
 
 
 def request_opt_in(
@@ -136,7 +137,8 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
     opt_in.record_request(tx, address, ip, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
     key = f"{OPT_IN_REQUEST}:{channel.id}:{now.isoformat()}"
-    delivery_id = deliveries.create(tx, asdict(channel), OPT_IN_REQUEST, key, host)
+    request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)
+    delivery_id = deliveries.create(tx, request, host)
     wake(tx, "deliver")
     return delivery_id is not None
 

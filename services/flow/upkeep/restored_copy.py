@@ -24,7 +24,14 @@ def pause_if_copied(db: Database) -> bool:
 def expire(db: Database, settings: Settings) -> bool:
     """Ends one lease whose worker was lost; False when no lease has expired."""
     with db.transaction() as tx:
-        return claims.expire_one(tx, db.now(), settings.time_scale)
+        now = db.now()
+        expired = claims.lock_expired(tx, now)
+        if expired is None:
+            return False
+        delivery, channel = expired
+        policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
+        claims.store_expired(tx, domain.expire(delivery, now, settings.time_scale, policy))
+    return True
 
 
 def probe_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:

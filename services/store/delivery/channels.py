@@ -277,7 +277,7 @@ def drop_if_ended(tx: Connection, channel_id: int) -> None:
 
 def sendable_now(now: datetime) -> Any:
     """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
-    return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted(now)))
+    return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 
 def sendable() -> Any:

@@ -1,14 +1,14 @@
 """Notices by mail about a problem that a person has to solve: one for each problem."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from sqlalchemy import Connection, select
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.store.db.records import fetch_first
 from services.store.db.tables import account, channel
 from services.store.delivery import deliveries
-from services.store.delivery.records import Channel
+from services.store.delivery.records import Channel, NewDelivery
 
 
 def send(tx: Connection, account_id: int | None, key: str, text: str, host: str, notes: Sequence[str] = ()) -> bool:
@@ -35,5 +35,12 @@ def send(tx: Connection, account_id: int | None, key: str, text: str, host: str,
     )
     if where is None:
         return False
-    made = deliveries.create(tx, asdict(where), "notice", f"notice:{key}", host, subject=text, notes=list(notes))
-    return made is not None
+    notice = NewDelivery(
+        account_id=where.account_id,
+        channel_id=where.id,
+        kind=DeliveryKind.NOTICE,
+        idem_key=f"notice:{key}",
+        subject=text,
+        notes=notes,
+    )
+    return deliveries.create(tx, notice, host) is not None

@@ -116,7 +116,7 @@ def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
     smtp.always(".", reply)
     claimed = world.claim()
     body = world.render(claimed)
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     unsubscribe(world)
     assert isinstance(claimed.target, BaseModel)
     world.record(claimed, plugins.notifier("email").send(body, claimed.target, lambda: None))

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import update
 
+from services.domain.delivery.state_machine import can_replay
 from services.errors import Conflict, NotFound
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as consent_flow
@@ -49,4 +50,5 @@ def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: Worl
         tx.execute(update(delivery).values(state="dead"))
     with pytest.raises(Conflict, match="opt-in request"):
         resend.retry(world.db, 1, world.account)
-    assert not resend.can_retry(world.deliveries()[0])
+    row = world.deliveries()[0]
+    assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])

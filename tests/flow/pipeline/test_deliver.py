@@ -1,6 +1,5 @@
 """From matches to people: once a channel, together, at the right hour, and no more than the policy allows."""
 
-from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,7 @@ from services.store.db.tables import channel, delivery, match, paper, rate_limit
 from services.store.delivery import channels, deliveries
 from services.store.maintenance import audit
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import Configure, World, entry
+from tests.flow.conftest import Configure, World, entry, new_test
 from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
 
 AGENTS = "One paper about agent planning"
@@ -51,7 +50,7 @@ def test_an_announcement_is_one_mail_with_each_paper_once_and_all_its_reasons(wo
     assert "Planning" in mail
     assert "Agents" in mail
     with world.db.transaction() as tx:
-        assert sorted(deliveries.all_of(tx)[0]["papers"]) == sorted([world.paper(AGENTS), world.paper(ROBOTS)])
+        assert sorted(deliveries.list_all(tx)[0].papers) == sorted([world.paper(AGENTS), world.paper(ROBOTS)])
     assert oracle(world).clean
 
 
@@ -175,7 +174,7 @@ def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: World, 
 
     claimed = world.claim()
     with world.db.transaction() as tx:
-        channels.remove(tx, claimed.channel["id"])
+        channels.remove(tx, claimed.channel.id)
     with pytest.raises(LeaseLost):
         world.commit(claimed)
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
@@ -293,8 +292,8 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
 
 def test_a_test_message_goes_out_without_papers(world: World) -> None:
     with world.db.transaction() as tx:
-        where = asdict(channels.find(tx, world.email))
-        assert deliveries.create(tx, where, "test", "test:1", "localhost")
+        where = channels.find(tx, world.email)
+        assert deliveries.create(tx, new_test(where.account_id, where.id), "localhost")
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Paper
 from services.domain.subscriptions.matcher import Match, Matcher
 from services.flow.commands import channels as channel_commands
@@ -19,7 +20,8 @@ from services.flow.upkeep import restored_copy
 from services.store.db.database import Row
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
-from services.store.delivery import deliveries
+from services.store.delivery import deliveries, items
+from services.store.delivery.records import NewDelivery
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
 from services.store.papers import merging, papers, vectors
@@ -346,8 +348,14 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
         if stage in ("waits", "dropped"):
             return
-        where = {"id": channel, "account_id": world.account, "rate_limit_key": ""}
-        sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
+        message = NewDelivery(
+            account_id=world.account,
+            channel_id=channel,
+            kind=DeliveryKind.MESSAGE,
+            idem_key=f"test:{made}",
+            item_ids=[made],
+        )
+        sent = deliveries.create(tx, message, "localhost")
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None
         values: Row = {
@@ -466,7 +474,7 @@ def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) 
     (stays,) = set(merged_into(world).values())
     assert f"Subject: {loaded(world, stays)[stays].title}\n" in mail
     with world.db.transaction() as tx:
-        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
+        assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
 
 
 def test_a_message_left_without_papers_is_not_sent(world: World) -> None:

@@ -17,7 +17,7 @@ from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries
-from tests.flow.conftest import Configure, World
+from tests.flow.conftest import Configure, World, new_test
 from tests.sinks import Answer, Asked, HttpSink
 
 POST = "/chat.postMessage"
@@ -34,7 +34,7 @@ def waiting(world: World, channel: int, count: int) -> None:
     with world.db.transaction() as tx:
         row = asdict(channels.find(tx, channel))
         for number in range(count):
-            deliveries.create(tx, row, "test", f"test:{channel}:{number}", "localhost")
+            deliveries.create(tx, new_test(row["account_id"], channel, number), "localhost")
 
 
 def work(world: World, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:

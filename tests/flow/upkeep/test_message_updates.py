@@ -166,7 +166,7 @@ def test_what_changes_between_rendering_and_sending_is_not_missed(world: World, 
     claimed = world.claim()
     world.render(claimed)
     world.announce(entry(AGENTS, 1, upvotes=30))
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     world.record(claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert len(slack.to(UPDATE)) == 1
@@ -363,7 +363,7 @@ def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(wo
     gather_due(world.db, world.settings)
     claimed = world.claim()
     world.render(claimed)
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     world.expire_leases()
     assert restored_copy.expire(world.db, world.settings)
     world.record(claimed, domain.Sent("C012345 1.2"))
