@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from services.domain.delivery.schedule import ChannelHours
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
+from services.flow.commands import channels as channel_commands
 from services.flow.commands import subscribe
 from services.flow.pipeline import embed, ingest, match, notify
 from services.settings import Settings, load
@@ -106,10 +108,11 @@ class FaultHarness:
         else:
             account = existing.account
         targets = {key: f"email:{address}" if key == "email" else f"slack:{key}" for key in to}
-        hours = {key: options.pop(key) for key in ("at", "weekday") if key in options}
+        has_hours = not options.keys().isdisjoint({"at", "weekday"})
+        hours = ChannelHours(options.pop("at", time(8)), options.pop("weekday", 0)) if has_hours else None
         channels = {
-            address if key == "email" else key: subscribe.add_channel(
-                self.db, self.settings, account, target, verified=True, **hours
+            address if key == "email" else key: channel_commands.find_or_add(
+                self.db, self.settings, account, target, verified=True, hours=hours
             )
             for key, target in targets.items()
         }

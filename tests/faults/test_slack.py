@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from services.flow.channel_targets import stored_target
+from services.flow.commands import channels as channel_commands
 from services.notifiers.slack.target import SlackTarget
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
@@ -53,11 +55,11 @@ def test_row_8_an_at_most_once_channel_gets_one_post_and_is_reported_as_uncertai
 ) -> None:
     ada = harness.subscribe("ada", "alpha", to=["#papers"])
     channel = ada.channels["#papers"]
-    with harness.db.transaction() as tx:
-        if kind == "webhook":
+    if kind == "webhook":
+        with harness.db.transaction() as tx:
             target = SlackTarget(webhook_url=SecretStr(harness.slack.url + HOOK))
-            channels.retarget(tx, SecretBox(KEY), channels.find(tx, channel), target)
-        channels.prefer_once(tx, channel, True)
+            channels.change_target(tx, channel, stored_target("slack", target, SecretBox(KEY)))
+    channel_commands.set_at_most_once(harness.db, channel, True)
     posts = POST if kind == "bot" else HOOK
     harness.slack.always(posts, Answer(close=True))
     harness.slack.always("/conversations.history", Answer(body='{"ok": false, "error": "missing_scope"}'))
