@@ -61,7 +61,7 @@ RETIRED = {
 """Names of modules that the field does not use, with docs/glossary.md for those that replace them."""
 UNTYPED = {
     *("services.store.accounts", "services.store.db", "services.store.delivery", "services.store.digests"),
-    *("services.store.maintenance", "services.store.sources", "services.store.subscriptions"),
+    *("services.store.sources", "services.store.subscriptions"),
 }
 """Packages of the store whose public functions still take or return rows as dictionaries. To be emptied."""
 UNTYPED_ROW = re.compile(r"\bRow\b|(dict|Mapping)\[str, (Any|object)\]")

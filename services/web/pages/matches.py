@@ -1,4 +1,4 @@
-"""What was found lately, by the day on which it was found."""
+"""The papers matched lately, by the day of the match."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,49 +12,55 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from services.domain.papers.paper import Paper
-from services.store.db.database import Row
 from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
 from services.web.request_context import SignedIn
 
 router = APIRouter()
-PAGE = 30
+PAGE_SIZE = 30
+"""Papers."""
 Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MatchedEntry:
     paper: Paper
-    found_at: datetime
-    reasons: list[Row]
+    matched_at: datetime
+    reasons: list[dashboard.MatchReason]
 
 
 @router.get("/matches")
 def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
     with request.app.db.transaction() as tx:
-        mine = subscriptions.all_of(tx, request.account_id)
+        own_subscriptions = subscriptions.all_of(tx, request.account_id)
         one = subscriptions.find(tx, subscription, request.account_id) if subscription else None
-        rows = dashboard.matched(tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
-        found = _found(tx, request.account_id, rows[:PAGE])
+        matched = dashboard.matched_papers(
+            tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1
+        )
+        entries = _entries(tx, request.account_id, matched[:PAGE_SIZE])
     zone = ZoneInfo(request.account.timezone)
-    days = [(_day_name(day, zone), list(group)) for day, group in groupby(found, lambda f: _local(f, zone))]
-    older = rows[PAGE - 1]["newest"] if len(rows) > PAGE else None
-    return request.render("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)
+    days = [
+        (_day_name(day, zone), list(group)) for day, group in groupby(entries, lambda entry: _local_day(entry, zone))
+    ]
+    older = matched[PAGE_SIZE - 1].newest_match if len(matched) > PAGE_SIZE else None
+    return request.render(
+        "matches.html", days=days, older=older, before=before, subscription=one, subscriptions=own_subscriptions
+    )
 
 
-def _found(tx: Connection, account_id: int, rows: Sequence[Row]) -> list[Found]:
-    ids = [row["paper_id"] for row in rows]
+def _entries(tx: Connection, account_id: int, matched: Sequence[dashboard.MatchedPaper]) -> list[MatchedEntry]:
+    ids = [match.paper_id for match in matched]
     loaded, reasons = papers.load(tx, ids), dashboard.reasons(tx, account_id, ids)
     return [
-        Found(loaded[row["paper_id"]], row["found_at"], reasons[row["paper_id"]])
-        for row in rows
-        if row["paper_id"] in loaded
+        MatchedEntry(loaded[match.paper_id], match.matched_at, reasons[match.paper_id])
+        for match in matched
+        if match.paper_id in loaded
     ]
 
 
-def _local(one: Found, zone: ZoneInfo) -> date:
-    return one.found_at.astimezone(zone).date()
+def _local_day(entry: MatchedEntry, zone: ZoneInfo) -> date:
+    return entry.matched_at.astimezone(zone).date()
 
 
 def _day_name(day: date, zone: ZoneInfo) -> str:

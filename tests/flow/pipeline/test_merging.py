@@ -101,8 +101,8 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
         for name in (str(gone), f"id:{gone}", "arxiv:2605.00001", "doi:10.1000/x"):
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
-        seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
-        assert [row["paper_id"] for row in seen] == [one]
+        seen = dashboard.matched_papers(tx, world.account, before=None, subscription_id=None, limit=9)
+        assert [match.paper_id for match in seen] == [one]
         assert [row["paper_id"] for row in matches.recent(tx, world.account)] == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
     (asked,) = {subscription for subscription, _ in world.matches()}
