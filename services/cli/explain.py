@@ -65,10 +65,10 @@ def why(
     json: Json = False,
 ) -> None:
     """Tell a paper's whole way to a subscription, also why it was not sent."""
-    from services.flow.commands.explain import trace
+    from services.flow.commands.explain import explain
 
     with opened() as session:
-        steps = trace(session.db, session.embedder, paper, subscription)
+        steps = explain(session.db, session.embedder, paper, subscription)
     if json:
         output.as_json([{"stage": stage, "what": what} for stage, what in steps])
         return

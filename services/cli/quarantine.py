@@ -17,7 +17,7 @@ def list_(json: Json = False) -> None:
     from services.store.subscriptions import quarantine
 
     with opened() as session, session.db.transaction() as tx:
-        found = quarantine.all_of(tx)
+        found = quarantine.list_all(tx)
     if json:
         output.as_json([{**row, "paper_id": str(row["paper_id"])} for row in found])
         return

@@ -38,7 +38,7 @@ def load(session: "CommandContext") -> bool:
         _, _, count = papers.span(tx)
         if count or operator is None:
             return False
-        known = {row["name"] for row in subscriptions.all_of(tx, operator["id"])}
+        known = {row["name"] for row in subscriptions.list_all(tx, operator["id"])}
     settings = session.keyed()
     channel = subscribe.email_channel(session.db, settings, operator["id"], operator["email"])
     for draft in SUBSCRIPTIONS:

@@ -52,7 +52,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
                     "subscription": str(row["subscription_id"]) if row["subscription_id"] else None,
                     "name": row["name"] or "",
                 }
-                for row in silences.all_of(tx, now, account_id)
+                for row in silences.list_all(tx, now, account_id)
             ]
     output.as_json(found) if json else output.table(found, empty="nothing is silenced")
 

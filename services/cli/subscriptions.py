@@ -59,7 +59,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
     with opened() as session:
         account_id = session.account(email) if email else None
         with session.db.transaction() as tx:
-            ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
+            ids = [row["id"] for row in subscriptions.list_all(tx, account_id)]
             found = [described(tx, one) for one in ids]
         for line in model_rollover.said(session.db, session.settings) if any(one["volume"] for one in found) else ():
             output.note(line)

@@ -16,7 +16,7 @@ class Bar:
     """Of the tallest, 0 to 1."""
 
 
-def weeks(days: Iterable[date], until: date, length: int) -> list[Bar]:
+def weekly_bars(days: Iterable[date], until: date, length: int) -> list[Bar]:
     """One bar for every week of the `length` days that end with `until`, the oldest first; its own may be cut short."""
     start = until - timedelta(days=length - 1)
     count = -(-length // 7)

@@ -49,7 +49,7 @@ class Fields:
         return not (self.query or self.interest or self.liked or self.trending)
 
 
-def of_form(form: Form) -> Fields:
+def from_form(form: Form) -> Fields:
     return Fields(
         name=form.text("name"),
         for_whom=form.text("for_whom"),
@@ -67,7 +67,7 @@ def of_form(form: Form) -> Fields:
     )
 
 
-def of_row(tx: Connection, row: Row) -> Fields:
+def from_subscription(tx: Connection, row: Row) -> Fields:
     """The fields of a stored subscription."""
     liked, disliked = subscriptions.examples_of(tx, row["id"])
     told = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from services.domain.http.ssrf import without_secrets
 from services.domain.papers.paper import Paper
+from services.domain.subscriptions import criteria
 from services.domain.subscriptions.matcher import explain_non_match
 from services.errors import QueryError
 from services.ports import Embedder
@@ -20,7 +21,7 @@ Step = tuple[str, str]
 """A stage's name and what happened there, one line."""
 
 
-def trace(
+def explain(
     db: Database, embedder: Embedder, paper_name: str, subscription_id: int, account_id: int | None = None
 ) -> list[Step]:
     """What happened to a paper on its way to a subscription, stage by stage. Raises NotFound."""
@@ -48,11 +49,11 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> Iterat
             "announced",
             f"in {where} for {place['announced_on']}, read {place['first_seen_at']:%Y-%m-%d %H:%M}{silently}",
         )
-    aside = [one for one in quarantine.all_of(tx, paper.id) if _concerns(one, row)]
+    aside = [one for one in quarantine.list_all(tx, paper.id) if _concerns(one, row)]
     for one in aside:
         what = f"from {one['stage']} {one['at']:%Y-%m-%d %H:%M}, {one['error']}"
         yield "set aside", f"{what}; an operator can put it back: paperwire quarantine release {paper.id}"
-    match = matches.one(tx, row["id"], paper.id)
+    match = matches.find(tx, row["id"], paper.id)
     if match is None:
         if not any(one["stage"] == quarantine.MATCHING for one in aside):
             yield "not matched", _why_not(tx, embedder, paper, row)
@@ -71,12 +72,12 @@ def _concerns(aside: Row, row: Row) -> bool:
 
 def _why_not(tx: Connection, embedder: Embedder, paper: Paper, row: Row) -> str:
     try:
-        asked = candidates.compiled(row)
+        asked = criteria.compile_subscription(row)
     except QueryError as error:
         return f"the query does not compile: {error}"
     if asked is None:
         return row["error"] or "the interest waits for the embedder"
-    candidate = candidates.candidates(tx, [paper.id], row["model"])[0]
+    candidate = candidates.load(tx, [paper.id], row["model"])[0]
     reason = explain_non_match(asked, candidate)
     if reason:
         waits = candidate.vector is None and asked.weights is not None and embedder_health.failing(tx, row["model"])

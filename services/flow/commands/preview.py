@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from services.domain.interests.calibration import parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers.paper import Paper
+from services.domain.subscriptions import criteria, match_reason
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import CompiledSubscription
 from services.domain.subscriptions.trending import SOURCE, reason, would_come
@@ -22,7 +23,7 @@ from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
 
 SAMPLES = 10
-TOO_BROAD = 0.1
+MAX_SHARE = 0.1
 """Share of all papers beyond which a subscription is no filter."""
 MAX_READ = 1_000
 """Papers whose text is read, where the index alone cannot say whether the query holds."""
@@ -37,7 +38,7 @@ class Hit(NamedTuple):
     score: float
 
 
-class Shown(NamedTuple):
+class Sample(NamedTuple):
     """One of the best, with the reason in one line."""
 
     paper: Paper
@@ -54,7 +55,7 @@ class Preview:
     scanned: int
     found: list[Hit]
     """Newest first."""
-    samples: list[Shown]
+    samples: list[Sample]
     """The best-scored, or the newest."""
     adds: int | None = None
     warnings: tuple[str, ...] = ()
@@ -96,7 +97,7 @@ def preview(
     """Runs a draft over the archive. `account_id`: also count what it adds to that account's subscriptions."""
     draft = check(draft)
     compiled = thresholds.compile(db, embedder, draft)
-    asked = candidate_store.compiled(_row(draft, compiled))
+    asked = criteria.compile_subscription(_row(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         within = archive_search.Window(first=until - timedelta(days=days - 1), last=until)
@@ -183,17 +184,17 @@ def _trending(
 
 def _samples(
     tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: archive_search.Found
-) -> list[Shown]:
+) -> list[Sample]:
     best = dict(zip(found.ids[:SAMPLES].tolist(), found.scores[:SAMPLES].tolist(), strict=True))
-    candidates = {one.paper.id: one for one in candidate_store.candidates(tx, best, embedder.name)}
+    candidates = {one.paper.id: one for one in candidate_store.load(tx, best, embedder.name)}
     shown = []
     for id, value in best.items():
         score = None if asked.weights is None else value
-        why = [candidate_store.why(asked, candidates[id], score)]
+        why = [match_reason.describe_match(asked, candidates[id], score)]
         if draft.trending:
             when = "of the week" if draft.cadence == "weekly" else "of the day"
             why.append(reason(draft.trending, candidates[id].paper.upvotes, when))
-        shown.append(Shown(candidates[id].paper, score, "; ".join(filter(None, why))))
+        shown.append(Sample(candidates[id].paper, score, "; ".join(filter(None, why))))
     return shown
 
 
@@ -219,7 +220,7 @@ def _warnings(
         warnings.append("estimated: the archive is younger than 14 days, so the threshold follows typical scores")
     if not scanned:
         warnings.append("the archive is empty; add a source or import a listing first")
-    elif found > TOO_BROAD * scanned:
+    elif found > MAX_SHARE * scanned:
         warnings.append(f"too broad: it matches {100 * found // scanned} % of all papers")
     if unread:
         warnings.append(f"{unread} more papers may match: too many to read for a preview; narrow the query")

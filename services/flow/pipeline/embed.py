@@ -34,13 +34,13 @@ def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     if row is None:
         return False
     batches = max(1, BATCHES_A_CLAIM // len(embedders))
-    parts = embedders if row["attempts"] <= match_runs.TOGETHER else ()
+    parts = embedders if row["attempts"] <= match_runs.MAX_BATCH_ATTEMPTS else ()
     done = [_embed_part(db, settings, one, row, batches) for one in parts]
     with db.transaction() as tx:
         if all(done):
             match_runs.finish_embedding(tx, row, db.now())
         else:
-            match_runs.put_back(tx, row)
+            match_runs.release_unfinished(tx, row)
     fault_point("embedded")
     return True
 
@@ -52,7 +52,7 @@ def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row, 
             ids = (
                 []
                 if embedder_health.failing(tx, embedder.name)
-                else match_runs.lacking(tx, row["id"], embedder.name, BATCH)
+                else match_runs.papers_without_vector(tx, row["id"], embedder.name, BATCH)
             )
         if not ids or not _embed(db, settings, embedder, ids):
             return True
@@ -85,7 +85,7 @@ def _work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
 
 
 def _open_run_of_late(tx: Connection, model: str, ids: list[int]) -> None:
-    late = match_runs.late(tx, ids, model)
+    late = match_runs.matched_without_vector(tx, ids, model)
     if late:
         match_runs.open_run(tx, [(one, "vector") for one in late])
 

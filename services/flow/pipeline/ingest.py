@@ -117,7 +117,7 @@ def _desk(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatc
     like = papers.by_titles(tx, {title_key(entry.title) for entry in entries} - {""})
     known = papers.load(tx, {*named.values(), *like})
     ids = iter(papers.new_ids(tx, len(entries)))
-    steps = subscriptions.upvote_steps(tx)
+    steps = subscriptions.min_upvotes_in_use(tx)
     return IngestBatch(
         known, papers.appearances(tx, known.keys()), ids, lambda some: merging.already_notified(tx, some), steps, now
     )

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from services.domain.subscriptions.no_match_report import AFTER, LOOKED_BACK, notes
+from services.domain.subscriptions import criteria
+from services.domain.subscriptions.no_match_report import LOOK_BACK, MIN_QUIET_TIME, report
 from services.errors import QueryError
 from services.ports import Embedder
 from services.settings import Settings
@@ -26,10 +27,10 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
         lines = _lines(tx, row, embedder, now.date()) if row is not None else []
     if row is None:
         return False
-    text = f"“{row['name']}” has brought nothing for {AFTER.days} days"
+    text = f"“{row['name']}” has brought nothing for {MIN_QUIET_TIME.days} days"
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
-        if reminders.take(tx, row["id"], now):
+        if reminders.mark_reminded(tx, row["id"], now):
             operator_notices.tell(tx, row["account_id"], f"quiet:{row['id']}:{now:%Y-%m-%d}", text, host, lines)
     return True
 
@@ -38,10 +39,10 @@ def _lines(tx: Connection, row: Row, embedder: Embedder, today: date) -> list[st
     if row["error"]:
         return [row["error"]]
     try:
-        asked = candidates.compiled(row)
+        asked = criteria.compile_subscription(row)
     except QueryError as error:
         return [f"Its query no longer compiles: {error}"]
     if asked is None:
         return ["Its interest waits for the embedder."]
-    window = papers.between(tx, today - LOOKED_BACK, today)[:MAX_PAPERS]
-    return notes(asked, candidates.as_candidates(tx, window, row["model"]), LOOKED_BACK // timedelta(days=1))
+    window = papers.between(tx, today - LOOK_BACK, today)[:MAX_PAPERS]
+    return report(asked, candidates.of_papers(tx, window, row["model"]), LOOK_BACK // timedelta(days=1))

@@ -17,7 +17,7 @@ BATCH = 4
 def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     """Makes the vectors of some papers' sentences; False when none wait, or something that people wait for does."""
     with db.transaction() as tx:
-        if match_runs.any_open(tx):  # Alerts need the processor more.
+        if match_runs.any_unfinished(tx):  # Alerts need the processor more.
             return False
     return any(_work(db, settings, one) for one in embedders)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from services.domain.digests.digest import Reason, ledger_line
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import Query, parse
+from services.domain.subscriptions import silence
 from services.errors import QueryError
 from services.store.db.database import Row
 from services.store.delivery import deliveries
@@ -39,11 +40,13 @@ def announcements_for(tx: Connection, wanted: Iterable[tuple[Row, int]], now: da
     asking = defaultdict[tuple[int, int], list[Row]](list)
     muted: dict[tuple[int, int], str] = {}
     said = deliveries.reasons(tx, where.keys())
-    silenced = silences.active_of(tx, {channel["account_id"] for channel in where.values()} if said else (), now)
+    silenced = silences.active_by_account(
+        tx, {channel["account_id"] for channel in where.values()} if said else (), now
+    )
     for row in said:
         place = row["channel_id"], row["paper_id"]
         pair = row["subscription_id"], row["paper_id"]
-        because = silences.covered(silenced.get(where[place]["account_id"], ()), {pair}, loaded).get(pair)
+        because = silence.silenced_reasons(silenced.get(where[place]["account_id"], ()), {pair}, loaded).get(pair)
         if because is None:
             asking[place].append(row)
         else:

@@ -75,7 +75,7 @@ def _chosen(tx: Connection, channel: Row, row: Row, since: datetime, now: dateti
     query = query.join(match, mine, isouter=not (row["query"] or row["volume"]))
     query = query.where(shown, living, ~told_of).order_by(paper.c.upvotes.desc(), paper.c.id.desc())
     found = rows(tx, query.limit(SPARE * row["trending"]))
-    muted = silences.muted(tx, channel["account_id"], {(row["id"], one["id"]) for one in found}, now)
+    muted = silences.reasons_by_match(tx, channel["account_id"], {(row["id"], one["id"]) for one in found}, now)
     return [one for one in found if (row["id"], one["id"]) not in muted][: row["trending"]]
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from services.store.db.database import Row, rows
 from services.store.db.tables import channel, delivery, match, subscription, subscription_channel
-from services.store.subscriptions.matches import LIVING
+from services.store.subscriptions.matches import OF_CURRENT_PAPER
 
 
 def matched(
@@ -19,7 +19,9 @@ def matched(
     """
     newest = func.max(match.c.id)
     query = select(match.c.paper_id, newest.label("newest"), func.max(match.c.created_at).label("found_at"))
-    query = query.where(match.c.subscription_id.in_(select(subscription.c.id).where(_living(account_id))), LIVING)
+    query = query.where(
+        match.c.subscription_id.in_(select(subscription.c.id).where(_living(account_id))), OF_CURRENT_PAPER
+    )
     query = query.where(match.c.subscription_id == subscription_id) if subscription_id is not None else query
     query = query.group_by(match.c.paper_id).order_by(newest.desc()).limit(limit)
     return rows(tx, query.having(newest < before) if before is not None else query)
@@ -41,7 +43,9 @@ def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, 
     query = select(match.c.subscription_id, func.count()).join(
         subscription, subscription.c.id == match.c.subscription_id
     )
-    counted = query.where(_living(account_id), match.c.created_at >= since, LIVING).group_by(match.c.subscription_id)
+    counted = query.where(_living(account_id), match.c.created_at >= since, OF_CURRENT_PAPER).group_by(
+        match.c.subscription_id
+    )
     return {one: int(count) for one, count in tx.execute(counted)}
 
 

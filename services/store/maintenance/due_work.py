@@ -25,7 +25,7 @@ from services.store.interests import embedder_health, embedding_backlog, sentenc
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
 from services.store.sources import batches, sources
-from services.store.subscriptions import match_runs, matches, reminders, subscriptions
+from services.store.subscriptions import calibration_queue, match_runs, matches, reminders
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
@@ -36,25 +36,29 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
         "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
-        "embed": exists(select(run.c.id).where(match_runs.unembedded(now))),
-        "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
+        "embed": exists(select(run.c.id).where(match_runs.is_unembedded(now))),
+        "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
         "slow": or_(
             *(
                 and_(or_(embedding_backlog.waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
             exists(select(batch.c.id).where(batches.gaps_due(now))),
-            and_(subscriptions.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
+            and_(calibration_queue.any_to_compile(models[0]), ~embedder_health.retry_pending(models[0], now)),
             search_index.any_lacking(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.is_available("bounces", now),
-            exists(select(subscription.c.id).where(reminders.due(now))),
+            exists(select(subscription.c.id).where(reminders.is_due(now))),
             rate_limits.is_available("clean-up", now),
-            exists(select(subscription.c.id).where(subscriptions.uncalibrated(now), subscription.c.model == models[0])),
+            exists(
+                select(subscription.c.id).where(
+                    calibration_queue.is_calibration_due(now), subscription.c.model == models[0]
+                )
+            ),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
-    shards = tx.scalars(select(match_job.c.shard).where(match_runs.unmatched(now)).distinct())
+    shards = tx.scalars(select(match_job.c.shard).where(match_runs.is_unmatched(now)).distinct())
     due = [name for name, yes in answers.items() if yes] + [f"match.{number}" for number in shards]
     return [*due, "deliver"] if _deliver_due(tx, now, scale) else due
 

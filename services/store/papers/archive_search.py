@@ -33,7 +33,7 @@ from services.domain.interests.terms import TermTable
 from services.domain.query.evaluate import matches
 from services.domain.query.paper_text import PaperText
 from services.domain.query.parser import parse
-from services.domain.query.tsquery import LONG, TsQuery, to_tsquery
+from services.domain.query.tsquery import TRUNCATED, TsQuery, to_tsquery
 from services.domain.subscriptions.draft import Draft
 from services.domain.text.tokens import fold
 from services.store.db.tables import paper, paper_appearance, paper_vector, paper_words, source
@@ -244,7 +244,7 @@ def _appeared(kinds: Collection[str]) -> ColumnElement[bool]:
 
 
 def _holds(asked: TsQuery) -> ColumnElement[bool]:
-    return paper_words.c.words.op("@@")(cast(f"({asked.tsquery}) | '{LONG}'", TSQUERY))
+    return paper_words.c.words.op("@@")(cast(f"({asked.tsquery}) | '{TRUNCATED}'", TSQUERY))
 
 
 def _unsure(asked: TsQuery) -> ColumnElement[bool]:
@@ -253,7 +253,7 @@ def _unsure(asked: TsQuery) -> ColumnElement[bool]:
     if asked.tsquery is None:
         return literal(False).label("unsure")
     # By the index: to look into each row's words would take longer than all else.
-    long = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{LONG}'", TSQUERY)))
+    long = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{TRUNCATED}'", TSQUERY)))
     return paper_words.c.paper_id.in_(long).label("unsure")
 
 

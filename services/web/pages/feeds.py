@@ -23,7 +23,7 @@ HEADERS = {"Cache-Control": "private, max-age=300", "Referrer-Policy": "no-refer
 def feed(request: Request, token: str) -> Response:
     house: AppContext = request.app.state.house
     with house.db.transaction() as tx:
-        row = atom_feeds.by_token(tx, house.vault, token)
+        row = atom_feeds.find_by_token(tx, house.vault, token)
         found = atom_feeds.newest(tx, row["id"], MAX_ENTRIES)
         loaded = papers.load(tx, [one["paper_id"] for one in found])
     tag = f"tag:{urlsplit(house.settings.base_url).hostname},{row['created_at']:%Y-%m-%d}"

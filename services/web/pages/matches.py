@@ -24,7 +24,7 @@ Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MatchedPaper:
     paper: Paper
     found_at: datetime
     reasons: list[Row]
@@ -33,7 +33,7 @@ class Found:
 @router.get("/matches")
 def matches(visit: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
     with visit.house.db.transaction() as tx:
-        mine = subscriptions.all_of(tx, visit.account_id)
+        mine = subscriptions.list_all(tx, visit.account_id)
         one = subscriptions.find(tx, subscription, visit.account_id) if subscription else None
         rows = dashboard.matched(tx, visit.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
         found = _found(tx, visit.account_id, rows[:PAGE])
@@ -43,17 +43,17 @@ def matches(visit: SignedIn, before: Cursor = None, subscription: Cursor = None)
     return visit.page("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)
 
 
-def _found(tx: Connection, account_id: int, rows: Sequence[Row]) -> list[Found]:
+def _found(tx: Connection, account_id: int, rows: Sequence[Row]) -> list[MatchedPaper]:
     ids = [row["paper_id"] for row in rows]
     loaded, reasons = papers.load(tx, ids), dashboard.reasons(tx, account_id, ids)
     return [
-        Found(loaded[row["paper_id"]], row["found_at"], reasons[row["paper_id"]])
+        MatchedPaper(loaded[row["paper_id"]], row["found_at"], reasons[row["paper_id"]])
         for row in rows
         if row["paper_id"] in loaded
     ]
 
 
-def _local(one: Found, zone: ZoneInfo) -> date:
+def _local(one: MatchedPaper, zone: ZoneInfo) -> date:
     return one.found_at.astimezone(zone).date()
 
 

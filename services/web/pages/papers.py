@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from services.errors import NotFound
-from services.flow.commands.explain import trace
+from services.flow.commands.explain import explain
 from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.sources import sources
@@ -27,9 +27,9 @@ def paper(visit: SignedIn, name: str, subscription: Annotated[int | None, Query(
             raise NotFound(f"no paper {name[:60]!r} in the archive")
         reasons = dashboard.reasons(tx, account_id, [paper_id]).get(paper_id, [])
         places = sources.appearances_of(tx, paper_id)
-        mine = subscriptions.all_of(tx, account_id)
+        mine = subscriptions.list_all(tx, account_id)
         asked = subscriptions.find(tx, subscription, account_id) if subscription else None
-    steps = trace(house.db, house.embedder, str(paper_id), asked["id"], account_id) if asked else []
+    steps = explain(house.db, house.embedder, str(paper_id), asked["id"], account_id) if asked else []
     return visit.page(
         "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=mine, asked=asked, steps=steps
     )

@@ -6,11 +6,10 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.errors import PaperwireError, QueryError
-from services.flow.commands.preview import Preview
-from services.flow.commands.preview import Shown as Sample
+from services.flow.commands.preview import Preview, Sample
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
-from services.web.chart import Bar, weeks
+from services.web.chart import Bar, weekly_bars
 from services.web.csrf_forms import Posted
 from services.web.page import RequestContext, SignedIn
 from services.web.pages import subscriptions
@@ -21,7 +20,7 @@ SAMPLES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class PreviewResult:
     """The outcome: nothing asked yet, an error (with the query's caret), or the preview."""
 
     result: Preview | None = None
@@ -33,7 +32,7 @@ class Shown:
 
 @router.post("/subscriptions/preview")
 def preview(visit: SignedIn, form: Posted) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     editing = form.number("editing") or None
     shown = _shown(visit, fields, editing)
     if visit.by_htmx:
@@ -43,9 +42,9 @@ def preview(visit: SignedIn, form: Posted) -> Response:
     return subscriptions.listing(visit, fields, preview=shown)
 
 
-def _shown(visit: RequestContext, fields: Fields, editing: int | None) -> Shown:
+def _shown(visit: RequestContext, fields: Fields, editing: int | None) -> PreviewResult:
     if fields.asks_nothing:
-        return Shown()
+        return PreviewResult()
     house = visit.house
     # One that is being changed has matches of its own, which would hide what it adds.
     against = None if editing else visit.account_id
@@ -55,8 +54,8 @@ def _shown(visit: RequestContext, fields: Fields, editing: int | None) -> Shown:
         with house.previews:
             result = run_preview(house.patient, house.embedder, draft, account_id=against)
     except QueryError as error:
-        return Shown(error=error.message, caret=error.caret())
+        return PreviewResult(error=error.message, caret=error.caret())
     except PaperwireError as error:
-        return Shown(error=str(error))
-    bars = weeks((hit.announced_on for hit in result.found), result.until, result.days)
-    return Shown(result=result, bars=tuple(bars), samples=tuple(result.samples[:SAMPLES]))
+        return PreviewResult(error=str(error))
+    bars = weekly_bars((hit.announced_on for hit in result.found), result.until, result.days)
+    return PreviewResult(result=result, bars=tuple(bars), samples=tuple(result.samples[:SAMPLES]))

@@ -50,8 +50,8 @@ def _listing(
 ) -> Response:
     now = visit.house.db.now()
     with visit.house.db.transaction() as tx:
-        found = silences.all_of(tx, now, visit.account_id)
-        mine = subscriptions.all_of(tx, visit.account_id)
+        found = silences.list_all(tx, now, visit.account_id)
+        mine = subscriptions.list_all(tx, visit.account_id)
     typed = {name: form.text(name) if form else "" for name in ("query", "subscription", "until")}
     context = {"silences": found, "subscriptions": mine, "error": error, "typed": typed}
     caret = error.caret() if isinstance(error, QueryError) else ""

@@ -88,7 +88,7 @@ def remove(visit: Operator, form: Posted, source_id: Id) -> Response:
 def _listing(visit: RequestContext, error: str = "", status: int = 200) -> Response:
     with visit.house.db.transaction() as tx:
         found = sources.all_of(tx)
-        aside = quarantine.all_of(tx) if visit.account["operator"] else []
+        aside = quarantine.list_all(tx) if visit.account["operator"] else []
     kinds = [plugin for plugin in plugins.sources().values() if plugin.every is not None]
     rhythm = {row["id"]: _every(row["kind"], row["every"]) for row in found}
     return visit.page("sources.html", status, sources=found, rhythm=rhythm, kinds=kinds, error=error, aside=aside)

@@ -30,7 +30,7 @@ def overview_page(visit: SignedIn) -> Response:
 
 @router.post("")
 def create(visit: SignedIn, form: Posted) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     try:
         _save(visit, fields)
     except NotFound:
@@ -44,13 +44,13 @@ def create(visit: SignedIn, form: Posted) -> Response:
 def edit_page(visit: SignedIn, subscription_id: Id) -> Response:
     with visit.house.db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id, visit.account_id)
-        fields = subscription_form.of_row(tx, row)
+        fields = subscription_form.from_subscription(tx, row)
     return editing(visit, subscription_id, fields)
 
 
 @router.post("/{subscription_id}")
 def change(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     try:
         _save(visit, fields, subscription_id)
     except NotFound:
@@ -103,7 +103,7 @@ def listing(
 ) -> Response:
     """All subscriptions, and the form for a new one, perhaps as it was typed, with what is wrong or its preview."""
     with visit.house.db.transaction() as tx:
-        found = subscriptions.all_of(tx, visit.account_id)
+        found = subscriptions.list_all(tx, visit.account_id)
         told = subscriptions.channels_of(tx, [row["id"] for row in found])
         counts = dashboard.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
         choices = subscription_form.channel_choices(tx, visit.account)

@@ -5,18 +5,19 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from services.domain.interests.terms import ALWAYS, terms_of
+from services.domain.subscriptions import criteria
 from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.matcher import explain_non_match
-from services.flow.commands import subscribe
 from services.flow.commands.preview import preview
 from services.flow.pipeline import embed
+from services.flow.upkeep import recalibrate
 from services.store.db import rate_limits
 from services.store.db.database import Row
 from services.store.db.tables import match as match_table
 from services.store.db.tables import paper, paper_words, subscription
 from services.store.interests import thresholds, training_set
 from services.store.maintenance import due_work
-from services.store.subscriptions import candidates, subscriptions
+from services.store.subscriptions import calibration_queue, candidates, subscriptions
 from tests.flow.conftest import World, entry
 
 OTHERS = ("protein", "robot", "model")
@@ -76,22 +77,22 @@ def test_the_volume_is_that_of_what_the_query_lets_through(full: World) -> None:
 def test_a_threshold_older_than_a_day_is_calibrated_anew(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/week")
     before = found(full, one)
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
     with full.db.transaction() as tx:
         tx.execute(update(subscription).values(threshold=7.0))
     age(full, one)
-    assert subscribe.recalibrate(full.db, full.embedder)
+    assert recalibrate.recalibrate_due(full.db, full.embedder)
     after = found(full, one)
     assert after["threshold"] == pytest.approx(before["threshold"])
     assert after["revision"] > before["revision"]
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
 def test_an_interest_of_a_young_archive_is_learned_later(world: World) -> None:
     one = world.subscribe(interest="diffusion agents")
     fill(world)
     age(world, one)
-    assert subscribe.recalibrate(world.db, world.embedder)
+    assert recalibrate.recalibrate_due(world.db, world.embedder)
     assert found(world, one)["terms"]
     assert not found(world, one)["estimated"]
 
@@ -103,11 +104,11 @@ def test_a_query_that_no_longer_compiles_holds_up_nobody(full: World) -> None:
         tx.execute(update(subscription).values(threshold=7.0))
         tx.execute(update(subscription).where(subscription.c.id == broken).values(query='"('))
     age(full, broken)
-    assert subscribe.recalibrate(full.db, full.embedder)
+    assert recalibrate.recalibrate_due(full.db, full.embedder)
     assert "no longer compiles" in found(full, broken)["error"]
     assert found(full, broken)["threshold"] == 7
     assert found(full, fine)["threshold"] < 7
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
 def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> None:
@@ -115,10 +116,10 @@ def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> N
     fill(world)
     age(world, one)
     world.embedder.down = True
-    assert subscribe.recalibrate(world.db, world.embedder)
+    assert recalibrate.recalibrate_due(world.db, world.embedder)
     assert found(world, one)["terms"] == {}
     assert found(world, one)["error"] == ""
-    assert not subscribe.recalibrate(world.db, world.embedder)
+    assert not recalibrate.recalibrate_due(world.db, world.embedder)
 
 
 def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
@@ -127,7 +128,7 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, threshold=0.5)
     with full.db.transaction() as tx:
-        subscriptions.note_threshold(tx, stale, thresholds.Compiled(threshold=0.9))
+        calibration_queue.set_threshold(tx, stale, thresholds.Compiled(threshold=0.9))
     assert found(full, one)["threshold"] == 0.5
 
 
@@ -161,8 +162,8 @@ def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/day")
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, weights=[0.0] * 5, terms={"diffus": 0.2}, threshold=0.3)
-        asked = candidates.compiled(subscriptions.find(tx, one))
-        (paper,) = candidates.candidates(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
+        asked = criteria.compile_subscription(subscriptions.find(tx, one))
+        (paper,) = candidates.load(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
     assert asked is not None
     paid = float(terms_of(paper.text)["diffus"]) * 0.2
     assert explain_non_match(asked, paper) == f"score {paid:.2f} < 0.30"

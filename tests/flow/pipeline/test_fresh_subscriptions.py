@@ -99,7 +99,7 @@ def test_the_garbage_collector_leaves_what_a_worker_holds_alone(world: World) ->
     """Looking through all subscriptions again and again took a fifth of a burst."""
     before = gc.get_freeze_count()
     with world.db.transaction() as tx:
-        tx.execute(MANY, {"account": world.account, "count": subscriptions.AT_ONCE})
-    assert len(held(world)) == subscriptions.AT_ONCE
-    assert gc.get_freeze_count() - before > subscriptions.AT_ONCE
+        tx.execute(MANY, {"account": world.account, "count": subscriptions.FETCH_SIZE})
+    assert len(held(world)) == subscriptions.FETCH_SIZE
+    assert gc.get_freeze_count() - before > subscriptions.FETCH_SIZE
     assert not any(isinstance(one, LoadedSubscription) for one in gc.get_objects())

@@ -12,11 +12,12 @@ from services.domain.subscriptions.draft import Draft
 from services.errors import LeaseLost
 from services.flow.commands import subscribe
 from services.flow.pipeline import embed, match
+from services.flow.upkeep import recalibrate
 from services.store.accounts import accounts
 from services.store.db.tables import match as match_table
 from services.store.db.tables import match_job, paper_vector, run, subscription, transport
 from services.store.interests.thresholds import Compiled
-from services.store.subscriptions import match_runs, subscriptions
+from services.store.subscriptions import calibration_queue, match_runs, subscriptions
 from tests.flow.conftest import World, entry
 
 AGENTS = "One paper about agent planning"
@@ -211,8 +212,8 @@ def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(wor
     with world.db.transaction() as tx:
         tx.execute(update(transport).values(check_at=world.now()))
     assert embed.work_backlog(world.db, world.settings, world.embedder)
-    assert subscribe.recompile(world.db, world.embedder)
-    assert not subscribe.recompile(world.db, world.embedder)
+    assert recalibrate.compile_waiting(world.db, world.embedder)
+    assert not recalibrate.compile_waiting(world.db, world.embedder)
     assert len(world.matches()) == 1
     assert world.rows(select(subscription))[0]["error"] == ""
 
@@ -249,7 +250,7 @@ def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> 
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]))
+        calibration_queue.set_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]))
     near = "An agent study with a robot"
     world.announce(entry(near, 1, upvotes=1))
     world.embed_and_match()
@@ -266,7 +267,7 @@ def test_upvotes_that_a_new_paper_comes_with_ease_nothing(world: World) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        subscriptions.note_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.1]))
+        calibration_queue.set_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.1]))
     world.announce(entry("An agent study with a robot", 1, upvotes=70))
     world.embed_and_match()
     assert world.matches() == set()

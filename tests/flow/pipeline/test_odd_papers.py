@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from services.domain.query.tsquery import MOST_CHARACTERS
+from services.domain.query.tsquery import MAX_CHARACTERS
 from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
 from services.flow.commands.preview import preview
@@ -19,7 +19,7 @@ ODD = {
     "An empty one": "",
     "A long one about agents": "agents plan and act " * 5_000,
     "One of many words": " ".join(f"word{n}" for n in range(60_000)),
-    "One of long words": " ".join("x" * 400 + str(n) for n in range(4 * MOST_CHARACTERS // 400)),
+    "One of long words": " ".join("x" * 400 + str(n) for n in range(4 * MAX_CHARACTERS // 400)),
     "$\\alpha^{2} \\to \\int_0^\\infty$": "$$\\sum_{i=1}^{n} \\frac{x_i}{\\sqrt{n}} \\xrightarrow{d} N(0,1)$$",
     "扩散模型与智能体": "我们提出一种新的扩散模型。它比以前的方法更好。",
     "…": "!!! ??? ---",
