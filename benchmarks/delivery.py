@@ -141,7 +141,7 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
     """One worker: gathers and sends until nothing has been due for a while, or time is up."""
     configure_logging(logging.WARNING)
     _forget()
-    db, vault, config = Database(url), SecretBox(KEY), settings()
+    db, secrets, config = Database(url), SecretBox(KEY), settings()
     gate.wait()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
@@ -149,7 +149,7 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
         turn, gathered = time.monotonic() + min(left, GATHERING_TURN), False
         while time.monotonic() < turn and gather_due(db, config):
             gathered = True
-        sent = send_due(db, config, vault, min(left, TURN))
+        sent = send_due(db, config, secrets, min(left, TURN))
         if not gathered and not sent:
             next_turn = next_due_in(db, within=SOON)
             if next_turn is None:

@@ -68,7 +68,7 @@ def stages(page: Path) -> dict[str, float]:
     parts: dict[str, float] = {}
     config = settings()
     with local.database(config, migrate.upgrade) as url:
-        db, embedder, vault = Database(url), plugins.embedder("minilm"), SecretBox("benchmark")
+        db, embedder, secrets = Database(url), plugins.embedder("minilm"), SecretBox("benchmark")
         embedder.embed(["load the model"])
         with db.transaction() as tx:
             account = accounts.add(tx, "ada@example.org", "UTC")
@@ -91,7 +91,7 @@ def stages(page: Path) -> dict[str, float]:
             drain(lambda: notify.work(db, config))
         with timed(parts, "deliver"):
             drain(lambda: gather_due(db, config))
-            drain(lambda: send_due(db, config, vault))
+            drain(lambda: send_due(db, config, secrets))
         db.close()
     return parts
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from services.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from services.ports import Embedder, Notifier, Source
 
 
@@ -40,6 +42,14 @@ def embedder(setting: str) -> "Embedder":
         raise ConfigError(f"PAPERWIRE_EMBEDDER: no embedder {kind!r}; there are: {', '.join(modules)}")
     plugin: Embedder = modules[kind].plugin(argument)
     return plugin
+
+
+def follow_ups(kind: str, public_fields: "Mapping[str, Any]") -> frozenset[str]:
+    """Which deliveries may follow a message on a channel of this kind; see `ports.Updatable`."""
+    from services.ports import Updatable
+
+    plugin = notifier(kind)
+    return plugin.follow_ups(public_fields) if isinstance(plugin, Updatable) else frozenset()
 
 
 def source(kind: str) -> "Source":

@@ -86,28 +86,28 @@ class Envelope:
 
     delivery_id: int
     message_id: str
-    """Fixed at creation, e.g. `<delivery-12.ab34@example.org>`."""
+    """The delivery's Message-ID, fixed when the delivery is created, e.g. `<delivery-12.ab34@example.org>`."""
     date: datetime
     unsubscribe_url: str = ""
     confirm_url: str = ""
-    """Of a message of the kind `confirm`, which asks its receiver whether there should be others."""
+    """Where the receiver opts in. Only a message of the kind `confirm` has it."""
     about: str = ""
     """The receipt of the message that a `thread` or an `update` belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """The least time between two messages: `own` at one gate (a channel), `shared` by all of a transport."""
+    """The least time between two messages on one channel, and between two on all channels of a transport."""
 
-    own: timedelta = timedelta()
-    shared: timedelta = timedelta()
+    per_channel: timedelta = timedelta()
+    per_transport: timedelta = timedelta()
 
 
 class Notifier(Protocol):
-    """Turns a digest into bytes, and bytes into an outcome.
+    """Renders a digest as bytes and sends the bytes.
 
-    One module in `services/notifiers` with an instance named `plugin`. Its settings, payload, limits and target
-    belong to it alone.
+    A notifier is one module or package in `services/notifiers` with an instance named `plugin`. It owns its settings,
+    payload, limits and target. What only some notifiers can do is declared by the protocols below this one.
     """
 
     kind: str
@@ -115,98 +115,118 @@ class Notifier(Protocol):
     example: str
     """A valid target as the command line takes it."""
     target: type[BaseModel]
-    """Of a channel's target; fields of type SecretStr are stored encrypted and never shown."""
+    """The type of a channel's target. Fields of type SecretStr are stored encrypted and never displayed."""
     lease: timedelta
-    """The longest a send may take."""
+    """The longest time that a send may take."""
 
     def parse_target(self, text: str) -> BaseModel:
-        """The target from the command line's word. Raises TargetError with a hint."""
+        """Reads a target from the command line or a form. Raises TargetError with a hint."""
 
     def label(self, target: BaseModel) -> str:
         """The target as people see it, without secrets; equal for equal targets."""
 
     def transport(self, target: BaseModel) -> str:
-        """The key of what `Held` holds: all channels with this key wait together. Carries no secret."""
+        """The key of the circuit breaker: `TransportDown` stops all channels with this key. Contains no secret."""
 
-    def rate_limit_key(self, target: BaseModel) -> str:
-        """The key of the gate that messages to this place pass one by one, whoever sends them; empty: there is none."""
-
-    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
-        """How failures and doubts of such deliveries are taken; `known` are the target's open fields."""
-
-    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
-        """What may follow a message: a `thread` with the abstracts, an `update` in place of a second message."""
-
-    def pace(self, target: BaseModel, kind: str) -> RateLimit:
-        """How fast deliveries of this kind may follow each other."""
+    def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
+        """How deliveries of this kind treat failures and doubts. `public_fields`: the target's, without secrets."""
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
-        """The message's bytes, complete: a resend sends the same."""
+        """The complete bytes of the message. A resend sends the same bytes."""
 
-    def shown(self, body: bytes) -> str:
-        """A rendered message as a whole HTML document, for a frame that runs nothing."""
+    def preview(self, body: bytes) -> str:
+        """A rendered message as an HTML document, for a sandboxed frame."""
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         """Sends once. Calls `commit` right before the first byte that cannot be taken back.
 
-        What fails before `commit` is provably unsent (Retry, Refused, Held); after it, silence is Unknown.
-        Never raises for a network failure; an exception of `commit` passes through and nothing is sent.
+        A failure before `commit` is provably unsent (Retry, Rejected, TransportDown). After it, a missing answer is
+        MaybeDelivered. A network failure never raises. An exception of `commit` propagates, and nothing is sent.
         """
 
-    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
-        """The target with a new secret that its receiver must know, and that secret; None: this kind has none."""
+    def probe(self, target: BaseModel) -> TransportDown | None:
+        """Checks, without sending a message, whether a transport works again. None: it does."""
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-        """Looks for a message in doubt where the policy says it can. Unknown: it cannot be told.
 
-        `receipt`: of an earlier message to the same place, `sent_at`: when the one in doubt went out.
+@runtime_checkable
+class RateLimited(Protocol):
+    """A notifier whose messages to one place must keep a distance in time."""
+
+    def rate_limit_key(self, target: BaseModel) -> str:
+        """The key of the rate limit that all messages to this place share, whichever account sends them."""
+
+    def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
+        """How fast deliveries of this kind may follow each other."""
+
+
+@runtime_checkable
+class Updatable(Protocol):
+    """A notifier whose sent messages may be followed by others that belong to them."""
+
+    def follow_ups(self, public_fields: Mapping[str, Any]) -> frozenset[str]:
+        """`thread`: a reply with the abstracts. `update`: an edit in place of a second message."""
+
+
+@runtime_checkable
+class Reconcilable(Protocol):
+    """A notifier that can look up whether a message arrived. Its policy says for which channels (`can_reconcile`)."""
+
+    def reconcile(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
+        """Looks up a message in doubt that was sent at `sent_at`. MaybeDelivered: the lookup gave no answer.
+
+        `receipt` is the receipt of an earlier message to the same place.
         """
 
-    def check(self, target: BaseModel) -> TransportDown | None:
-        """Whether a held transport answers again, without sending anything."""
+
+@runtime_checkable
+class SecretIssuing(Protocol):
+    """A notifier that makes a secret for each channel, which the receiver must know."""
+
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str]:
+        """The target with a new secret, and that secret."""
 
 
 class Mailbox(Protocol):
-    """Where what comes back arrives."""
+    """The mailbox that returned mails arrive in."""
 
     def unread(self, most: int) -> list[str]:
-        """Keys of what nobody read, the oldest first."""
+        """The keys of at most `most` unread mails, the oldest first."""
 
     def body(self, key: str) -> bytes:
-        """Its bytes, or the first of them."""
+        """The first bytes of a mail, enough to read its report."""
 
     def seen(self, key: str) -> None:
-        """It is not unread any more."""
+        """Marks a mail as read."""
 
 
 @runtime_checkable
-class Returning(Protocol):
-    """What a notifier may have besides: messages of its kind can come back after they were sent."""
+class BounceReading(Protocol):
+    """A notifier whose messages can come back after they were sent."""
 
     def mailbox(self) -> AbstractContextManager[Mailbox] | None:
-        """None: nobody reads what comes back. Entering raises ConfigError when it cannot be read."""
+        """None: no mailbox is configured. Entering raises ConfigError when the mailbox cannot be read."""
 
     def read_bounce(self, body: bytes) -> Bounce | None:
-        """The failure that something in the mailbox reports; never raises."""
+        """The failure that a mail in the mailbox reports; never raises."""
 
     def read_unsubscribe(self, body: bytes) -> str:
-        """The token by which something in the mailbox asks to unsubscribe, or empty; never raises."""
+        """The unsubscribe token in a mail in the mailbox, or empty; never raises."""
 
 
 @runtime_checkable
-class Keeping(Protocol):
-    """What a notifier may have besides: it keeps something of its messages outside the database."""
+class FileKeeping(Protocol):
+    """A notifier that stores its messages as files, outside the database."""
 
-    def forget(self, before: datetime) -> int:
-        """Deletes what is older; how many."""
+    def delete_files(self, before: datetime) -> int:
+        """Deletes the files that were written before `before`; returns how many."""
 
 
 @runtime_checkable
-class Connecting(Protocol):
-    """What a notifier may have besides: it can keep connections from one message to the next."""
+class ConnectionReusing(Protocol):
+    """A notifier that can use one connection for several messages."""
 
-    def connected(self) -> AbstractContextManager[None]:
-        """Within it they are kept, for whichever thread sends next; at its end they are closed."""
+    def reuse_connections(self) -> AbstractContextManager[None]:
+        """Keeps connections open for every thread while the context is active, and closes them at its end."""
 
 
 # ── embedders ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -80,7 +80,7 @@ def db() -> Database:
 
 
 @cache
-def vault() -> SecretBox:
+def secrets() -> SecretBox:
     return SecretBox(settings().secret_key.get_secret_value())
 
 

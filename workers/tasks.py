@@ -30,7 +30,7 @@ from services.flow.upkeep import sentence_vectors as sentences_stage
 from services.settings import settings
 from services.store.db import database
 from services.telemetry import STAGE_ERRORS, STAGE_ITEMS, log
-from workers.app import app, beat, db, embedder, embedders, fetcher, loaded_shard, shard_numbers, vault
+from workers.app import app, beat, db, embedder, embedders, fetcher, loaded_shard, secrets, shard_numbers
 
 SOON = timedelta(seconds=15)
 """What comes later is found by the sweep."""
@@ -108,11 +108,11 @@ def notify() -> None:
 def deliver() -> None:
     drain("deliver", lambda: recover_stage.look(db()))
     drain("deliver", lambda: recover_stage.expire(db(), settings()))
-    drain("deliver", lambda: recover_stage.check_transport(db(), settings(), vault()))
+    drain("deliver", lambda: recover_stage.check_transport(db(), settings(), secrets()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
     drain("deliver", lambda: gather_due(db(), settings()), turn=GATHERING_TURN)
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))
-    drain("deliver", lambda: send_due(db(), settings(), vault(), TURN))
+    drain("deliver", lambda: send_due(db(), settings(), secrets(), TURN))
     drain("deliver", _call_again)
 
 
@@ -136,7 +136,7 @@ def slow() -> None:
         wake("embed")
     drain("slow", lambda: sentences_stage.work(db(), settings(), *embedders()), turn=0)
     drain("slow", lambda: serving_stage.take_over(db(), settings()))
-    drain("slow", lambda: bounces_stage.work(db(), settings(), vault()))
+    drain("slow", lambda: bounces_stage.work(db(), settings(), secrets()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
     drain("slow", lambda: embed_stage.note_words(db()))
     drain("slow", lambda: recalibrate.recalibrate_due(db(), embedder(), settings().time_scale), turn=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli import output
-from services.cli.context import Json, opened
+from services.cli.context import Json, command_context
 from services.errors import ConfigError, Conflict
 
 if TYPE_CHECKING:  # commands load it when they need it
@@ -74,8 +74,8 @@ def on(because: Annotated[str, typer.Option(help="Shown to everybody.")] = "an o
     """Send nothing from now on; what is due waits."""
     from services.store.delivery import sending_pause as holds
 
-    with opened() as session, session.db.transaction() as tx:
-        holds.start(tx, because, session.db.now(tx))
+    with command_context() as context, context.db.transaction() as tx:
+        holds.start(tx, because, context.db.now(tx))
     output.say("nothing is sent until `paperwire hold off`")
 
 
@@ -84,8 +84,8 @@ def status(json: Json = False) -> None:
     """Show whether nothing is sent, why, and what waits."""
     from services.store.delivery import sending_pause as holds
 
-    with opened() as session, session.db.transaction() as tx:
-        found, waiting = holds.status(tx), holds.waiting(tx, session.db.now(tx))
+    with command_context() as context, context.db.transaction() as tx:
+        found, waiting = holds.status(tx), holds.waiting(tx, context.db.now(tx))
     if json:
         output.as_json({**found, "held": bool(found["paused_because"]), "waiting": waiting})
         return
@@ -106,12 +106,12 @@ def off(
     from services.store.delivery import sending_pause as holds
 
     last_day = _day(sent_until) if sent_until else None
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             if not holds.status(tx)["paused_because"]:
                 raise Conflict("there is no hold")
             counted = holds.count_as_sent(tx, last_day) if last_day else 0
-            waiting = holds.waiting(tx, session.db.now(tx))
+            waiting = holds.waiting(tx, context.db.now(tx))
             if counted:
                 output.say(f"{counted} papers on channels count as sent")
             output.table(waiting, empty="nothing waits to be sent now")
@@ -119,7 +119,7 @@ def off(
                 _ask()
             holds.end(tx)
         output.say("the hold is over")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 def _day(text: str) -> date:

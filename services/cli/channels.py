@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.context import Email, Id, Json, opened
+from services.cli.context import Email, Id, Json, command_context
 
 commands = typer.Typer(help="Where people are told: mail, Slack …", no_args_is_help=True)
 
@@ -28,19 +28,19 @@ def add(
     from services.store.delivery import channels
 
     hours: dict[str, Any] = {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
-    with opened() as session:
-        account_id = session.account(email)
+    with command_context() as context:
+        account_id = context.account(email)
         word = f"{kind}:{target}"
-        channel_id, secret = subscribe.open_channel(session.db, session.keyed(), account_id, word, **hours)
+        channel_id, secret = subscribe.open_channel(context.db, context.settings_with_key(), account_id, word, **hours)
         if confirmed:
-            opt_in.vouch(session.db, channel_id)
-        with session.db.transaction() as tx:
+            opt_in.vouch(context.db, channel_id)
+        with context.db.transaction() as tx:
             if at_most_once is not None:
                 channels.prefer_once(tx, channel_id, at_most_once)
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
         _show(secret)
-        session.ask(channel_id)
+        context.ask(channel_id)
 
 
 def _show(secret: str) -> None:
@@ -53,17 +53,17 @@ def rotate(channel: Id) -> None:
     """Give a webhook a new signing secret; the old one signs beside it for a day."""
     from services.flow.commands import subscribe
 
-    with opened() as session:
-        _show(subscribe.rotate_secret(session.db, session.keyed(), channel))
+    with command_context() as context:
+        _show(subscribe.rotate_secret(context.db, context.settings_with_key(), channel))
 
 
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show every channel and what keeps it from being told."""
-    from services.domain.sources.polling import WEEKDAYS
+    from services.domain.delivery.schedule import WEEKDAYS
     from services.store.delivery import channels
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         rows = [
             {
                 "id": str(row["id"]),
@@ -88,10 +88,10 @@ def test(channel: Id) -> None:
     """Send a short test message."""
     from services.flow.commands import resend
 
-    with opened() as session:
-        row = resend.send_test(session.db, session.located(), channel)
+    with command_context() as context:
+        row = resend.send_test(context.db, context.settings_with_base_url(), channel)
         output.say(f"delivery {row['delivery']}: test message to {row['label']}")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 @commands.command()
@@ -99,10 +99,10 @@ def enable(channel: Id) -> None:
     """Let a channel go on: a disabled one with what has waited for it, an unsubscribed one with what comes."""
     from services.flow.commands import opt_in
 
-    with opened() as session:
-        at_once = opt_in.enable(session.db, session.located(), channel)
+    with command_context() as context:
+        at_once = opt_in.enable(context.db, context.settings_with_base_url(), channel)
         output.say(f"channel {channel} enabled" + ("" if at_once else ", once its owner agrees by mail"))
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 @commands.command()
@@ -111,11 +111,11 @@ def ask(channel: Id) -> None:
     from services.errors import Conflict
     from services.store.delivery import channels
 
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             if channels.find(tx, channel)["verified"]:
                 raise Conflict(f"channel {channel} is confirmed already")
-        session.ask(channel)
+        context.ask(channel)
 
 
 @commands.command()
@@ -123,8 +123,8 @@ def confirm(channel: Id) -> None:
     """Say on an address's behalf that its owner agreed to get mails."""
     from services.flow.commands import opt_in
 
-    with opened() as session:
-        row = opt_in.vouch(session.db, channel)
+    with command_context() as context:
+        row = opt_in.vouch(context.db, channel)
     output.say(f"channel {channel}: {row['label']} is confirmed, by your word")
 
 
@@ -133,7 +133,7 @@ def remove(channel: Id) -> None:
     """Remove a channel; what waits for it is dropped."""
     from services.store.delivery import channels
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         channels.find(tx, channel)
         channels.remove(tx, channel)
     output.say(f"channel {channel} removed")

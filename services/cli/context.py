@@ -34,8 +34,8 @@ class CommandContext:
 
         return serving(self.db, self.settings)
 
-    def keyed(self) -> "Settings":
-        """The settings with the key that channels' secrets are sealed with."""
+    def settings_with_key(self) -> "Settings":
+        """The settings with the key that channels' secrets are encrypted with."""
         from pydantic import SecretStr
 
         from services import local
@@ -56,7 +56,7 @@ class CommandContext:
         up = None if self.settings.database_url.get_secret_value() else local.running(self.settings)
         return up.base_url if up else self.settings.base_url
 
-    def located(self) -> "Settings":
+    def settings_with_base_url(self) -> "Settings":
         """The settings with the address that people know the pages by."""
         return self.settings.model_copy(update={"base_url": self.base_url})
 
@@ -69,12 +69,12 @@ class CommandContext:
             row = channels.find(tx, channel_id)
         if row["verified"]:
             return
-        asked = opt_in.ask(self.db, self.located(), channel_id)
+        asked = opt_in.ask(self.db, self.settings_with_base_url(), channel_id)
         done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
         output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
-        self.say_who_works()
+        self.warn_if_no_worker_runs()
 
-    def say_who_works(self) -> None:
+    def warn_if_no_worker_runs(self) -> None:
         """Tells people when nothing runs that would do what a command leaves to do."""
         from services import local
 
@@ -83,7 +83,7 @@ class CommandContext:
 
 
 @contextmanager
-def opened() -> Iterator[CommandContext]:
+def command_context() -> Iterator[CommandContext]:
     """The database that is set, a running `up`'s, or the embedded one, migrated."""
     from services import local
     from services.settings import settings

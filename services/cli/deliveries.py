@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.context import Id, Json, opened
+from services.cli.context import Id, Json, command_context
 from services.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def deliveries(
 
     if state and state not in list(State):
         raise ConfigError(f"no state {state!r}; there are: {', '.join(State)}")
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         rows = deliveries.all_of(tx, state=state or None)
     if json:
         output.as_json([delivery_json(row) for row in rows])
@@ -49,10 +49,10 @@ def retry(delivery: Id) -> None:
     """Send a dead delivery again, or one that may not have arrived."""
     from services.flow.commands import resend
 
-    with opened() as session:
-        resend.retry(session.db, delivery)
+    with command_context() as context:
+        resend.retry(context.db, delivery)
         output.say(f"delivery {delivery} is pending again")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 def bounces(
@@ -65,13 +65,13 @@ def bounces(
     from services.store.db.secrets import SecretBox
 
     bodies = [_bytes(path) for path in files or ()]
-    with opened() as session:
-        settings = session.keyed()
-        vault = SecretBox(settings.secret_key.get_secret_value())
+    with command_context() as context:
+        settings = context.settings_with_key()
+        secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(session.db, settings, vault, body) for body in bodies)
+            found = Counter(bounces.take(context.db, settings, secrets, body) for body in bodies)
         else:
-            found = bounces.read_mailbox(session.db, settings, vault)
+            found = bounces.read_mailbox(context.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
     output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
 
@@ -87,9 +87,9 @@ def audit(json: Json = False) -> None:
     """Count what should have happened by now and has not; exit code 1 unless every figure that counts is zero."""
     from services.store.maintenance.audit import audit
 
-    with opened() as session:
-        now = session.db.now()
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        now = context.db.now()
+        with context.db.transaction() as tx:
             found = audit(tx, now)
     if json:
         output.as_json({**found.figures(), "clean": found.clean})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli import output
-from services.cli.context import MAX_ID, Json, opened
+from services.cli.context import MAX_ID, Json, command_context
 from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -15,7 +15,7 @@ MAX_DAYS = 3650
 
 @with_subscription_options
 def preview(
-    wishes: SubscriptionOptions,
+    options: SubscriptionOptions,
     email: Annotated[
         str | None,
         typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
@@ -26,12 +26,12 @@ def preview(
     """Show what a subscription would have matched, without saving it."""
     from services.flow.commands.preview import preview
 
-    with opened() as session:
-        account_id = session.account(email) if email else None
-        with session.db.transaction() as tx:
-            draft = wishes.draft(tx)
+    with command_context() as context:
+        account_id = context.account(email) if email else None
+        with context.db.transaction() as tx:
+            draft = options.draft(tx)
         with output.working("looking through the archive"):
-            seen = preview(session.db, session.embedder, draft, days=days, account_id=account_id).as_json()
+            seen = preview(context.db, context.embedder, draft, days=days, account_id=account_id).as_json()
     output.as_json(seen) if json else _print_preview(seen)
 
 
@@ -67,8 +67,8 @@ def why(
     """Tell a paper's whole way to a subscription, also why it was not sent."""
     from services.flow.commands.explain import explain
 
-    with opened() as session:
-        steps = explain(session.db, session.embedder, paper, subscription)
+    with command_context() as context:
+        steps = explain(context.db, context.embedder, paper, subscription)
     if json:
         output.as_json([{"stage": stage, "what": what} for stage, what in steps])
         return

@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO
 import typer
 
 from services.cli import output
-from services.cli.context import Json, opened
+from services.cli.context import Json, command_context
 from services.errors import ConfigError, SourceError
 
 MAX_BYTES = 200 * 2**20
@@ -31,10 +31,10 @@ def import_(
 
     day = _day(date) if date else None
     body = unwrapped(read(file))
-    with opened() as session:
+    with command_context() as context:
         try:
             with output.working(f"importing {file}"):
-                tally = ingest.import_listing(session.db, body, day=day, format=format or None, silent=silent)
+                tally = ingest.import_listing(context.db, body, day=day, format=format or None, silent=silent)
         except SourceError as error:
             raise SourceError(f"{file}: {error}") from None
         counts = {name: getattr(tally, name) for name in ("found", "new", "known", "updated")}
@@ -49,7 +49,7 @@ def import_(
         if len(tally.skipped) > SHOWN:
             print(f"… and {len(tally.skipped) - SHOWN} more")
         if tally.run is not None:
-            session.say_who_works()
+            context.warn_if_no_worker_runs()
 
 
 def _day(text: str) -> date:

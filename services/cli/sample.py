@@ -21,11 +21,11 @@ SUBSCRIPTIONS = (
         cadence="immediate",
     ),
 )
-PATIENCE = 60.0
-LOOK_EVERY = 0.25
+STARTUP_TIMEOUT_SECONDS = 60.0
+POLL_INTERVAL_SECONDS = 0.25
 
 
-def load(session: "CommandContext") -> bool:
+def load(context: "CommandContext") -> bool:
     """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
     from services.flow.commands import subscribe
     from services.flow.pipeline import ingest
@@ -33,44 +33,43 @@ def load(session: "CommandContext") -> bool:
     from services.store.papers import papers
     from services.store.subscriptions import subscriptions
 
-    with session.db.transaction() as tx:
+    with context.db.transaction() as tx:
         operator = accounts.first_operator(tx)
         _, _, count = papers.span(tx)
         if count or operator is None:
             return False
-        known = {row["name"] for row in subscriptions.list_all(tx, operator["id"])}
-    settings = session.keyed()
-    channel = subscribe.email_channel(session.db, settings, operator["id"], operator["email"])
+        known = {subscription.name for subscription in subscriptions.list_all(tx, operator["id"])}
+    settings = context.settings_with_key()
+    channel = subscribe.email_channel(context.db, settings, operator["id"], operator["email"])
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
-            subscribe.save(session.db, session.embedder, operator["id"], draft, [channel])
+            subscribe.save(context.db, context.embedder, operator["id"], draft, [channel])
     # The page names no ids and only counts authors; arXiv's own records of the same papers, silently first, do.
     for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
-        ingest.import_listing(session.db, body, day=ANNOUNCED, format=None, silent=silent)
+        ingest.import_listing(context.db, body, day=ANNOUNCED, format=None, silent=silent)
     return True
 
 
-def report(session: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
+def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits for the digest, a while, and says in three lines what happened."""
     from services.store.accounts import accounts
     from services.store.delivery import deliveries
     from services.store.papers import papers
     from services.store.subscriptions import matches
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
     while True:
-        with session.db.transaction() as tx:
+        with context.db.transaction() as tx:
             operator = accounts.first_operator(tx)
             account_id = operator["id"] if operator else 0
             _, _, count = papers.span(tx)
-            found = matches.recent(tx, account_id, limit=1000)
+            matched = matches.recent_paper_ids(tx, account_id, limit=1000)
             sent = [row for row in deliveries.all_of(tx, account_id) if row["state"] == "sent"]
         if sent or time.monotonic() > deadline:
             break
-        time.sleep(LOOK_EVERY)
-    matched = len({row["paper_id"] for row in found})
+        time.sleep(POLL_INTERVAL_SECONDS)
     say(f"papers:  {count} of the sample listing are in the archive")
-    say(f"matches: {matched} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
+    say(f"matches: {len(set(matched))} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
     outbox = f"{base_url}/outbox"
     say(f"digest:  read it at {outbox}" if sent else f"digest:  still on its way; it will be at {outbox}")

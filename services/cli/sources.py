@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.context import Id, Json, MaybeId, opened
+from services.cli.context import Id, Json, MaybeId, command_context
 from services.errors import ConfigError, NotFound
 
 commands = typer.Typer(help="Where papers are announced.", no_args_is_help=True)
@@ -39,12 +39,12 @@ def add(
     if plugin.every is None:
         raise ConfigError(f"{kind} is only read from files; use: paperwire import FILE --format {plugin.formats[0]}")
     pace = duration(every) if every else plugin.every
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             source_id = sources.add(tx, plugin, where, pace, announce_first=announce)
             wake(tx, "poll")
         output.say(f"source {source_id}: {kind} {where}".rstrip() + f", every {pace}")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 @commands.command("list")
@@ -52,7 +52,7 @@ def list_(json: Json = False) -> None:
     """Show every source with its last poll."""
     from services.store.sources import sources
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         rows = sources.all_of(tx)
     names = ("kind", "location", "polled", "every", "polled_at", "next_poll_at", "failures", "error")
     newest = ("day", "found", "new", "skipped", "state")
@@ -79,14 +79,14 @@ def poll(source: MaybeId = None) -> None:
     from services.store.db.database import wake
     from services.store.sources import sources
 
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             count = sources.poll_now(tx, source)
             if not count:
                 raise NotFound(f"no polled source {source}" if source else "no source is polled; add one first")
             wake(tx, "poll")
         output.say(f"{count} source{'s' * (count != 1)} due now")
-        session.say_who_works()
+        context.warn_if_no_worker_runs()
 
 
 @commands.command()
@@ -94,7 +94,7 @@ def remove(source: Id) -> None:
     """Stop watching a source; its papers stay in the archive."""
     from services.store.sources import sources
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         sources.remove(tx, source)
     output.say(f"source {source} is no longer polled")
 
@@ -104,7 +104,7 @@ def ledger_(source: Id, json: Json = False) -> None:
     """Show a source's announcements: what was announced, read and new, and which days are missing."""
     from services.store.sources import batches
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         rows = batches.of_source(tx, source)
     counts = ("announced", "fetched", "new", "updated", "skipped")
     lines = [

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from services.settings import Settings
 
 FIRST_ACCOUNT = "you@localhost"
-PATIENCE = 120.0
-LOOK_EVERY = 0.1
+STARTUP_TIMEOUT_SECONDS = 120.0
+POLL_INTERVAL_SECONDS = 0.1
 Say = Callable[[str], None]
 
 
@@ -24,28 +24,28 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
     from services.cli.sample import load, report
     from services.store.db.database import Database
 
-    session = CommandContext(config, Database(config.database_url.get_secret_value()))
+    context = CommandContext(config, Database(config.database_url.get_secret_value()))
     try:
-        _first_account(session)
+        _first_account(context)
         key = _signin_key(config)
         answers = _wait_for_page(config.bind, port)
         say(f"paperwire is ready at {config.base_url}" if answers else "the page does not answer yet; see the log")
         _say_where(config, key, say)
-        if sample and load(session):
-            report(session, say, config.base_url)
+        if sample and load(context):
+            report(context, say, config.base_url)
     except Exception as error:  # the processes go on without us
         say(f"error: {one_line(error)}")
     finally:
-        session.db.close()
+        context.db.close()
 
 
-def _first_account(session: "CommandContext") -> None:
+def _first_account(context: "CommandContext") -> None:
     """Somebody must be able to sign in."""
     from services.store.accounts import accounts
 
-    with session.db.transaction() as tx:
+    with context.db.transaction() as tx:
         if accounts.first_operator(tx) is None:
-            accounts.add(tx, FIRST_ACCOUNT, session.settings.timezone, operator=True)
+            accounts.add(tx, FIRST_ACCOUNT, context.settings.timezone, operator=True)
 
 
 def _signin_key(config: "Settings") -> str:
@@ -67,13 +67,13 @@ def _wait_for_page(bind: str, port: int) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             with opener.open(url, timeout=5):
                 return True
         except (urllib.error.URLError, OSError):
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL_SECONDS)
     return False
 
 

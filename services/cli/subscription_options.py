@@ -65,7 +65,7 @@ class SubscriptionOptions:
         """The channels of `--to`, added where they are new."""
         from services.flow.commands import subscribe
 
-        settings = session.keyed()
+        settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
         found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
         for channel_id in found:
@@ -80,8 +80,8 @@ def _papers(tx: "Connection", names: list[str]) -> tuple[int, ...]:
 
 
 def with_subscription_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command whose last parameter is `wishes` one option for each of their fields."""
-    own = [one for name, one in inspect.signature(command).parameters.items() if name != "wishes"]
+    """Gives a command whose last parameter is `options` one option for each of their fields."""
+    own = [one for name, one in inspect.signature(command).parameters.items() if name != "options"]
     hints = get_type_hints(SubscriptionOptions, include_extras=True)
     options = [
         inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[one.name])
@@ -90,8 +90,8 @@ def with_subscription_options(command: Callable[..., None]) -> Callable[..., Non
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        wishes = SubscriptionOptions(**{one.name: given.pop(one.name) for one in fields(SubscriptionOptions)})
-        command(**given, wishes=wishes)
+        options = SubscriptionOptions(**{one.name: given.pop(one.name) for one in fields(SubscriptionOptions)})
+        command(**given, options=options)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + options
     with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

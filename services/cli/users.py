@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.context import Email, Json, opened
+from services.cli.context import Email, Json, command_context
 from services.errors import ConfigError
 
 commands = typer.Typer(help="Accounts.", no_args_is_help=True)
@@ -19,9 +19,9 @@ def add(
     """Add an account; the first one is the operator."""
     from services.store.accounts import accounts
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         first = accounts.first_operator(tx) is None
-        account_id = accounts.add(tx, email, timezone or session.settings.timezone, operator=first)
+        account_id = accounts.add(tx, email, timezone or context.settings.timezone, operator=first)
     output.say(f"account {account_id}: {email}" + (" (operator)" if first else ""))
 
 
@@ -36,7 +36,7 @@ def set_(
 
     if timezone is None and quiet is None:
         raise ConfigError("nothing to change; give --timezone or --quiet")
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         account_id = accounts.by_email(tx, email)["id"]
         if timezone is not None:
             accounts.change(tx, account_id, timezone=accounts.known_timezone(timezone))
@@ -51,7 +51,7 @@ def list_(json: Json = False) -> None:
     """Show every account."""
     from services.store.accounts import accounts
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         rows = [
             {
                 "id": str(row["id"]),
@@ -72,10 +72,10 @@ def link(email: Email) -> None:
     from services.store.accounts import accounts
     from services.web.auth import signin_url
 
-    with opened() as session:
-        with session.db.transaction() as tx:
+    with command_context() as context:
+        with context.db.transaction() as tx:
             key = accounts.new_link(tx, accounts.by_email(tx, email)["id"])
-        print(signin_url(session.base_url, key))
+        print(signin_url(context.base_url, key))
 
 
 @commands.command()
@@ -83,7 +83,7 @@ def token(email: Email) -> None:
     """Print a new API token; it is shown this once."""
     from services.store.accounts import accounts
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         secret = accounts.new_token(tx, accounts.by_email(tx, email)["id"])
     print(secret)
     output.note("keep it; it cannot be shown again")
@@ -94,6 +94,6 @@ def delete(email: Email) -> None:
     """Delete an account with its subscriptions, channels and deliveries."""
     from services.store.accounts import accounts
 
-    with opened() as session, session.db.transaction() as tx:
+    with command_context() as context, context.db.transaction() as tx:
         accounts.remove(tx, accounts.by_email(tx, email)["id"])
     output.say(f"{email} deleted")

@@ -60,19 +60,19 @@ class Locks:
     """`gate`: one enters or leaves at a time; `users`: shared by all who use a server; `keeper`: held by its keeper."""
 
     def __init__(self, home: DataDir, name: str) -> None:
-        self.gate = Lock(home.run / f"{name}.gate")
+        self.entry_lock = Lock(home.run / f"{name}.gate")
         self.users = Lock(home.run / f"{name}.users")
         self.keeper = Lock(home.run / f"{name}.keeper")
 
     def close(self) -> None:
-        for lock in (self.users, self.keeper, self.gate):
+        for lock in (self.users, self.keeper, self.entry_lock):
             lock.close()
 
     def nobody_left(self) -> bool:
         """Whether the server is unused; if so gate and users stay taken, and newcomers wait until we are gone."""
-        if not self.gate.take():
+        if not self.entry_lock.take():
             return False
         if self.users.take():
             return True
-        self.gate.release()
+        self.entry_lock.release()
         return False

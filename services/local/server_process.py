@@ -22,7 +22,7 @@ from services.local.server import Server
 from services.local.valkey import Valkey
 
 SERVERS: dict[str, type[Server]] = {"postgres": Postgres, "valkey": Valkey}
-LOOK_EVERY = 0.1
+POLL_INTERVAL_SECONDS = 0.1
 TAKEOVER = 5.0
 QUICK = 5.0
 QUICK_DEATHS = 3
@@ -49,7 +49,7 @@ class ServerProcess:
                     end([psutil.Process(process.pid)], self._server.steps)
                     process.wait()
                     return 0
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_INTERVAL_SECONDS)
             if not self._rest(process, time.monotonic() - born):
                 return 1
         return 0
@@ -67,7 +67,7 @@ class ServerProcess:
         )
         until = time.monotonic() + pause
         while not hopeless and time.monotonic() < until and not self._told_to_stop:
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL_SECONDS)
         return not hopeless
 
 

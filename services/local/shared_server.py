@@ -44,7 +44,7 @@ class SharedServer:
                 self._start()
                 if prepare:
                     prepare(self._server.url)
-                self._locks.gate.release()
+                self._locks.entry_lock.release()
                 yield self._server.url
             finally:
                 self._leaving = True
@@ -54,18 +54,18 @@ class SharedServer:
 
     def revive(self) -> None:
         """Starts the keeper again if somebody killed it; for users who stay."""
-        if not self._locks.keeper.held_elsewhere() and self._locks.gate.take():
+        if not self._locks.keeper.held_elsewhere() and self._locks.entry_lock.take():
             try:
                 self._say(f"{self._server.title} is gone; starting it again")
                 self._start()
             finally:
-                self._locks.gate.release()
+                self._locks.entry_lock.release()
 
     def _enter(self) -> None:
-        if self._locks.gate.take(wait=WAIT_BEFORE_SAYING):
+        if self._locks.entry_lock.take(wait=WAIT_BEFORE_SAYING):
             return
         self._say(f"waiting for another paperwire command that starts {self._server.title} on {self._home.path} …")
-        if not self._locks.gate.take(wait=ENTER_SECONDS):
+        if not self._locks.entry_lock.take(wait=ENTER_SECONDS):
             raise PaperwireError(f"another paperwire command has been starting {self._server.title} for too long")
 
     def _start(self) -> None:
@@ -112,7 +112,7 @@ class SharedServer:
         return f"{self._server.title} does not start: {problem} (log: {self._server.log_file})"
 
     def _leave(self) -> None:
-        if not self._locks.gate.take(wait=LEAVE_SECONDS) or not self._locks.users.take():
+        if not self._locks.entry_lock.take(wait=LEAVE_SECONDS) or not self._locks.users.take():
             return  # others are in it, or on their way; they leave after us
         deadline = time.monotonic() + LEAVE_SECONDS
         told = False

@@ -15,7 +15,7 @@ from typing import TextIO
 from services.local.console import Console
 from services.local.process import Backoff, is_over, kill_group, launch
 
-LOOK_EVERY = 0.05
+POLL_INTERVAL_SECONDS = 0.05
 POLITE_SECONDS = 7.0
 KILLED_SECONDS = 1.0
 OWN_NAME = "up"
@@ -52,11 +52,11 @@ class Watched:
     def alive(self) -> bool:
         return self._process is not None
 
-    def look(self, now: float, *, revive: bool) -> None:
+    def check(self, now: float, *, revive: bool) -> None:
         """Buries the dead, ends the silent and starts what is due."""
         if self._process is not None:
             if is_over(self._process):
-                self._bury(self._process, now, revive)
+                self._reap(self._process, now, revive)
             elif revive and self._silent(now):
                 self._say(f"no heartbeat for {self._child.max_silence:g} s: killing it")
                 self.kill()
@@ -85,7 +85,7 @@ class Watched:
         if self._process.stdout:
             self._console.copy(self._child.name, self._process.stdout)
 
-    def _bury(self, process: "subprocess.Popen[bytes]", now: float, revive: bool) -> None:
+    def _reap(self, process: "subprocess.Popen[bytes]", now: float, revive: bool) -> None:
         kill_group(process.pid)  # before it is reaped: what it left behind goes with it
         status = process.wait()
         self._process = None
@@ -139,14 +139,14 @@ class Supervisor:
             if self._on_started:
                 threading.Thread(target=self._on_started, name="on-started", daemon=True).start()
             while not self._asked:
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_INTERVAL_SECONDS)
                 self._look(revive=True)
             self._end()
         return 0
 
     def _look(self, *, revive: bool) -> None:
         for watched in self._watched:
-            watched.look(time.monotonic(), revive=revive)
+            watched.check(time.monotonic(), revive=revive)
 
     def _end(self) -> None:
         self.say("stopping …")
@@ -163,7 +163,7 @@ class Supervisor:
         while any(watched.alive for watched in self._watched) and time.monotonic() < deadline:
             if until_asked_again and self._asked > 1:
                 return
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL_SECONDS)
             self._look(revive=False)
 
     @contextmanager

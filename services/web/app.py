@@ -53,15 +53,15 @@ ROUTERS = (
 
 def create_app() -> FastAPI:
     """The application of these settings; it opens the database when first asked, and no broker. Raises ConfigError."""
-    house = AppContext.build(settings())
+    context = AppContext.build(settings())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        house.close()
+        context.close()
 
     app = FastAPI(title="paperwire", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.house = house
+    app.state.context = context
     for router in ROUTERS:
         app.include_router(router, include_in_schema=False)
     app.add_api_route("/", _first_page, methods=["GET"], include_in_schema=False)

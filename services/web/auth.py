@@ -58,11 +58,11 @@ def safe_next(path: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What the cookie says. `nonce` ties forms to it; `then` is where somebody wanted to go before signing in."""
+    """What the cookie says. `nonce` ties forms to the session; `next_path` is the page to open after the sign-in."""
 
     nonce: str
     account_id: int | None = None
-    then: str = "/"
+    next_path: str = "/"
 
 
 class Sessions:
@@ -74,23 +74,23 @@ class Sessions:
         )
         self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
 
-    def new(self, account_id: int | None = None, then: str = "/") -> Session:
-        return Session(nonce=secrets.token_urlsafe(16), account_id=account_id, then=then)
+    def new(self, account_id: int | None = None, next_path: str = "/") -> Session:
+        return Session(nonce=secrets.token_urlsafe(16), account_id=account_id, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.account_id, session.then]))
+        return str(self._signer.dumps([session.nonce, session.account_id, session.next_path]))
 
     def read(self, cookie: str) -> Session | None:
         """None for a cookie that is forged, damaged or older than thirty days."""
         try:
-            nonce, account_id, then = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            nonce, account_id, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, account_id=account_id, then=then)
+        return Session(nonce=nonce, account_id=account_id, next_path=next_path)
 
     def form_token(self, session: Session) -> str:
         """What every form of this session carries."""
         return hmac.new(self._form_key, session.nonce.encode(), hashlib.sha256).hexdigest()
 
-    def fits(self, token: str, session: Session) -> bool:
+    def is_form_token(self, token: str, session: Session) -> bool:
         return hmac.compare_digest(self.form_token(session).encode(), token.encode())

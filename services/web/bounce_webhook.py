@@ -22,9 +22,9 @@ async def bounce(request: Request) -> Response:
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(f"Bearer {secret}".encode(), given.encode()):
         raise HTTPException(401, "The secret is missing or wrong.")
-    house: AppContext = request.app.state.house
+    app: AppContext = request.app.state.context
     body = await _start(request)
-    return PlainTextResponse(await run_in_threadpool(bounces.take, house.db, house.settings, house.vault, body) + "\n")
+    return PlainTextResponse(await run_in_threadpool(bounces.take, app.db, app.settings, app.secrets, body) + "\n")
 
 
 async def _start(request: Request) -> bytes:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from threading import BoundedSemaphore
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from services.errors import ConfigError
 from services.flow.upkeep.model_rollover import serving
@@ -21,9 +24,9 @@ PREVIEWS_AT_ONCE = 2
 class AppContext:
     settings: Settings
     db: Database
-    patient: Database
+    slow_db: Database
     """The same database with more time per statement, for previews and for compiling interests."""
-    vault: SecretBox
+    secrets: SecretBox
     sessions: Sessions
     previews: BoundedSemaphore
 
@@ -38,15 +41,15 @@ class AppContext:
         return cls(
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
-            patient=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
-            vault=SecretBox(key),
+            slow_db=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
+            secrets=SecretBox(key),
             sessions=Sessions(key),
             previews=BoundedSemaphore(PREVIEWS_AT_ONCE),
         )
 
     def close(self) -> None:
         self.db.close()
-        self.patient.close()
+        self.slow_db.close()
 
     @property
     def embedder(self) -> Embedder:
@@ -55,3 +58,11 @@ class AppContext:
     @property
     def secure(self) -> bool:
         return self.settings.base_url.startswith("https://")
+
+
+def app_context(request: Request) -> AppContext:
+    context: AppContext = request.app.state.context
+    return context
+
+
+App = Annotated[AppContext, Depends(app_context)]

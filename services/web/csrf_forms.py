@@ -7,7 +7,7 @@ from fastapi import Depends, HTTPException, Request
 
 from services.errors import ConfigError
 from services.settings import Settings
-from services.web.page import RequestContext, anyone
+from services.web.request_context import RequestContext, anyone
 
 MAX_BYTES = 100_000
 
@@ -33,21 +33,21 @@ class Form:
         return int(text)
 
 
-async def posted(request: Request, visit: Annotated[RequestContext, Depends(anyone)]) -> Form:
+async def posted(http: Request, request: Annotated[RequestContext, Depends(anyone)]) -> Form:
     """Reads a form; refuses one that another site sent (Origin), that lacks the session's token, or is too large."""
-    if not is_ours(request, visit.house.settings):
+    if not is_same_origin(http, request.app.settings):
         raise HTTPException(403, "This form came from another site, so nothing was done.")
-    length = request.headers.get("content-length", "")
+    length = http.headers.get("content-length", "")
     if not length.isdigit() or int(length) > MAX_BYTES:
         raise HTTPException(413, "This form is too large.")
-    fields = [(key, value) for key, value in (await request.form()).multi_items() if isinstance(value, str)]
+    fields = [(key, value) for key, value in (await http.form()).multi_items() if isinstance(value, str)]
     form = Form(fields)
-    if not visit.house.sessions.fits(form.text("token"), visit.session):
+    if not request.app.sessions.is_form_token(form.text("token"), request.session):
         raise HTTPException(403, "This form is too old, or its cookie is gone. Go back, reload the page, try again.")
     return form
 
 
-def is_ours(request: Request, settings: Settings) -> bool:
+def is_same_origin(request: Request, settings: Settings) -> bool:
     """Whether the `Origin`, which every browser states in a POST, is the base URL's or the host asked for."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
     known = urlsplit(settings.base_url)

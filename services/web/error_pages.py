@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from services import render
 from services.errors import Conflict, NotFound, PaperwireError
 from services.telemetry import log
-from services.web.page import NeedsSignIn, signin_path
+from services.web.request_context import NeedsSignIn, signin_path
 
 TITLES = {
     401: "Not allowed",

@@ -1,6 +1,6 @@
 """For the machines that look after the service: is it up, is it ready, how does it fare."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,7 +10,7 @@ from services.store.interests import embedder_health
 from services.store.maintenance import migrate
 from services.store.maintenance.audit import audit
 from services.telemetry import log
-from services.web.context import AppContext
+from services.web.context import App
 
 router = APIRouter()
 
@@ -28,11 +28,10 @@ def healthz() -> PlainTextResponse:
 
 
 @router.get("/readyz")
-def readyz(request: Request) -> PlainTextResponse:
+def readyz(app: App) -> PlainTextResponse:
     """The database answers and has our schema."""
-    house: AppContext = request.app.state.house
     try:
-        if migrate.is_current(house.db.engine):
+        if migrate.is_current(app.db.engine):
             return PlainTextResponse("ready\n")
     except SQLAlchemyError as error:
         log.warning("not ready", why=type(error).__name__)
@@ -41,12 +40,11 @@ def readyz(request: Request) -> PlainTextResponse:
 
 
 @router.get("/metrics")
-def metrics(request: Request) -> Response:
-    house: AppContext = request.app.state.house
+def metrics(app: App) -> Response:
     try:
-        serving = house.embedder.name
-        with house.db.transaction() as tx:
-            figures, held = audit(tx, house.db.now()).figures(), sending_pause.status(tx)["down_because"]
+        serving = app.embedder.name
+        with app.db.transaction() as tx:
+            figures, held = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
             unread = bounces.why_unreadable(tx)
             down = embedder_health.failing(tx, serving)
     except SQLAlchemyError:

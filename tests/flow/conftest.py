@@ -96,16 +96,16 @@ class World:
     def deliver(self) -> None:
         while gather_due(self.db, self.settings):
             pass
-        while send_due(self.db, self.settings, self.vault):
+        while send_due(self.db, self.settings, self.secrets):
             pass
 
     def claim(self) -> ClaimedDelivery:
         """What a worker has who took the delivery that is due longest."""
-        (claimed,) = claiming.claim_due(self.db, self.settings, self.vault, 1)[1]
+        (claimed,) = claiming.claim_due(self.db, self.settings, self.secrets, 1)[1]
         return claimed
 
     def render(self, claimed: ClaimedDelivery) -> bytes:
-        (ready,) = rendering.render_claimed(self.db, self.settings, self.vault, [claimed])
+        (ready,) = rendering.render_claimed(self.db, self.settings, self.secrets, [claimed])
         return ready.body
 
     def commit(self, claimed: ClaimedDelivery) -> None:
@@ -115,7 +115,7 @@ class World:
         recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed.row, claimed.channel, outcome)])
 
     @property
-    def vault(self) -> SecretBox:
+    def secrets(self) -> SecretBox:
         return SecretBox(self.settings.secret_key.get_secret_value())
 
     def run(self, *entries: Entry) -> None:

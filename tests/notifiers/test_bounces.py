@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.domain.delivery.bounce import is_hard, status_of
 from services.errors import ConfigError
 from services.notifiers.email import LARGEST_BOUNCE, email_settings, plugin
-from services.ports import Mailbox, Returning
+from services.ports import BounceReading, Mailbox
 from tests.certificates import certificate
 from tests.digests import ENVELOPE, digest
 from tests.imap import ImapSink
@@ -174,7 +174,7 @@ def test_a_bad_mailbox_names_the_setting_and_not_its_content(configure: Configur
 
 
 def test_without_a_mailbox_nothing_is_read() -> None:
-    assert isinstance(plugin, Returning)
+    assert isinstance(plugin, BounceReading)
     assert plugin.mailbox() is None
 
 

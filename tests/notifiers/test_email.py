@@ -295,7 +295,7 @@ def test_a_server_that_is_not_there_holds_the_transport(configure: Configure, co
         configure(smtp_url=f"smtp://127.0.0.1:{port}" if target == "refused" else "smtp://nowhere.invalid")
         result = plugin.send(BODY, ADA, commit)
         assert isinstance(result, TransportDown)
-        assert isinstance(plugin.check(ADA), TransportDown)
+        assert isinstance(plugin.probe(ADA), TransportDown)
     assert commit.calls == 0
 
 
@@ -304,9 +304,9 @@ def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, com
         sink.always("AUTH", "535 5.7.8 wrong: geheim")
         configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}?tls=none")
         assert plugin.send(BODY, ADA, commit) == TransportDown("the mail server refuses the sign-in (535)")
-        assert plugin.check(ADA) == TransportDown("the mail server refuses the sign-in (535)")
+        assert plugin.probe(ADA) == TransportDown("the mail server refuses the sign-in (535)")
         sink.always("AUTH", "235 2.7.0 ok")
-        assert plugin.check(ADA) is None
+        assert plugin.probe(ADA) is None
 
 
 def test_a_password_is_never_sent_in_the_clear_unasked(configure: Configure, commit: Commit) -> None:
@@ -379,10 +379,10 @@ def test_a_lost_lease_leaves_no_file(tmp_path: Path) -> None:
 def test_an_outbox_that_cannot_be_written_holds_the_transport(tmp_path: Path, commit: Commit) -> None:
     (tmp_path / "outbox").write_text("in the way")
     assert isinstance(plugin.send(BODY, ADA, commit), TransportDown)
-    assert isinstance(plugin.check(ADA), TransportDown)
+    assert isinstance(plugin.probe(ADA), TransportDown)
     assert commit.calls == 0
     (tmp_path / "outbox").unlink()
-    assert plugin.check(ADA) is None
+    assert plugin.probe(ADA) is None
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_an_empty_outbox_is_no_error() -> None:
 
 def test_mails_of_a_run_share_a_connection(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     configure(smtp_url=smtp.url)
-    with plugin.connected():
+    with plugin.reuse_connections():
         for _ in range(3):
             assert isinstance(plugin.send(BODY, ADA, commit), Sent)
         assert smtp.tries("EHLO") == 1
@@ -416,7 +416,7 @@ def test_a_refused_recipient_leaves_the_connection_to_the_next(
 ) -> None:
     configure(smtp_url=smtp.url)
     smtp.script("RCPT", "550 5.1.1 no such user")
-    with plugin.connected():
+    with plugin.reuse_connections():
         assert isinstance(plugin.send(BODY, ADA, commit), Rejected)
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
     assert (smtp.tries("EHLO"), smtp.tries("RSET")) == (1, 1)
@@ -429,7 +429,7 @@ def test_a_server_tired_of_a_connection_gets_the_mail_on_a_new_one(
     configure: Configure, smtp: SmtpSink, commit: Commit, step: str, reply: str
 ) -> None:
     configure(smtp_url=smtp.url)
-    with plugin.connected():
+    with plugin.reuse_connections():
         plugin.send(BODY, ADA, commit)
         smtp.script(step, reply)
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
@@ -441,7 +441,7 @@ def test_a_first_mail_that_is_refused_is_not_tried_on_another_connection(
 ) -> None:
     configure(smtp_url=smtp.url)
     smtp.script("MAIL", "421 4.7.0 later")
-    with plugin.connected():
+    with plugin.reuse_connections():
         assert isinstance(plugin.send(BODY, ADA, commit), Retry)
     assert smtp.tries("EHLO") == 1
 
@@ -449,7 +449,7 @@ def test_a_first_mail_that_is_refused_is_not_tried_on_another_connection(
 def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     configure(smtp_url=smtp.url)
     smtp.script(".", "250 ok", CLOSE)
-    with plugin.connected():
+    with plugin.reuse_connections():
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
         assert isinstance(plugin.send(BODY, ADA, commit), MaybeDelivered)
         assert isinstance(plugin.send(BODY, ADA, commit), Sent)
@@ -458,7 +458,7 @@ def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSi
 
 def test_a_mail_stopped_at_its_recipient_leaves_no_connection_behind(configure: Configure, smtp: SmtpSink) -> None:
     configure(smtp_url=smtp.url)
-    with plugin.connected():
+    with plugin.reuse_connections():
         with pytest.raises(LeaseLost):
             plugin.send(BODY, ADA, Commit(LeaseLost("gone")))
         assert isinstance(plugin.send(BODY, ADA, Commit()), Sent)

@@ -246,7 +246,7 @@ def test_a_slack_that_cannot_be_reached_holds_the_transport(configure: Configure
         url = f"http://127.0.0.1:{port}/api/" if place == "refused" else "http://nowhere.invalid/api/"
         configure(slack_bot_token="xoxb-geheim", slack_api_url=url)
         assert isinstance(plugin.send(BODY, PAPERS, commit), TransportDown)
-        assert isinstance(plugin.check(PAPERS), TransportDown)
+        assert isinstance(plugin.probe(PAPERS), TransportDown)
 
 
 def test_the_token_does_not_follow_a_redirect(configure: Configure, http: HttpSink, commit: Commit) -> None:
@@ -273,18 +273,18 @@ def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> No
 
 def test_without_a_token_the_transport_waits(commit: Commit) -> None:
     assert isinstance(plugin.send(BODY, PAPERS, commit), TransportDown)
-    assert isinstance(plugin.check(PAPERS), TransportDown)
+    assert isinstance(plugin.probe(PAPERS), TransportDown)
     assert commit.calls == 0
 
 
 def test_a_held_token_is_free_again_when_slack_takes_it(configure: Configure, http: HttpSink) -> None:
     configure(slack_bot_token="xoxb-geheim", slack_api_url=f"{http.url}/api/")
     http.always("/api/auth.test", error("token_revoked"))
-    assert isinstance(plugin.check(PAPERS), TransportDown)
+    assert isinstance(plugin.probe(PAPERS), TransportDown)
     http.always("/api/auth.test", Answer(status=500, body="{}"))
-    assert isinstance(plugin.check(PAPERS), TransportDown)
+    assert isinstance(plugin.probe(PAPERS), TransportDown)
     http.always("/api/auth.test", Answer(body='{"ok": true}'))
-    assert plugin.check(PAPERS) is None
+    assert plugin.probe(PAPERS) is None
     assert http.to(POST) == []
 
 
@@ -319,14 +319,14 @@ def test_a_webhooks_answer_is_classed(
     assert len(http.to(HOOK)) == posts
     assert commit.calls == 1
     assert plugin.label(target) == "webhook …1234"
-    assert plugin.check(target) is None
+    assert plugin.probe(target) is None
 
 
 # ── shown on a page of ours ───────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_message_is_shown_with_its_links_and_bold_words() -> None:
-    page = plugin.shown(BODY)
+    page = plugin.preview(BODY)
     assert '<h1 class="header">2 papers for you, Tuesday 27 May</h1>' in page
     assert (
         '<b><a href="https://arxiv.org/abs/2505.15270">Scaling Diffusion Transformers Efficiently via μP</a></b>'
@@ -337,6 +337,6 @@ def test_a_message_is_shown_with_its_links_and_bold_words() -> None:
 
 
 def test_what_a_message_quotes_stays_text_on_the_page_too() -> None:
-    page = plugin.shown(plugin.render(about("<script>alert(1)</script> & *x* <!channel>"), ENVELOPE, PAPERS))
+    page = plugin.preview(plugin.render(about("<script>alert(1)</script> & *x* <!channel>"), ENVELOPE, PAPERS))
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; ∗x∗ &lt;!channel&gt;" in page

@@ -30,7 +30,6 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "webhooks.md"
 def target(http: HttpSink, configure: Configure, path: str = HOOK) -> WebhookTarget:
     configure(allow_hosts=f"127.0.0.1:{http.port}")
     made = plugin.with_new_secret(plugin.parse_target(http.url + path), NOW)
-    assert made is not None
     assert isinstance(made[0], WebhookTarget)
     return made[0]
 
@@ -97,7 +96,6 @@ def test_the_documented_snippet_accepts_what_is_sent_and_nothing_else(
 def test_while_one_secret_replaces_another_both_sign(configure: Configure, http: HttpSink, commit: Commit) -> None:
     old = target(http, configure)
     made = plugin.with_new_secret(old, datetime.now(UTC))
-    assert made is not None
     both, secret = made
     assert isinstance(both, WebhookTarget)
     send(both, commit)
@@ -214,7 +212,6 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
         thread.start()
         configure(allow_hosts=f"127.0.0.1:{port}")
         made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
-        assert made is not None
         assert isinstance(made[0], WebhookTarget)
         assert send(made[0], commit) == Sent("HTTP 200")
         assert done.wait(10), "the connection is let go"
@@ -225,7 +222,6 @@ def test_nobody_there_is_a_failure(configure: Configure, commit: Commit) -> None
     with refused_port() as port:
         configure(allow_hosts=f"127.0.0.1:{port}")
         made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
-        assert made is not None
         assert isinstance(made[0], WebhookTarget)
         assert isinstance(send(made[0], commit), MaybeDelivered)
 

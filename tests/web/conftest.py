@@ -34,12 +34,12 @@ class Browser:
     def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
         self.origin = base
-        session = app.state.house.sessions.new(account_id)
-        self.token = app.state.house.sessions.form_token(session)
+        session = app.state.context.sessions.new(account_id)
+        self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
         # As the cookie jar itself stores what an answer sets.
         domain = host if "." in host else f"{host}.local"
-        self.client.cookies.set(COOKIE, app.state.house.sessions.write(session), domain=domain)
+        self.client.cookies.set(COOKIE, app.state.context.sessions.write(session), domain=domain)
 
     def get(self, path: str, **headers: str) -> Response:
         return self.client.get(path, headers=headers)

@@ -76,6 +76,6 @@ def test_a_session_is_read_back_and_only_by_its_key() -> None:
 def test_a_form_token_fits_its_session_only() -> None:
     sessions = Sessions("one")
     mine, other = sessions.new(7), sessions.new(7)
-    assert sessions.fits(sessions.form_token(mine), mine)
-    assert not sessions.fits(sessions.form_token(other), mine)
-    assert not sessions.fits("ü", mine)
+    assert sessions.is_form_token(sessions.form_token(mine), mine)
+    assert not sessions.is_form_token(sessions.form_token(other), mine)
+    assert not sessions.is_form_token("ü", mine)

@@ -1,11 +1,8 @@
-"""Which papers are one: what an entry proves, which of them stays, and what becomes of what was told of both."""
+"""Which papers are one: what an entry proves, and which of them stays."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import IntEnum
 
-from services.domain.delivery.state_machine import State
 from services.domain.papers.paper import Entry, Identifier, Paper, merge, same_by_title, title_key
 
 
@@ -89,62 +86,3 @@ def _unite(stays: Paper, goes: Paper) -> Paper:
         links={**goes.links, **stays.links},
     )
     return replace(merge(stays, entry, goes.announced_on), first_seen_at=min(stays.first_seen_at, goes.first_seen_at))
-
-
-# ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Stage(IntEnum):
-    """How far a paper has come on one channel; of two that become one, the further one counts."""
-
-    GONE = 0
-    """Dropped, cancelled, or failed for good."""
-    WAITS = 1
-    GATHERED = 2
-    """In a delivery that no worker has."""
-    LEAVING = 3
-    """In the hands of a worker, which is not interrupted."""
-    SENT = 4
-    """Or may have been."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """The part of a delivery item that decides."""
-
-    stage: Stage
-    not_before: datetime
-    cadence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """Of two items on one channel: whether the going paper's counts, when and how it is told, whether the other one
-    is dropped, so that nothing is sent twice.
-    """
-
-    goes_counts: bool
-    not_before: datetime
-    cadence: str
-    drop: bool
-
-
-def stage_of(*, dropped: bool, state: State | None, bytes_final: bool) -> Stage:
-    """The stage of an item from its delivery's state (None: it has no delivery)."""
-    if dropped:
-        return Stage.GONE
-    if bytes_final or state in (State.SENT, State.SENDING, State.UNCERTAIN):
-        return Stage.SENT
-    if state is None:
-        return Stage.WAITS
-    return {State.PENDING: Stage.GATHERED, State.CLAIMED: Stage.LEAVING}.get(state, Stage.GONE)
-
-
-def settle(stays: Item, goes: Item) -> Settlement:
-    """Sent wins over waiting; of two that wait one is left, at the earlier moment."""
-    goes_counts = goes.stage > stays.stage
-    counts, other = (goes, stays) if goes_counts else (stays, goes)
-    both_wait = counts.stage is other.stage is Stage.WAITS
-    when = min(stays, goes, key=lambda item: item.not_before) if both_wait else counts
-    drop = other.stage in (Stage.WAITS, Stage.GATHERED)
-    return Settlement(goes_counts=goes_counts, not_before=when.not_before, cadence=when.cadence, drop=drop)

@@ -21,7 +21,7 @@ from services.domain.query.parser import (
 )
 from services.domain.text.tokens import fold
 
-__all__ = ["Evidence", "PaperText", "describe", "evidence", "failed", "matches"]
+__all__ = ["Evidence", "PaperText", "describe", "evidence", "explain_failure", "matches"]
 
 MAX_REASONS = 6
 _KINDS = {"author": "author", "cat": "category", "source": "source"}

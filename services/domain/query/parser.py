@@ -33,7 +33,7 @@ from services.domain.query.ast import (
 from services.errors import QueryError
 
 __all__ = [
-    "MAX_QUERY",
+    "MAX_QUERY_CHARACTERS",
     "MAX_TERMS",
     "And",
     "Author",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from services.domain.interests.calibration import parse_volume
 from services.domain.query.parser import parse
-from services.domain.sources.polling import CADENCES
+from services.domain.subscriptions.cadence import Cadence
 from services.errors import ConfigError
 
 DEFAULT_VOLUME = "5/week"
@@ -37,8 +37,8 @@ def check(draft: Draft) -> Draft:
     """The draft in canonical form. Raises QueryError or ConfigError saying what to do."""
     if not (draft.query.strip() or draft.interest.strip() or draft.liked or draft.trending):
         raise ConfigError("a subscription needs a query, an interest, a liked paper or trending")
-    if draft.cadence not in CADENCES:
-        raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(CADENCES)}")
+    if draft.cadence not in list(Cadence):
+        raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(Cadence)}")
     if draft.min_upvotes < 0:
         raise ConfigError("min_upvotes counts from 0")
     if draft.trending is not None and not 1 <= draft.trending <= 100:

@@ -22,10 +22,10 @@ def ask(db: Database, settings: Settings, channel_id: int, account_id: int | Non
         return _ask(tx, settings, channels.find(tx, channel_id, account_id), ip, db)
 
 
-def confirm(db: Database, vault: SecretBox, token: str) -> Row:
+def confirm(db: Database, secrets: SecretBox, token: str) -> Row:
     """What the button behind the mailed link does; the channel. Raises NotFound, Conflict."""
     with db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, vault, token, db.now())
+        row = opt_in.by_confirm_token(tx, secrets, token, db.now())
         if row["deleted_at"] is None and not row["verified"]:
             _say_yes(tx, row)
         elif row["deleted_at"] and not row["verified"]:
@@ -56,10 +56,10 @@ def vouch(db: Database, channel_id: int) -> Row:
         return row
 
 
-def unsubscribe(db: Database, vault: SecretBox, token: str) -> Row:
+def unsubscribe(db: Database, secrets: SecretBox, token: str) -> Row:
     """What one click does, as often as it likes. Raises NotFound."""
     with db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, vault, token)
+        row = opt_in.by_unsubscribe_token(tx, secrets, token)
         opt_in.unsubscribe(tx, row)
         return row
 
@@ -87,7 +87,7 @@ def change_address(db: Database, settings: Settings, account: Row, email: str, i
     Raises ConfigError, Conflict, TargetError.
     """
     email = accounts.normal_email(email)
-    vault = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
         if email == account["email"]:
             accounts.change(tx, account["id"], new_email="")
@@ -98,7 +98,7 @@ def change_address(db: Database, settings: Settings, account: Row, email: str, i
         else:
             accounts.change(tx, account["id"], new_email=email)
             target = plugins.notifier("email").parse_target(email)
-            moved = channels.add(tx, vault, account["id"], "email", target, verified=False)
+            moved = channels.add(tx, secrets, account["id"], "email", target, verified=False)
         if moved is not None:
             _ask(tx, settings, channels.find(tx, moved), ip, db)
         return moved is None

@@ -1,4 +1,4 @@
-"""Subscribe: a draft is checked, its interest compiled, and both saved so that the next paper is matched against it."""
+"""Saving and pausing subscriptions. The next paper after a save is matched against the new subscription."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -10,17 +10,17 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.subscriptions.draft import Draft, check
 from services.errors import ConfigError
-from services.ports import Embedder
+from services.ports import Embedder, SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import thresholds
 from services.store.subscriptions import subscriptions
 
 FURTHER_NOTICE = datetime(9999, 1, 1, tzinfo=UTC)
-"""Paused until somebody says otherwise."""
+"""The end of a pause without a date."""
 
 
 def save(
@@ -31,7 +31,10 @@ def save(
     channel_ids: Sequence[int],
     subscription_id: int | None = None,
 ) -> int:
-    """Saves a new subscription, or changes one of the account's; its id. Raises QueryError, ConfigError, NotFound."""
+    """Saves a new subscription, or changes one of the account's. Returns its id.
+
+    Raises QueryError, ConfigError, NotFound.
+    """
     draft = check(draft)
     for kind in draft.sources:
         plugins.source(kind)
@@ -73,51 +76,53 @@ def open_channel(
         )
     plugin = plugins.notifier(kind)
     target = plugin.parse_target(text)
-    vault = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
         account = accounts.by_id(tx, account_id)
         own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
         agreed = own if verified is None else verified
-        known, secret = _known(tx, vault, account_id, kind, plugin.label(target)), ""
-        if known is None and (made := plugin.with_new_secret(target, db.now(tx))) is not None:
-            target, secret = made
-        return channels.add(tx, vault, account_id, kind, known or target, verified=agreed, **hours), secret
+        known, secret = _known(tx, secrets, account_id, kind, plugin.label(target)), ""
+        if known is None and isinstance(plugin, SecretIssuing):
+            target, secret = plugin.with_new_secret(target, db.now(tx))
+        return channels.add(tx, secrets, account_id, kind, known or target, verified=agreed, **hours), secret
 
 
-def _known(tx: Connection, vault: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:
+def _known(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:
     """The target of the channel that is there already, with the secrets that its address alone does not name."""
     row = channels.same(tx, account_id, kind, label)
     try:
-        return channels.target_of(row, vault) if row is not None else None
+        return channels.target_of(row, secrets) if row is not None else None
     except ConfigError:  # Sealed with a key that is gone: adding it again is the way to mend it.
         return None
 
 
 def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> str:
     """A new secret, shown this once; the old one signs beside it for a day. Raises NotFound, ConfigError."""
-    vault = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
         row = channels.find(tx, channel_id, account_id)
-        made = plugins.notifier(row["kind"]).with_new_secret(channels.target_of(row, vault), db.now(tx))
-        if made is None:
+        plugin = plugins.notifier(row["kind"])
+        if not isinstance(plugin, SecretIssuing):
             raise ConfigError(f"a {row['kind']} channel has no secret of its own; only a webhook has")
-        channels.retarget(tx, vault, row, made[0])
-        return made[1]
+        target, secret = plugin.with_new_secret(channels.target_of(row, secrets), db.now(tx))
+        channels.retarget(tx, secrets, row, target)
+        return secret
 
 
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:
-    """Keeps back what a subscription matches until `day` begins where its account lives, or until further notice.
+    """Pauses a subscription until `day` begins in its account's time zone, or until further notice.
 
-    A day that has begun ends a pause; then the answer is None, else the moment. Raises ConfigError, NotFound.
+    A day that has begun already ends a pause. Returns the end of the pause; None if there is no pause any more.
+    Raises ConfigError, NotFound.
     """
     now = db.now()
     with db.transaction() as tx:
-        row = subscriptions.find(tx, subscription_id, account_id)
-        account = accounts.by_id(tx, row["account_id"])
+        owner_id = subscriptions.find(tx, subscription_id, account_id).account_id
+        account = accounts.by_id(tx, owner_id)
         until = start_of(day, account["timezone"]) if day and account else FURTHER_NOTICE
-        ends = until if until > now else None
-        subscriptions.pause(tx, subscription_id, row["account_id"], ends)
-    return ends
+        end = until if until > now else None
+        subscriptions.pause(tx, subscription_id, owner_id, end)
+    return end
 
 
 def resume(db: Database, subscription_id: int, account_id: int) -> None:
@@ -131,10 +136,3 @@ def start_of(day: str, timezone: str) -> datetime:
         return datetime.combine(date.fromisoformat(day), time(), ZoneInfo(timezone))
     except ValueError:
         raise ConfigError(f"a pause ends on a day such as 2026-01-31, not {day[:20]!r}") from None
-
-
-def draft_of(row: Row, liked: tuple[int, ...], disliked: tuple[int, ...]) -> Draft:
-    """A stored subscription as the draft it came from."""
-    names = ("name", "for_whom", "query", "interest", "trending", "volume", "min_upvotes", "cadence")
-    values = {name: row[name] for name in names}
-    return Draft(**values, sources=tuple(row["sources"]), liked=liked, disliked=disliked)

@@ -10,10 +10,11 @@ from services.domain.interests.calibration import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.interests import embedder_health, embedding_backlog, embedding_models
 from services.store.papers import merging, papers, search_index
 from services.store.subscriptions import match_runs
+from services.store.subscriptions.records import RunToEmbed
 from services.telemetry import fault_point, log
 
 BATCH = 128
@@ -34,7 +35,7 @@ def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     if row is None:
         return False
     batches = max(1, BATCHES_A_CLAIM // len(embedders))
-    parts = embedders if row["attempts"] <= match_runs.MAX_BATCH_ATTEMPTS else ()
+    parts = embedders if row.attempts <= match_runs.MAX_BATCH_ATTEMPTS else ()
     done = [_embed_part(db, settings, one, row, batches) for one in parts]
     with db.transaction() as tx:
         if all(done):
@@ -45,14 +46,14 @@ def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     return True
 
 
-def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: Row, batches: int) -> bool:
+def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: RunToEmbed, batches: int) -> bool:
     """Whether nothing is left to embed, or nothing can be: words do not wait for an embedder that failed last time."""
     for _ in range(batches):
         with db.transaction() as tx:
             ids = (
                 []
                 if embedder_health.failing(tx, embedder.name)
-                else match_runs.papers_without_vector(tx, row["id"], embedder.name, BATCH)
+                else match_runs.papers_without_vector(tx, row.id, embedder.name, BATCH)
             )
         if not ids or not _embed(db, settings, embedder, ids):
             return True

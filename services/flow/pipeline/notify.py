@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.domain.sources.polling import not_before
+from services.domain.delivery.schedule import not_before
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.delivery.opt_in import UNSUBSCRIBED

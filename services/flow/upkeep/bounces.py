@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery.bounce import Bounce, is_hard
 from services.errors import ConfigError, LeaseLost, NotFound
-from services.ports import Returning
+from services.ports import BounceReading
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
@@ -25,13 +25,13 @@ MOST = 500
 """Mails of one reading; the rest is read by the next."""
 
 
-def work(db: Database, settings: Settings, vault: SecretBox) -> bool:
+def work(db: Database, settings: Settings, secrets: SecretBox) -> bool:
     """Reads the mailbox when it is time to; False, since there is nothing to do at once after it."""
     try:
         with db.transaction() as tx:
             rate_limits.acquire(tx, GATE, EVERY * settings.time_scale, db.now())
         if _mail().mailbox() is not None:
-            read_mailbox(db, settings, vault)
+            read_mailbox(db, settings, secrets)
         with db.transaction() as tx:
             bounces.readable(tx)
     except LeaseLost:
@@ -53,7 +53,7 @@ def _note_failure(db: Database, settings: Settings, why: str) -> None:
             operator_notices.tell(tx, None, f"bounces:{db.now(tx).timestamp()}", text, host, notes)
 
 
-def read_mailbox(db: Database, settings: Settings, vault: SecretBox) -> Counter[str]:
+def read_mailbox(db: Database, settings: Settings, secrets: SecretBox) -> Counter[str]:
     """Reads what arrived; how many of each outcome of `take`. Raises ConfigError when the mailbox cannot be read."""
     outcomes: Counter[str] = Counter()
     opened = _mail().mailbox()
@@ -61,38 +61,38 @@ def read_mailbox(db: Database, settings: Settings, vault: SecretBox) -> Counter[
         raise ConfigError("PAPERWIRE_BOUNCE_URL is not set; it names the mailbox that returned mails arrive in")
     with opened as mailbox:
         for key in mailbox.unread(MOST):
-            outcomes[take(db, settings, vault, mailbox.body(key))] += 1
+            outcomes[take(db, settings, secrets, mailbox.body(key))] += 1
             mailbox.seen(key)
     return outcomes
 
 
-def take(db: Database, settings: Settings, vault: SecretBox, body: bytes) -> str:
+def take(db: Database, settings: Settings, secrets: SecretBox, body: bytes) -> str:
     """What a mail was: `hard`, `soft`, `unsubscribed`, `known` (read before) or `ignored`."""
     token = _mail().read_unsubscribe(body)
     found = None if token else _mail().read_bounce(body)
     with db.transaction() as tx:
         if token:
-            return _unsubscribe(tx, vault, token)
-        return _bounce(tx, settings, vault, body, found) if found else "ignored"
+            return _unsubscribe(tx, secrets, token)
+        return _bounce(tx, settings, secrets, body, found) if found else "ignored"
 
 
-def _mail() -> Returning:
+def _mail() -> BounceReading:
     plugin = plugins.notifier("email")
-    assert isinstance(plugin, Returning)
+    assert isinstance(plugin, BounceReading)
     return plugin
 
 
-def _unsubscribe(tx: Connection, vault: SecretBox, token: str) -> str:
+def _unsubscribe(tx: Connection, secrets: SecretBox, token: str) -> str:
     try:
-        opt_in.unsubscribe(tx, opt_in.by_unsubscribe_token(tx, vault, token))
+        opt_in.unsubscribe(tx, opt_in.by_unsubscribe_token(tx, secrets, token))
     except NotFound:
         return "ignored"
     return "unsubscribed"
 
 
-def _bounce(tx: Connection, settings: Settings, vault: SecretBox, body: bytes, found: Bounce) -> str:
+def _bounce(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes, found: Bounce) -> str:
     delivery = bounces.delivery_of(tx, found.message_ids)
-    channel_id = delivery["channel_id"] if delivery else _channel_of(tx, vault, found.links)
+    channel_id = delivery["channel_id"] if delivery else _channel_of(tx, secrets, found.links)
     if channel_id is None:
         return "ignored"
     if not bounces.record(tx, body, found, channel_id, delivery["id"] if delivery else None):
@@ -107,11 +107,11 @@ def _bounce(tx: Connection, settings: Settings, vault: SecretBox, body: bytes, f
     return "hard"
 
 
-def _channel_of(tx: Connection, vault: SecretBox, links: tuple[str, ...]) -> int | None:
+def _channel_of(tx: Connection, secrets: SecretBox, links: tuple[str, ...]) -> int | None:
     """The channel of the signed link in the returned headers, for servers that give mails ids of their own."""
     for url in links:
         try:
-            return int(opt_in.by_unsubscribe_token(tx, vault, urlsplit(url).path.rpartition("/")[2])["id"])
+            return int(opt_in.by_unsubscribe_token(tx, secrets, urlsplit(url).path.rpartition("/")[2])["id"])
         except (NotFound, ValueError):
             continue
     return None

@@ -24,13 +24,13 @@ def expire(db: Database, settings: Settings) -> bool:
         return claims.expire_one(tx, db.now(), settings.time_scale)
 
 
-def check_transport(db: Database, settings: Settings, vault: SecretBox) -> bool:
+def check_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:
     """Looks whether one held transport answers again; False when none is due for a look."""
     with db.transaction() as tx:
         now = db.now()
         due, channel = channels.claim_check(tx, now, domain.CLAIM_LEASE * settings.time_scale)
     if channel is not None:
-        still = _still(channel, vault)
+        still = _still(channel, secrets)
         with db.transaction() as tx:
             if still is None:
                 channels.release_transport(tx, channel["transport"])
@@ -39,11 +39,11 @@ def check_transport(db: Database, settings: Settings, vault: SecretBox) -> bool:
     return due
 
 
-def _still(channel: Row, vault: SecretBox) -> TransportDown | None:
+def _still(channel: Row, secrets: SecretBox) -> TransportDown | None:
     """What keeps a transport; nothing known where a channel's secret cannot be opened: its next message will tell."""
     try:
-        target = channels.target_of(channel, vault)
+        target = channels.target_of(channel, secrets)
     except ConfigError as error:
         log.warning("a held transport cannot be checked", channel=channel["id"], why=str(error))
         return None
-    return plugins.notifier(channel["kind"]).check(target)
+    return plugins.notifier(channel["kind"]).probe(target)

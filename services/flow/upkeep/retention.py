@@ -3,7 +3,7 @@
 from services import plugins
 from services.domain.delivery import retention
 from services.errors import LeaseLost
-from services.ports import Keeping
+from services.ports import FileKeeping
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
@@ -28,7 +28,7 @@ def work(db: Database, settings: Settings) -> bool:
             log.info("cleaned up", what=step.__name__, rows=count)
             return True
     for notifier in plugins.notifiers().values():
-        if isinstance(notifier, Keeping) and (count := notifier.forget(now - keep)):
+        if isinstance(notifier, FileKeeping) and (count := notifier.delete_files(now - keep)):
             log.info("cleaned up", what=f"{notifier.kind} files", files=count)
     return _rest(db)
 

@@ -9,24 +9,15 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from services.domain.digests.digest import Digest
 from services.errors import TargetError
-from services.notifiers.email import config, connection, dsn, files, smtp
+from services.notifiers.email import config, connection, files, smtp
+from services.notifiers.email.bounces import dsn
+from services.notifiers.email.bounces.dsn import LARGEST as LARGEST_BOUNCE
+from services.notifiers.email.bounces.mailbox import opened
 from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import confirm_parts, digest_parts
-from services.notifiers.email.dsn import LARGEST as LARGEST_BOUNCE
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
-from services.notifiers.email.mailbox import opened
 from services.notifiers.email.message import message
-from services.ports import (
-    Bounce,
-    Envelope,
-    Mailbox,
-    MaybeDelivered,
-    NotDelivered,
-    Outcome,
-    Policy,
-    RateLimit,
-    TransportDown,
-)
+from services.ports import Bounce, Envelope, Mailbox, Outcome, Policy, TransportDown
 
 __all__ = [
     "LARGEST_BOUNCE",
@@ -58,7 +49,7 @@ class Email:
     summary = "Mail with everything in it, as HTML and as plain text"
     example = "ada@example.org"
     target: type[BaseModel] = EmailTarget
-    lease = timedelta(seconds=900)
+    lease = timedelta(minutes=15)
 
     def parse_target(self, text: str) -> EmailTarget:
         try:
@@ -72,23 +63,14 @@ class Email:
     def transport(self, target: BaseModel) -> str:
         return "smtp"
 
-    def rate_limit_key(self, target: BaseModel) -> str:
-        return ""
-
-    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+    def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
         return Policy()
-
-    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
-        return frozenset()
-
-    def pace(self, target: BaseModel, kind: str) -> RateLimit:
-        return RateLimit()
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         parts = confirm_parts if digest.kind == "confirm" else digest_parts
         return message(*parts(digest, envelope), to=_address(target), envelope=envelope)
 
-    def shown(self, body: bytes) -> str:
+    def preview(self, body: bytes) -> str:
         return files.as_html(body)
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
@@ -97,21 +79,15 @@ class Email:
             return files.write(body, commit)
         return smtp.deliver(body, config.sender(), config.address(_address(target)), server, commit)
 
-    def connected(self) -> AbstractContextManager[None]:
-        return connection.kept()
+    def reuse_connections(self) -> AbstractContextManager[None]:
+        return connection.reuse_connections()
 
-    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
-        return None
-
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-        return MaybeDelivered("a mailbox cannot be asked")
-
-    def check(self, target: BaseModel) -> TransportDown | None:
+    def probe(self, target: BaseModel) -> TransportDown | None:
         server = config.server()
-        return smtp.check(server, config.sender()) if server else files.check()
+        return smtp.probe(server, config.sender()) if server else files.probe()
 
-    def forget(self, before: datetime) -> int:
-        return files.forget(before)
+    def delete_files(self, before: datetime) -> int:
+        return files.delete_files(before)
 
     def mailbox(self) -> AbstractContextManager[Mailbox] | None:
         box = config.bounce_box()

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr, field_validator
 
-from services.notifiers.email.mailbox import Box, parse_bounce_url
+from services.notifiers.email.bounces.mailbox import Box, parse_bounce_url
 from services.render import line
 from services.settings import Configured, load, settings
 

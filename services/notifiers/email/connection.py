@@ -148,7 +148,7 @@ class SmtpConnection:
 
 
 class _Lines:
-    """The connections of this process: kept within `kept`, never more of a server than it may have."""
+    """The connections of this process: kept within `reuse_connections`, never more of a server than it may have."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -194,7 +194,7 @@ _lines = _Lines()
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def reuse_connections() -> Iterator[None]:
     tls()  # Before every thread that comes first does it.
     _lines.keep(+1)
     try:

@@ -63,7 +63,7 @@ def _moved(temporary: Path, path: Path) -> Outcome:
     return Sent(path.name)
 
 
-def forget(before: datetime) -> int:
+def delete_files(before: datetime) -> int:
     """Deletes mails that were written before then, and what an interrupted writing left; how many."""
     found = [path for pattern in ("*.eml", ".writing-*") for path in folder().glob(pattern)]
     count = 0
@@ -75,7 +75,7 @@ def forget(before: datetime) -> int:
     return count
 
 
-def check() -> TransportDown | None:
+def probe() -> TransportDown | None:
     """Whether the folder takes files."""
     try:
         folder().mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def deliver(body: bytes, sender: Address, recipient: Address, server: Server, co
         return Retry(str(busy))
 
 
-def check(server: Server, sender: Address) -> TransportDown | None:
+def probe(server: Server, sender: Address) -> TransportDown | None:
     """Whether the server lets us in and takes our sender, without a mail."""
     try:
         smtp = connection.connect(server, sender)

@@ -11,9 +11,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from services.domain.digests.digest import Digest
 from services.errors import TargetError
-from services.notifiers.slack import blocks, client, outcome, reconcile
+from services.notifiers.slack import blocks, client, outcome, preview, reconcile
 from services.notifiers.slack.outcome import Answer, InvalidBlocks
-from services.notifiers.slack.preview import preview
 from services.notifiers.slack.target import (
     SlackSettings,
     SlackTarget,
@@ -74,18 +73,19 @@ class Slack:
         own = wanted.channel or digest_of(wanted.webhook_url.get_secret_value(), 12)
         return f"{self.transport(target)}:{own}"
 
-    def pace(self, target: BaseModel, kind: str) -> RateLimit:
-        own = UPDATES if kind == "update" else POSTS
-        return RateLimit(own=own, shared=WORKSPACE if _slack(target).channel else timedelta())
+    def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
+        per_channel = UPDATES if kind == "update" else POSTS
+        per_transport = WORKSPACE if _slack(target).channel else timedelta()
+        return RateLimit(per_channel=per_channel, per_transport=per_transport)
 
-    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+    def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
         """A second update of a message changes nothing; a webhook can be asked nothing."""
-        bot = bool(known.get("channel"))
+        bot = bool(public_fields.get("channel"))
         return Policy(can_reconcile=bot and kind != "update", idempotent=kind == "update")
 
-    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
+    def follow_ups(self, public_fields: Mapping[str, Any]) -> frozenset[str]:
         """A webhook gives back no `ts` that a thread or an update could name."""
-        return frozenset({"thread", "update"} if known.get("channel") else ())
+        return frozenset({"thread", "update"} if public_fields.get("channel") else ())
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         channel = _slack(target).channel
@@ -96,8 +96,8 @@ class Slack:
             payload |= _address(channel, digest.kind, envelope)
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
 
-    def shown(self, body: bytes) -> str:
-        return preview(body)
+    def preview(self, body: bytes) -> str:
+        return preview.preview(body)
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         wanted = _slack(target)
@@ -113,14 +113,11 @@ class Slack:
             result = _post(plain | ({"blocks": []} if "ts" in payload else {}), wanted)
         return Rejected(f"Slack: {result}") if isinstance(result, InvalidBlocks) else result
 
-    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
-        return None
-
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
+    def reconcile(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
         token = _slack(target).bot_token()
-        return reconcile.find(token, json.loads(body), receipt, sent_at) if token else _NO_TOKEN
+        return reconcile.reconcile(token, json.loads(body), receipt, sent_at) if token else _NO_TOKEN
 
-    def check(self, target: BaseModel) -> TransportDown | None:
+    def probe(self, target: BaseModel) -> TransportDown | None:
         """A webhook has nothing to ask: its next message is the check."""
         wanted = _slack(target)
         if not wanted.channel:

@@ -18,7 +18,7 @@ def metadata(delivery_id: int) -> dict[str, Any]:
     return {"event_type": EVENT, "event_payload": {"delivery": delivery_id}}
 
 
-def find(token: str, payload: Mapping[str, Any], receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
+def reconcile(token: str, payload: Mapping[str, Any], receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
     """`receipt`: of an earlier message to the place, since reading needs the channel's id and posting only its name."""
     channel = _channel_id(str(payload["channel"]), receipt)
     if not channel:

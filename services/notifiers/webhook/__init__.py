@@ -21,7 +21,6 @@ from services.notifiers.webhook.target import WebhookTarget, digest_of, require_
 from services.ports import (
     Envelope,
     MaybeDelivered,
-    NotDelivered,
     Outcome,
     Policy,
     RateLimit,
@@ -71,25 +70,22 @@ class Webhook:
     def rate_limit_key(self, target: BaseModel) -> str:
         return f"{self.transport(target)}:posts"
 
-    def pace(self, target: BaseModel, kind: str) -> RateLimit:
+    def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
         """Hardly any, but a gate: a Retry-After closes it for all that waits."""
-        return RateLimit(own=SPACING)
+        return RateLimit(per_channel=SPACING)
 
-    def policy(self, known: Mapping[str, Any], kind: str) -> Policy:
+    def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
         """Receivers know a message by its `webhook-id`, so silence is a failure like any other."""
         return Policy(idempotent=True, retries=RETRIES)
 
-    def follow_ups(self, known: Mapping[str, Any]) -> frozenset[str]:
-        return frozenset()
-
-    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str] | None:
+    def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str]:
         secret = signing.new_secret()
         return _webhook(target).with_secret(secret, now), secret
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         return json.dumps(payload(digest, envelope), ensure_ascii=False, separators=(",", ":")).encode()
 
-    def shown(self, body: bytes) -> str:
+    def preview(self, body: bytes) -> str:
         return render("webhook/message.html", json=json.dumps(json.loads(body), ensure_ascii=False, indent=2))
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
@@ -107,10 +103,7 @@ class Webhook:
             return Rejected(str(error), scope="channel")
         return _outcome(answer)
 
-    def find(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-        return MaybeDelivered("a webhook cannot be asked")
-
-    def check(self, target: BaseModel) -> TransportDown | None:
+    def probe(self, target: BaseModel) -> TransportDown | None:
         """Nothing holds a webhook: each has its own schedule."""
         return None
 

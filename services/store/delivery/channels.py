@@ -10,8 +10,9 @@ from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services import plugins
-from services.domain.sources.polling import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS
 from services.errors import ConfigError, NotFound
+from services.ports import RateLimited
 from services.store.db import rate_limits
 from services.store.db.database import Row, first, rows, wake
 from services.store.db.secrets import SecretBox
@@ -40,17 +41,17 @@ def split_target(kind: str, target: BaseModel) -> tuple[dict[str, Any], dict[str
     return {name: value for name, value in values.items() if name not in secret}, secret
 
 
-def target_of(row: Row, vault: SecretBox) -> BaseModel:
-    secrets = vault.open(row["secret"]) if row["secret"] else {}
-    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secrets})
+def target_of(row: Row, secrets: SecretBox) -> BaseModel:
+    secret_fields = secrets.decrypt(row["secret"]) if row["secret"] else {}
+    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secret_fields})
 
 
 def add(
-    tx: Connection, vault: SecretBox, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
+    tx: Connection, secrets: SecretBox, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
 ) -> int:
     """Adds a channel, or changes the hours of the one that has this target."""
     label = plugins.notifier(kind).label(target)
-    settings = _columns(vault, kind, target) | hours
+    settings = _columns(secrets, kind, target) | hours
     found = same(tx, account_id, kind, label)
     if found is not None:
         tx.execute(update(channel).where(channel.c.id == found["id"]).values(settings))
@@ -61,15 +62,15 @@ def add(
     return int(tx.scalars(new.returning(channel.c.id)).one())
 
 
-def _columns(vault: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
+def _columns(secrets: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
     plugin = plugins.notifier(kind)
-    values, secrets = split_target(kind, target)
-    sealed = vault.seal(secrets) if secrets else None
+    values, secret_fields = split_target(kind, target)
+    encrypted = secrets.encrypt(secret_fields) if secret_fields else None
     return {
         "target": values,
-        "secret": sealed,
+        "secret": encrypted,
         "transport": plugin.transport(target),
-        "rate_limit_key": plugin.rate_limit_key(target),
+        "rate_limit_key": plugin.rate_limit_key(target) if isinstance(plugin, RateLimited) else "",
     }
 
 
@@ -79,9 +80,9 @@ def same(tx: Connection, account_id: int, kind: str, label: str) -> Row | None:
     return first(tx, select(channel).where(mine, channel.c.kind == kind, channel.c.label == label).with_for_update())
 
 
-def retarget(tx: Connection, vault: SecretBox, row: Row, target: BaseModel) -> None:
+def retarget(tx: Connection, secrets: SecretBox, row: Row, target: BaseModel) -> None:
     """Gives a channel another form of its target: a new secret."""
-    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(vault, row["kind"], target)))
+    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(secrets, row["kind"], target)))
 
 
 def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, or_, select, update
 
-from services.domain.sources.polling import DigestSchedule
+from services.domain.delivery.schedule import DigestSchedule
 from services.store.db.database import Row, wake
 from services.store.db.tables import channel, delivery_item, listing, match, run, source
 from services.store.delivery import sending_pause

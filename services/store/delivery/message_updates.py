@@ -36,7 +36,7 @@ def reschedule_check(tx: Connection, delivery_id: int, check_for_changes_at: dat
 
 def snapshot_columns(row: Row, where: Row, digest: Digest) -> Row:
     """What the message of a delivery says that an update of it may change, as columns; noted in `row` too."""
-    follows = plugins.notifier(where["kind"]).follow_ups(where["target"])
+    follows = plugins.follow_ups(where["kind"], where["target"])
     if "update" not in follows or digest.kind not in ("message", "digest", "update"):
         return {}
     row["snapshot"] = updates.shown({one.paper.id: one.paper for one in digest.papers})
@@ -47,7 +47,7 @@ def note_sent(tx: Connection, row: Row, where: Row, now: datetime, scale: float,
     """In the transaction that records a message as sent: its thread is a delivery of its own, and it is followed."""
     if row["kind"] == "update":
         says_now(tx, row["about"], row["snapshot"])
-    follows = plugins.notifier(where["kind"]).follow_ups(where["target"])
+    follows = plugins.follow_ups(where["kind"], where["target"])
     if row["kind"] not in ("message", "digest") or not follows:
         return
     if "thread" in follows:

@@ -20,31 +20,31 @@ UNSUBSCRIBED = "unsubscribed"
 # ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unsubscribe_token(vault: SecretBox, row: Row) -> str:
+def unsubscribe_token(secrets: SecretBox, row: Row) -> str:
     """Opens one channel's unsubscribing, for as long as it has this address, and nothing else."""
-    return f"{row['id']}-{vault.sign('unsubscribe', row['id'], row['label'])}"
+    return f"{row['id']}-{secrets.sign('unsubscribe', row['id'], row['label'])}"
 
 
-def by_unsubscribe_token(tx: Connection, vault: SecretBox, token: str) -> Row:
+def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Row:
     """The channel of a token, a removed one too. Raises NotFound for one that we did not make."""
     number, _, signature = token.partition("-")
     row = _channel(tx, number)
-    if row is None or not vault.signed(signature, "unsubscribe", row["id"], row["label"]):
+    if row is None or not secrets.verify(signature, "unsubscribe", row["id"], row["label"]):
         raise NotFound("this link is none of ours, or the address it stood for is not used any more")
     return row
 
 
-def confirm_token(vault: SecretBox, row: Row, asked_at: datetime) -> str:
+def confirm_token(secrets: SecretBox, row: Row, asked_at: datetime) -> str:
     """Confirms one channel's address; good for a week."""
     moment = int(asked_at.timestamp())
-    return f"{row['id']}-{moment}-{vault.sign('confirm', row['id'], row['label'], moment)}"
+    return f"{row['id']}-{moment}-{secrets.sign('confirm', row['id'], row['label'], moment)}"
 
 
-def by_confirm_token(tx: Connection, vault: SecretBox, token: str, now: datetime) -> Row:
+def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Row:
     """The channel of a token. Raises NotFound for one that we did not make, or too long ago."""
     number, moment, signature = [*token.split("-"), "", ""][:3]
     row = _channel(tx, number)
-    if row is None or not vault.signed(signature, "confirm", row["id"], row["label"], moment):
+    if row is None or not secrets.verify(signature, "confirm", row["id"], row["label"], moment):
         raise NotFound("this link is none of ours, or the address it stood for is not asked for any more")
     if datetime.fromtimestamp(int(moment), UTC) < now - domain.LINK_LIFETIME and not row["verified"]:
         raise NotFound("this link is more than a week old; whoever asked for it can have another one sent")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, and_, any_, exists, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.sources.polling import DigestSchedule, has_weekday
+from services.domain.delivery.schedule import DigestSchedule, includes_weekday
 from services.domain.subscriptions.trending import MAX_GAP, SOURCE, period, reason
 from services.store.db.database import Row, rows
 from services.store.db.tables import (
@@ -29,7 +29,7 @@ def take(tx: Connection, channel: Row, rhythm: DigestSchedule, day: date, now: d
     """Adds to the digest of `day` what the channel's subscriptions to trending papers choose; the ids of its items."""
     taken: list[int] = []
     for row in _subscriptions(tx, channel["id"], now):
-        if row["cadence"] == "weekly" and not has_weekday(rhythm, day, channel["last_digest_on"]):
+        if row["cadence"] == "weekly" and not includes_weekday(rhythm, day, channel["last_digest_on"]):
             continue
         since = max(row["trending_since"] or now - period(row["cadence"]), now - MAX_GAP)
         chosen = _chosen(tx, channel, row, since, now)

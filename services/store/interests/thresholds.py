@@ -26,7 +26,7 @@ from services.domain.query.paper_text import PaperText
 from services.domain.subscriptions.draft import Draft
 from services.errors import EmbedderError, NotFound
 from services.ports import Embedder
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.tables import match
 from services.store.interests import embedder_health, training_set
 from services.store.papers import archive_search, papers
@@ -170,10 +170,10 @@ def _confirmed(tx: Connection, draft: Draft, best: archive_search.Found, enough:
     return archive_search.joined(parts)
 
 
-def delivered(tx: Connection, row: Row, now: datetime) -> Delivered:
+def delivered(tx: Connection, subscription_id: int, created_at: datetime, now: datetime) -> Delivered:
     """What a subscription brought lately, as far back as its interest is the same."""
-    since = max(now - REMEMBERED, row["created_at"])
-    mine = (match.c.subscription_id == row["id"]) & (match.c.created_at >= since)
+    since = max(now - REMEMBERED, created_at)
+    mine = (match.c.subscription_id == subscription_id) & (match.c.created_at >= since)
     count = tx.scalars(select(func.count()).select_from(match).where(mine)).one()
     return Delivered(count, (now - since) / timedelta(days=1))
 

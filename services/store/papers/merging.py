@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.delivery.merged_items import Item, settle, stage_of
 from services.domain.delivery.state_machine import State
-from services.domain.papers.deduplication import Item, settle, stage_of
 from services.store.db.database import Row, lock, rows
 from services.store.db.tables import (
     delivery,
@@ -134,10 +134,10 @@ def _items(tx: Connection, stays: int, goes: int) -> None:
 def _settled(mine: Row, other: Row, states: dict[int, Row]) -> tuple[Row, Row]:
     """The new contents of two items of one channel. The rows keep their papers, so what counts changes its row."""
     settled = settle(_item(mine, states), _item(other, states))
-    counts, history = (other, mine) if settled.goes_counts else (mine, other)
+    counts, history = (other, mine) if settled.replaced_wins else (mine, other)
     kept = _take(counts, _TOLD) | {"not_before": settled.not_before, "cadence": settled.cadence}
     left = _take(history, _TOLD)
-    if settled.drop:
+    if settled.drop_other:
         left |= {"dropped_because": merged_with(mine["paper_id"]), "delivery_id": None}
     return {"key": mine["id"], **kept}, {"key": other["id"], **left}
 

@@ -23,7 +23,7 @@ def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription
             subscription.c.id == int(number), subscription.c.deleted_at.is_(None)
         )
         row = fetch_first(tx, Subscription, query)
-        if row is not None and secrets.signed(signature, "feed", row.id, row.feed_address_version):
+        if row is not None and secrets.verify(signature, "feed", row.id, row.feed_address_version):
             return row
     raise NotFound("there is no feed at this address (any more)")
 

@@ -32,7 +32,7 @@ from services.store.subscriptions.records import MatchJob, RunToEmbed
 
 MAX_ATTEMPTS = 5
 MAX_BATCH_ATTEMPTS = 2
-"""Attempts at matching papers in batches. Further attempts match each paper alone, to find the one that ends workers."""
+"""Attempts at matching in batches. Further attempts match each paper alone, to find the one that ends workers."""
 MAX_ISOLATED_ATTEMPTS = 2
 """Attempts at matching a suspected paper alone before it is quarantined."""
 
@@ -118,7 +118,7 @@ def is_unmatched(now: datetime, shards: Sequence[int] | None = None) -> ColumnEl
 
 
 def unfinished_ids() -> CompoundSelect[tuple[int]]:
-    """SQL: ids of the runs that are still to be embedded or matched, by `ix_run_unembedded` and `ix_match_job_waiting`."""
+    """SQL: ids of the runs to be embedded or matched, by `ix_run_unembedded` and `ix_match_job_waiting`."""
     unembedded = select(run.c.id).where(run.c.embedded_at.is_(None))
     return unembedded.union_all(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
 

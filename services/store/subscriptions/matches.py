@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.sources.polling import GROUP_CLOSES_AFTER
+from services.domain.delivery.schedule import GROUP_CLOSES_AFTER
 from services.domain.subscriptions.silence import SILENCED
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import (

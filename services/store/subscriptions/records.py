@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from services.domain.sources.polling import DigestSchedule
+from services.domain.delivery.schedule import DigestSchedule
 from services.domain.subscriptions.criteria import SubscriptionCriteria
 
 
@@ -206,3 +206,23 @@ class FeedEntry:
     paper_id: int
     reason: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedPaper:
+    """A paper with its newest match, whose id is the cursor of a page."""
+
+    paper_id: int
+    newest_match_id: int
+    matched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MatchReason:
+    """Why a subscription matched a paper."""
+
+    paper_id: int
+    name: str
+    """The name of the subscription."""
+    for_whom: str
+    reason: str

@@ -23,7 +23,12 @@ from services.store.db.tables import (
 from services.store.delivery import digest_schedule
 from services.store.interests.thresholds import Compiled
 from services.store.papers import merging
-from services.store.subscriptions.records import SubscribedChannel, SubscriptionChange, SubscriptionWithEmail
+from services.store.subscriptions.records import (
+    SubscribedChannel,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionWithEmail,
+)
 
 MAX_PER_ACCOUNT = 100
 FETCH_SIZE = 2000
@@ -145,10 +150,9 @@ def examples_of(tx: Connection, subscription_id: int) -> tuple[tuple[int, ...], 
     return liked, tuple(example.paper_id for example in examples if not example.liked)
 
 
-def find_draft(tx: Connection, subscription_id: int) -> Draft:
-    """The stored subscription as the draft that it was saved from. Raises NotFound."""
-    row = find(tx, subscription_id)
-    liked, disliked = examples_of(tx, subscription_id)
+def draft_of(tx: Connection, row: Subscription) -> Draft:
+    """The stored subscription as the draft that it was saved from."""
+    liked, disliked = examples_of(tx, row.id)
     return Draft(
         name=row.name,
         for_whom=row.for_whom,

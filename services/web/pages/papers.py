@@ -11,16 +11,16 @@ from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.sources import sources
 from services.store.subscriptions import subscriptions
-from services.web.page import SignedIn
+from services.web.request_context import SignedIn
 from services.web.subscription_form import find_paper
 
 router = APIRouter()
 
 
 @router.get("/papers/{name:path}")
-def paper(visit: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
-    house, account_id = visit.house, visit.account_id
-    with house.db.transaction() as tx:
+def paper(request: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
+    app, account_id = request.app, request.account_id
+    with app.db.transaction() as tx:
         paper_id = find_paper(tx, name)
         loaded = papers.load(tx, [paper_id]).get(paper_id)
         if loaded is None:
@@ -29,7 +29,7 @@ def paper(visit: SignedIn, name: str, subscription: Annotated[int | None, Query(
         places = sources.appearances_of(tx, paper_id)
         mine = subscriptions.list_all(tx, account_id)
         asked = subscriptions.find(tx, subscription, account_id) if subscription else None
-    steps = explain(house.db, house.embedder, str(paper_id), asked["id"], account_id) if asked else []
-    return visit.page(
+    steps = explain(app.db, app.embedder, str(paper_id), asked.id, account_id) if asked else []
+    return request.render(
         "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=mine, asked=asked, steps=steps
     )

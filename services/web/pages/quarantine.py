@@ -1,16 +1,16 @@
-"""Another try for a paper that was set aside; the list of them stands among the sources."""
+"""The button that releases a paper from quarantine. The Sources page lists these papers."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.flow.commands import quarantine
 from services.web.csrf_forms import Posted
-from services.web.page import Id, Operator
+from services.web.request_context import Id, Operator
 
 router = APIRouter(prefix="/quarantine")
 
 
 @router.post("/{paper_id}/release")
-def release(visit: Operator, form: Posted, paper_id: Id) -> Response:
-    quarantine.release(visit.house.db, paper_id)
-    return visit.go("/sources", "released")
+def release(request: Operator, form: Posted, paper_id: Id) -> Response:
+    quarantine.release(request.app.db, paper_id)
+    return request.redirect("/sources", "released")

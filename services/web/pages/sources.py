@@ -14,19 +14,19 @@ from services.store.sources import sources
 from services.store.subscriptions import quarantine
 from services.web.csrf_forms import Posted
 from services.web.formatting import span
-from services.web.page import Id, Operator, RequestContext, SignedIn
+from services.web.request_context import Id, Operator, RequestContext, SignedIn
 
 router = APIRouter(prefix="/sources")
 SHORTEST_MINUTES = 5
 
 
 @router.get("")
-def page(visit: SignedIn) -> Response:
-    return _listing(visit)
+def page(request: SignedIn) -> Response:
+    return _listing(request)
 
 
 @router.post("")
-def add(visit: Operator, form: Posted) -> Response:
+def add(request: Operator, form: Posted) -> Response:
     try:
         plugin = plugins.source(form.text("kind"))
         if plugin.every is None:
@@ -35,41 +35,41 @@ def add(visit: Operator, form: Posted) -> Response:
         minutes = form.number("minutes")
         if minutes and minutes < SHORTEST_MINUTES:
             raise ConfigError(f"a source is polled every {SHORTEST_MINUTES} minutes at most")
-        with visit.house.db.transaction() as tx:
+        with request.app.db.transaction() as tx:
             sources.add(tx, plugin, location, timedelta(minutes=minutes) if minutes else None)
             wake(tx, "poll")
     except PaperwireError as error:
-        return _listing(visit, error=str(error), status=422)
-    return visit.go("/sources", "added")
+        return _listing(request, error=str(error), status=422)
+    return request.redirect("/sources", "added")
 
 
 @router.get("/{source_id}")
-def announcements(visit: SignedIn, source_id: Id) -> Response:
+def announcements(request: SignedIn, source_id: Id) -> Response:
     """The source's ledger."""
-    with visit.house.db.transaction() as tx:
+    with request.app.db.transaction() as tx:
         found = next((row for row in sources.all_of(tx) if row["id"] == source_id), None)
         batches = batch_store.of_source(tx, source_id)
     if found is None:
         raise NotFound(f"no source {source_id}")
-    return visit.page("source.html", source=found, batches=batches)
+    return request.render("source.html", source=found, batches=batches)
 
 
 @router.post("/{source_id}/poll")
-def poll(visit: Operator, form: Posted, source_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
+def poll(request: Operator, form: Posted, source_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
         if sources.poll_now(tx, source_id) == 0:
             raise NotFound(f"no polled source {source_id}")
         wake(tx, "poll")
-    return visit.go("/sources", "polling")
+    return request.redirect("/sources", "polling")
 
 
 @router.get("/{source_id}/remove")
-def confirm_remove(visit: Operator, source_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
+def confirm_remove(request: Operator, source_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
         row = next((row for row in sources.all_of(tx) if row["id"] == source_id and row["polled"]), None)
     if row is None:
         raise NotFound(f"no polled source {source_id}")
-    return visit.page(
+    return request.render(
         "confirm.html",
         question=f"Stop polling {row['kind']} {without_secrets(row['location'])}?".replace(" ?", "?"),
         consequence="Its papers stay in the archive; nothing new comes from it, for anybody.",
@@ -79,19 +79,19 @@ def confirm_remove(visit: Operator, source_id: Id) -> Response:
 
 
 @router.post("/{source_id}/remove")
-def remove(visit: Operator, form: Posted, source_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
+def remove(request: Operator, form: Posted, source_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
         sources.remove(tx, source_id)
-    return visit.go("/sources", "removed")
+    return request.redirect("/sources", "removed")
 
 
-def _listing(visit: RequestContext, error: str = "", status: int = 200) -> Response:
-    with visit.house.db.transaction() as tx:
+def _listing(request: RequestContext, error: str = "", status: int = 200) -> Response:
+    with request.app.db.transaction() as tx:
         found = sources.all_of(tx)
-        aside = quarantine.list_all(tx) if visit.account["operator"] else []
+        aside = quarantine.list_all(tx) if request.account["operator"] else []
     kinds = [plugin for plugin in plugins.sources().values() if plugin.every is not None]
     rhythm = {row["id"]: _every(row["kind"], row["every"]) for row in found}
-    return visit.page("sources.html", status, sources=found, rhythm=rhythm, kinds=kinds, error=error, aside=aside)
+    return request.render("sources.html", status, sources=found, rhythm=rhythm, kinds=kinds, error=error, aside=aside)
 
 
 def _every(kind: str, every: timedelta | None) -> str:

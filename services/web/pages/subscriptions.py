@@ -1,4 +1,4 @@
-"""The subscriptions of an account: listed, made, changed, paused, deleted."""
+"""The pages that list, add, change, pause and delete subscriptions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,73 +14,74 @@ from services.store.maintenance import dashboard
 from services.store.subscriptions import subscriptions
 from services.web import subscription_form
 from services.web.csrf_forms import Posted
-from services.web.page import Id, RequestContext, SignedIn, soon
 from services.web.pages import feeds
+from services.web.request_context import Id, RequestContext, SignedIn, date_in
 from services.web.subscription_form import Fields
 
 router = APIRouter(prefix="/subscriptions")
-COUNTED = timedelta(days=30)
+COUNT_WINDOW = timedelta(days=30)
+"""The page shows the number of matches within this time."""
 MAX_PAUSE = timedelta(days=1000)
 
 
 @router.get("")
-def overview_page(visit: SignedIn) -> Response:
-    return listing(visit)
+def overview_page(request: SignedIn) -> Response:
+    return listing(request)
 
 
 @router.post("")
-def create(visit: SignedIn, form: Posted) -> Response:
+def create(request: SignedIn, form: Posted) -> Response:
     fields = subscription_form.from_form(form)
     try:
-        _save(visit, fields)
+        _save(request, fields)
     except NotFound:
         raise
     except PaperwireError as error:
-        return listing(visit, fields, error, 422)
-    return visit.go("/subscriptions", "created")
+        return listing(request, fields, error, 422)
+    return request.redirect("/subscriptions", "created")
 
 
 @router.get("/{subscription_id}")
-def edit_page(visit: SignedIn, subscription_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        row = subscriptions.find(tx, subscription_id, visit.account_id)
+def edit_page(request: SignedIn, subscription_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, request.account_id)
         fields = subscription_form.from_subscription(tx, row)
-    return editing(visit, subscription_id, fields)
+    return editing(request, subscription_id, fields)
 
 
 @router.post("/{subscription_id}")
-def change(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+def change(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
     fields = subscription_form.from_form(form)
     try:
-        _save(visit, fields, subscription_id)
+        _save(request, fields, subscription_id)
     except NotFound:
         raise
     except PaperwireError as error:
-        return editing(visit, subscription_id, fields, error, 422)
-    return visit.go("/subscriptions", "saved")
+        return editing(request, subscription_id, fields, error, 422)
+    return request.redirect("/subscriptions", "saved")
 
 
 @router.post("/{subscription_id}/pause")
-def pause(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
+def pause(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
     day = form.text("until")
-    _refuse_odd(day, visit.account["timezone"])
-    subscribe.pause(visit.house.db, subscription_id, day, visit.account_id)
-    return visit.go("/subscriptions", "paused")
+    _check_pause_end(day, request.account["timezone"])
+    subscribe.pause(request.app.db, subscription_id, day, request.account_id)
+    return request.redirect("/subscriptions", "paused")
 
 
 @router.post("/{subscription_id}/resume")
-def resume(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    subscribe.resume(visit.house.db, subscription_id, visit.account_id)
-    return visit.go("/subscriptions", "resumed")
+def resume(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    subscribe.resume(request.app.db, subscription_id, request.account_id)
+    return request.redirect("/subscriptions", "resumed")
 
 
 @router.get("/{subscription_id}/delete")
-def confirm_delete(visit: SignedIn, subscription_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        row = subscriptions.find(tx, subscription_id, visit.account_id)
-    return visit.page(
+def confirm_delete(request: SignedIn, subscription_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, request.account_id)
+    return request.render(
         "confirm.html",
-        question=f"Delete the subscription “{row['name']}”?",
+        question=f"Delete the subscription “{row.name}”?",
         consequence="Nothing more is matched for it, and its matches leave your pages. What was sent stays on record.",
         label="Delete",
         back="/subscriptions",
@@ -88,54 +89,57 @@ def confirm_delete(visit: SignedIn, subscription_id: Id) -> Response:
 
 
 @router.post("/{subscription_id}/delete")
-def delete(visit: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    with visit.house.db.transaction() as tx:
-        subscriptions.remove(tx, subscription_id, visit.account_id)
-    return visit.go("/subscriptions", "deleted")
+def delete(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
+    with request.app.db.transaction() as tx:
+        subscriptions.remove(tx, subscription_id, request.account_id)
+    return request.redirect("/subscriptions", "deleted")
 
 
 def listing(
-    visit: RequestContext,
+    request: RequestContext,
     fields: Fields | None = None,
     error: PaperwireError | None = None,
     status: int = 200,
     preview: Any = None,
 ) -> Response:
-    """All subscriptions, and the form for a new one, perhaps as it was typed, with what is wrong or its preview."""
-    with visit.house.db.transaction() as tx:
-        found = subscriptions.list_all(tx, visit.account_id)
-        told = subscriptions.channels_of(tx, [row["id"] for row in found])
-        counts = dashboard.match_counts(tx, visit.account_id, datetime.now(UTC) - COUNTED)
-        choices = subscription_form.channel_choices(tx, visit.account)
-    interested = any(row["volume"] for row in found)
+    """All subscriptions, and the form for a new one.
+
+    `fields` is the form as it was typed, `error` what is wrong with it, `preview` its preview.
+    """
+    with request.app.db.transaction() as tx:
+        listed = subscriptions.list_all(tx, request.account_id)
+        channels = subscriptions.channels_of(tx, [subscription.id for subscription in listed])
+        counts = dashboard.match_counts(tx, request.account_id, datetime.now(UTC) - COUNT_WINDOW)
+        choices = subscription_form.channel_choices(tx, request.account)
+    has_interest = any(subscription.volume for subscription in listed)
     typed = fields or Fields(channels=(choices[0][0],))
     form = form_context(typed, choices, error, preview)
-    return visit.page(
+    return request.render(
         "subscriptions.html",
         status,
-        subscriptions=found,
-        told=told,
+        subscriptions=listed,
+        channels=channels,
         counts=counts,
-        pause_until=soon(7),
-        said_of_embedder=model_rollover.said(visit.house.db, visit.house.settings) if interested else [],
+        pause_until=date_in(7),
+        said_of_embedder=model_rollover.said(request.app.db, request.app.settings) if has_interest else [],
         **form,
     )
 
 
 def editing(
-    visit: RequestContext,
+    request: RequestContext,
     subscription_id: int,
     fields: Fields,
     error: PaperwireError | None = None,
     status: int = 200,
     preview: Any = None,
 ) -> Response:
-    with visit.house.db.transaction() as tx:
-        row = subscriptions.find(tx, subscription_id, visit.account_id)
-        choices = subscription_form.channel_choices(tx, visit.account)
+    with request.app.db.transaction() as tx:
+        row = subscriptions.find(tx, subscription_id, request.account_id)
+        choices = subscription_form.channel_choices(tx, request.account)
     context = form_context(fields, choices, error, preview, subscription_id)
-    feed = feeds.address(visit.house, row)
-    return visit.page("subscription_edit.html", status, subscription=row, feed=feed, **context)
+    feed = feeds.address(request.app, row)
+    return request.render("subscription_edit.html", status, subscription=row, feed=feed, **context)
 
 
 def form_context(
@@ -145,7 +149,7 @@ def form_context(
     preview: Any,
     editing: int | None = None,
 ) -> dict[str, Any]:
-    """What `subscription_form.html` needs."""
+    """The variables of `subscription_form.html`."""
     caret = error.caret() if isinstance(error, QueryError) else ""
     kinds = [(kind, source.summary) for kind, source in plugins.sources().items() if source.every is not None]
     return {
@@ -159,17 +163,17 @@ def form_context(
     }
 
 
-def _save(visit: RequestContext, fields: Fields, subscription_id: int | None = None) -> None:
-    house, account_id = visit.house, visit.account_id
-    with house.db.transaction() as tx:
+def _save(request: RequestContext, fields: Fields, subscription_id: int | None = None) -> None:
+    app, account_id = request.app, request.account_id
+    with app.db.transaction() as tx:
         draft = subscription_form.draft(tx, fields)
-    ids = subscription_form.channel_ids(house, visit.account, fields)
-    with house.previews:
-        subscribe.save(house.patient, house.embedder, account_id, draft, ids, subscription_id)
+    ids = subscription_form.channel_ids(app, request.account, fields)
+    with app.previews:
+        subscribe.save(app.slow_db, app.embedder, account_id, draft, ids, subscription_id)
 
 
-def _refuse_odd(day: str, timezone: str) -> None:
-    """A form's day that is over, or far off, is a slip. Raises ConfigError."""
+def _check_pause_end(day: str, timezone: str) -> None:
+    """Raises ConfigError for a day that has begun or is far off, which is likely a typing error."""
     now = datetime.now(UTC)
     if day and not now < subscribe.start_of(day, timezone) < now + MAX_PAUSE:
-        raise ConfigError("a pause ends on a day from tomorrow to three years ahead")
+        raise ConfigError("a pause ends on a day from tomorrow to 1,000 days ahead")

@@ -13,7 +13,7 @@ from services.domain.digests import samples
 from services.domain.digests.digest import Digest
 from services.errors import NotFound
 from services.ports import Envelope
-from services.web.page import Operator
+from services.web.request_context import Operator
 from services.web.security_headers import MAIL_POLICY
 
 router = APIRouter(prefix="/templates")
@@ -28,16 +28,16 @@ ENVELOPE = Envelope(
 
 
 @router.get("")
-def page(visit: Operator, name: str = "digest", show: str = "html") -> Response:
+def page(request: Operator, name: str = "digest", show: str = "html") -> Response:
     message = _sample(name)
     tab = show if show in FORMS else "html"
     shown = "" if tab == "html" else _slack(message) if tab == "slack" else mail_part(message, "plain")
     names = list(samples.messages())
-    return visit.page("templates.html", name=name, names=names, tab=tab, shown=shown, title=message.title)
+    return request.render("templates.html", name=name, names=names, tab=tab, shown=shown, title=message.title)
 
 
 @router.get("/{sample}/html")
-def html(visit: Operator, sample: str) -> Response:
+def html(request: Operator, sample: str) -> Response:
     """The mail's own document, for a frame that runs nothing."""
     return HTMLResponse(mail_part(_sample(sample), "html"), headers={"Content-Security-Policy": MAIL_POLICY})
 

@@ -1,11 +1,10 @@
-"""Which papers an entry proves to be one, what the one knows, and which message of two counts."""
+"""Which papers an entry proves to be one, and what the one knows."""
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.domain.delivery.state_machine import State
-from services.domain.papers.deduplication import Item, PaperIndex, Stage, settle, stage_of, staying, unite
+from services.domain.papers.deduplication import PaperIndex, staying, unite
 from services.domain.papers.paper import Entry, Identifier, Paper, first_paper
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -125,48 +124,3 @@ def test_a_withdrawal_is_the_word_of_the_newest_version(
     one, other = (paper(n, version=versions[n], withdrawn=withdrawn[n]) for n in (0, 1))
     assert unite(one, [other]).withdrawn is expected
     assert unite(one, [other]).version == max(versions)
-
-
-# ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("state", "stage"),
-    [
-        (None, Stage.WAITS),
-        (State.PENDING, Stage.GATHERED),
-        (State.CLAIMED, Stage.LEAVING),
-        (State.SENDING, Stage.SENT),
-        (State.UNCERTAIN, Stage.SENT),
-        (State.SENT, Stage.SENT),
-        (State.DEAD, Stage.GONE),
-        (State.CANCELLED, Stage.GONE),
-    ],
-)
-def test_the_stage_of_an_item(state: State | None, stage: Stage) -> None:
-    assert stage_of(dropped=False, state=state, bytes_final=False) is stage
-    assert stage_of(dropped=True, state=state, bytes_final=False) is Stage.GONE
-
-
-def test_what_was_in_doubt_once_may_have_been_sent() -> None:
-    assert stage_of(dropped=False, state=State.PENDING, bytes_final=True) is Stage.SENT
-
-
-@pytest.mark.parametrize("stays", Stage)
-@pytest.mark.parametrize("goes", Stage)
-def test_the_further_one_counts_and_no_other_waits(stays: Stage, goes: Stage) -> None:
-    settled = settle(Item(stays, NOW, "daily"), Item(goes, NOW, "daily"))
-    assert settled.goes_counts == (goes > stays)
-    assert settled.drop == (min(stays, goes) in (Stage.WAITS, Stage.GATHERED))
-
-
-def test_of_two_that_wait_one_is_left_at_the_earlier_moment() -> None:
-    soon, late = Item(Stage.WAITS, NOW, "immediate"), Item(Stage.WAITS, NOW + timedelta(days=1), "weekly")
-    for one, other in ((soon, late), (late, soon)):
-        settled = settle(one, other)
-        assert (settled.goes_counts, settled.not_before, settled.cadence) == (False, NOW, "immediate")
-
-
-def test_what_counts_keeps_its_own_moment_beside_one_that_is_gone() -> None:
-    dropped, waits = Item(Stage.GONE, NOW, "immediate"), Item(Stage.WAITS, NOW + timedelta(days=1), "weekly")
-    assert settle(dropped, waits).not_before == waits.not_before

@@ -30,9 +30,9 @@ def move(world: TimedWorld, timezone: str, **hours: object) -> None:
         accounts.change(tx, world.account, timezone=timezone)
         if hours:
             row = channels.find(tx, world.email)
-            vault = SecretBox(world.settings.secret_key.get_secret_value())
-            target = channels.target_of(row, vault)
-            channels.add(tx, vault, world.account, "email", target, verified=True, **hours)
+            secrets = SecretBox(world.settings.secret_key.get_secret_value())
+            target = channels.target_of(row, secrets)
+            channels.add(tx, secrets, world.account, "email", target, verified=True, **hours)
     world.notify()
     world.deliver()
 

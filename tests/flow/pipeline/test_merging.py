@@ -100,7 +100,7 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
         assert find_paper(tx, str(gone)) == one
         seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
         assert [row["paper_id"] for row in seen] == [one]
-        assert [row["paper_id"] for row in matches.recent(tx, world.account)] == [one]
+        assert [row["paper_id"] for row in matches.recent_paper_ids(tx, world.account)] == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
     (asked,) = {subscription for subscription, _ in world.matches()}
     steps = explain.explain(world.db, world.embedder, str(gone), asked)

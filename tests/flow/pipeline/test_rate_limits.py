@@ -38,12 +38,12 @@ def waiting(world: World, channel: int, count: int) -> None:
 
 def work(world: World, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
     """Workers that send whatever may go and, as theirs do, ask when the next turn is."""
-    vault = SecretBox(world.settings.secret_key.get_secret_value())
+    secrets = SecretBox(world.settings.secret_key.get_secret_value())
     done, end = threading.Event(), time.monotonic() + limit
 
     def one() -> None:
         while not done.is_set() and len(sink.requests) < posts and time.monotonic() < end:
-            if not send_due(world.db, world.settings, vault):
+            if not send_due(world.db, world.settings, secrets):
                 turn = next_due_in(world.db, timedelta(seconds=15))
                 done.wait(turn.total_seconds() if turn else 0.05)
 

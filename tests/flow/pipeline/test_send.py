@@ -40,7 +40,7 @@ def readers(world: World, count: int) -> list[int]:
 
 
 def claim(world: World, most: int = 16) -> list[ClaimedDelivery]:
-    return claiming.claim_due(world.db, world.settings, world.vault, most)[1]
+    return claiming.claim_due(world.db, world.settings, world.secrets, most)[1]
 
 
 def states(world: World) -> list[str]:
@@ -108,7 +108,7 @@ def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: World, slack: Http
 def test_a_slow_receiver_holds_up_nobody_else(world: World, smtp: SmtpSink) -> None:
     smtp.delays["RCPT r0@example.org"] = 3.0
     readers(world, 30)
-    assert send_due(world.db, world.settings, world.vault, 20) == 30
+    assert send_due(world.db, world.settings, world.secrets, 20) == 30
     assert states(world) == ["sent"] * 30
     slow = next(mail for mail in smtp.mails if mail.recipient == "r0@example.org")
     assert smtp.mails[-1] == slow
@@ -116,7 +116,7 @@ def test_a_slow_receiver_holds_up_nobody_else(world: World, smtp: SmtpSink) -> N
 
 def test_connections_are_kept_from_mail_to_mail_and_closed_in_the_end(world: World, smtp: SmtpSink) -> None:
     readers(world, 30)
-    send_due(world.db, world.settings, world.vault, 20)
+    send_due(world.db, world.settings, world.secrets, 20)
     assert len(smtp.mails) == 30
     assert 1 <= smtp.tries("EHLO") <= 4
     assert smtp.tries("QUIT") == smtp.tries("EHLO")
@@ -127,7 +127,7 @@ def test_an_error_nobody_expected_loses_no_other_answer(world: World, smtp: Smtp
     readers(world, 5)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).where(delivery.c.id == broken).values(bytes_final=True, rendered=b"no JSON"))
-    send_due(world.db, world.settings, world.vault)
+    send_due(world.db, world.settings, world.secrets)
     assert states(world) == ["claimed", *["sent"] * 5]
     world.expire_leases()
     assert restored_copy.expire(world.db, world.settings)
@@ -148,6 +148,6 @@ def test_a_server_that_is_down_burns_no_attempt_of_any_and_counts_once(world: Wo
     with refused_port() as port:
         configure(smtp_url=f"smtp://127.0.0.1:{port}")
         readers(world, 30)
-        send_due(world.db, world.settings, world.vault, 20)
+        send_due(world.db, world.settings, world.secrets, 20)
     assert {(row["state"], row["attempt"]) for row in world.deliveries()} == {("pending", 0)}
     assert [row["failures"] for row in world.rows(select(transport))] == [1]

@@ -23,21 +23,21 @@ SAMPLES = Path(__file__).parents[2] / "data" / "bounces"
 AGENTS = "One paper about agent planning"
 
 
-def vault(world: World) -> SecretBox:
+def secrets(world: World) -> SecretBox:
     return SecretBox(world.settings.secret_key.get_secret_value())
 
 
 def report(world: World, name: str, message_id: str = "") -> bytes:
     """A server's report about the first mail that was sent."""
     row = {"id": world.email, "label": "ada@example.org"}
-    link = f"{world.settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(vault(world), row)}"
+    link = f"{world.settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(secrets(world), row)}"
     message_id = message_id or world.deliveries()[0]["message_id"]
     body = (SAMPLES / f"{name}.eml").read_bytes()
     return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
 
 
 def take(world: World, body: bytes) -> str:
-    return bounces.take(world.db, world.settings, vault(world), body)
+    return bounces.take(world.db, world.settings, secrets(world), body)
 
 
 def disabled(world: World) -> list[str]:
@@ -120,7 +120,7 @@ def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
 
 
 def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
-    token = opt_in.unsubscribe_token(vault(sent), {"id": sent.email, "label": "ada@example.org"})
+    token = opt_in.unsubscribe_token(secrets(sent), {"id": sent.email, "label": "ada@example.org"})
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
     assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
     assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
@@ -141,7 +141,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
             return "slow" in due_work.stages_with_work(tx, sent.now(), 1.0, "no model")
 
     def work() -> bool:
-        return bounces.work(sent.db, sent.settings, vault(sent))
+        return bounces.work(sent.db, sent.settings, secrets(sent))
 
     assert is_due()
     assert not work()
@@ -159,7 +159,7 @@ def read(world: World, times: int) -> None:
     """That many readings, as if five minutes lay between."""
     for _ in range(times):
         world.make_due(rate_limit, available_at=timedelta(minutes=6))
-        assert not bounces.work(world.db, world.settings, vault(world))
+        assert not bounces.work(world.db, world.settings, secrets(world))
     world.deliver()
 
 
@@ -195,7 +195,7 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
         assert "secret" not in told(operated)[0]
         assert "not read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
-            assert not restored_copy.check_transport(operated.db, operated.settings, vault(operated))
+            assert not restored_copy.check_transport(operated.db, operated.settings, secrets(operated))
             assert channels.all_of(tx)[0]["down_because"] == ""
         sink.refuse = ""
         read(operated, 1)

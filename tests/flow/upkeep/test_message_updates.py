@@ -316,10 +316,10 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     where = [add(world, "slack:#one"), add(world, "slack:#two")]
     world.subscribe("Planning", query="planning", to=where)
     world.run(entry(AGENTS, 1))
-    vault = SecretBox(world.settings.secret_key.get_secret_value())
+    secrets = SecretBox(world.settings.secret_key.get_secret_value())
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
-        restored_copy.check_transport(world.db, world.settings, vault)
+        restored_copy.check_transport(world.db, world.settings, secrets)
         go_on(world)
     assert len(slack.to(POST)) == 1, "the second channel is not tried with it"
     messages = [row for row in world.deliveries() if row["kind"] == "message"]
@@ -333,7 +333,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     slack.always(POST, YES)
     slack.always("/auth.test", Answer(body='{"ok": true}'))
     world.make_due(transport, check_at=timedelta(hours=1))
-    restored_copy.check_transport(world.db, world.settings, vault)
+    restored_copy.check_transport(world.db, world.settings, secrets)
     go_on(world)
     assert {row["state"] for row in world.deliveries() if row["kind"] == "message"} == {"sent"}
 

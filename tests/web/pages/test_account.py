@@ -64,7 +64,7 @@ def confirm(site: Site, channel: int) -> int:
     """What the owner of the new mailbox does; the status of the answer."""
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel}")
     row = {"id": channel, "label": label}
-    token = opt_in.confirm_token(site.app.state.house.vault, row, datetime.now(UTC))
+    token = opt_in.confirm_token(site.app.state.context.secrets, row, datetime.now(UTC))
     return site.browser().client.post(f"/confirm/{token}").status_code
 
 

@@ -35,8 +35,8 @@ def link(site: Site, channel: int) -> str:
 
 def link_of(site: Site, channel_id: int) -> str:
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel_id}")
-    vault = site.app.state.house.vault
-    return f"/unsubscribe/{opt_in.unsubscribe_token(vault, {'id': channel_id, 'label': label})}"
+    secrets = site.app.state.context.secrets
+    return f"/unsubscribe/{opt_in.unsubscribe_token(secrets, {'id': channel_id, 'label': label})}"
 
 
 def unsubscribed(site: Site) -> list[int]:
@@ -127,9 +127,9 @@ def test_the_way_back_is_on_the_channels_page(
 def test_a_link_is_in_no_log_line(
     site: Site, mailer: TestClient, link: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = site.app.state.house
-    lost = Database(house.db.engine.url.set(host="127.0.0.1", port=1, query={}).render_as_string(hide_password=False))
-    object.__setattr__(house, "db", lost)
+    app = site.app.state.context
+    lost = Database(app.db.engine.url.set(host="127.0.0.1", port=1, query={}).render_as_string(hide_password=False))
+    object.__setattr__(app, "db", lost)
     caplog.set_level("DEBUG")
     assert mailer.post(link).status_code == 503
     ours = [record.getMessage() for record in caplog.records if record.name != "httpx2"]  # the test's own client
@@ -146,8 +146,8 @@ OTHER = {"kind": "email", "target": "lab@example.org", "at": "08:00", "weekday":
 
 def confirm_link(site: Site, channel_id: int, age: timedelta = timedelta(0)) -> str:
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel_id}")
-    vault = site.app.state.house.vault
-    return f"/confirm/{opt_in.confirm_token(vault, {'id': channel_id, 'label': label}, datetime.now(UTC) - age)}"
+    secrets = site.app.state.context.secrets
+    return f"/confirm/{opt_in.confirm_token(secrets, {'id': channel_id, 'label': label}, datetime.now(UTC) - age)}"
 
 
 def verified(site: Site) -> list[bool]:
@@ -159,7 +159,7 @@ def asked(site: Site) -> list[tuple[object, ...]]:
 
 
 def test_another_address_is_asked_and_confirms_without_signing_in(site: Site, mailer: TestClient, ada: Browser) -> None:
-    assert ada.post("/channels", OTHER).headers["location"].startswith("/channels?said=asked")
+    assert ada.post("/channels", OTHER).headers["location"].startswith("/channels?flash=asked")
     assert (verified(site), asked(site)) == ([False], [(1, "confirm")])
     assert "not confirmed" in text_of(ada.get("/channels"))
     assert ada.post("/channels/1/test").status_code == 409
@@ -177,7 +177,7 @@ def test_the_own_address_needs_no_asking(site: Site, ada: Browser) -> None:
     assert (
         ada.post("/channels", {**OTHER, "target": "Ada@Example.org"})
         .headers["location"]
-        .startswith("/channels?said=added")
+        .startswith("/channels?flash=added")
     )
     assert (verified(site), asked(site)) == ([True], [])
 
@@ -188,7 +188,7 @@ def test_an_answer_does_not_tell_whether_others_asked_that_address(site: Site, a
     site.sql("INSERT INTO suppression (address, because, refused) VALUES ('no@example.org', 'refused', true)")
     never = ben.post("/channels", {**OTHER, "target": "no@example.org"})
     shown = {(one.status_code, one.headers["location"]) for one in (known, unknown, again, never)}
-    assert shown == {(303, "/channels?said=asked#top")}
+    assert shown == {(303, "/channels?flash=asked#top")}
     assert [channel for channel, _ in asked(site)] == [1, 2]
     pages = [text_of(ben.get("/channels")).replace(one, "") for one in ("x@example.org", "no@example.org")]
     assert "refused" not in "".join(pages)
@@ -245,7 +245,7 @@ def test_another_address_that_left_is_asked_before_it_is_told_again(
     mailer.post(confirm_link(site, 1))
     mailer.post(link_of(site, 1))
     site.sql("DELETE FROM confirmation")
-    assert ada.post("/channels/1/subscribe-again").headers["location"].startswith("/channels?said=asked")
+    assert ada.post("/channels/1/subscribe-again").headers["location"].startswith("/channels?flash=asked")
     assert (verified(site), unsubscribed(site), len(asked(site))) == ([False], [], 2)
 
 

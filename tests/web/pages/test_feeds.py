@@ -26,7 +26,7 @@ def one(site: Site) -> int:
 
 def address(site: Site, one: int) -> str:
     with site.db.transaction() as tx:
-        return f"/feeds/{atom_feeds.token(site.app.state.house.vault, subscriptions.find(tx, one))}"
+        return f"/feeds/{atom_feeds.token(site.app.state.context.secrets, subscriptions.find(tx, one))}"
 
 
 def parsed(reader: TestClient, path: str) -> Element:

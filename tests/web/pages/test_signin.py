@@ -75,8 +75,8 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site, nobody: Bro
     asked = nobody.get("/matches?before=3")
     assert asked.status_code == 303
     nobody.get(asked.headers["location"])
-    session = site.app.state.house.sessions.read(nobody.client.cookies[COOKIE])
-    nobody.token = site.app.state.house.sessions.form_token(session)
+    session = site.app.state.context.sessions.read(nobody.client.cookies[COOKIE])
+    nobody.token = site.app.state.context.sessions.form_token(session)
     assert nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["location"] == "/matches?before=3"
 
 

@@ -9,7 +9,7 @@ def test_a_silence_is_made_shown_and_ended(site: Site, ada: Browser) -> None:
     mine = site.subscription(site.ada, name="Robots")
     fields = {"query": "survey OR benchmark", "subscription": str(mine), "until": SOON}
     answer = ada.post("/silences", fields)
-    assert answer.headers["location"].startswith("/silences?said=silenced")
+    assert answer.headers["location"].startswith("/silences?flash=silenced")
     page = text_of(ada.get("/silences"))
     assert "survey OR benchmark of Robots , until" in page
     assert ada.post("/silences/1/end").status_code == 303

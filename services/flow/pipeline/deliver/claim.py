@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery import state_machine as domain
 from services.errors import ConfigError
-from services.ports import Outcome, RateLimit, Rejected
+from services.ports import Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database, Row
@@ -25,7 +25,7 @@ class ClaimedDelivery(NamedTuple):
     row: Row
     channel: Row
     target: BaseModel | Rejected
-    pace: RateLimit = RateLimit()
+    rate_limit: RateLimit = RateLimit()
     turn: datetime | None = None
     """Until when its gate is closed for others; None: it has no gate."""
 
@@ -36,12 +36,12 @@ class DeliveryOutcome(NamedTuple):
     outcome: Outcome
 
 
-def claim_due(db: Database, settings: Settings, vault: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
+def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
     """Whether anything was due, and what of it is ours now: of a channel one, of a gate one."""
     with db.transaction() as tx:
         now = db.now(tx)
         due = _without_suspects(claims.due(tx, now, most))
-        passed = _through_gates(tx, [_opened(row, channel, vault) for row, channel in due], now)
+        passed = _through_gates(tx, [_opened(row, channel, secrets) for row, channel in due], now)
         rows = claims.claim_all(tx, [one.row for one in passed], now + domain.CLAIM_LEASE * settings.time_scale)
     claimed = [one._replace(row=row) for one, row in zip(passed, rows, strict=True)]
     for _ in claimed:
@@ -56,21 +56,25 @@ def _without_suspects(due: Sequence[tuple[Row, Row]]) -> Sequence[tuple[Row, Row
     return [(row, channel) for row, channel in due if not row["expired_leases"]]
 
 
-def _opened(row: Row, channel: Row, vault: SecretBox) -> ClaimedDelivery:
+def _opened(row: Row, channel: Row, secrets: SecretBox) -> ClaimedDelivery:
     try:
-        target = channels.target_of(channel, vault)
+        target = channels.target_of(channel, secrets)
     except ConfigError as error:
         return ClaimedDelivery(row, channel, Rejected(str(error), scope="channel"))
-    return ClaimedDelivery(row, channel, target, plugins.notifier(channel["kind"]).pace(target, row["kind"]))
+    plugin = plugins.notifier(channel["kind"])
+    rate_limit = plugin.rate_limit(target, row["kind"]) if isinstance(plugin, RateLimited) else RateLimit()
+    return ClaimedDelivery(row, channel, target, rate_limit)
 
 
 def _through_gates(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datetime) -> list[ClaimedDelivery]:
     """Those whose gates were open: its channel's own, and the one that its transport shares."""
     firsts = _first_of_each(wanted)
-    shared = {one.channel["transport"]: one.pace.shared for one in firsts if one.pace.shared}
+    shared = {one.channel["transport"]: one.rate_limit.per_transport for one in firsts if one.rate_limit.per_transport}
     passed = rate_limits.acquire_all(tx, shared, now, rate_limits.CATCH_UP)
-    firsts = [one for one in firsts if not one.pace.shared or one.channel["transport"] in passed]
-    turns = rate_limits.acquire_all(tx, {one.row["rate_limit_key"]: one.pace.own for one in firsts if _gated(one)}, now)
+    firsts = [one for one in firsts if not one.rate_limit.per_transport or one.channel["transport"] in passed]
+    turns = rate_limits.acquire_all(
+        tx, {one.row["rate_limit_key"]: one.rate_limit.per_channel for one in firsts if _gated(one)}, now
+    )
     return [
         one._replace(turn=turns.get(one.row["rate_limit_key"]))
         for one in firsts
@@ -84,7 +88,7 @@ def _first_of_each(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
     firsts = []
     for one in wanted:
         gates = {one.row["rate_limit_key"]} if _gated(one) else set()
-        gates |= {one.channel["transport"]} if one.pace.shared else set()
+        gates |= {one.channel["transport"]} if one.rate_limit.per_transport else set()
         if not gates & taken:
             taken |= gates
             firsts.append(one)
@@ -92,7 +96,7 @@ def _first_of_each(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
 
 
 def _gated(one: ClaimedDelivery) -> bool:
-    return bool(one.row["rate_limit_key"] and one.pace.own)
+    return bool(one.row["rate_limit_key"] and one.rate_limit.per_channel)
 
 
 def next_due_in(db: Database, within: timedelta) -> timedelta | None:

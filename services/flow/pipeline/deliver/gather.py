@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from services.domain.sources import polling
+from services.domain.delivery import schedule
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.delivery import deliveries, digest_schedule
@@ -100,10 +100,10 @@ def _decide_slot(
 ) -> _Slot:
     rhythm, told, planned = digest_schedule.schedule_of(channel), channel["last_digest_on"], channel["next_digest_at"]
     come = planned <= now if planned is not None else has_items
-    slot = polling.missed_slot(rhythm, now, told) if come else None
+    slot = schedule.missed_digest_time(rhythm, now, told) if come else None
     if slot is None:
-        return _Slot(planned if planned is not None and planned > now else polling.digest_slot(rhythm, now, told))
-    if planned is not None and polling.is_late(planned, now, scale) and is_news_coming(planned):
-        return _Slot(now + polling.CATCH_UP * scale)
-    day = polling.local_date(slot, rhythm.timezone)
-    return _Slot(polling.digest_slot(rhythm, now, day), day)
+        return _Slot(planned if planned is not None and planned > now else schedule.next_digest_time(rhythm, now, told))
+    if planned is not None and schedule.is_late(planned, now, scale) and is_news_coming(planned):
+        return _Slot(now + schedule.CATCH_UP_DELAY * scale)
+    day = schedule.local_date(slot, rhythm.timezone)
+    return _Slot(schedule.next_digest_time(rhythm, now, day), day)

@@ -33,7 +33,7 @@ def write(
         )
         # The pause counts from here: what comes before may have taken longer.
         rate_limits.restart_all(
-            tx, {one.row["rate_limit_key"]: (one.turn, now + one.pace.own) for one in going if one.turn}
+            tx, {one.row["rate_limit_key"]: (one.turn, now + one.rate_limit.per_channel) for one in going if one.turn}
         )
         afters = _settle(tx, settings, answered, now)
     for one in going:
@@ -53,7 +53,7 @@ def release(db: Database, rows: Sequence[Row]) -> None:
 
 def is_plain(one: DeliveryOutcome) -> bool:
     """Whether it concerns its delivery alone; others lock rows that several may want, and are written one by one."""
-    followed_up = plugins.notifier(one.channel["kind"]).follow_ups(one.channel["target"])
+    followed_up = plugins.follow_ups(one.channel["kind"], one.channel["target"])
     return isinstance(one.outcome, Sent) and not followed_up
 
 

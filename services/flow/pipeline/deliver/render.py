@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from services import plugins
+from services.domain.delivery import schedule
 from services.domain.delivery import state_machine as domain
 from services.domain.digests.digest import Digest, compose, notice, test_message
-from services.domain.sources import polling
 from services.errors import LeaseLost
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.ports import Envelope
@@ -36,16 +36,16 @@ class RenderedMessage(NamedTuple):
 
 
 def render_claimed(
-    db: Database, settings: Settings, vault: SecretBox, claimed: Sequence[ClaimedDelivery]
+    db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
     """Those with something left to say; the others are cancelled."""
     try:
-        return _render(db, settings, vault, claimed) if claimed else []
+        return _render(db, settings, secrets, claimed) if claimed else []
     except OperationalError:
         raise
     except Exception as error:
         if len(claimed) > 1:  # One is to blame, and the others shall not wait for their leases to end.
-            return [ready for one in claimed for ready in render_claimed(db, settings, vault, [one])]
+            return [ready for one in claimed for ready in render_claimed(db, settings, secrets, [one])]
         if isinstance(error, LeaseLost):
             log.info("delivery left to another worker", why=str(error))
         else:
@@ -55,7 +55,7 @@ def render_claimed(
 
 
 def _render(
-    db: Database, settings: Settings, vault: SecretBox, claimed: Sequence[ClaimedDelivery]
+    db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
     fresh = [one for one in claimed if not one.row["bytes_final"]]
     with db.transaction() as tx:
@@ -67,7 +67,7 @@ def _render(
         claims.finish_all(tx, cancelled, now)
         bodies = {}
         for one in (one for one in fresh if one.row["id"] in said):
-            bodies[one.row["id"]] = _written(tx, settings, vault, one, said[one.row["id"]])
+            bodies[one.row["id"]] = _written(tx, settings, secrets, one, said[one.row["id"]])
         claims.render_all(tx, [(one.row, bodies[one.row["id"]]) for one in fresh if one.row["id"] in said])
         return [
             _ready(tx, one, bodies.get(one.row["id"], one.row)["rendered"])
@@ -83,10 +83,10 @@ def _ready(tx: Connection, one: ClaimedDelivery, body: bytes) -> RenderedMessage
     return RenderedMessage(one, one.target, bytes(body), asks, receipt)
 
 
-def _written(tx: Connection, settings: Settings, vault: SecretBox, one: ClaimedDelivery, digest: Digest) -> Row:
+def _written(tx: Connection, settings: Settings, secrets: SecretBox, one: ClaimedDelivery, digest: Digest) -> Row:
     """The columns of a rendered delivery."""
     about = message_updates.receipt_of(tx, one.row["about"]) if one.row["about"] else ""
-    envelope = _envelope(settings, vault, one.row, one.channel, about)
+    envelope = _envelope(settings, secrets, one.row, one.channel, about)
     assert isinstance(one.target, BaseModel)
     body = plugins.notifier(one.channel["kind"]).render(digest, envelope, one.target)
     return {"rendered": body, "subject": digest.title, **message_updates.snapshot_columns(one.row, one.channel, digest)}
@@ -98,14 +98,14 @@ def _says_something(digest: Digest) -> bool:
     return digest.kind in (opt_in.ASKING, "test", "notice") or bool(digest.papers)
 
 
-def _envelope(settings: Settings, vault: SecretBox, row: Row, channel: Row, about: str) -> Envelope:
+def _envelope(settings: Settings, secrets: SecretBox, row: Row, channel: Row, about: str) -> Envelope:
     return Envelope(
         delivery_id=row["id"],
         message_id=row["message_id"],
         date=row["created_at"],
         about=about,
-        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(vault, channel)}",
-        confirm_url=f"{settings.base_url}/confirm/{opt_in.confirm_token(vault, channel, row['created_at'])}"
+        unsubscribe_url=f"{settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(secrets, channel)}",
+        confirm_url=f"{settings.base_url}/confirm/{opt_in.confirm_token(secrets, channel, row['created_at'])}"
         if row["kind"] == opt_in.ASKING
         else "",
     )
@@ -169,7 +169,7 @@ def _composed(
 ) -> Digest:
     """A message about another one says the same as that."""
     first = deliveries.find(tx, one.row["about"]) if one.row["about"] else one.row
-    day = digest_schedule.local_day(first) or polling.local_date(first["created_at"], one.channel["timezone"])
+    day = digest_schedule.local_day(first) or schedule.local_date(first["created_at"], one.channel["timezone"])
     page = f"{settings.base_url}/deliveries/{first['id']}"
     found = content.found(heard, one.channel["id"], ids)
     composed = compose(first["kind"], found, day, settings.base_url, read, more_url=page)

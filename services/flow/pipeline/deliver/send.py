@@ -19,7 +19,15 @@ from services.errors import LeaseLost
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome, claim_due
 from services.flow.pipeline.deliver.render import RenderedMessage, render_claimed
-from services.ports import Connecting, MaybeDelivered, NotDelivered, Outcome, Rejected, TransportDown
+from services.ports import (
+    ConnectionReusing,
+    MaybeDelivered,
+    NotDelivered,
+    Outcome,
+    Reconcilable,
+    Rejected,
+    TransportDown,
+)
 from services.settings import Settings
 from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
@@ -40,9 +48,9 @@ POLL_INTERVAL = 0.2
 """Seconds until it is asked again whether something is due, while a slow receiver is waited for."""
 
 
-def send_due(db: Database, settings: Settings, vault: SecretBox, turn: float = 0.0) -> int:
+def send_due(db: Database, settings: Settings, secrets: SecretBox, turn: float = 0.0) -> int:
     """Sends what is due, one claim of it or as long as the turn lasts; how many were. Ends when all answered."""
-    return _SendLoop(db, settings, vault).run(turn)
+    return _SendLoop(db, settings, secrets).run(turn)
 
 
 class _CommitRequest(NamedTuple):
@@ -76,8 +84,8 @@ _Event = _CommitRequest | DeliveryOutcome | _SendFailed
 
 
 class _SendLoop:
-    def __init__(self, db: Database, settings: Settings, vault: SecretBox) -> None:
-        self._db, self._settings, self._vault = db, settings, vault
+    def __init__(self, db: Database, settings: Settings, secrets: SecretBox) -> None:
+        self._db, self._settings, self._vault = db, settings, secrets
         self._events: SimpleQueue[_Event | _Rendered] = SimpleQueue()
         self._ready: deque[tuple[RenderedMessage, float]] = deque()
         self._flying = self._count = 0
@@ -263,7 +271,9 @@ def _reconcile(one: RenderedMessage) -> Outcome | None:
     """What became of a message in doubt, where its receiver can be asked; None: it is to be sent once more."""
     row, channel = one.claimed.row, one.claimed.channel
     sent_at = row["committed_at"] or row["created_at"]
-    found = plugins.notifier(channel["kind"]).find(one.body, one.target, one.receipt, sent_at)
+    plugin = plugins.notifier(channel["kind"])
+    assert isinstance(plugin, Reconcilable), "its policy says that it can reconcile"
+    found = plugin.reconcile(one.body, one.target, one.receipt, sent_at)
     at_most_once = deliveries.policy_of(channel, row["kind"]).at_most_once
     if isinstance(found, NotDelivered) or (isinstance(found, MaybeDelivered) and not at_most_once):
         return None
@@ -275,6 +285,6 @@ def _connections() -> Iterator[None]:
     """What the notifiers keep open from one message to the next."""
     with ExitStack() as kept:
         for plugin in plugins.notifiers().values():
-            if isinstance(plugin, Connecting):
-                kept.enter_context(plugin.connected())
+            if isinstance(plugin, ConnectionReusing):
+                kept.enter_context(plugin.reuse_connections())
         yield

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from services.errors import ConfigError
-from services.notifiers.email.dsn import LARGEST
+from services.notifiers.email.bounces.dsn import LARGEST
 from services.ports import Mailbox
 from services.settings import settings
 

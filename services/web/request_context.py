@@ -15,7 +15,7 @@ from services.store.accounts import accounts
 from services.store.db.database import Row
 from services.web import formatting
 from services.web.auth import COOKIE, SESSION_SECONDS, Session
-from services.web.context import AppContext
+from services.web.context import App, AppContext
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 FLASH_MESSAGES = {
@@ -48,16 +48,16 @@ class NeedsSignIn(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    request: Request
-    house: AppContext
+    http: Request
+    app: AppContext
     session: Session
-    known: Row | None
+    maybe_account: Row | None
     """The account that is signed in, if one is."""
 
     @property
     def account(self) -> Row:
-        assert self.known is not None, "only the sign-in pages do without an account"
-        return self.known
+        assert self.maybe_account is not None, "only the sign-in pages do without an account"
+        return self.maybe_account
 
     @property
     def account_id(self) -> int:
@@ -65,21 +65,21 @@ class RequestContext:
 
     @property
     def ip(self) -> str:
-        return self.request.client.host if self.request.client else ""
+        return self.http.client.host if self.http.client else ""
 
     @property
-    def by_htmx(self) -> bool:
-        return self.request.headers.get("HX-Request") == "true"
+    def is_htmx(self) -> bool:
+        return self.http.headers.get("HX-Request") == "true"
 
-    def page(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
-        zone = ZoneInfo(self.known["timezone"]) if self.known else UTC
+    def render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+        zone = ZoneInfo(self.maybe_account["timezone"]) if self.maybe_account else UTC
         now = datetime.now(UTC)
         html = render.render(
             f"web/{template}",
-            account=self.known,
-            token=self.house.sessions.form_token(self.session),
-            here=self.request.url.path,
-            said=FLASH_MESSAGES.get(self.request.query_params.get("said", ""), ""),
+            account=self.maybe_account,
+            token=self.app.sessions.form_token(self.session),
+            here=self.http.url.path,
+            flash=FLASH_MESSAGES.get(self.http.query_params.get("flash", ""), ""),
             now=now,
             local=lambda moment: formatting.local(moment, zone, now),
             ago=lambda moment: formatting.distance(moment, now),
@@ -87,46 +87,45 @@ class RequestContext:
         )
         response = HTMLResponse(html, status)
         # Forms carry the session's token, so whoever gets one needs the session.
-        if COOKIE not in self.request.cookies or self.house.sessions.read(self.request.cookies[COOKIE]) is None:
-            self.remember(response, self.session)
+        if COOKIE not in self.http.cookies or self.app.sessions.read(self.http.cookies[COOKIE]) is None:
+            self.set_session_cookie(response, self.session)
         return response
 
-    def go(self, path: str, said: str = "") -> Response:
+    def redirect(self, path: str, flash: str = "") -> Response:
         """To another page after a step was taken; its top, since a form's fragment would stay in the address."""
-        return RedirectResponse(f"{path}?said={said}#top" if said else path, 303)
+        return RedirectResponse(f"{path}?flash={flash}#top" if flash else path, 303)
 
-    def remember(self, response: Response, session: Session) -> None:
+    def set_session_cookie(self, response: Response, session: Session) -> None:
         response.set_cookie(
             COOKIE,
-            self.house.sessions.write(session),
+            self.app.sessions.write(session),
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="lax",
-            secure=self.house.secure,
+            secure=self.app.secure,
         )
 
 
-def anyone(request: Request) -> RequestContext:
+def anyone(request: Request, app: App) -> RequestContext:
     """Whoever comes, signed in or not."""
-    house: AppContext = request.app.state.house
-    session = house.sessions.read(request.cookies.get(COOKIE, "")) or house.sessions.new()
-    known = None
+    session = app.sessions.read(request.cookies.get(COOKIE, "")) or app.sessions.new()
+    account = None
     if session.account_id is not None:
-        with house.db.transaction() as tx:
-            known = accounts.by_id(tx, session.account_id)
-    return RequestContext(request=request, house=house, session=session, known=known)
+        with app.db.transaction() as tx:
+            account = accounts.by_id(tx, session.account_id)
+    return RequestContext(http=request, app=app, session=session, maybe_account=account)
 
 
-def signed_in(visit: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:
-    if visit.known is None:
+def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:
+    if request.maybe_account is None:
         raise NeedsSignIn
-    return visit
+    return request
 
 
-def operator(visit: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
-    if not visit.account["operator"]:
+def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
+    if not request.account["operator"]:
         raise NotFound("there is no such page")
-    return visit
+    return request
 
 
 Anyone = Annotated[RequestContext, Depends(anyone)]
@@ -140,6 +139,6 @@ def signin_path(request: Request) -> str:
     return f"/signin?next={quote(path)}" if request.method == "GET" else "/signin"
 
 
-def soon(days: int) -> str:
+def date_in(days: int) -> str:
     """A day from now, as a date field takes it."""
     return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
