@@ -91,19 +91,19 @@ def fetcher() -> Fetcher:
 
 def embedder() -> Embedder:
     """The one that serves."""
-    return model_rollover.serving(db(), settings())
+    return model_rollover.serving_embedder(db(), settings())
 
 
 def embedders() -> list[Embedder]:
     """Those in use, the serving one first."""
     _noted()
-    return model_rollover.used(db(), settings())
+    return model_rollover.embedders_in_use(db(), settings())
 
 
 @cache
 def _noted() -> None:
     """That this process wants the embedder of its settings."""
-    model_rollover.want(db(), settings())
+    model_rollover.request_wanted_model(db(), settings())
 
 
 def shard_numbers() -> range:

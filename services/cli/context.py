@@ -30,9 +30,9 @@ class CommandContext:
 
     @property
     def embedder(self) -> "Embedder":
-        from services.flow.upkeep.model_rollover import serving
+        from services.flow.upkeep.model_rollover import serving_embedder
 
-        return serving(self.db, self.settings)
+        return serving_embedder(self.db, self.settings)
 
     def settings_with_key(self) -> "Settings":
         """The settings with the key that channels' secrets are encrypted with."""

@@ -66,7 +66,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
         with context.db.transaction() as tx:
             listed = [_as_json(tx, row) for row in subscriptions.list_all(tx, account_id)]
         if any(subscription["volume"] for subscription in listed):
-            for line in model_rollover.said(context.db, context.settings):
+            for line in model_rollover.status_lines(context.db, context.settings):
                 output.note(line)
     if json:
         output.as_json(listed)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.errors import ConfigError
-from services.flow.upkeep.model_rollover import serving
+from services.flow.upkeep.model_rollover import serving_embedder
 from services.ports import Embedder
 from services.settings import Settings
 from services.store.db.database import Database
@@ -53,7 +53,7 @@ class AppContext:
 
     @property
     def embedder(self) -> Embedder:
-        return serving(self.db, self.settings)
+        return serving_embedder(self.db, self.settings)
 
     @property
     def secure(self) -> bool:

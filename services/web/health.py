@@ -46,7 +46,7 @@ def metrics(app: App) -> Response:
         with app.db.transaction() as tx:
             figures, held = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
             unread = bounces.why_unreadable(tx)
-            down = embedder_health.failing(tx, serving)
+            down = embedder_health.failure(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
 from services.flow.commands import subscribe
@@ -17,7 +18,6 @@ from services.flow.pipeline import ingest
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.db.database import Database
-from services.store.interests.thresholds import Compiled
 from services.store.sources import sources
 from services.store.subscriptions import matches
 from services.store.subscriptions.subscriptions import save
@@ -65,7 +65,7 @@ class Site:
     def subscription(self, account_id: int, *channels: int, **values: Any) -> int:
         draft = Draft(**{"name": "Mine", "query": "diffusion", **values})
         with self.db.transaction() as tx:
-            return save(tx, account_id, draft, Compiled(), channels)
+            return save(tx, account_id, draft, CompiledInterest(), channels)
 
     def paper(self, title: str, number: int = 1, **values: Any) -> int:
         entry = Entry(title=title, identifiers=(Identifier("arxiv", f"2605.{number:05d}"),), **values)

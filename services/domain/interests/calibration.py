@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.errors import ConfigError
+from services.errors import ConfigError, EmbedderError
 
 Vector = NDArray[np.float32]
 Ages = NDArray[np.int64]
@@ -87,6 +87,25 @@ class Volume:
 
     def __str__(self) -> str:
         return f"{self.count}/{self.period}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledInterest:
+    """An interest ready to match. Without weights the subscription has no interest, or it waits for the embedder."""
+
+    weights: list[float] | None = None
+    terms: dict[str, float] = field(default_factory=dict)
+    threshold: float | None = None
+    relaxed_thresholds: list[float] = field(default_factory=list)
+    model: str = ""
+    estimated: bool = False
+    """The thresholds come from the model's usual scores, since the archive is too young."""
+    failed: EmbedderError | None = None
+
+    @property
+    def error(self) -> str:
+        """Why the interest is not compiled, as its owner reads it."""
+        return f"waits for the embedder: {self.failed}" if self.failed is not None else ""
 
 
 RELAXATION_STEPS = (1.5, 2.0, 3.0, 4.0, 5.0)

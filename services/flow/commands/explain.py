@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection
 
 from services.domain.http.ssrf import without_secrets
+from services.domain.interests.embedder_status import describe_failure
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.criteria import compile_subscription
 from services.domain.subscriptions.matcher import explain_non_match
@@ -82,8 +83,8 @@ def _why_not_matched(tx: Connection, embedder: Embedder, paper: Paper, subscript
     reason = explain_non_match(compiled, candidate)
     if reason:
         needs_vector = candidate.vector is None and compiled.weights is not None
-        failure = embedder_health.failing(tx, subscription.model) if needs_vector else None
-        return f"{reason}. {embedder_health.reason(failure)}" if failure else reason
+        failure = embedder_health.failure(tx, subscription.model) if needs_vector else None
+        return f"{reason}. {describe_failure(failure.reason)}" if failure else reason
     if not sources.heard(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < subscription.created_at:

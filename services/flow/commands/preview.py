@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from services.domain.interests.calibration import parse_volume
+from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
@@ -16,9 +16,9 @@ from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
 from services.domain.subscriptions.matcher import CompiledSubscription
 from services.domain.subscriptions.trending import SOURCE, reason, would_come
+from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database
-from services.store.interests import thresholds
 from services.store.papers import archive_search, papers
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
@@ -108,16 +108,16 @@ def preview(
     Raises QueryError, ConfigError, NotFound.
     """
     draft = check(draft)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled, ranking = compile_interest.compile_and_rank(db, embedder, draft)
     subscription = compile_subscription(_criteria(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         window = archive_search.Window(first=until - timedelta(days=days - 1), last=until)
-        scanned, first = archive_search.scanned(tx, window)
-        unembedded = scanned - archive_search.embedded(tx, embedder.name, window) if draft.has_interest else 0
+        scanned, first = archive_search.count_papers(tx, window)
+        unembedded = scanned - archive_search.count_embedded(tx, embedder.name, window) if draft.has_interest else 0
         found, unread = archive_search.NOTHING, 0
         if subscription is not None:
-            found, unread = _search(tx, embedder, subscription, draft, window, compiled.best)
+            found, unread = _search(tx, embedder, subscription, draft, window, ranking)
         if draft.trending:
             found = _only_trending(tx, draft, found, window)
         has_upvotes = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), window)) > 0
@@ -139,7 +139,7 @@ def preview(
     )
 
 
-def _criteria(draft: Draft, compiled: thresholds.Compiled) -> SubscriptionCriteria:
+def _criteria(draft: Draft, compiled: CompiledInterest) -> SubscriptionCriteria:
     """The criteria as they would be stored."""
     return SubscriptionCriteria(
         id=0,
@@ -160,12 +160,12 @@ def _search(
     subscription: CompiledSubscription,
     draft: Draft,
     window: archive_search.Window,
-    ranking: archive_search.Best | None,
-) -> tuple[archive_search.Found, int]:
+    ranking: archive_search.Ranking | None,
+) -> tuple[archive_search.FoundPapers, int]:
     """The matching papers, the best first, and the number of papers left out because too many would have to be read."""
     if subscription.weights is not None and subscription.threshold is not None:
-        if ranking is not None and ranking.within.first <= window.first:
-            best = archive_search.inside(ranking, window)
+        if ranking is not None and ranking.window.first <= window.first:
+            best = archive_search.within_window(ranking, window)
         else:
             wanted = parse_volume(draft.volume).per_day * window.days
             interest = Interest(subscription.weights, subscription.terms)
@@ -180,8 +180,8 @@ def _search(
 
 
 def _only_trending(
-    tx: Connection, draft: Draft, found: archive_search.Found, window: archive_search.Window
-) -> archive_search.Found:
+    tx: Connection, draft: Draft, found: archive_search.FoundPapers, window: archive_search.Window
+) -> archive_search.FoundPapers:
     """The papers that digests would have chosen by today's upvotes, of the matching papers or of all."""
     upvoted_draft = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
     upvoted = archive_search.passing(tx, upvoted_draft, window)
@@ -194,7 +194,11 @@ def _only_trending(
 
 
 def _samples(
-    tx: Connection, embedder: Embedder, draft: Draft, subscription: CompiledSubscription, found: archive_search.Found
+    tx: Connection,
+    embedder: Embedder,
+    draft: Draft,
+    subscription: CompiledSubscription,
+    found: archive_search.FoundPapers,
 ) -> list[Sample]:
     scores = dict(zip(found.ids[:MAX_SAMPLES].tolist(), found.scores[:MAX_SAMPLES].tolist(), strict=True))
     candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}
@@ -217,7 +221,7 @@ def window_end(tx: Connection, today: date) -> date:
 
 def _warnings(
     draft: Draft,
-    compiled: thresholds.Compiled,
+    compiled: CompiledInterest,
     hits: int,
     scanned: int,
     unembedded: int,

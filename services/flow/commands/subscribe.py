@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.subscriptions.draft import Draft, check
 from services.errors import ConfigError
+from services.flow.commands import compile_interest
 from services.ports import Embedder, SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
-from services.store.interests import thresholds
 from services.store.subscriptions import subscriptions
 
 FURTHER_NOTICE = datetime(9999, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def save(
     draft = check(draft)
     for kind in draft.sources:
         plugins.source(kind)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         for channel_id in channel_ids:
             channels.find(tx, channel_id, account_id)

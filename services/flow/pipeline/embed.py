@@ -1,4 +1,4 @@
-"""Embed: vectors for the papers of each new run, then for whatever the archive still lacks."""
+"""Embed: vectors for the papers of each new run, then for every other paper that has none."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,123 +17,120 @@ from services.store.subscriptions import match_runs
 from services.store.subscriptions.records import RunToEmbed
 from services.telemetry import fault_point, log
 
-BATCH = 128
+BATCH_SIZE = 128
 """Papers embedded between two commits, about two seconds on one core."""
-BATCHES_A_CLAIM = 2
+MAX_BATCHES_PER_CLAIM = 2
+"""Shared by the embedders in use, so that a claim ends well within its lease."""
 LEASE = timedelta(minutes=5)
-Then = Callable[[Connection, str, list[int]], None]
-"""What follows from vectors, given their model and papers."""
+AfterStored = Callable[[Connection, str, list[int]], None]
+"""Called in the transaction that stores vectors, with the model's name and the papers."""
 
 
 def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
-    """Embeds a part of one run with each model in use, and hands it to matching when it is whole.
+    """Embeds a part of one run with each embedder, and hands the run to matching when all its papers have vectors.
 
-    Without the embedder the run goes on with its words alone, and so does one that keeps ending its workers.
+    If the embedder fails, the run is matched by keywords only. So is a run that has killed several workers.
     """
     with db.transaction() as tx:
-        row = match_runs.claim_unembedded(tx, db.now(), LEASE * settings.time_scale)
-    if row is None:
+        run = match_runs.claim_unembedded(tx, db.now(), LEASE * settings.time_scale)
+    if run is None:
         return False
-    batches = max(1, BATCHES_A_CLAIM // len(embedders))
-    parts = embedders if row.attempts <= match_runs.MAX_BATCH_ATTEMPTS else ()
-    done = [_embed_part(db, settings, one, row, batches) for one in parts]
+    max_batches = max(1, MAX_BATCHES_PER_CLAIM // len(embedders))
+    usable = embedders if run.attempts <= match_runs.MAX_BATCH_ATTEMPTS else ()
+    are_finished = [_embed_part(db, settings, embedder, run, max_batches) for embedder in usable]
     with db.transaction() as tx:
-        if all(done):
-            match_runs.finish_embedding(tx, row, db.now())
+        if all(are_finished):
+            match_runs.finish_embedding(tx, run, db.now())
         else:
-            match_runs.release_unfinished(tx, row)
+            match_runs.release_unfinished(tx, run)
     fault_point("embedded")
     return True
 
 
-def _embed_part(db: Database, settings: Settings, embedder: Embedder, row: RunToEmbed, batches: int) -> bool:
-    """Whether nothing is left to embed, or nothing can be: words do not wait for an embedder that failed last time."""
-    for _ in range(batches):
+def _embed_part(db: Database, settings: Settings, embedder: Embedder, run: RunToEmbed, max_batches: int) -> bool:
+    """Whether the run need not wait any longer: it has all its vectors, or the embedder fails."""
+    for _ in range(max_batches):
         with db.transaction() as tx:
-            ids = (
-                []
-                if embedder_health.failing(tx, embedder.name)
-                else match_runs.papers_without_vector(tx, row.id, embedder.name, BATCH)
-            )
+            if embedder_health.failure(tx, embedder.name):
+                return True
+            ids = match_runs.papers_without_vector(tx, run.id, embedder.name, BATCH_SIZE)
         if not ids or not _embed(db, settings, embedder, ids):
             return True
     return False
 
 
 def work_backlog(db: Database, settings: Settings, *embedders: Embedder) -> bool:
-    """Embeds a batch of what no run waits for: silent imports, papers whose embedder was down, and, for a model that is
-    to take over, the archive."""
-    return any(_work_backlog(db, settings, one) for one in embedders)
+    """Embeds one batch of papers that no run waits for: silent imports, papers whose embedder was down, and the archive
+    for a wanted model that does not serve yet."""
+    return any(_work_backlog(db, settings, embedder) for embedder in embedders)
 
 
 def _work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
-    """Papers whose words were matched already, and that no model had embedded, become a run of `vector` events.
+    """Papers that were matched without a vector become a run of `vector` events.
 
-    A paper that ended a worker is tried alone, and after three attempts no more. An embedder that failed is tried here,
-    when its rest is over.
+    A paper that killed a worker is tried alone, at most three times. An embedder that failed is retried here.
     """
     now = db.now()
     with db.transaction() as tx:
-        ids = (
-            []
-            if embedder_health.is_backing_off(tx, embedder.name, now)
-            else embedding_backlog.take(tx, embedder.name, BATCH)
-        )
-    embedded = bool(ids) and _embed(db, settings, embedder, ids, then=_open_run_of_late)
+        if embedder_health.is_backing_off(tx, embedder.name, now):
+            return False
+        ids = embedding_backlog.take(tx, embedder.name, BATCH_SIZE)
+    is_embedded = bool(ids) and _embed(db, settings, embedder, ids, after_stored=_open_vector_run)
     with db.transaction() as tx:
-        embedding_backlog.survived(tx, ids)
-    return embedded
+        embedding_backlog.clear_attempts(tx, ids)
+    return is_embedded
 
 
-def _open_run_of_late(tx: Connection, model: str, ids: list[int]) -> None:
+def _open_vector_run(tx: Connection, model: str, ids: list[int]) -> None:
     late = match_runs.matched_without_vector(tx, ids, model)
     if late:
-        match_runs.open_run(tx, [(one, "vector") for one in late])
+        match_runs.open_run(tx, [(id, "vector") for id in late])
 
 
 def _nothing(tx: Connection, model: str, ids: list[int]) -> None:
-    """The run that the papers came with goes on by itself."""
+    """The papers are in a run already."""
 
 
-def _embed(db: Database, settings: Settings, embedder: Embedder, ids: list[int], then: Then = _nothing) -> bool:
-    """Embeds and stores, in one step with what follows from it.
+def _embed(
+    db: Database, settings: Settings, embedder: Embedder, ids: list[int], after_stored: AfterStored = _nothing
+) -> bool:
+    """Embeds papers and stores their vectors, and meanwhile indexes their words in a second thread.
 
-    False when the embedder fails, which is noted and tried again later.
-    Words are noted beside it, with what an embedder of several threads leaves of the processor.
+    False if the embedder fails; the failure is recorded and the papers are embedded later.
     """
     with db.transaction() as tx:
         loaded = papers.load(tx, ids).values()
-    texts = {one.id: embedding_text(one.title, one.abstract) for one in loaded}
-    fault_point("embedding", *(one.title for one in loaded))
+    texts = {paper.id: embedding_text(paper.title, paper.abstract) for paper in loaded}
+    fault_point("embedding", *(paper.title for paper in loaded))
     try:
-        with ThreadPoolExecutor(1) as beside:
-            noted = beside.submit(_note, db, ids)
+        with ThreadPoolExecutor(1) as pool:
+            indexing = pool.submit(_index, db, ids)
             vectors = embedder.embed(list(texts.values()))
-            noted.result()
+            indexing.result()
         with db.transaction() as tx:
             embedding_models.check_length(tx, embedder.name, vectors.shape[1])
     except EmbedderError as error:
         log.warning("embedder failed, keywords go on without it", why=str(error))
         with db.transaction() as tx:
-            embedder_health.failed(tx, embedder.name, error, db.now(), settings.time_scale)
+            embedder_health.record_failure(tx, embedder.name, error, db.now(), settings.time_scale)
         return False
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
-        embedder_health.answered(tx, embedder.name)
+        embedder_health.record_success(tx, embedder.name)
         papers.store_vectors(tx, embedder.name, list(texts), vectors)
-        then(tx, embedder.name, ids)
+        after_stored(tx, embedder.name, ids)
     return True
 
 
-def note_words(db: Database) -> bool:
-    """Notes the words of some papers that have none: their embedder is down, or an older paperwire stored them."""
+def index_papers(db: Database) -> bool:
+    """Indexes the words of papers that are not indexed: their embedder is down, or an older paperwire stored them."""
     with db.transaction() as tx:
-        ids = search_index.unindexed(tx, BATCH)
-    _note(db, ids)
+        ids = search_index.unindexed(tx, BATCH_SIZE)
+    _index(db, ids)
     return bool(ids)
 
 
-def _note(db: Database, ids: list[int]) -> None:
+def _index(db: Database, ids: list[int]) -> None:
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         search_index.index(tx, papers.load(tx, ids).values())

@@ -1,26 +1,32 @@
 """Recalibrate: interests that wait for the embedder are compiled, and thresholds are calibrated once a day."""
 
+from datetime import timedelta
+
 import numpy as np
 from sqlalchemy import Connection
 
+from services.domain.interests.calibration import CompiledInterest, Delivered
 from services.domain.interests.learning import Interest
 from services.domain.subscriptions.criteria import compile_subscription
 from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.match_reason import describe_match
 from services.domain.subscriptions.matcher import Matcher
 from services.errors import EmbedderError, NotFound, QueryError
+from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database, wake
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
 from services.store.papers import papers
 from services.store.sources import sources
-from services.store.subscriptions import calibration_queue, matches, subscriptions
 from services.store.subscriptions import candidates as candidate_store
+from services.store.subscriptions import matches, subscriptions
 from services.store.subscriptions.records import NewMatch, Subscription
 from services.telemetry import log
 
 BATCH_SIZE = 20
 """Subscriptions calibrated in one call."""
+DELIVERED_WINDOW = timedelta(days=28)
+"""A calibration corrects for what the subscription matched within this time."""
 
 
 def compile_waiting(db: Database, embedder: Embedder, scale: float = 1.0) -> bool:
@@ -30,18 +36,18 @@ def compile_waiting(db: Database, embedder: Embedder, scale: float = 1.0) -> boo
     """
     now = db.now()
     with db.transaction() as tx:
-        subscription_id = calibration_queue.next_to_compile(tx, embedder.name)
+        subscription_id = thresholds.waiting_for_embedder(tx, embedder.name)
         if subscription_id is None or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         row = subscriptions.find(tx, subscription_id)
         draft = subscriptions.draft_of(tx, row)
-    compiled = thresholds.compile(db, embedder, draft)
+    compiled = compile_interest.compile(db, embedder, draft)
     with db.transaction() as tx:
         if compiled.failed is not None:
-            embedder_health.failed(tx, embedder.name, compiled.failed, now, scale)
+            embedder_health.record_failure(tx, embedder.name, compiled.failed, now, scale)
             return False
-        embedder_health.answered(tx, embedder.name)
-        calibration_queue.set_threshold(tx, row, compiled)
+        embedder_health.record_success(tx, embedder.name)
+        thresholds.set_threshold(tx, row.id, row.shard, row.revision, compiled)
         earlier_model = row.model if row.weights is not None else ""
         _match_missed_papers(tx, embedder, subscription_id, earlier_model)
     return True
@@ -54,15 +60,15 @@ def recalibrate_due(db: Database, embedder: Embedder, scale: float = 1.0) -> boo
     """
     now = db.now()
     with db.transaction() as tx:
-        due = calibration_queue.next_to_calibrate(tx, embedder.name, now, BATCH_SIZE)
+        due = thresholds.to_calibrate(tx, embedder.name, now, BATCH_SIZE)
         if not due or embedder_health.is_backing_off(tx, embedder.name, now):
             return False
         can_be_learned = training_set.can_be_learned_on(tx, embedder.name)
     try:
-        thresholds.awake(embedder)
+        compile_interest.load_model_facts(embedder)
     except EmbedderError as error:
         with db.transaction() as tx:
-            embedder_health.failed(tx, embedder.name, error, now, scale)
+            embedder_health.record_failure(tx, embedder.name, error, now, scale)
         return False
     for subscription_id in due:
         try:
@@ -81,31 +87,31 @@ def _recalibrate(db: Database, embedder: Embedder, subscription_id: int, can_be_
         row = subscriptions.find(tx, subscription_id)
         draft = subscriptions.draft_of(tx, row)
     is_unlearned = can_be_learned and not row.terms
-    compiled = thresholds.compile(db, embedder, draft) if is_unlearned else thresholds.Compiled()
+    compiled = compile_interest.compile(db, embedder, draft) if is_unlearned else CompiledInterest()
     with db.transaction() as tx:
         if not is_unlearned or compiled.error:
             compiled = _calibrated(tx, db, embedder, row, draft)
-        calibration_queue.set_threshold(tx, row, compiled)
+        thresholds.set_threshold(tx, row.id, row.shard, row.revision, compiled)
 
 
 def _postpone(db: Database, subscription_id: int, error: str = "") -> None:
     """Keeps the threshold for another day, so that the subscription does not block the others in the queue."""
     with db.transaction() as tx:
-        calibration_queue.postpone(tx, subscription_id)
+        thresholds.set_calibrated(tx, subscription_id)
         if error:
             subscriptions.set_error(tx, subscription_id, error)
 
 
-def _calibrated(
-    tx: Connection, db: Database, embedder: Embedder, row: Subscription, draft: Draft
-) -> thresholds.Compiled:
+def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Subscription, draft: Draft) -> CompiledInterest:
     interest = Interest(np.asarray(row.weights, np.float32), row.terms)
-    delivered = thresholds.delivered(tx, row.id, row.created_at, db.now())
-    calibrated = thresholds.calibrate(tx, embedder, interest, draft, delivered)
-    return thresholds.Compiled(
-        threshold=calibrated.thresholds[0],
-        relaxed_thresholds=calibrated.thresholds[1:],
-        estimated=calibrated.estimated,
+    now = db.now()
+    since = max(now - DELIVERED_WINDOW, row.created_at)
+    delivered = Delivered(thresholds.matches_since(tx, row.id, since), (now - since) / timedelta(days=1))
+    calibration = compile_interest.calibrate(tx, embedder, interest, draft, delivered)
+    return CompiledInterest(
+        threshold=calibration.thresholds[0],
+        relaxed_thresholds=calibration.thresholds[1:],
+        estimated=calibration.estimated,
     )
 
 

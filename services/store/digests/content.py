@@ -52,7 +52,7 @@ def announcements_for(tx: Connection, wanted: Iterable[tuple[Row, int]], now: da
         else:
             muted[place] = because
     scored = {(row["subscription_id"], row["paper_id"]) for row in said if row["score"] is not None}
-    return Announcements(loaded, asking, muted, sentence_vectors.reason(tx, scored) if scored else {})
+    return Announcements(loaded, asking, muted, sentence_vectors.sentence_scores(tx, scored) if scored else {})
 
 
 def found(heard: Announcements, channel_id: int, paper_ids: Sequence[int]) -> dict[int, tuple[Paper, list[Reason]]]:

@@ -1,54 +1,61 @@
-"""Whether the embedder may be asked. After a failure it rests, in a row; then the slow queue tries it alone, and what
-it answers opens the way for everybody."""
+"""Failures of embedders. After a failure only the slow queue retries, at the stored time; a success clears it."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from services.errors import EmbedderError
-from services.store.db.database import Row, first, wake
+from services.store.db.database import wake
+from services.store.db.records import fetch_first
 from services.store.db.tables import transport
 from services.store.delivery import channels
 from services.store.delivery.channels import EMBEDDER
 
-MAX_ASKED = 3600.0
-"""Seconds: nobody is left without interests for a week by one header."""
-_HELD = transport.c.down_because != ""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds. A longer Retry-After is cut, so that one wrong header does not stop interests for a week."""
 
 
-def failing(tx: Connection, name: str) -> Row | None:
-    """`down_because` and `check_at`, the moment of the next try, while an embedder fails; None when it works."""
-    return first(tx, select(transport.c.down_because, transport.c.check_at).where(_is(name)))
+@dataclass(frozen=True, slots=True)
+class EmbedderFailure:
+    reason: str
+    retry_at: datetime
 
 
-def reason(row: Row) -> str:
-    """What people read of it."""
-    return f"The embedder gives no vectors ({row['down_because']}): interests wait for it, queries go on."
+def failure(tx: Connection, name: str) -> EmbedderFailure | None:
+    """The last failure of an embedder; None while it works."""
+    return fetch_first(
+        tx,
+        EmbedderFailure,
+        select(transport.c.down_because.label("reason"), transport.c.check_at.label("retry_at")).where(_fails(name)),
+    )
 
 
 def retry_pending(name: str, now: datetime) -> ColumnElement[bool]:
-    """SQL: whether it failed so lately that nobody asks it."""
-    return select(transport.c.key).where(_is(name), transport.c.check_at > now).exists()
+    """SQL: whether an embedder failed and its next retry is in the future."""
+    return select(transport.c.key).where(_fails(name), transport.c.check_at > now).exists()
 
 
 def is_backing_off(tx: Connection, name: str, now: datetime) -> bool:
     return bool(tx.scalars(select(retry_pending(name, now))).one())
 
 
-def failed(tx: Connection, name: str, error: EmbedderError, now: datetime, scale: float) -> None:
-    """Lets it rest for as long as it asked for, an hour at most, else 30 s, doubling up to 15 minutes; then the slow
-    queue is woken."""
-    after = None if error.after is None else min(error.after, MAX_ASKED)
+def record_failure(tx: Connection, name: str, error: EmbedderError, now: datetime, scale: float) -> None:
+    """Sets the next retry and wakes the slow queue for it.
+
+    The retry follows after the time that the server asked for, at most an hour; else after 30 s, doubling up to 15
+    minutes. `scale` multiplies the latter, for tests.
+    """
+    after = None if error.after is None else min(error.after, MAX_RETRY_AFTER)
     channels.hold_transport(tx, EMBEDDER + name, str(error), now, scale, after)
-    row = failing(tx, name)
-    pause: timedelta = row["check_at"] - now if row else timedelta()
-    wake(tx, "slow", after=pause.total_seconds())
+    last = failure(tx, name)
+    delay = last.retry_at - now if last else timedelta()
+    wake(tx, "slow", after=delay.total_seconds())
 
 
-def answered(tx: Connection, name: str) -> None:
-    works = {"down_because": "", "check_at": None, "failures": 0}
-    tx.execute(update(transport).where(_is(name)).values(works))
+def record_success(tx: Connection, name: str) -> None:
+    tx.execute(update(transport).where(_fails(name)).values(down_because="", check_at=None, failures=0))
 
 
-def _is(name: str) -> ColumnElement[bool]:
-    return and_(transport.c.key == EMBEDDER + name, _HELD)
+def _fails(name: str) -> ColumnElement[bool]:
+    return and_(transport.c.key == EMBEDDER + name, transport.c.down_because != "")

@@ -1,4 +1,4 @@
-"""Vectors of the sentences of papers that interests matched: asked for with the match, made on the slow queue."""
+"""Vectors of the sentences of papers that interests matched: requested with the match, made on the slow queue."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -13,62 +13,83 @@ from services.store.papers import papers
 
 Vector = NDArray[np.float32]
 MAX_ATTEMPTS = 3
-_WANTED = and_(sentence_vector.c.vectors.is_(None), sentence_vector.c.attempts < MAX_ATTEMPTS)
+_IS_WANTED = and_(sentence_vector.c.vectors.is_(None), sentence_vector.c.attempts < MAX_ATTEMPTS)
 
 
 def request(tx: Connection, ids: Collection[int], model: str) -> None:
-    """Asks for the vectors of papers' sentences; those that are there stay."""
+    """Asks for the vectors of papers' sentences; vectors that are stored already stay."""
     if ids:
-        values = [{"paper_id": one, "model": model} for one in sorted(ids)]
-        tx.execute(upsert(sentence_vector).on_conflict_do_nothing(), values)
+        rows = [{"paper_id": id, "model": model} for id in sorted(ids)]
+        tx.execute(upsert(sentence_vector).on_conflict_do_nothing(), rows)
 
 
 def any_wanted(model: str) -> ColumnElement[bool]:
-    return select(sentence_vector.c.paper_id).where(_WANTED, sentence_vector.c.model == model).exists()
+    """SQL: whether the sentences of any paper are still to be embedded with the model."""
+    return select(sentence_vector.c.paper_id).where(_IS_WANTED, sentence_vector.c.model == model).exists()
 
 
 def take(tx: Connection, model: str, limit: int) -> list[int]:
-    """Papers whose sentences wait, the newest first, their attempt counted before the work."""
-    mine = and_(_WANTED, sentence_vector.c.model == model)
-    chosen = select(sentence_vector.c.paper_id).where(mine).order_by(sentence_vector.c.paper_id.desc()).limit(limit)
-    ids = list(tx.scalars(chosen.with_for_update(skip_locked=True)))
-    counted = update(sentence_vector).where(sentence_vector.c.paper_id.in_(ids), sentence_vector.c.model == model)
-    tx.execute(counted.values(attempts=sentence_vector.c.attempts + 1))
+    """Papers whose sentences are to be embedded, the newest first, and counts an attempt for each."""
+    ids = list(
+        tx.scalars(
+            select(sentence_vector.c.paper_id)
+            .where(_IS_WANTED, sentence_vector.c.model == model)
+            .order_by(sentence_vector.c.paper_id.desc())
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    tx.execute(
+        update(sentence_vector)
+        .where(sentence_vector.c.paper_id.in_(ids), sentence_vector.c.model == model)
+        .values(attempts=sentence_vector.c.attempts + 1)
+    )
     return ids
 
 
 def release(tx: Connection, ids: Collection[int], model: str) -> None:
-    """The embedder failed, which is no fault of the papers."""
-    mine = and_(sentence_vector.c.paper_id.in_(ids), sentence_vector.c.model == model)
-    tx.execute(update(sentence_vector).where(mine).values(attempts=0))
+    """Resets the attempts after a failure of the embedder, which the papers did not cause."""
+    tx.execute(
+        update(sentence_vector)
+        .where(sentence_vector.c.paper_id.in_(ids), sentence_vector.c.model == model)
+        .values(attempts=0)
+    )
 
 
 def store(tx: Connection, vectors: Mapping[int, Vector], model: str) -> None:
-    whole = papers.vectors(tx, vectors, model)
+    """Stores the vectors of the sentences (rows) of each paper."""
+    paper_vectors = papers.vectors(tx, vectors, model)
     for id, rows in vectors.items():
-        mine = and_(sentence_vector.c.paper_id == id, sentence_vector.c.model == model)
-        known = packed(rows, whole.get(id, np.zeros(rows.shape[1], np.float32)))
-        tx.execute(update(sentence_vector).where(mine).values(vectors=known))
+        packed_rows = packed(rows, paper_vectors.get(id, np.zeros(rows.shape[1], np.float32)))
+        tx.execute(
+            update(sentence_vector)
+            .where(sentence_vector.c.paper_id == id, sentence_vector.c.model == model)
+            .values(vectors=packed_rows)
+        )
 
 
-def reason(tx: Connection, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Sequence[float]]:
-    """(subscription, paper) → how much each sentence tells, where vectors of the interest's model are there."""
+def sentence_scores(tx: Connection, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Sequence[float]]:
+    """(subscription, paper) → how close each sentence is to the interest, where the interest's model has vectors."""
     if not pairs:
         return {}
-    given = func.unnest(*(cast(list(ids), ARRAY(BigInteger)) for ids in zip(*pairs, strict=True)))
-    pair = given.table_valued("subscription_id", "paper_id").render_derived(name="pair")
-    # In pgvector's binary form, which is read in no time.
-    columns = (pair.c.subscription_id, pair.c.paper_id, sentence_vector.c.vectors)
-    query = select(*columns, func.vector_send(subscription.c.weights).label("weights"))
-    query = query.join(subscription, subscription.c.id == pair.c.subscription_id)
-    there = and_(sentence_vector.c.paper_id == pair.c.paper_id, sentence_vector.c.model == subscription.c.model)
-    query = query.join(sentence_vector, there)
-    query = query.where(sentence_vector.c.vectors.is_not(None), subscription.c.weights.is_not(None))
+    id_columns = func.unnest(*(cast(list(ids), ARRAY(BigInteger)) for ids in zip(*pairs, strict=True)))
+    pair = id_columns.table_valued("subscription_id", "paper_id").render_derived(name="pair")
+    # The binary form of pgvector: parsing the text form would take most of the time.
+    weights = func.vector_send(subscription.c.weights).label("weights")
+    rows = tx.execute(
+        select(pair.c.subscription_id, pair.c.paper_id, sentence_vector.c.vectors, weights)
+        .join(subscription, subscription.c.id == pair.c.subscription_id)
+        .join(
+            sentence_vector,
+            and_(sentence_vector.c.paper_id == pair.c.paper_id, sentence_vector.c.model == subscription.c.model),
+        )
+        .where(sentence_vector.c.vectors.is_not(None), subscription.c.weights.is_not(None))
+    )
     return {
         (row.subscription_id, row.paper_id): closeness(row.vectors, np.frombuffer(row.weights, ">f4")[1:])
-        for row in tx.execute(query)
+        for row in rows
     }
 
 
-def forget_model(tx: Connection, model: str) -> None:
+def delete_model(tx: Connection, model: str) -> None:
     tx.execute(delete(sentence_vector).where(sentence_vector.c.model == model))

@@ -1,6 +1,4 @@
-"""What interests are learned against: the newest papers that are embedded."""
-
-from __future__ import annotations
+"""The training set of interests: the newest papers that are embedded."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +14,19 @@ from services.store.papers import papers
 from services.store.papers.archive_search import in_one_value
 
 Vector = NDArray[np.float32]
-Ids = NDArray[np.int64]
+PaperIds = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Newest:
-    """The newest papers that are embedded, for learning what is usual."""
+class TrainingSet:
+    """Row r of the archive is the paper `paper_ids[r]`."""
 
-    ids: Ids
-    papers: Archive
+    paper_ids: PaperIds
+    archive: Archive
 
 
-def newest(tx: Connection, model: str) -> Newest:
+def newest(tx: Connection, model: str) -> TrainingSet:
+    """The newest `MAX_PAPERS` papers with a vector of the model and with terms, the newest first."""
     chosen = (
         select(paper.c.id, paper_vector.c.vector, paper_words.c.terms)
         .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
@@ -37,22 +36,28 @@ def newest(tx: Connection, model: str) -> Newest:
         .limit(MAX_PAPERS)
         .subquery()
     )
-    # One value for all rows: to read thousands of vectors as text would take seconds.
+    # All rows in one binary value: reading thousands of vectors as text would take seconds.
     vectors = func.string_agg(func.vector_send(chosen.c.vector), cast(b"", LargeBinary))
-    found: Any = tx.execute(select(func.array_agg(chosen.c.id), vectors, *in_one_value(chosen.c.terms))).one()
-    ids = np.array(found[0] or (), np.int64)
-    terms = TermTable.joined(found[2] or b"", found[3] or ())
-    return Newest(ids=ids, papers=Archive(_vectors(found[1] or b"", len(ids)), terms))
+    row: Any = tx.execute(select(func.array_agg(chosen.c.id), vectors, *in_one_value(chosen.c.terms))).one()
+    paper_ids = np.array(row[0] or (), np.int64)
+    terms = TermTable.joined(row[2] or b"", row[3] or ())
+    return TrainingSet(paper_ids=paper_ids, archive=Archive(_decode_vectors(row[1] or b"", len(paper_ids)), terms))
 
 
 def can_be_learned_on(tx: Connection, model: str) -> bool:
-    known = select(paper_vector.c.paper_id).join(paper_words, paper_words.c.paper_id == paper_vector.c.paper_id)
-    some = known.where(paper_vector.c.model == model).limit(MIN_PAPERS).subquery()
-    return tx.scalars(select(func.count()).select_from(some)).one() >= MIN_PAPERS
+    """Whether at least `MIN_PAPERS` papers have a vector of the model and terms."""
+    usable = (
+        select(paper_vector.c.paper_id)
+        .join(paper_words, paper_words.c.paper_id == paper_vector.c.paper_id)
+        .where(paper_vector.c.model == model)
+        .limit(MIN_PAPERS)
+        .subquery()
+    )
+    return tx.scalars(select(func.count()).select_from(usable)).one() >= MIN_PAPERS
 
 
-def _vectors(sent: bytes, count: int) -> Vector:
-    """From pgvector's binary form: two 16-bit numbers, then 32-bit floats, big end first."""
+def _decode_vectors(sent: bytes, count: int) -> Vector:
+    """Shape (count, dimensions), from pgvector's binary form: two 16-bit numbers, then big-endian 32-bit floats."""
     if not count:
         return np.zeros((0, 1), np.float32)
     return np.frombuffer(sent, ">f4").reshape(count, -1)[:, 1:].astype(np.float32)

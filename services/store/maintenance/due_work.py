@@ -21,11 +21,11 @@ from services.store.db.tables import (
     transport,
 )
 from services.store.delivery import channels, claims, deliveries, digest_schedule, message_updates
-from services.store.interests import embedder_health, embedding_backlog, sentence_vectors
+from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
 from services.store.sources import batches, sources
-from services.store.subscriptions import calibration_queue, match_runs, matches, reminders
+from services.store.subscriptions import match_runs, matches, reminders
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
@@ -40,21 +40,17 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
         "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
         "slow": or_(
             *(
-                and_(or_(embedding_backlog.waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
+                and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
             exists(select(batch.c.id).where(batches.gaps_due(now))),
-            and_(calibration_queue.any_to_compile(models[0]), ~embedder_health.retry_pending(models[0], now)),
-            search_index.any_lacking(),
+            and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
+            search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.is_available("bounces", now),
             exists(select(subscription.c.id).where(reminders.is_due(now))),
             rate_limits.is_available("clean-up", now),
-            exists(
-                select(subscription.c.id).where(
-                    calibration_queue.is_calibration_due(now), subscription.c.model == models[0]
-                )
-            ),
+            exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()

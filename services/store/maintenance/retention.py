@@ -146,7 +146,7 @@ def gates(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def vectors(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Of models that no interest stands on any more."""
-    return embedding_models.forget(tx)
+    return embedding_models.delete_unused(tx)
 
 
 def sentences(tx: Connection, now: datetime, keep: timedelta) -> int:

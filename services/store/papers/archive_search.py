@@ -1,4 +1,4 @@
-"""The archive as previews and thresholds ask it: the closest papers, and those that a query finds."""
+"""Search in the archive for previews and thresholds: papers closest to an interest, and papers that a query finds."""
 
 from __future__ import annotations
 
@@ -42,16 +42,21 @@ from services.store.papers import papers
 Vector = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Conditions = Sequence[ColumnElement[bool]]
-DAYS = 60
-MANY, OF_MANY = 30_000, 4
-"""Papers that a query lets through; their ids are compared here, out of four times those scored."""
-CLOSEST, OF_WANTED = 5_000, 6
-"""Papers that are scored with their words: the closest by vector, and more where so many more are wanted."""
+WINDOW_DAYS = 60
+"""Thresholds are calibrated on this many of the archive's newest days."""
+MAX_SENT_IDS = 30_000
+"""A query that finds more papers than this is compared here with the ids of the closest papers, not sent as ids."""
+OVERFETCH_FACTOR = 4
+"""In that case so many times more of the closest papers are fetched."""
+MIN_RESCORED = 5_000
+"""At least so many papers, those closest by vector, are scored with their terms."""
+RESCORED_PER_WANTED = 6
+"""If more are wanted, so many times the wanted papers are scored with their terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The days that are counted, ends included."""
+    """A range of days, both ends included."""
 
     first: date
     last: date
@@ -62,63 +67,70 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """Papers with their day and score, 0 without an interest; `unsure` where the query must be asked of the text."""
+class FoundPapers:
+    """Papers as arrays of one length, since there are thousands of them."""
 
     ids: Ids
     ages: Ids
-    """Days before the window's last."""
+    """Whole days before the window's last day."""
     scores: Vector
+    """0 without an interest."""
     unsure: NDArray[np.bool_]
+    """The index cannot say whether the query matches: the paper's text must be read."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def at(self, rows: NDArray[Any] | slice) -> Found:
-        return Found(self.ids[rows], self.ages[rows], self.scores[rows], self.unsure[rows])
+    def at(self, rows: NDArray[Any] | slice) -> FoundPapers:
+        return FoundPapers(self.ids[rows], self.ages[rows], self.scores[rows], self.unsure[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Best:
-    """What was found in a window, the best first."""
+class Ranking:
+    """The papers of a window by their score, the best first."""
 
-    within: Window
-    found: Found
-
-
-NOTHING = Found(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
+    window: Window
+    papers: FoundPapers
 
 
-def joined(parts: Sequence[Found]) -> Found:
-    """`parts` holds one at least."""
-    ids, ages, scores, unsure = zip(*((one.ids, one.ages, one.scores, one.unsure) for one in parts), strict=True)
-    return Found(*map(np.concatenate, (ids, ages, scores, unsure)))
+NOTHING = FoundPapers(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
+
+
+def joined(parts: Sequence[FoundPapers]) -> FoundPapers:
+    """`parts` holds at least one element."""
+    arrays = zip(*((part.ids, part.ages, part.scores, part.unsure) for part in parts), strict=True)
+    return FoundPapers(*map(np.concatenate, arrays))
 
 
 def window(tx: Connection) -> Window | None:
-    """The archive's last 60 days, or as many as there are; None while it is empty."""
+    """The archive's newest `WINDOW_DAYS` days, or as many as there are; None while the archive is empty."""
     first, last = papers.days(tx)
-    return Window(first=max(first, last - timedelta(days=DAYS - 1)), last=last) if first and last else None
+    if first is None or last is None:
+        return None
+    return Window(first=max(first, last - timedelta(days=WINDOW_DAYS - 1)), last=last)
 
 
-def scanned(tx: Connection, within: Window) -> tuple[int, date]:
-    """Papers of the window, and the first of its days that has one."""
-    query = select(func.count(), func.min(paper.c.announced_on)).where(*_inside(within))
-    count, first = tx.execute(query).one()
-    return count, first or within.last
+def count_papers(tx: Connection, window: Window) -> tuple[int, date]:
+    """The number of papers in the window, and the first of its days that has one."""
+    count, first = tx.execute(select(func.count(), func.min(paper.c.announced_on)).where(*_in_window(window))).one()
+    return count, first or window.last
 
 
-def embedded(tx: Connection, model: str, within: Window) -> int:
-    """How many of the window's papers the model has embedded."""
-    query = select(func.count()).select_from(paper).join(paper_vector, paper_vector.c.paper_id == paper.c.id)
-    return tx.scalars(query.where(*_inside(within), paper_vector.c.model == model)).one()
+def count_embedded(tx: Connection, model: str, window: Window) -> int:
+    """The number of papers in the window that have a vector of the model."""
+    return tx.scalars(
+        select(func.count())
+        .select_from(paper)
+        .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
+        .where(*_in_window(window), paper_vector.c.model == model)
+    ).one()
 
 
-def inside(best: Best, within: Window) -> Found:
-    """Those of a window that does not begin before the one they were found in."""
-    found, later = best.found, (within.last - best.within.last).days
-    moved = Found(found.ids, found.ages + later, found.scores, found.unsure)
-    return moved.at(moved.ages < within.days)
+def within_window(ranking: Ranking, window: Window) -> FoundPapers:
+    """The ranked papers that lie in a window, which does not begin before the ranking's own window."""
+    ranked, days_later = ranking.papers, (window.last - ranking.window.last).days
+    moved = FoundPapers(ranked.ids, ranked.ages + days_later, ranked.scores, ranked.unsure)
+    return moved.at(moved.ages < window.days)
 
 
 def closest(
@@ -126,146 +138,175 @@ def closest(
     model: str,
     interest: Interest,
     draft: Draft,
-    within: Window,
+    window: Window,
     wanted: float,
     *,
-    many: int = MANY,
-) -> Found:
-    """The best-scored of the papers that the draft's query, sources and upvotes let through.
+    max_sent_ids: int = MAX_SENT_IDS,
+) -> FoundPapers:
+    """The best-scored papers among those that match the draft's query, sources and upvotes.
 
-    The five thousand closest by vector are scored with their words, or six times those wanted. What words alone lift
-    from below is left out: of the best 1 in 200 nearly all were among the closest 1 in 20 (docs/decisions/0036).
+    Only the papers closest by vector are scored with their terms: `MIN_RESCORED`, or `RESCORED_PER_WANTED` times the
+    `wanted` papers. Papers that rank high by their terms alone are missed: of the best 1 in 200, nearly all are among
+    the closest 1 in 20 (docs/decisions/0036).
     """
-    asked = _question(draft)
-    passes = [paper_vector.c.model == model, *_passes(tx, draft, asked, within)]
-    most = max(CLOSEST, round(OF_WANTED * wanted))
-    if asked.tsquery is None:
-        return _scored(tx, interest, asked, _nearest(tx, interest, passes, within, most))
-    with _by_index(tx):
-        held = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_holds(asked))).one() or []
-    near = None
-    if len(held) > many:
-        # To send and look up so many ids takes longer than to pass over papers that the query does not let through.
-        known = _nearest(tx, interest, passes, within, OF_MANY * most)
-        through = known.at(np.isin(known.ids, np.array(held, np.int64)))
-        near = through.at(slice(most)) if len(through) >= most or len(known) < OF_MANY * most else None
-    if near is None:
-        near = _nearest(tx, interest, [*passes, _is_one(held)], within, most)
-    return _scored(tx, interest, asked, near)
+    query = _ts_query(draft)
+    conditions = [paper_vector.c.model == model, *_conditions(tx, draft, query, window)]
+    limit = max(MIN_RESCORED, round(RESCORED_PER_WANTED * wanted))
+    if query.tsquery is None:
+        return _add_term_scores(tx, interest, query, _closest_by_vector(tx, interest, conditions, window, limit))
+    with _prefer_index(tx):
+        matching = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_query_holds(query))).one() or []
+    nearest = None
+    if len(matching) > max_sent_ids:
+        # Sending and looking up this many ids takes longer than fetching more papers and dropping some.
+        overfetched = _closest_by_vector(tx, interest, conditions, window, OVERFETCH_FACTOR * limit)
+        filtered = overfetched.at(np.isin(overfetched.ids, np.array(matching, np.int64)))
+        if len(filtered) >= limit or len(overfetched) < OVERFETCH_FACTOR * limit:
+            nearest = filtered.at(slice(limit))
+    if nearest is None:
+        nearest = _closest_by_vector(tx, interest, [*conditions, _id_in(matching)], window, limit)
+    return _add_term_scores(tx, interest, query, nearest)
 
 
-def _nearest(tx: Connection, interest: Interest, passes: Conditions, within: Window, most: int) -> Found:
-    """The closest by vector alone, the closest first."""
-    near = paper_vector.c.vector.max_inner_product(interest.weights).label("near")
-    chosen = select(paper.c.id, _age(within), near).join(paper_vector, paper_vector.c.paper_id == paper.c.id)
-    rows = chosen.where(*passes).order_by("near").limit(most).subquery().c
-    ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.near)))).one()
-    found = _found(ids, ages, (), -np.array(distances or (), np.float32))
+def _closest_by_vector(
+    tx: Connection, interest: Interest, conditions: Conditions, window: Window, limit: int
+) -> FoundPapers:
+    """The papers with the highest product of their vector and the interest's weights, the highest first."""
+    distance = paper_vector.c.vector.max_inner_product(interest.weights).label("distance")
+    rows = (
+        select(paper.c.id, _age(window), distance)
+        .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
+        .where(*conditions)
+        .order_by("distance")
+        .limit(limit)
+        .subquery()
+        .c
+    )
+    ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.distance)))).one()
+    found = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
     return found.at(np.argsort(-found.scores, kind="stable"))
 
 
-def _scored(tx: Connection, interest: Interest, asked: TsQuery, near: Found) -> Found:
-    """With their words, the best first."""
-    named = paper_words.c.paper_id == any_(literal(near.ids.tolist(), ARRAY(BigInteger)))
-    columns = func.array_agg(paper_words.c.paper_id), func.array_agg(_unsure(asked)), *in_one_value(paper_words.c.terms)
-    ids, unsure, terms, lengths = tx.execute(select(*columns).where(named)).one()
-    order = np.argsort(near.ids)
-    rows = order[np.searchsorted(near.ids, np.array(ids or (), np.int64), sorter=order)]
-    words = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
-    found = Found(near.ids[rows], near.ages[rows], near.scores[rows] + words, np.array(unsure or (), bool))
+def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest: FoundPapers) -> FoundPapers:
+    """Adds what the papers' terms contribute to their scores; the best first."""
+    ids, unsure, terms, lengths = tx.execute(
+        select(
+            func.array_agg(paper_words.c.paper_id),
+            func.array_agg(_is_unsure(query)),
+            *in_one_value(paper_words.c.terms),
+        ).where(paper_words.c.paper_id == any_(literal(nearest.ids.tolist(), ARRAY(BigInteger))))
+    ).one()
+    order = np.argsort(nearest.ids)
+    rows = order[np.searchsorted(nearest.ids, np.array(ids or (), np.int64), sorter=order)]
+    term_scores = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
+    scores = nearest.scores[rows] + term_scores
+    found = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
     return found.at(np.argsort(-found.scores, kind="stable"))
 
 
-def passing(tx: Connection, draft: Draft, within: Window) -> Found:
-    """The papers that the draft's query, sources and upvotes let through, the newest first."""
-    asked = _question(draft)
-    passes = _passes(tx, draft, asked, within)
-    known = select(paper.c.id, _age(within), _unsure(asked)).join(paper_words, paper_words.c.paper_id == paper.c.id)
-    known = known.where(*passes) if asked.tsquery is None else known.where(*passes, _holds(asked))
-    # Papers so new that nobody noted their words yet.
-    lacking = ~exists().where(paper_words.c.paper_id == paper.c.id)
-    rest = select(paper.c.id, _age(within), literal(True).label("unsure")).where(*passes, lacking)
-    both = known.union_all(rest).subquery().c
-    with _by_index(tx):
-        rows = tx.execute(select(*map(func.array_agg, (both.id, both.age, both.unsure)))).one()
-    found = _found(rows[0], rows[1], rows[2], np.zeros(len(rows[0] or ()), np.float32))
+def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
+    """The papers that match the draft's query, sources and upvotes, the newest first."""
+    query = _ts_query(draft)
+    conditions = _conditions(tx, draft, query, window)
+    indexed = (
+        select(paper.c.id, _age(window), _is_unsure(query))
+        .join(paper_words, paper_words.c.paper_id == paper.c.id)
+        .where(*conditions)
+    )
+    indexed = indexed if query.tsquery is None else indexed.where(_query_holds(query))
+    # The newest papers may not be in the search index yet.
+    unindexed = select(paper.c.id, _age(window), literal(True).label("unsure")).where(
+        *conditions, ~exists().where(paper_words.c.paper_id == paper.c.id)
+    )
+    rows = indexed.union_all(unindexed).subquery().c
+    with _prefer_index(tx):
+        ids, ages, unsure = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.unsure)))).one()
+    found = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
     return found.at(np.lexsort((-found.ids, found.ages)))
 
 
-def confirm(tx: Connection, draft: Draft, found: Found) -> Found:
-    """Without the papers that turn out not to match the query, which is asked of the texts of those that are unsure."""
+def confirm(tx: Connection, draft: Draft, found: FoundPapers) -> FoundPapers:
+    """Reads the texts of the unsure papers and drops those that the query does not match."""
     if not draft.query or not found.unsure.any():
         return found
     query = parse(draft.query)
-    known = papers.load(tx, found.ids[found.unsure].tolist())
-    hold = [id for id, one in known.items() if matches(query, PaperText.of(one))]
-    return found.at(~found.unsure | np.isin(found.ids, hold))
+    loaded = papers.load(tx, found.ids[found.unsure].tolist())
+    confirmed = [id for id, paper in loaded.items() if matches(query, PaperText.of(paper))]
+    return found.at(~found.unsure | np.isin(found.ids, confirmed))
 
 
-# ── what SQL is asked ─────────────────────────────────────────────────────────────────────────────────────────
+# ── parts of the statements ───────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
-def _by_index(tx: Connection) -> Iterator[None]:
-    """For questions to the words: PostgreSQL does not reckon what it takes to unpack each row's when it reads all."""
+def _prefer_index(tx: Connection) -> Iterator[None]:
+    """For statements on words: the planner ignores the cost of unpacking each row's words in a sequential scan."""
     tx.execute(text("SET LOCAL enable_seqscan = off"))
     yield
     tx.execute(text("SET LOCAL enable_seqscan = on"))
 
 
-def _is_one(ids: Sequence[int]) -> ColumnElement[bool]:
+def _id_in(ids: Sequence[int]) -> ColumnElement[bool]:
     return paper.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
-def _question(draft: Draft) -> TsQuery:
+def _ts_query(draft: Draft) -> TsQuery:
     return to_tsquery(parse(draft.query)) if draft.query else TsQuery(None, exact=True)
 
 
-def _passes(tx: Connection, draft: Draft, asked: TsQuery, within: Window) -> list[ColumnElement[bool]]:
-    """All but the words: days, upvotes, sources."""
-    passes = _inside(within)
+def _conditions(tx: Connection, draft: Draft, query: TsQuery, window: Window) -> list[ColumnElement[bool]]:
+    """Days, upvotes and sources: everything but the words."""
+    conditions = _in_window(window)
     if draft.min_upvotes:
-        passes.append(paper.c.upvotes >= draft.min_upvotes)
+        conditions.append(paper.c.upvotes >= draft.min_upvotes)
     if draft.sources:
-        passes.append(_appeared(draft.sources))
-    if asked.sources:
+        conditions.append(_has_appeared_in(draft.sources))
+    if query.sources:
         kinds = set(tx.scalars(select(source.c.kind).distinct()))
-        passes.extend(_appeared([kind for kind in kinds if fold(kind) == wanted]) for wanted in asked.sources)
-    return passes
+        conditions.extend(_has_appeared_in([kind for kind in kinds if fold(kind) == name]) for name in query.sources)
+    return conditions
 
 
-def _inside(within: Window) -> list[ColumnElement[bool]]:
-    return [paper.c.announced_on.between(within.first, within.last), *papers.LIVING]
+def _in_window(window: Window) -> list[ColumnElement[bool]]:
+    return [paper.c.announced_on.between(window.first, window.last), *papers.LIVING]
 
 
-def _appeared(kinds: Collection[str]) -> ColumnElement[bool]:
-    mine = exists().where(paper_appearance.c.paper_id == paper.c.id, paper_appearance.c.source_id == source.c.id)
-    return mine.where(source.c.kind.in_(kinds))
+def _has_appeared_in(kinds: Collection[str]) -> ColumnElement[bool]:
+    return exists().where(
+        paper_appearance.c.paper_id == paper.c.id,
+        paper_appearance.c.source_id == source.c.id,
+        source.c.kind.in_(kinds),
+    )
 
 
-def _holds(asked: TsQuery) -> ColumnElement[bool]:
-    return paper_words.c.words.op("@@")(cast(f"({asked.tsquery}) | '{TRUNCATED}'", TSQUERY))
+def _query_holds(query: TsQuery) -> ColumnElement[bool]:
+    """By the GIN index on words. Includes papers whose words are cut short, which are unsure."""
+    return paper_words.c.words.op("@@")(cast(f"({query.tsquery}) | '{TRUNCATED}'", TSQUERY))
 
 
-def _unsure(asked: TsQuery) -> ColumnElement[bool]:
-    if not asked.exact:
+def _is_unsure(query: TsQuery) -> ColumnElement[bool]:
+    if not query.exact:
         return literal(True).label("unsure")
-    if asked.tsquery is None:
+    if query.tsquery is None:
         return literal(False).label("unsure")
-    # By the index: to look into each row's words would take longer than all else.
-    long = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{TRUNCATED}'", TSQUERY)))
-    return paper_words.c.paper_id.in_(long).label("unsure")
+    # A subquery that uses the GIN index: testing the words of each row would take most of the time.
+    long_papers = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{TRUNCATED}'", TSQUERY)))
+    return paper_words.c.paper_id.in_(long_papers).label("unsure")
 
 
-def _age(within: Window) -> ColumnElement[int]:
-    return type_coerce(literal(within.last) - paper.c.announced_on, Integer).label("age")
+def _age(window: Window) -> ColumnElement[int]:
+    return type_coerce(literal(window.last) - paper.c.announced_on, Integer).label("age")
 
 
 def in_one_value(terms: ColumnElement[bytes]) -> tuple[ColumnElement[Any], ...]:
-    """The terms of all rows in one value, and how long each is."""
+    """The terms of all rows in one value, and the length in bytes of each row's terms."""
     return func.string_agg(terms, cast(b"", LargeBinary)), func.array_agg(func.octet_length(terms))
 
 
-def _found(ids: Any, ages: Any, unsure: Any, scores: Vector) -> Found:
-    sure = np.zeros(len(scores), bool)
-    return Found(np.array(ids or (), np.int64), np.array(ages or (), np.int64), scores, np.array(unsure or sure, bool))
+def _found_papers(ids: Any, ages: Any, unsure: Any, scores: Vector) -> FoundPapers:
+    return FoundPapers(
+        np.array(ids or (), np.int64),
+        np.array(ages or (), np.int64),
+        scores,
+        np.array(unsure or np.zeros(len(scores), bool), bool),
+    )

@@ -1,8 +1,8 @@
-"""The words of papers, kept so that the archive can be counted and scored without reading its texts anew."""
+"""The search index: terms and words of each paper, so that queries and interests do not read the texts again."""
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.interests.terms import packed, terms_of
@@ -11,30 +11,28 @@ from services.domain.query.paper_text import PaperText
 from services.domain.query.tsquery import to_tsvector
 from services.store.db.tables import paper, paper_words
 
+_IS_UNINDEXED = and_(paper.c.merged_into.is_(None), ~exists().where(paper_words.c.paper_id == paper.c.id))
 
-def index(tx: Connection, found: Iterable[Paper]) -> None:
-    """Notes the words of papers; what is known stays, for it was made of the same text."""
-    texts = [(one.id, PaperText.of(one)) for one in found]
-    values = [{"paper_id": id, "terms": packed(terms_of(text)), "words": to_tsvector(text)} for id, text in texts]
-    if values:
-        tx.execute(upsert(paper_words).on_conflict_do_nothing(), values)
+
+def index(tx: Connection, loaded: Iterable[Paper]) -> None:
+    """Adds papers; a paper that is indexed already stays as it is, since it was indexed with the same text."""
+    texts = [(paper.id, PaperText.of(paper)) for paper in loaded]
+    rows = [{"paper_id": id, "terms": packed(terms_of(text)), "words": to_tsvector(text)} for id, text in texts]
+    if rows:
+        tx.execute(upsert(paper_words).on_conflict_do_nothing(), rows)
 
 
 def remove(tx: Connection, ids: Collection[int]) -> None:
-    """For papers whose text has changed."""
+    """Removes papers whose text has changed."""
     if ids:
         tx.execute(delete(paper_words).where(paper_words.c.paper_id.in_(ids)))
 
 
 def unindexed(tx: Connection, limit: int) -> list[int]:
-    """Papers whose words nobody noted yet, the newest first."""
-    query = select(paper.c.id).where(paper.c.merged_into.is_(None), ~_known())
-    return list(tx.scalars(query.order_by(paper.c.id.desc()).limit(limit)))
+    """Papers that are not indexed, the newest first."""
+    return list(tx.scalars(select(paper.c.id).where(_IS_UNINDEXED).order_by(paper.c.id.desc()).limit(limit)))
 
 
-def any_lacking() -> ColumnElement[bool]:
-    return exists(select(paper.c.id).where(paper.c.merged_into.is_(None), ~_known()))
-
-
-def _known() -> ColumnElement[bool]:
-    return exists().where(paper_words.c.paper_id == paper.c.id)
+def any_unindexed() -> ColumnElement[bool]:
+    """SQL: whether any paper is not indexed."""
+    return exists(select(paper.c.id).where(_IS_UNINDEXED))

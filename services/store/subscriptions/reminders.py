@@ -4,18 +4,18 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
-from services.domain.subscriptions.no_match_report import MIN_QUIET_TIME
+from services.domain.subscriptions.no_match_report import MAX_SILENCE
 from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import match, subscription
 from services.store.subscriptions.records import Subscription
 
 
 def is_due(now: datetime) -> ColumnElement[bool]:
-    """SQL: whether an undeleted, unpaused subscription has had no match for `MIN_QUIET_TIME` and no report since the
+    """SQL: whether an undeleted, unpaused subscription has had no match for `MAX_SILENCE` and no report since the
     last match.
     """
     of_subscription = match.c.subscription_id == subscription.c.id
-    quiet_since = now - MIN_QUIET_TIME
+    quiet_since = now - MAX_SILENCE
     return and_(
         subscription.c.deleted_at.is_(None),
         subscription.c.trending.is_(None),

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, true, update
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
 from services.store.db.records import columns_for, fetch_all, fetch_first, field_names
+from services.store.db.revisions import next_revision
 from services.store.db.tables import (
     account,
     channel,
@@ -21,7 +23,6 @@ from services.store.db.tables import (
     subscription_channel,
 )
 from services.store.delivery import digest_schedule
-from services.store.interests.thresholds import Compiled
 from services.store.papers import merging
 from services.store.subscriptions.records import (
     SubscribedChannel,
@@ -39,7 +40,7 @@ def save(
     tx: Connection,
     account_id: int,
     draft: Draft,
-    compiled: Compiled,
+    compiled: CompiledInterest,
     channels: Sequence[int],
     subscription_id: int | None = None,
 ) -> int:
@@ -66,15 +67,6 @@ def save(
     _set_examples(tx, subscription_id, draft)
     _set_channels(tx, account_id, subscription_id, channels)
     return subscription_id
-
-
-def next_revision(tx: Connection, number: int) -> int:
-    """Takes the next revision of shard `number`.
-
-    The lock on the shard's row makes revisions visible in their order. A sequence would not.
-    """
-    query = update(shard).where(shard.c.id == number).values(revision=shard.c.revision + 1).returning(shard.c.revision)
-    return int(tx.scalars(query).one())
 
 
 def change(tx: Connection, subscription_id: int, account_id: int, **values: Any) -> None:

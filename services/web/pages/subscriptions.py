@@ -121,7 +121,7 @@ def listing(
         channels=channels,
         counts=counts,
         pause_until=date_in(7),
-        said_of_embedder=model_rollover.said(request.app.db, request.app.settings) if has_interest else [],
+        embedder_status=model_rollover.status_lines(request.app.db, request.app.settings) if has_interest else [],
         **form,
     )
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.interests.terms import ALWAYS, terms_of
 from services.domain.subscriptions import criteria
 from services.domain.subscriptions.draft import Draft
@@ -17,7 +18,7 @@ from services.store.db.tables import match as match_table
 from services.store.db.tables import paper, paper_words, subscription
 from services.store.interests import thresholds, training_set
 from services.store.maintenance import due_work
-from services.store.subscriptions import calibration_queue, candidates, subscriptions
+from services.store.subscriptions import candidates, subscriptions
 from tests.flow.conftest import World, entry
 
 OTHERS = ("protein", "robot", "model")
@@ -128,17 +129,17 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, threshold=0.5)
     with full.db.transaction() as tx:
-        calibration_queue.set_threshold(tx, stale, thresholds.Compiled(threshold=0.9))
+        thresholds.set_threshold(tx, stale["id"], stale["shard"], stale["revision"], CompiledInterest(threshold=0.9))
     assert found(full, one)["threshold"] == 0.5
 
 
 def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
     with full.db.transaction() as tx:
         tx.execute(update(paper).where(paper.c.id <= 30).values(withdrawn=True))
-        seen = training_set.newest(tx, full.embedder.name)
-        assert len(training_set.newest(tx, "another").ids) == 0
-    assert len(seen.ids) == 300 == len(seen.papers.terms) == len(seen.papers.vectors)
-    assert min(seen.ids) > 30
+        training = training_set.newest(tx, full.embedder.name)
+        assert len(training_set.newest(tx, "another").paper_ids) == 0
+    assert len(training.paper_ids) == 300 == len(training.archive.terms) == len(training.archive.vectors)
+    assert min(training.paper_ids) > 30
 
 
 def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: World) -> None:
@@ -175,7 +176,7 @@ def test_words_are_noted_though_the_embedder_is_down(world: World) -> None:
     with world.db.transaction() as tx:
         tx.execute(delete(paper_words).where(paper_words.c.paper_id > 30))
         assert "slow" in due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
-    while embed.note_words(world.db):
+    while embed.index_papers(world.db):
         pass
     assert len(world.rows(select(paper_words))) == 40
 

@@ -49,8 +49,8 @@ def backlog(world: World) -> bool:
 
 def state(world: World) -> tuple[str, datetime | None]:
     with world.db.transaction() as tx:
-        row = embedder_health.failing(tx, world.embedder.name)
-    return (row["down_because"], row["check_at"]) if row else ("", None)
+        failure = embedder_health.failure(tx, world.embedder.name)
+    return (failure.reason, failure.retry_at) if failure else ("", None)
 
 
 def rested(world: World) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import Draft, check
 from services.flow.pipeline.match import LoadedSubscription
-from services.store.interests.thresholds import Compiled
 from services.store.subscriptions import subscriptions
 from tests.flow.conftest import World
 
@@ -46,12 +46,12 @@ def held(world: World) -> set[int]:
 
 def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
     weights, terms = [0.25, -1.0, 1e-7], {"diffus": 0.5}
-    compiled = Compiled(
+    compiled = CompiledInterest(
         weights=weights, terms=terms, threshold=0.4, relaxed_thresholds=(0.3, 0.2), model=world.embedder.name
     )
     with world.db.transaction() as tx:
         one = subscriptions.save(tx, world.account, check(Draft(interest="diffusion")), compiled, [world.email])
-        gone = subscriptions.save(tx, world.account, ASKED, Compiled(), [world.email])
+        gone = subscriptions.save(tx, world.account, ASKED, CompiledInterest(), [world.email])
         subscriptions.remove(tx, gone, world.account)
     assert held(world) == {one}
     standing = world.shard.held[one].standing
@@ -67,10 +67,10 @@ def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(worl
 
     def save_meanwhile() -> None:
         with world.db.transaction() as tx:
-            saved.append(subscriptions.save(tx, world.account, ASKED, Compiled(), [world.email]))
+            saved.append(subscriptions.save(tx, world.account, ASKED, CompiledInterest(), [world.email]))
 
     with world.db.transaction() as tx:
-        first = subscriptions.save(tx, world.account, ASKED, Compiled(), [world.email])
+        first = subscriptions.save(tx, world.account, ASKED, CompiledInterest(), [world.email])
         other = threading.Thread(target=save_meanwhile)
         other.start()
         end = time.monotonic() + DEADLINE
@@ -87,9 +87,9 @@ def test_a_save_that_began_first_and_ends_last_is_seen(world: World) -> None:
     with world.db.transaction() as slow:
         slow.execute(text("SELECT pg_current_xact_id()"))
         with world.db.transaction() as quick:
-            early = subscriptions.save(quick, world.account, ASKED, Compiled(), [world.email])
+            early = subscriptions.save(quick, world.account, ASKED, CompiledInterest(), [world.email])
         assert held(world) == {early}
-        late = subscriptions.save(slow, world.account, ASKED, Compiled(), [world.email])
+        late = subscriptions.save(slow, world.account, ASKED, CompiledInterest(), [world.email])
         assert held(world) == {early}
     assert held(world) == {early, late}
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from services.domain.interests.calibration import RELAXATION_STEPS
+from services.domain.interests.calibration import RELAXATION_STEPS, CompiledInterest
 from services.domain.subscriptions.draft import Draft
 from services.errors import LeaseLost
 from services.flow.commands import subscribe
@@ -16,8 +16,8 @@ from services.flow.upkeep import recalibrate
 from services.store.accounts import accounts
 from services.store.db.tables import match as match_table
 from services.store.db.tables import match_job, paper_vector, run, subscription, transport
-from services.store.interests.thresholds import Compiled
-from services.store.subscriptions import calibration_queue, match_runs, subscriptions
+from services.store.interests import thresholds
+from services.store.subscriptions import match_runs, subscriptions
 from tests.flow.conftest import World, entry
 
 AGENTS = "One paper about agent planning"
@@ -250,7 +250,13 @@ def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> 
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        calibration_queue.set_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]))
+        thresholds.set_threshold(
+            tx,
+            row["id"],
+            row["shard"],
+            row["revision"],
+            CompiledInterest(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]),
+        )
     near = "An agent study with a robot"
     world.announce(entry(near, 1, upvotes=1))
     world.embed_and_match()
@@ -267,7 +273,9 @@ def test_upvotes_that_a_new_paper_comes_with_ease_nothing(world: World) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-        calibration_queue.set_threshold(tx, row, Compiled(threshold=0.95, relaxed_thresholds=[0.1]))
+        thresholds.set_threshold(
+            tx, row["id"], row["shard"], row["revision"], CompiledInterest(threshold=0.95, relaxed_thresholds=[0.1])
+        )
     world.announce(entry("An agent study with a robot", 1, upvotes=70))
     world.embed_and_match()
     assert world.matches() == set()

@@ -42,14 +42,14 @@ class Change:
 
     def want(self, server: EmbeddingServer) -> None:
         self.configure(embedder=server.setting)
-        model_rollover.want(self.world.db, process_settings())
+        model_rollover.request_wanted_model(self.world.db, process_settings())
 
     @property
     def serves(self) -> Embedder:
-        return model_rollover.serving(self.world.db, process_settings())
+        return model_rollover.serving_embedder(self.world.db, process_settings())
 
     def used(self) -> list[str]:
-        return [one.name for one in model_rollover.used(self.world.db, process_settings())]
+        return [one.name for one in model_rollover.embedders_in_use(self.world.db, process_settings())]
 
     def subscribe(self, text: str) -> int:
         self.world.embedder = self.serves  # type: ignore[assignment]
@@ -64,7 +64,7 @@ class Change:
         self.work()
 
     def work(self) -> None:
-        used = model_rollover.used(self.world.db, process_settings())
+        used = model_rollover.embedders_in_use(self.world.db, process_settings())
         while embed.work(self.world.db, self.world.settings, *used):
             pass
         while work(self.world.db, self.world.settings, [self.shard]):
@@ -76,7 +76,7 @@ class Change:
         busy = True
         while busy:
             busy = recalibrate.compile_waiting(db, self.serves)
-            busy |= embed.work_backlog(db, config, *model_rollover.used(db, config))
+            busy |= embed.work_backlog(db, config, *model_rollover.embedders_in_use(db, config))
             busy |= model_rollover.take_over(db, config)
         self.work()  # what it left to matching meets interests that have moved
 
@@ -106,7 +106,7 @@ def test_the_old_model_serves_until_the_archive_is_embedded(change: Change) -> N
     change.want(change.new)
     assert change.serves.name == "openai:old"
     assert change.used() == ["openai:old", "openai:new"]
-    assert model_rollover.said(change.world.db, process_settings()) == [
+    assert model_rollover.status_lines(change.world.db, process_settings()) == [
         "The archive is embedded anew with openai:new: 0 of 2 papers. openai:old serves."
     ]
     change.hear("Galaxies not so far away")
@@ -116,7 +116,7 @@ def test_the_old_model_serves_until_the_archive_is_embedded(change: Change) -> N
     assert change.serves.name == "openai:new"
     assert (change.row(one)["model"], change.row(one)["error"]) == ("openai:new", "")
     assert len(change.row(one)["weights"]) == 30
-    assert model_rollover.said(change.world.db, process_settings()) == []
+    assert model_rollover.status_lines(change.world.db, process_settings()) == []
     change.hear("Galaxies away so far")
     assert (one, "Galaxies away so far") in change.matched()
 
@@ -153,7 +153,7 @@ def test_interests_of_both_models_match_side_by_side(change: Change) -> None:
     change.hear("Proteins")
     change.want(change.new)
     while embed.work_backlog(
-        change.world.db, process_settings(), *model_rollover.used(change.world.db, process_settings())
+        change.world.db, process_settings(), *model_rollover.embedders_in_use(change.world.db, process_settings())
     ):
         pass
     assert model_rollover.take_over(change.world.db, process_settings())
@@ -213,23 +213,25 @@ def test_another_model_under_an_old_name_is_refused(change: Change, db: Database
     change.hear("Robots")
     assert change.models() == {"openai:old": 1}
     with db.transaction() as tx:
-        row = embedder_health.failing(tx, "openai:old")
-    assert row is not None
-    assert "openai:old gives vectors of 30 numbers, before 24: is it another model by now?" in row["down_because"]
+        failure = embedder_health.failure(tx, "openai:old")
+    assert failure is not None
+    assert (
+        "openai:old gives vectors of 30 numbers, the stored ones have 24; check which model is served" in failure.reason
+    )
 
 
 def test_each_model_rests_alone_and_the_sweep_calls_for_the_other(change: Change, db: Database) -> None:
     change.hear("Proteins")
     change.new.judge = lambda asked: Answer(status=429, headers={"Retry-After": "60"})
     change.want(change.new)
-    used = model_rollover.used(db, process_settings())
+    used = model_rollover.embedders_in_use(db, process_settings())
     assert not embed.work_backlog(db, process_settings(), *used)
     with db.transaction() as tx:
-        assert embedder_health.failing(tx, "openai:old") is None
-        assert embedder_health.failing(tx, "openai:new") is not None
+        assert embedder_health.failure(tx, "openai:old") is None
+        assert embedder_health.failure(tx, "openai:new") is not None
     change.hear("Robots")
     assert change.models() == {"openai:old": 2}
-    lines = model_rollover.said(db, process_settings())
+    lines = model_rollover.status_lines(db, process_settings())
     assert lines[1].startswith("openai:new gives no vectors at the moment: embedding server: the server answered 429")
     change.world.make_due(transport, check_at=timedelta(minutes=5))
     with db.transaction() as tx:

@@ -32,7 +32,7 @@ def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedWorld) ->
     timed.hear()
     assert remind_all(timed) == []
     timed.clock.on(hours=14 * 24 + 1)
-    assert remind_all(timed) == ["“Whales” has brought nothing for 14 days"]
+    assert remind_all(timed) == ["“Whales” has matched nothing for 14 days"]
     (mail,) = timed.mails()
     assert "The query matched none of the 1 papers of the last 60 days." in mail
     assert "whales alone fits 0 of them." in mail

@@ -71,7 +71,7 @@ def stored(db: Database) -> list[Paper]:
         return list(papers.load(tx, [one.id for one in found]).values())
 
 
-def asked(db: Database, draft: Draft, within: archive_search.Window) -> archive_search.Found:
+def asked(db: Database, draft: Draft, within: archive_search.Window) -> archive_search.FoundPapers:
     with db.transaction() as tx:
         return archive_search.confirm(tx, draft, archive_search.passing(tx, draft, within))
 
@@ -123,15 +123,17 @@ def test_days_sources_and_upvotes_are_asked_for(db: Database, stored: list[Paper
     assert found.ages.tolist() == sorted(found.ages)
 
 
-@pytest.mark.parametrize("many", [0, archive_search.MANY])
+@pytest.mark.parametrize("max_sent_ids", [0, archive_search.MAX_SENT_IDS])
 @pytest.mark.parametrize("query", ["", "model OR data", '-"data model method"~20 the', "source:daily-papers -model"])
-def test_the_closest_are_scored_as_matching_scores(db: Database, stored: list[Paper], query: str, many: int) -> None:
+def test_the_closest_are_scored_as_matching_scores(
+    db: Database, stored: list[Paper], query: str, max_sent_ids: int
+) -> None:
     terms = {"": 0.1, "model": 0.4, "languag model": -0.2, "cat:cs.CL": 1}
     interest = Interest(np.array(vector(1000), np.float32), terms)
     within = archive_search.Window(first=LAST - timedelta(days=500), last=LAST)
     draft = check(Draft(interest="x", query=query))
     with db.transaction() as tx:
-        closest = archive_search.closest(tx, MODEL, interest, draft, within, 5, many=many)
+        closest = archive_search.closest(tx, MODEL, interest, draft, within, 5, max_sent_ids=max_sent_ids)
         found = archive_search.confirm(tx, draft, closest)
     theirs = [one for one in stored if not one.withdrawn and one.id not in (7, 8)]
     theirs = [one for one in theirs if not query or matches(parse(query), PaperText.of(one))]
@@ -148,6 +150,6 @@ def test_an_empty_archive_answers(db: Database) -> None:
     with db.transaction() as tx:
         assert len(archive_search.closest(tx, MODEL, interest, Draft(), nowhere, 5)) == 0
         assert len(archive_search.passing(tx, Draft(query="model"), nowhere)) == 0
-        assert archive_search.scanned(tx, nowhere) == (0, nowhere.last)
-        assert archive_search.embedded(tx, MODEL, nowhere) == 0
-        assert len(training_set.newest(tx, "no such model").ids) == 0
+        assert archive_search.count_papers(tx, nowhere) == (0, nowhere.last)
+        assert archive_search.count_embedded(tx, MODEL, nowhere) == 0
+        assert len(training_set.newest(tx, "no such model").paper_ids) == 0

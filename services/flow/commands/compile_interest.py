@@ -1,0 +1,181 @@
+"""Compile an interest: its text and example papers become weights, and its volume becomes thresholds.
+
+The embedder is called outside transactions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sqlalchemy import Connection
+
+from services.domain.interests.calibration import (
+    CompiledInterest,
+    Delivered,
+    Volume,
+    compile_interest,
+    correction,
+    embedding_text,
+    parse_volume,
+    relaxed_volumes,
+    threshold_from_quantiles,
+    threshold_from_scores,
+)
+from services.domain.interests.learning import MIN_PAPERS, USUAL_QUANTILES, Archive, Interest, Sample, learn
+from services.domain.interests.terms import terms_of, terms_of_words
+from services.domain.query.paper_text import PaperText
+from services.domain.subscriptions.draft import Draft
+from services.errors import EmbedderError, NotFound
+from services.ports import Embedder
+from services.store.db.database import Database
+from services.store.interests import embedder_health, training_set
+from services.store.papers import archive_search, papers
+
+MIN_CALIBRATION_DAYS = 14
+"""Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
+MIN_PAPERS_PER_DAY = 20.0
+"""The least rate that an estimate assumes: what Daily Papers alone brings."""
+CONFIRM_BATCH_SIZE = 200
+"""Papers whose texts are compared with the query at a time."""
+CONFIRMED_PER_WANTED = 6
+"""Confirming stops when the query has matched this many times the wanted volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    thresholds: list[float]
+    """Of the volume, then of each relaxed volume."""
+    estimated: bool
+    """The thresholds come from the model's usual scores, since the archive is too young."""
+    ranking: archive_search.Ranking | None = None
+    """The archive's papers by their score, if the thresholds come from them."""
+
+
+def compile(db: Database, embedder: Embedder, draft: Draft) -> CompiledInterest:
+    """Compiles a checked draft. If the embedder fails, the interest has no weights and its `error` says why."""
+    return compile_and_rank(db, embedder, draft)[0]
+
+
+def compile_and_rank(
+    db: Database, embedder: Embedder, draft: Draft
+) -> tuple[CompiledInterest, archive_search.Ranking | None]:
+    """As `compile`, with the archive's papers by their score, if the thresholds come from them."""
+    if not draft.has_interest:
+        return CompiledInterest(), None
+    now = db.now()
+    with db.transaction() as tx:
+        failure = embedder_health.failure(tx, embedder.name)
+    if failure and failure.retry_at > now:  # A page does not wait for an embedder that failed a moment ago.
+        return CompiledInterest(model=embedder.name, failed=EmbedderError(failure.reason)), None
+    try:
+        load_model_facts(embedder)
+        text = _embed_text(embedder, draft.interest)
+        liked, disliked = (_embed_examples(db, embedder, ids) for ids in (draft.liked, draft.disliked))
+    except EmbedderError as error:
+        return CompiledInterest(model=embedder.name, failed=error), None
+    with db.transaction() as tx:
+        archive = training_set.newest(tx, embedder.name).archive
+        interest = _learn(text, liked, disliked, archive)
+        calibration = calibrate(tx, embedder, interest, draft, archive=archive)
+    compiled = CompiledInterest(
+        weights=interest.weights.tolist(),
+        terms=dict(interest.terms),
+        threshold=calibration.thresholds[0],
+        relaxed_thresholds=calibration.thresholds[1:],
+        model=embedder.name,
+        estimated=calibration.estimated,
+    )
+    return compiled, calibration.ranking
+
+
+def load_model_facts(embedder: Embedder) -> None:
+    """Reads the properties that a remote model must be asked for, before a transaction begins. Raises EmbedderError."""
+    _ = embedder.dimensions, embedder.score_quantiles, embedder.floor
+
+
+def calibrate(
+    tx: Connection,
+    embedder: Embedder,
+    interest: Interest,
+    draft: Draft,
+    delivered: Delivered | None = None,
+    archive: Archive | None = None,
+) -> Calibration:
+    """The thresholds at which the subscription matches about its volume, and about each relaxed volume.
+
+    `delivered` corrects the volume for what the subscription matched lately. `archive` is the model's training set, if
+    the caller has read it already.
+    """
+    volume = parse_volume(draft.volume)
+    volumes = (volume, *relaxed_volumes(volume))
+    window = archive_search.window(tx)
+    if window is None or window.days < MIN_CALIBRATION_DAYS:
+        return Calibration(_estimate(tx, embedder, interest, volumes, window, archive), estimated=True)
+    wanted = volume.per_day * window.days
+    ranked = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
+    floor = interest.floor(embedder.floor)
+    confirmed = _confirm(tx, draft, ranked.at(ranked.scores >= floor), round(CONFIRMED_PER_WANTED * wanted) + 1)
+    factor = correction(volume, delivered)
+    corrected = (replace(each, count=each.count * factor) for each in volumes)
+    thresholds = [
+        threshold_from_scores(confirmed.scores, confirmed.ages, window.days, each, floor=floor) for each in corrected
+    ]
+    return Calibration(thresholds, estimated=False, ranking=archive_search.Ranking(window, ranked))
+
+
+def _learn(text: Sample | None, liked: Sample, disliked: Sample, archive: Archive) -> Interest:
+    """The interest as learned from the archive; while the archive is small, the cosine with text and examples."""
+    if len(archive) < MIN_PAPERS:
+        vector = text.vectors[0] if text is not None else None
+        return Interest(compile_interest(vector, liked.vectors, disliked.vectors), {})
+    return learn(text, liked, disliked.vectors, archive)
+
+
+def _estimate(
+    tx: Connection,
+    embedder: Embedder,
+    interest: Interest,
+    volumes: Sequence[Volume],
+    window: archive_search.Window | None,
+    archive: Archive | None,
+) -> list[float]:
+    """Thresholds from the model's usual scores."""
+    archive = archive if archive is not None else training_set.newest(tx, embedder.name).archive
+    scores = interest.scores(archive.vectors, archive.terms) if len(archive) else None
+    papers_per_day = max(MIN_PAPERS_PER_DAY, len(archive) / max(7, window.days if window else 0))
+    quantiles = USUAL_QUANTILES if interest.terms else embedder.score_quantiles
+    floor = interest.floor(embedder.floor)
+    return [threshold_from_quantiles(quantiles, each, papers_per_day, scores, floor) for each in volumes]
+
+
+def _confirm(
+    tx: Connection, draft: Draft, ranked: archive_search.FoundPapers, enough: int
+) -> archive_search.FoundPapers:
+    """The best-scored papers whose texts the query matches; reads texts until `enough` papers are confirmed."""
+    if not ranked.unsure.any():
+        return ranked
+    parts: list[archive_search.FoundPapers] = []
+    for start in range(0, len(ranked), CONFIRM_BATCH_SIZE):
+        parts.append(archive_search.confirm(tx, draft, ranked.at(slice(start, start + CONFIRM_BATCH_SIZE))))
+        if sum(map(len, parts)) >= enough:
+            break
+    return archive_search.joined(parts)
+
+
+def _embed_text(embedder: Embedder, text: str) -> Sample | None:
+    return Sample(embedder.embed([text]), [terms_of_words(text)]) if text else None
+
+
+def _embed_examples(db: Database, embedder: Embedder, ids: Sequence[int]) -> Sample:
+    """Example papers with their vectors; papers that are not embedded yet are embedded now."""
+    if not ids:
+        return Sample(np.zeros((0, embedder.dimensions), dtype=np.float32), [])
+    with db.transaction() as tx:
+        vectors = papers.vectors(tx, ids, embedder.name)
+        examples = papers.load(tx, ids)
+    if unknown := set(ids) - examples.keys():
+        raise NotFound(f"no paper {min(unknown)} in the archive to like or dislike; import it first, or leave it out")
+    missing = [id for id in ids if id not in vectors]
+    texts = [embedding_text(examples[id].title, examples[id].abstract) for id in missing]
+    vectors |= dict(zip(missing, embedder.embed(texts), strict=True)) if texts else {}
+    return Sample(np.stack([vectors[id] for id in ids]), [terms_of(PaperText.of(examples[id])) for id in ids])
