@@ -12,10 +12,10 @@ ROBOTS = PaperText.of(Paper(id=1, title="Robots", announced_on=date(2026, 5, 4),
 
 
 def test_all_that_a_silence_names_must_hold() -> None:
-    both = Silence(until=MAY, query=parse("robots"), subscription=7)
+    both = Silence(until=MAY, query=parse("robots"), subscription_id=7)
     assert covering_silence([both], 7, ROBOTS) == both
     assert covering_silence([both], 8, ROBOTS) is None
-    assert covering_silence([Silence(until=MAY, query=parse("plants"), subscription=7)], 7, ROBOTS) is None
+    assert covering_silence([Silence(until=MAY, query=parse("plants"), subscription_id=7)], 7, ROBOTS) is None
     assert covering_silence([Silence(until=MAY)], 8, ROBOTS) is not None
     assert covering_silence([], 8, ROBOTS) is None
 

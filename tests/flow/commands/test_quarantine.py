@@ -26,7 +26,7 @@ POISON, OTHER = "A poisonous paper about planning", "A later paper about plannin
 
 def listed(world: World) -> list[tuple[str, str, int | None]]:
     with world.db.transaction() as tx:
-        return [(row["title"], row["stage"], row["shard"]) for row in store.list_all(tx)]
+        return [(entry.title, entry.stage, entry.shard) for entry in store.list_all(tx)]
 
 
 def why(world: World, paper: int, subscription: int) -> dict[str, str]:

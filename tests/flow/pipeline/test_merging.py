@@ -23,6 +23,7 @@ from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
 from services.store.papers import merging, papers
 from services.store.subscriptions import match_runs, matches, subscriptions
+from services.store.subscriptions.records import NewMatch
 from services.web.subscription_form import find_paper
 from tests.flow.conftest import DAY, World, entry
 
@@ -99,8 +100,8 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
         seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
-        assert [row["paper_id"] for row in seen] == [one]
-        assert [row["paper_id"] for row in matches.recent_paper_ids(tx, world.account)] == [one]
+        assert [row.paper_id for row in seen] == [one]
+        assert matches.recent_paper_ids(tx, world.account, limit=9) == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
     (asked,) = {subscription for subscription, _ in world.matches()}
     steps = explain.explain(world.db, world.embedder, str(gone), asked)
@@ -332,10 +333,10 @@ TO_COME = ("matched", "waits", "gathered", "claimed")
 
 def stand(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
-    found: Row = {"account_id": world.account, "subscription_id": subscription, "paper_id": paper, "run_id": None}
+    new_match = NewMatch(world.account, subscription, paper, score=None, reason=stage, revision=1)
     item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
     with world.db.transaction() as tx:
-        matches.store(tx, [found | {"score": None, "decided": {"why": stage}, "revision": 1}])
+        matches.store(tx, [new_match])
         if stage == "matched":
             return
         mine = match.c.paper_id == paper
@@ -446,8 +447,8 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     assert merged_into(world) == {other: one}
     assert counts is not None
     assert history is not None
-    assert (counts["decided"]["why"], history["decided"]["why"]) == ("sent", "matched")
-    assert history["notified_at"]
+    assert (counts.reason, history.reason) == ("sent", "matched")
+    assert history.notified_at
 
 
 def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
