@@ -557,4 +557,4 @@ def test_a_paper_withdrawn_before_it_was_told_says_why_nothing_came(world: World
     finish(world)
     assert world.mails() == []
     steps = dict(explain.explain(world.db, world.embedder, "2605.00001", asked))
-    assert steps["notification"] == "nothing to tell: the paper was withdrawn"
+    assert steps["notification"] == "nothing to send: the paper was withdrawn"
