@@ -147,7 +147,7 @@ def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
     with local.database(config, migrate.upgrade) as url:
         db, embedder = Database(url), plugins.embedder("minilm")
         with db.transaction() as tx:
-            source = sources.imported(tx, "arxiv")
+            source = sources.source_of_imports(tx, "arxiv")
         subscribe(db, count, wanted(embedder, papers[:-PAPERS], count))
         held = match.Shard(number=0)
         with timed(parts, "load_seconds"), db.transaction() as tx:

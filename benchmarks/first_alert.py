@@ -82,7 +82,7 @@ def stages(page: Path) -> dict[str, float]:
             kind = ingest.detect(body)
             listing = plugins.source(kind).parse(body, day=db.now().date())
         with timed(parts, "ingest"), db.transaction() as tx:
-            ingest.store(tx, sources.imported(tx, kind), listing, now=db.now(), silent=False)
+            ingest.store(tx, sources.source_of_imports(tx, kind), listing, now=db.now(), silent=False)
         with timed(parts, "embed"):
             drain(lambda: embed.work(db, config, embedder))
         with timed(parts, "match"):

@@ -36,6 +36,7 @@ import httpx2  # noqa: E402
 from sqlalchemy import func, insert, select, update  # noqa: E402
 
 from services import local, plugins, sandbox  # noqa: E402
+from services.flow.commands.add_source import add_source  # noqa: E402
 from services.flow.pipeline import ingest, poll  # noqa: E402
 from services.http.client import Fetcher  # noqa: E402
 from services.settings import settings  # noqa: E402
@@ -157,7 +158,7 @@ class Bench:
     def keep(self, kind: str, bodies: Iterator[bytes] | Sequence[bytes]) -> None:
         """As polls have left them."""
         with self.db.transaction() as tx:
-            where, now = sources.imported(tx, kind), self.db.now()
+            where, now = sources.source_of_imports(tx, kind), self.db.now()
             for body in bodies:
                 tx.execute(insert(listing).values(source_id=where, body=body, fetched_at=now))
 
@@ -185,7 +186,7 @@ class Bench:
     def again(self, kind: str, location: str, bodies: Sequence[bytes]) -> float:
         """Seconds for polling each listing a second time in a row."""
         with self.db.transaction() as tx:
-            sources.add(tx, plugins.source(kind), location, timedelta(hours=1), announce_first=True)
+            add_source(tx, plugins.source(kind), location, timedelta(hours=1), announce_first=True)
         server = {"body": b""}
         answer = lambda _: httpx2.Response(200, content=server["body"])  # noqa: E731
         fetcher, taken = Fetcher(user_agent="paperwire-benchmark", transport=answer), 0.0
@@ -241,7 +242,7 @@ class Bench:
             tx.execute(insert(rate_limit), [{"key": str(number)} for number in range(FEEDS)])
             for number in range(FEEDS):
                 location = f"http://{host}/{number}.xml"
-                added = sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
+                added = add_source(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
                 tx.execute(update(source).where(source.c.id == added).values(rate_limit_key=str(number)))
 
     def memory(self, first: int, records: int) -> int:

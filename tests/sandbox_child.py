@@ -8,8 +8,8 @@ from pathlib import Path
 
 from services import plugins
 from services.domain.papers.paper import Entry, Listing
-from services.sandbox.__main__ import parse as read
-from services.sandbox.__main__ import serve
+from services.sandbox.child import parse as read
+from services.sandbox.child import serve
 
 LISTING = Listing(format="test", entries=(Entry(title="A paper"),))
 KEPT: list[bytes] = []

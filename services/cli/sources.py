@@ -1,6 +1,7 @@
 """`paperwire source …`: where papers are announced."""
 
 import re
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,14 +13,16 @@ from services.errors import ConfigError, NotFound
 
 commands = typer.Typer(help="Where papers are announced.", no_args_is_help=True)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_OF_SOURCE = ("kind", "location", "polled", "every", "polled_at")
+_OF_BATCH = ("day", "found", "new", "skipped", "state")
 
 
 def duration(text: str) -> timedelta:
     """Reads `15m`, `90s`, `2h` or `1d`. Raises ConfigError."""
-    found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text.strip().lower(), re.ASCII)
-    if not found:
+    parts = re.fullmatch(r"([1-9]\d{0,5})([smhd])", text.strip().lower(), re.ASCII)
+    if not parts:
         raise ConfigError(f"a time span reads 15m, 2h or 1d, not {text!r}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{_UNITS[parts[2]]: int(parts[1])})
 
 
 @commands.command()
@@ -31,19 +34,19 @@ def add(
 ) -> None:
     """Watch a source; its first poll fills the archive silently."""
     from services import plugins
+    from services.flow.commands.add_source import add_source
     from services.store.db.database import wake
-    from services.store.sources import sources
 
     plugin = plugins.source(kind)
-    where = plugin.location(location)
+    canonical = plugin.location(location)
     if plugin.every is None:
         raise ConfigError(f"{kind} is only read from files; use: paperwire import FILE --format {plugin.formats[0]}")
-    pace = duration(every) if every else plugin.every
+    interval = duration(every) if every else plugin.every
     with command_context() as context:
         with context.db.transaction() as tx:
-            source_id = sources.add(tx, plugin, where, pace, announce_first=announce)
+            source_id = add_source(tx, plugin, canonical, interval, announce_first=announce)
             wake(tx, "poll")
-        output.say(f"source {source_id}: {kind} {where}".rstrip() + f", every {pace}")
+        output.say(f"source {source_id}: {kind} {canonical}".rstrip() + f", every {interval}")
         context.warn_if_no_worker_runs()
 
 
@@ -53,24 +56,23 @@ def list_(json: Json = False) -> None:
     from services.store.sources import sources
 
     with command_context() as context, context.db.transaction() as tx:
-        rows = sources.all_of(tx)
-    names = ("kind", "location", "polled", "every", "polled_at", "next_poll_at", "failures", "error")
-    newest = ("day", "found", "new", "skipped", "state")
+        known = [asdict(source) for source in sources.all_with_newest_batch(tx)]
     if json:
+        names = (*_OF_SOURCE, "next_poll_at", "failures", "error")
         output.as_json(
             [
                 {
-                    "id": str(row["id"]),
-                    **{name: row[name] for name in names},
-                    "every": row["every"].total_seconds() if row["every"] else None,
-                    "last_batch": {name: row[name] for name in newest} if row["state"] else None,
+                    "id": str(source["id"]),
+                    **{name: source[name] for name in names},
+                    "every": source["every"].total_seconds() if source["every"] else None,
+                    "last_batch": {name: source[name] for name in _OF_BATCH} if source["state"] else None,
                 }
-                for row in rows
+                for source in known
             ]
         )
         return
-    shown = ("id", "kind", "location", "polled", "every", "polled_at", *newest, "error")
-    output.table([{name: row[name] for name in shown} for row in rows], empty="no sources yet")
+    columns = ("id", *_OF_SOURCE, *_OF_BATCH, "error")
+    output.table([{name: source[name] for name in columns} for source in known], empty="no sources yet")
 
 
 @commands.command()
@@ -105,16 +107,13 @@ def ledger_(source: Id, json: Json = False) -> None:
     from services.store.sources import batches
 
     with command_context() as context, context.db.transaction() as tx:
-        rows = batches.of_source(tx, source)
-    counts = ("announced", "fetched", "new", "updated", "skipped")
-    lines = [
-        {"day": row["announced_on"], **{name: row[name] for name in counts}, "state": row["state"], "note": row["note"]}
-        for row in rows
-    ]
+        known = [asdict(batch) for batch in batches.of_source(tx, source)]
+    names = ("announced", "fetched", "new", "updated", "skipped", "state", "note")
+    days = [{"day": batch["announced_on"], **{name: batch[name] for name in names}} for batch in known]
     if json:
-        output.as_json(lines)
+        output.as_json(days)
         return
     output.table(
-        [{**line, "announced": "not stated" if line["announced"] is None else line["announced"]} for line in lines],
+        [{**day, "announced": "not stated" if day["announced"] is None else day["announced"]} for day in days],
         empty=f"source {source} has announced nothing yet",
     )

@@ -6,7 +6,21 @@ import typer
 
 from services.cli import output
 from services.cli.context import CommandContext, Email, Id, Json, MaybeEmail, command_context
-from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
+from services.cli.subscription_options import (
+    Cadence,
+    ForWhom,
+    Interest,
+    Like,
+    MinUpvotes,
+    Name,
+    Query,
+    Source,
+    SubscriptionOptions,
+    To,
+    Trending,
+    Unlike,
+    Volume,
+)
 from services.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,45 +28,100 @@ if TYPE_CHECKING:
 
     from services.store.subscriptions.records import SubscriptionWithEmail
 
-commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
+commands = typer.Typer(
+    help="What each subscription matches, and where it sends papers.", no_args_is_help=True
+)
 
 
-@with_subscription_options
-def subscribe(email: Email, options: SubscriptionOptions, json: Json = False) -> None:
+def subscribe(
+    email: Email,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Add a subscription: a keyword query, an interest, or both."""
     from services.flow.commands import subscribe
 
+    options = SubscriptionOptions(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     with command_context() as context:
         account_id = context.account(email)
         with context.db.transaction() as tx:
             draft = options.draft(tx)  # Before channels are added, since an invalid draft must add none.
-        channels = options.channels(context, account_id, email)
-        if not channels:
-            channels = SubscriptionOptions(to=["email"]).channels(context, account_id, email)
-        subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, channels)
+        channel_ids = options.channels(context, account_id, email)
+        channel_ids = channel_ids or SubscriptionOptions(to=["email"]).channels(context, account_id, email)
+        subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, channel_ids)
         _show_saved(context, subscription_id, json=json)
 
 
-@with_subscription_options
-def set_(subscription: Id, options: SubscriptionOptions, json: Json = False) -> None:
+@commands.command("set")
+def set_(
+    subscription: Id,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Change what is given; an empty text, or 0, removes a setting."""
     from services.flow.commands import subscribe
     from services.store.subscriptions import subscriptions
 
+    options = SubscriptionOptions(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     if options == SubscriptionOptions():
         raise ConfigError("nothing to change; give one of the options of subscribe")
     with command_context() as context:
         with context.db.transaction() as tx:
             row = subscriptions.find(tx, subscription)
             draft = options.draft(tx, subscriptions.draft_of(tx, row))
-            channels = [channel.id for channel in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
+            channel_ids = [channel.id for channel in subscriptions.channels_of(tx, [row.id]).get(row.id, [])]
         if options.to:
-            channels = options.channels(context, row.account_id, row.email)
-        subscribe.save(context.db, context.embedder, row.account_id, draft, channels, subscription)
+            channel_ids = options.channels(context, row.account_id, row.email)
+        subscribe.save(context.db, context.embedder, row.account_id, draft, channel_ids, subscription)
         _show_saved(context, subscription, json=json)
-
-
-commands.command("set")(set_)
 
 
 @commands.command("list")

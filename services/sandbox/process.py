@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from services.domain.papers.paper import Listing
 from services.errors import PaperwireError, SourceError
@@ -84,12 +84,11 @@ class ParserProcess:
 
     def _read(self, kind: str, body: bytes, day: date, allowed: Allowance) -> Listing:
         try:
-            answer = self._ask(
-                {"kind": kind, "day": day, "cpu": allowed.processor, "memory": allowed.memory}, body, allowed
-            )
-            if "listing" in answer:
-                return codec.listing(answer["listing"])
-        except (ValueError, TypeError, LookupError) as error:
+            request = codec.Request(kind=kind, day=day, cpu=allowed.processor, memory=allowed.memory)
+            answer = self._ask(request, body, allowed)
+            if answer.listing is not None:
+                return answer.listing
+        except ValueError as error:
             # Of a frame beyond its limit, and of everything that is not what our own child says.
             self._end()
             raise SourceError("reading it gives more than a listing may hold, or nonsense") from error
@@ -97,25 +96,23 @@ class ParserProcess:
             # An exchange that was left half-way, by a time limit of the worker's: the next answer would be of this one.
             self._end()
             raise
-        if "memory" in answer:
+        if answer.out_of_memory:
             self._end()
             raise SourceError(f"reading it takes more than {allowed.memory // 2**20} MiB of memory")
-        if "bug" in answer:
-            log.error("a source failed on a listing", kind=kind, what=answer["bug"], at=answer["at"])
-            raise SourceError(
-                f"it could not be read: {answer['bug']}, a fault of paperwire's that its log tells more of"
-            )
-        raise SourceError(answer["error"])
+        if answer.bug:
+            log.error("a source failed on a listing", kind=kind, what=answer.bug, at=answer.at)
+            raise SourceError(f"it could not be read: {answer.bug}, a fault of paperwire's that its log tells more of")
+        raise SourceError(answer.error)
 
-    def _ask(self, request: dict[str, Any], body: bytes, allowed: Allowance) -> dict[str, Any]:
+    def _ask(self, request: codec.Request, body: bytes, allowed: Allowance) -> codec.Answer:
         child = self._child = self._child or _start(self._command)
         requests, answers = _pipes(child)
         with _alarm(child, allowed.time) as rang:
             try:
                 codec.send(requests, codec.encode(request))
                 codec.send(requests, body)
-                answer: dict[str, Any] = codec.decode(codec.receive(answers, allowed.answer))
-                grown = codec.decode(codec.receive(answers, limit=20))
+                answer = codec.decode(codec.receive(answers, allowed.answer), codec.Answer)
+                grown = codec.decode(codec.receive(answers, limit=20), int)
             except (EOFError, OSError):
                 code = self._end()
                 if code == -signal.SIGXCPU:

@@ -14,7 +14,7 @@ import feedparser
 
 from services.domain.papers import identifiers
 from services.domain.papers.entries import collect
-from services.domain.papers.identifiers import Found
+from services.domain.papers.identifiers import RecognisedIdentifier
 from services.domain.papers.paper import Entry, Listing, Skipped
 from services.domain.sources import rate_limits
 from services.domain.sources.feed_hints import read_hints
@@ -235,9 +235,9 @@ def _paper(
     )
 
 
-def _identify(named: Iterable[str]) -> list[Found]:
+def _identify(named: Iterable[str]) -> list[RecognisedIdentifier]:
     """One identifier of each scheme: what is named first stands."""
-    first: dict[str, Found] = {}
+    first: dict[str, RecognisedIdentifier] = {}
     for text in named:
         if found := identifiers.recognise(text):
             first.setdefault(found.identifier.scheme, found)

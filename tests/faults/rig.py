@@ -131,7 +131,7 @@ class Rig:
         )
         with self.db.transaction() as tx:
             listing = Listing(format="test", entries=entries, announced_on=date(2026, 5, 4))
-            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
+            ingest.store(tx, sources.source_of_imports(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
         self.expect(topic, tokens)
         return tokens
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services import plugins
-from services.store.sources import sources
+from services.flow.commands.add_source import add_source
 from tests.faults.rig import Rig
 from tests.sinks import Answer
 
@@ -25,7 +25,7 @@ def test_row_1_a_paper_whose_reader_died_after_storing_it_is_matched(rig: Rig) -
     rig.slack.always("/feed", Answer(body=FEED, headers={"Content-Type": "application/rss+xml"}))
     with rig.db.transaction() as tx:
         feed = plugins.source("feed")
-        sources.add(tx, feed, feed.location(f"{rig.slack.url}/feed"), None, announce_first=True)
+        add_source(tx, feed, feed.location(f"{rig.slack.url}/feed"), None, announce_first=True)
     victim = rig.worker("poll", FAULT="ingested")
     rig.scheduler()
     rig.until(victim.lost, "the worker dies with the papers stored")

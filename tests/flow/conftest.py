@@ -70,7 +70,7 @@ class World:
         self.shard = match.Shard(number=0)
         with db.transaction() as tx:
             self.account = accounts.add(tx, "ada@example.org", "UTC")
-            self.source = sources.imported(tx, "daily-papers")
+            self.source = sources.source_of_imports(tx, "daily-papers")
         self.email = subscribe.email_channel(db, settings, self.account, "ada@example.org")
 
     def subscribe(self, name: str = "Mine", to: Sequence[int] = (), **values: Any) -> int:
@@ -79,7 +79,7 @@ class World:
 
     def announce(self, *entries: Entry, source: str = "daily-papers", silent: bool = False) -> ingest.Tally:
         with self.db.transaction() as tx:
-            where = sources.imported(tx, source)
+            where = sources.source_of_imports(tx, source)
             listing = Listing(format="test", entries=entries, announced_on=DAY)
             return ingest.store(tx, where, listing, now=self.db.now(), silent=silent)
 

@@ -72,7 +72,7 @@ class Site:
         entry = Entry(title=title, identifiers=(Identifier("arxiv", f"2605.{number:05d}"),), **values)
         with self.db.transaction() as tx:
             listing = Listing(format="test", entries=(entry,), announced_on=DAY)
-            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
+            ingest.store(tx, sources.source_of_imports(tx, "daily-papers"), listing, now=self.db.now(), silent=False)
             found = tx.exec_driver_sql("SELECT max(id) FROM paper").scalar_one()
         return int(found)
 

@@ -63,3 +63,8 @@ def settle(kept: Item, replaced: Item) -> Settlement:
     timing = min(kept, replaced, key=lambda item: item.not_before) if both_wait else winner
     drop_other = other.stage in (Stage.WAITS, Stage.GATHERED)
     return Settlement(replaced_wins, timing.not_before, timing.cadence, drop_other)
+
+
+def merged_with(paper_id: int) -> str:
+    """Why an item of a replaced paper is not sent."""
+    return f"merged with paper {paper_id}"

@@ -1,4 +1,4 @@
-"""Which papers are one: what an entry proves, and which of them stays."""
+"""Deduplication: which papers an entry proves to be one, which of them is kept, and what it takes from the others."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from services.domain.papers.paper import Entry, Identifier, Paper, merge, same_b
 
 @dataclass(slots=True)
 class PaperIndex:
-    """Living papers by what they are recognised by."""
+    """Papers by their identifiers and titles."""
 
     papers: dict[int, Paper] = field(default_factory=dict)
     _by_identifier: dict[Identifier, int] = field(default_factory=dict)
@@ -23,30 +23,31 @@ class PaperIndex:
             ids.append(paper.id)
 
     def remove(self, paper: Paper) -> None:
-        """Forgets a paper that became another, which has its identifiers now and is to be put anew."""
+        """Removes a replaced paper. Its identifiers lead to the kept paper once that one is put again."""
         del self.papers[paper.id]
 
     def find(self, entry: Entry) -> list[Paper]:
-        """The papers that the entry proves to be one; empty for one that nobody knows.
+        """The papers that the entry proves to be one; empty when it is none of the index.
 
-        They are those that its identifiers name, and those of its title that contradict nothing known by then. An
-        entry without identifiers proves nothing: it is the oldest of its title.
+        These are the papers that its identifiers name, then those of its title that contradict neither the entry nor
+        the papers before. An entry without identifiers cannot merge papers: it is the oldest paper of its title.
         """
         named = list(dict.fromkeys(self._by_identifier.get(identifier) for identifier in entry.identifiers))
-        found = [self.papers[one] for one in named if one is not None]
-        known = entry
-        for paper in found:
-            known = _with(known, paper)
+        same = [self.papers[id] for id in named if id is not None]
+        combined = entry
+        for paper in same:
+            combined = _with(combined, paper)
         titled = self.papers.keys() & self._by_title.get(title_key(entry.title), ())
-        for one in sorted(titled - {paper.id for paper in found}):
-            if (entry.identifiers or not found) and same_by_title(self.papers[one], known):
-                found.append(self.papers[one])
-                known = _with(known, self.papers[one])
-        return found
+        for id in sorted(titled - {paper.id for paper in same}):
+            paper = self.papers[id]
+            if (entry.identifiers or not same) and same_by_title(paper, combined):
+                same.append(paper)
+                combined = _with(combined, paper)
+        return same
 
 
 def _with(entry: Entry, paper: Paper) -> Entry:
-    """The entry with what is known of the paper that it is, so that a third is compared with both."""
+    """The entry with what is known of its paper, so that a further paper is compared with both."""
     return replace(
         entry,
         identifiers=(*entry.identifiers, *paper.identifiers),
@@ -55,34 +56,33 @@ def _with(entry: Entry, paper: Paper) -> Entry:
     )
 
 
-def staying(found: Sequence[Paper], told: Collection[int]) -> Paper:
-    """Which of the papers that became one stays: one that was sent already (`told`) before one that waits, then the
-    oldest.
-    """
-    return min(found, key=lambda paper: (paper.id not in told, paper.id))
+def choose_kept(papers: Sequence[Paper], already_notified: Collection[int]) -> Paper:
+    """Which of the papers that are one is kept: one that was sent to somebody, otherwise the oldest."""
+    return min(papers, key=lambda paper: (paper.id not in already_notified, paper.id))
 
 
-def unite(stays: Paper, goes: Iterable[Paper]) -> Paper:
-    """The staying paper with all that is known of the others, as if it had been merged from the listings of all."""
-    for other in goes:
-        stays = _unite(stays, other)
-    return stays
+def unite(kept: Paper, replaced: Iterable[Paper]) -> Paper:
+    """The kept paper with all that is known of the replaced ones, as if it had been in all their listings."""
+    for paper in replaced:
+        kept = _unite(kept, paper)
+    return kept
 
 
-def _unite(stays: Paper, goes: Paper) -> Paper:
+def _unite(kept: Paper, replaced: Paper) -> Paper:
     entry = Entry(
-        title=goes.title,
-        abstract=goes.abstract,
-        authors=goes.authors,
-        author_count=goes.author_count if stays.author_count is None else None,
-        categories=goes.categories,
-        identifiers=goes.identifiers,
-        published_on=goes.published_on,
-        version=goes.version,
-        upvotes=goes.upvotes,
-        comments=goes.comments,
-        # A withdrawal is the word of a version: an older one's is lifted by a newer.
-        withdrawn=goes.withdrawn and goes.version >= stays.version,
-        links={**goes.links, **stays.links},
+        title=replaced.title,
+        abstract=replaced.abstract,
+        authors=replaced.authors,
+        author_count=replaced.author_count if kept.author_count is None else None,
+        categories=replaced.categories,
+        identifiers=replaced.identifiers,
+        published_on=replaced.published_on,
+        version=replaced.version,
+        upvotes=replaced.upvotes,
+        comments=replaced.comments,
+        # A withdrawal belongs to a version; a newer version cancels it.
+        withdrawn=replaced.withdrawn and replaced.version >= kept.version,
+        links={**replaced.links, **kept.links},
     )
-    return replace(merge(stays, entry, goes.announced_on), first_seen_at=min(stays.first_seen_at, goes.first_seen_at))
+    first_seen_at = min(kept.first_seen_at, replaced.first_seen_at)
+    return replace(merge(kept, entry, replaced.announced_on), first_seen_at=first_seen_at)

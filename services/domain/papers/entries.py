@@ -1,4 +1,4 @@
-"""From the items of a listing to its entries: the same caps and the same care for every source."""
+"""Entries of a listing: the same limits and the same treatment of damaged items for every source."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -7,51 +7,54 @@ from typing import TypeVar
 from services.domain.papers.paper import Entry, Skipped
 from services.domain.text.markup import plain, safe_link
 
-TITLE = 500
-ABSTRACT = 20_000
-AUTHORS = 2_000
-NAME = 200
-CATEGORIES = 50
+MAX_TITLE = 500
+"""Characters, as are the next two."""
+MAX_ABSTRACT = 20_000
+MAX_NAME = 200
+MAX_AUTHORS = 2_000
+MAX_CATEGORIES = 50
 
 T = TypeVar("T")
 
 
 class Unreadable(ValueError):
-    """An item that is no paper; the message says why, for people."""
+    """An item that is no paper; the message states the reason for people."""
 
 
 def tidy(entry: Entry) -> Entry:
-    """`entry` with every text on one line and capped, and only links that are safe. Raises Unreadable untitled."""
-    title = plain(entry.title, TITLE)
+    """The entry with every text on one line and within its limit, and only safe links. Raises Unreadable untitled."""
+    title = plain(entry.title, MAX_TITLE)
     if not title:
         raise Unreadable("it has no title")
-    names = [name for author in entry.authors if (name := plain(author, NAME))]
+    names = [name for author in entry.authors if (name := plain(author, MAX_NAME))]
+    categories = [name for category in entry.categories if (name := plain(category, MAX_NAME))]
     links = {relation: link for relation, url in entry.links.items() if (link := safe_link(url))}
     return replace(
         entry,
         title=title,
-        abstract=plain(entry.abstract, ABSTRACT),
-        authors=tuple(names[:AUTHORS]),
-        author_count=entry.author_count or (len(names) if len(names) > AUTHORS else None),
-        categories=tuple(dict.fromkeys(c for category in entry.categories if (c := plain(category, NAME))))[
-            :CATEGORIES
-        ],
+        abstract=plain(entry.abstract, MAX_ABSTRACT),
+        authors=tuple(names[:MAX_AUTHORS]),
+        author_count=entry.author_count or (len(names) if len(names) > MAX_AUTHORS else None),
+        categories=tuple(dict.fromkeys(categories))[:MAX_CATEGORIES],
         identifiers=tuple(dict.fromkeys(entry.identifiers)),
         links=links,
     )
 
 
 def collect(
-    items: Iterable[T], read: Callable[[T], Entry], where: Callable[[int, T], str] = lambda number, _: f"entry {number}"
+    items: Iterable[T],
+    read: Callable[[T], Entry],
+    name: Callable[[int, T], str] = lambda number, _: f"entry {number}",
 ) -> tuple[tuple[Entry, ...], tuple[Skipped, ...]]:
-    """Reads each item; one that cannot be read is skipped and named, whatever is wrong with its shape."""
+    """The entries that `read` makes of the items. An item that it cannot read is skipped; `name` identifies it."""
     entries: list[Entry] = []
     skipped: list[Skipped] = []
     for number, item in enumerate(items, 1):
         try:
             entries.append(tidy(read(item)))
         except Unreadable as error:
-            skipped.append(Skipped(plain(where(number, item), NAME), str(error)))
+            skipped.append(Skipped(plain(name(number, item), MAX_NAME), str(error)))
+        # Whatever is wrong with the shape of one item must not cost the others.
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
-            skipped.append(Skipped(plain(where(number, item), NAME), "it is not in the form this format has"))
+            skipped.append(Skipped(plain(name(number, item), MAX_NAME), "it is not in the form this format has"))
     return tuple(entries), tuple(skipped)

@@ -24,33 +24,33 @@ _OPENREVIEW = re.compile(r"[\w-]{6,20}", re.ASCII)
 _DOI_OF_ARXIV = "10.48550/arxiv."
 
 
-class Found(NamedTuple):
+class RecognisedIdentifier(NamedTuple):
     """An identifier, and the version of the work that was named with it."""
 
     identifier: Identifier
     version: int | None = None
 
 
-def arxiv(text: str) -> Found | None:
+def arxiv(text: str) -> RecognisedIdentifier | None:
     """The arXiv id that `text` is, such as `2401.00001v2`, `arXiv:cond-mat/0207270` or `oai:arXiv.org:…`."""
     found = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", text.strip()))
     if not found:
         return None
     value = f"{found['archive'].lower()}/{found['number']}" if found["archive"] else found["id"]
-    return Found(Identifier("arxiv", value), int(found["version"]) if found["version"] else None)
+    return RecognisedIdentifier(Identifier("arxiv", value), int(found["version"]) if found["version"] else None)
 
 
-def doi(text: str) -> Found | None:
+def doi(text: str) -> RecognisedIdentifier | None:
     """The DOI that `text` is, bare or with a prefix; the DOI of an arXiv paper is its arXiv id."""
     value = _DOI_PREFIX.sub("", text.strip()).rstrip(".,;").lower()
     if not _DOI.fullmatch(value):
         return None
     if value.startswith(_DOI_OF_ARXIV):
         return arxiv(value.removeprefix(_DOI_OF_ARXIV))
-    return Found(Identifier("doi", value))
+    return RecognisedIdentifier(Identifier("doi", value))
 
 
-def recognise(text: str) -> Found | None:
+def recognise(text: str) -> RecognisedIdentifier | None:
     """The identifier in an id, a guid or a link, if there is one."""
     text = text.strip()
     if text[:8].lower().startswith(("http://", "https://")):
@@ -60,11 +60,11 @@ def recognise(text: str) -> Found | None:
     return arxiv(text) or doi(text)
 
 
-def _openreview(forum: str) -> Found | None:
-    return Found(Identifier("openreview", forum)) if _OPENREVIEW.fullmatch(forum) else None
+def _openreview(forum: str) -> RecognisedIdentifier | None:
+    return RecognisedIdentifier(Identifier("openreview", forum)) if _OPENREVIEW.fullmatch(forum) else None
 
 
-def _in_link(link: str) -> Found | None:
+def _in_link(link: str) -> RecognisedIdentifier | None:
     try:
         parts = urlsplit(link)
         host = (parts.hostname or "").removeprefix("www.")
@@ -85,10 +85,10 @@ def _in_link(link: str) -> Found | None:
     return arxiv(segments[-1]) or (arxiv("/".join(segments[-2:])) if host.endswith("arxiv.org") else None)
 
 
-def _preprint(path: str) -> Found | None:
+def _preprint(path: str) -> RecognisedIdentifier | None:
     """bioRxiv writes `content/10.1101/2024.01.01.573890v2.full`: the DOI, then the version."""
     found = re.search(r"(10\.\d{4,9}/[\d.]*\d)(?:v(\d{1,3}))?", path)
-    return Found(Identifier("doi", found[1]), int(found[2]) if found[2] else None) if found else None
+    return RecognisedIdentifier(Identifier("doi", found[1]), int(found[2]) if found[2] else None) if found else None
 
 
 def links(identifier: Identifier) -> dict[str, str]:

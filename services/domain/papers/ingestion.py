@@ -1,15 +1,15 @@
-"""Listings read in memory, one after the other: which paper an entry is, which papers become one, what happened."""
+"""Ingestion of several listings in memory: which paper each entry is, which papers are merged, which events occur."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import chain
 
-from services.domain.papers.deduplication import PaperIndex, staying, unite
-from services.domain.papers.paper import Entry, Paper, first_paper, merge, what_happened
+from services.domain.papers.deduplication import PaperIndex, choose_kept, unite
+from services.domain.papers.paper import Entry, Paper, events_of_appearance, first_paper, merge
 
-Heard = dict[int, bool]
-"""Source → whether a paper's appearance there was silent."""
+SilenceBySource = dict[int, bool]
+"""By source id, whether a paper's appearance there was silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """A paper in a source, on a day; whether it was silent is settled by the first time."""
+    """A paper in a source, on the day of the first listing."""
 
     day: date
     silent: bool
@@ -34,166 +34,176 @@ class Appearance:
 
 
 class IngestBatch:
-    """`known`: every paper of the archive that an entry could be; `heard`: where they appeared; `ids`: for new papers;
-    `told`: which of some papers were sent to somebody; `steps`: the upvotes that some subscription asks for.
-    """
+    """The papers of several listings that are written together."""
 
     def __init__(
         self,
-        known: Mapping[int, Paper],
-        heard: Mapping[int, Heard],
-        ids: Iterator[int],
-        told: Callable[[list[int]], Collection[int]],
-        steps: frozenset[int],
+        archive: Mapping[int, Paper],
+        silence: Mapping[int, SilenceBySource],
+        new_ids: Iterator[int],
+        already_notified: Callable[[list[int]], Collection[int]],
+        upvote_steps: frozenset[int],
         now: datetime,
     ) -> None:
-        self.archive = dict(known)
-        self.register = PaperIndex()
-        for one in known.values():
-            self.register.put(one)
-        self.became: dict[int, int] = {}
-        """Papers that became others, and which; some of them may never have been in the archive."""
-        self._heard: dict[int, Heard] = {one: dict(where) for one, where in heard.items()}
-        self._ids, self._told, self._steps, self._now = ids, told, steps, now
+        """`archive`: every stored paper that an entry could be, by id. `silence`: their appearances, by paper id.
+
+        `already_notified` returns those of the given papers that were sent to somebody. `upvote_steps` are the numbers
+        of upvotes that some subscription asks for.
+        """
+        self._archive = dict(archive)
+        self._index = PaperIndex()
+        for paper in archive.values():
+            self._index.put(paper)
+        self._merged_into: dict[int, int] = {}
+        """Replaced papers, with the papers kept instead. Some of either were never in the archive."""
+        self._silence: dict[int, SilenceBySource] = {id: dict(by_source) for id, by_source in silence.items()}
+        self._new_ids, self._already_notified = new_ids, already_notified
+        self._upvote_steps, self._now = upvote_steps, now
         self._appearances: dict[tuple[int, int], Appearance] = {}
         self._events: dict[tuple[int, str], None] = {}
-        self._touched: dict[int, None] = {}
+        self._listed: dict[int, None] = {}
 
-    # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── one listing after the other ───────────────────────────────────────────────────────────────────────────
 
     def read(self, source_id: int, entries: Iterable[tuple[Entry, date]], *, silent: bool) -> Counts:
-        """Takes one listing's entries, each with the day of its announcement; the listing is silent or makes events."""
-        sheet, found = _ListingResult(), 0
+        """Adds the entries of one listing, each with its announcement day. A silent listing causes no events."""
+        result, found = _ListingResult(), 0
         for entry, day in entries:
             found += 1
-            self._take(sheet, entry, day)
+            self._add_entry(result, entry, day)
         if not silent:
-            for one in sheet.days:
-                for what in sorted(self._happened(sheet, one, source_id)):
-                    self._events[one, what] = None
-        self._note(sheet, source_id, silent=silent)
-        new = len(sheet.days.keys() & sheet.born)
-        updated = sum(self._changed(sheet, one) for one in sheet.days)
+            for id in result.days:
+                for event in sorted(self._events_of(result, id, source_id)):
+                    self._events[id, event] = None
+        self._record_appearances(result, source_id, silent=silent)
+        new = len(result.days.keys() & result.created)
+        updated = sum(self._was_updated(result, id) for id in result.days)
         return Counts(found=found, new=new, known=found - new, updated=updated)
 
-    def _take(self, sheet: "_ListingResult", entry: Entry, day: date) -> None:
-        found = self.register.find(entry)
-        if not found:
-            paper = first_paper(entry, next(self._ids), day, self._now)
-            sheet.born.add(paper.id)
+    def _add_entry(self, result: "_ListingResult", entry: Entry, day: date) -> None:
+        same = self._index.find(entry)
+        if not same:
+            paper = first_paper(entry, next(self._new_ids), day, self._now)
+            result.created.add(paper.id)
         else:
-            for one in found:
-                sheet.before.setdefault(one.id, one)
-            paper = merge(found[0] if len(found) == 1 else self._unite(sheet, found), entry, day)
-        self.register.put(paper)
-        sheet.days[paper.id] = min(day, sheet.days.get(paper.id, day))
+            for known in same:
+                result.before.setdefault(known.id, known)
+            paper = merge(same[0] if len(same) == 1 else self._merge_papers(result, same), entry, day)
+        self._index.put(paper)
+        result.days[paper.id] = min(day, result.days.get(paper.id, day))
         if not entry.replacement:
-            sheet.news.add(paper.id)
+            result.listed_as_new.add(paper.id)
 
-    def _unite(self, sheet: "_ListingResult", found: list[Paper]) -> Paper:
-        """The one paper that these are."""
-        stays = staying(found, self._told([one.id for one in found]))
-        going = {one.id: one for one in found if one.id != stays.id}
-        for one in going.values():
-            self.register.remove(one)
-        _follow(self.became, going, stays.id)
-        _follow(sheet.merged, going.keys() - sheet.born, stays.id)
-        if sheet.news & going.keys():
-            sheet.news.add(stays.id)
-        days = [sheet.days.pop(one) for one in (stays.id, *going) if one in sheet.days]
+    def _merge_papers(self, result: "_ListingResult", papers: list[Paper]) -> Paper:
+        """The one paper that `papers` turn out to be."""
+        kept = choose_kept(papers, self._already_notified([paper.id for paper in papers]))
+        replaced = {paper.id: paper for paper in papers if paper.id != kept.id}
+        for paper in replaced.values():
+            self._index.remove(paper)
+        _add_merges(self._merged_into, replaced, kept.id)
+        _add_merges(result.merged_into, replaced.keys() - result.created, kept.id)
+        if result.listed_as_new & replaced.keys():
+            result.listed_as_new.add(kept.id)
+        days = [result.days.pop(id) for id in (kept.id, *replaced) if id in result.days]
         if days:
-            sheet.days[stays.id] = min(days)
-        return unite(stays, going.values())
+            result.days[kept.id] = min(days)
+        return unite(kept, replaced.values())
 
-    def _changed(self, sheet: "_ListingResult", one: int) -> bool:
-        was = None if one in sheet.born else sheet.before[one]
-        return was is not None and (self.register.papers[one] != was or one in sheet.merged.values())
+    def _was_updated(self, result: "_ListingResult", id: int) -> bool:
+        before = None if id in result.created else result.before[id]
+        return before is not None and (self._index.papers[id] != before or id in result.merged_into.values())
 
-    def _happened(self, sheet: "_ListingResult", one: int, source_id: int) -> frozenset[str]:
-        mine = self._heard.get(one, {})
-        others = [self._heard.get(goes, {}) for goes, stays in sheet.merged.items() if stays == one]
-        # Listed silently here before, it is no news for being listed again, though its upvotes may be.
-        announced = source_id in mine or not all(chain(mine.values(), *(where.values() for where in others)))
-        if not announced and one not in sheet.news:
-            return frozenset()  # Nobody missed it: its day was long before we watched.
-        here = source_id in mine and all(where.keys() <= mine.keys() for where in others)
-        before = None if one in sheet.born else sheet.before[one]
-        return what_happened(before, self.register.papers[one], announced=announced, here=here, steps=self._steps)
+    def _events_of(self, result: "_ListingResult", id: int, source_id: int) -> frozenset[str]:
+        own = self._silence.get(id, {})
+        merged = [self._silence.get(replaced, {}) for replaced, kept in result.merged_into.items() if kept == id]
+        # A paper that this source listed silently before does not become new when it is listed again; its upvotes may.
+        announced = source_id in own or not all(chain(own.values(), *(by_source.values() for by_source in merged)))
+        if not announced and id not in result.listed_as_new:
+            return frozenset()  # It was announced long before the source was added.
+        before = None if id in result.created else result.before[id]
+        return events_of_appearance(
+            before,
+            self._index.papers[id],
+            announced=announced,
+            same_source=source_id in own and all(by_source.keys() <= own.keys() for by_source in merged),
+            steps=self._upvote_steps,
+        )
 
-    def _note(self, sheet: "_ListingResult", source_id: int, *, silent: bool) -> None:
-        """What the next listing finds."""
-        for goes, stays in sheet.merged.items():
-            _hear(self._heard.setdefault(stays, {}), self._heard.pop(goes, {}))
-        for one, day in sheet.days.items():
-            heard = self._heard.setdefault(one, {})
-            now = Appearance(day, heard.get(source_id, silent or one not in sheet.news))
-            heard[source_id] = now.silent
-            was = self._appearances.get((one, source_id))
-            self._appearances[one, source_id] = was.and_then(now) if was else now
-        self._touched |= dict.fromkeys(sheet.days)
+    def _record_appearances(self, result: "_ListingResult", source_id: int, *, silent: bool) -> None:
+        for replaced, kept in result.merged_into.items():
+            _add_silence(self._silence.setdefault(kept, {}), self._silence.pop(replaced, {}))
+        for id, day in result.days.items():
+            by_source = self._silence.setdefault(id, {})
+            appearance = Appearance(day, by_source.get(source_id, silent or id not in result.listed_as_new))
+            by_source[source_id] = appearance.silent
+            earlier = self._appearances.get((id, source_id))
+            self._appearances[id, source_id] = earlier.and_then(appearance) if earlier else appearance
+        self._listed |= dict.fromkeys(result.days)
 
     # ── what is to be written ─────────────────────────────────────────────────────────────────────────────────
 
-    def touched(self) -> list[Paper]:
-        """The living papers that stood in a listing, as they are now."""
-        return [self.register.papers[one] for one in dict.fromkeys(map(self._now_id, self._touched))]
+    def papers(self) -> list[Paper]:
+        """The papers that a listing had, in their final form."""
+        return [self._index.papers[id] for id in dict.fromkeys(map(self._current_id, self._listed))]
 
-    def new(self) -> list[Paper]:
-        return [one for one in self.touched() if one.id not in self.archive]
+    def new_papers(self) -> list[Paper]:
+        return [paper for paper in self.papers() if paper.id not in self._archive]
 
-    def changed(self) -> list[Paper]:
-        """Those of the archive that are not what they were."""
-        stays = set(self.merged().values())
-        known = (one for one in self.touched() if one.id in self.archive)
-        return [one for one in known if one != self.archive[one.id] or one.id in stays]
+    def changed_papers(self) -> list[Paper]:
+        """The papers of the archive that changed, or with which another one was merged."""
+        kept_ids = set(self.merged_papers().values())
+        known = (paper for paper in self.papers() if paper.id in self._archive)
+        return [paper for paper in known if paper != self._archive[paper.id] or paper.id in kept_ids]
 
-    def reworded(self) -> list[Paper]:
-        """Those of the archive whose text changed."""
-        texts = ((one, self.archive[one.id]) for one in self.changed())
-        return [now for now, was in texts if (now.title, now.abstract) != (was.title, was.abstract)]
+    def papers_with_new_text(self) -> list[Paper]:
+        """The papers of the archive whose title or abstract changed."""
+        pairs = ((paper, self._archive[paper.id]) for paper in self.changed_papers())
+        return [after for after, before in pairs if (after.title, after.abstract) != (before.title, before.abstract)]
 
-    def merged(self) -> dict[int, int]:
-        """Papers of the archive that became others, and which."""
-        return {goes: stays for goes, stays in self.became.items() if goes in self.archive}
+    def merged_papers(self) -> dict[int, int]:
+        """The papers of the archive that were replaced, with the papers kept instead."""
+        return {replaced: kept for replaced, kept in self._merged_into.items() if replaced in self._archive}
 
     def appearances(self) -> dict[tuple[int, int], Appearance]:
-        """(paper, source) → its appearance in what was read."""
-        found: dict[tuple[int, int], Appearance] = {}
-        for (one, source_id), appearance in self._appearances.items():
-            key = (self._now_id(one), source_id)
-            found[key] = found[key].and_then(appearance) if key in found else appearance
-        return found
+        """By (paper id, source id)."""
+        current: dict[tuple[int, int], Appearance] = {}
+        for (id, source_id), appearance in self._appearances.items():
+            key = (self._current_id(id), source_id)
+            current[key] = current[key].and_then(appearance) if key in current else appearance
+        return current
 
     def events(self) -> list[tuple[int, str]]:
-        return list(dict.fromkeys((self._now_id(one), what) for one, what in self._events))
+        """Pairs of a paper id and what happened, as `event.what` names it."""
+        return list(dict.fromkeys((self._current_id(id), event) for id, event in self._events))
 
-    def _now_id(self, one: int) -> int:
-        return self.became.get(one, one)
+    def _current_id(self, id: int) -> int:
+        return self._merged_into.get(id, id)
 
 
 @dataclass(slots=True)
 class _ListingResult:
-    """One listing's part."""
+    """What one listing of an `IngestBatch` did."""
 
     days: dict[int, date] = field(default_factory=dict)
+    """The listed papers with their announcement days."""
     before: dict[int, Paper] = field(default_factory=dict)
-    """The papers that it met, as they were before it."""
-    born: set[int] = field(default_factory=set)
-    merged: dict[int, int] = field(default_factory=dict)
-    """Papers older than it that it made others, and which."""
-    news: set[int] = field(default_factory=set)
-    """Papers that it has for being new; the others stand in it for a new version or a correction alone."""
+    """The known papers among those, as they were before the listing."""
+    created: set[int] = field(default_factory=set)
+    merged_into: dict[int, int] = field(default_factory=dict)
+    """Papers older than the listing that it proved to be others, with the papers kept instead."""
+    listed_as_new: set[int] = field(default_factory=set)
+    """The other papers are listed only for a new version or a correction."""
 
 
-def _follow(became: dict[int, int], going: Iterable[int], stays: int) -> None:
-    """Enters that some became another, also for those that had become them."""
-    gone = set(going)
-    for old, new in became.items():
-        if new in gone:
-            became[old] = stays
-    became.update(dict.fromkeys(gone, stays))
+def _add_merges(merged_into: dict[int, int], replaced: Iterable[int], kept: int) -> None:
+    """Enters that `kept` stands for the `replaced` papers, and for those that they replaced earlier."""
+    ids = set(replaced)
+    for old, new in merged_into.items():
+        if new in ids:
+            merged_into[old] = kept
+    merged_into.update(dict.fromkeys(ids, kept))
 
 
-def _hear(heard: Heard, more: Heard) -> None:
+def _add_silence(silence: SilenceBySource, more: SilenceBySource) -> None:
     for source_id, silent in more.items():
-        heard[source_id] = silent and heard.get(source_id, True)
+        silence[source_id] = silent and silence.get(source_id, True)

@@ -28,7 +28,7 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One paper as one listing states it: plain text (no markup), None where the listing is silent."""
+    """One paper as one listing states it, as plain text without markup. None: the listing does not state it."""
 
     title: str
     abstract: str = ""
@@ -40,43 +40,42 @@ class Entry:
     published_on: date | None = None
     version: int | None = None
     replacement: bool = False
-    """Listed for a new version or a correction, not for being new: no news to whoever has never seen it before."""
+    """Listed for a new version or a correction, not for being new. It causes no event if it was never announced."""
     upvotes: int | None = None
     comments: int | None = None
     withdrawn: bool = False
     links: Mapping[str, str] = field(default_factory=dict)
-    """Relation (`abstract`, `pdf`, `code`, `project`, `listing`) to http(s) URL."""
+    """By relation (`abstract`, `pdf`, `code`, `project`, `listing`), an http(s) URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An entry that could not be read: where it stands (`entry 7`, an id, a title) and why."""
+    """An entry that could not be read."""
 
     where: str
+    """What identifies it: `entry 7`, an id or a title."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a source said at one time. `announced` is its own count of the announcement, None if it states none.
-
-    `next_url`: of the next page of the same answer, empty on the last one; `feed_hints`: when the source asks not to be
-    polled.
-    """
+    """What a source answered at one time."""
 
     format: str
     entries: tuple[Entry, ...]
     skipped: tuple[Skipped, ...] = ()
     announced_on: date | None = None
     announced: int | None = None
+    """The source's own count of the announcement; None when it states none."""
     title: str = ""
     next_url: str = ""
+    """The address of the next page of the same answer; empty on the last page."""
     feed_hints: FeedHints = NO_HINTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paper:
-    """A paper as the archive holds it, merged over all its listings."""
+    """A paper as the archive stores it, merged from all its listings."""
 
     id: int
     title: str
@@ -98,11 +97,11 @@ class Paper:
 
 
 def upvote_step(upvotes: int) -> int:
-    """How many of the steps a paper has taken: 0 below 5 upvotes."""
+    """How many of `UPVOTE_STEPS` the upvotes reach: 0 below 5 upvotes."""
     return sum(upvotes >= step for step in UPVOTE_STEPS)
 
 
-# An ingestion asks for the key of each title several times.
+# Cached since an ingestion computes the key of each title several times.
 @lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:
     """The title's words without case, accents, LaTeX and punctuation: equal for two spellings of one title."""
@@ -117,26 +116,23 @@ def family_name(author: str) -> str:
 
 
 def contradict(a: tuple[Identifier, ...], b: tuple[Identifier, ...]) -> bool:
-    """True if the two carry different ids of one scheme, and none in common: then no likeness of titles makes them
-    one.
-    """
-    shared = set(a) & set(b)
-    schemes = {one.scheme for one in a} & {one.scheme for one in b}
-    return not schemes <= {one.scheme for one in shared}
+    """Whether the two have different ids of one scheme and none in common. Similar titles do not outweigh that."""
+    schemes = {identifier.scheme for identifier in a} & {identifier.scheme for identifier in b}
+    return not schemes <= {identifier.scheme for identifier in set(a) & set(b)}
 
 
 def begin_alike(a: str, b: str) -> bool:
-    """Whether one abstract is the other, perhaps cut short; a dozen words are too few to tell."""
+    """Whether one abstract is the other, perhaps cut short. A dozen words are too few to decide."""
     short, long = sorted((fold(a).split(), fold(b).split()), key=len)
     # The last word may be cut in the middle.
     return len(short) > ABSTRACT_WORDS_THAT_IDENTIFY and long[: len(short) - 1] == short[:-1]
 
 
 def same_by_title(paper: Paper, entry: Entry) -> bool:
-    """Whether title and first author make the two one paper; only asked when no identifier decides.
+    """Whether title and first author prove the two to be one paper, for when no identifier decides.
 
-    Without authors on one side the title must have five words or more, since short titles recur, or the abstracts
-    must begin alike, or both must lead to one page: what a feed lists once more.
+    When one side has no authors, one of these must hold: the title has five words or more (short titles recur), the
+    abstracts begin alike, or both link to one page, which a feed lists again.
     """
     key = title_key(entry.title)
     if not key or key != title_key(paper.title) or contradict(paper.identifiers, entry.identifiers):
@@ -150,7 +146,7 @@ def same_by_title(paper: Paper, entry: Entry) -> bool:
 
 
 def first_paper(entry: Entry, paper_id: int, announced_on: date, now: datetime) -> Paper:
-    """The paper that an entry nobody has seen before begins."""
+    """The paper of an entry that is no known paper."""
     return Paper(
         id=paper_id,
         title=entry.title,
@@ -171,10 +167,10 @@ def first_paper(entry: Entry, paper_id: int, announced_on: date, now: datetime) 
 
 
 def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
-    """The paper with what one more listing says of it.
+    """The paper with what one more listing states of it; equal to `paper` when the entry states nothing new.
 
-    A newer version replaces the text; else the fuller text stays (pages cut abstracts short). Counts only grow, the
-    announcement is the earliest. Equal to `paper` when the entry says nothing new.
+    A newer version replaces the text; otherwise the longer text is kept, since some pages cut abstracts short. Counts
+    only grow, and the earliest announcement day is kept.
     """
     newer = (entry.version or 1) > paper.version
     fuller = len(entry.abstract) > len(paper.abstract)
@@ -196,18 +192,18 @@ def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
     )
 
 
-def what_happened(
-    before: Paper | None, after: Paper, *, announced: bool, here: bool, steps: frozenset[int]
+def events_of_appearance(
+    before: Paper | None, after: Paper, *, announced: bool, same_source: bool, steps: frozenset[int]
 ) -> frozenset[str]:
-    """The events that one (not silent) appearance makes, as `event.what` names them.
+    """The events of one appearance that is not silent, as `event.what` names them.
 
-    `announced`: it had an appearance that was not silent; `here`: it had one in this source; `steps`: the upvotes
-    that some subscription asks for, beside the fixed ones. A new version of the text is no event.
+    `announced`: the paper had an appearance before that was not silent. `same_source`: it had one in this source.
+    `steps`: the numbers of upvotes that subscriptions ask for, besides `UPVOTE_STEPS`. A new version is no event.
     """
     if before is None or not announced:
         return frozenset({"new"})
     events = set()
-    if not here:
+    if not same_source:
         events.add("source")
     if len(after.categories) > len(before.categories):
         events.add("category")

@@ -14,8 +14,7 @@ from services.ports import Embedder
 from services.store.db.database import Database, Row
 from services.store.delivery import deliveries
 from services.store.interests import embedder_health
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, papers
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
 from services.store.subscriptions.records import QuarantinedPaper, QuarantinedStage, Subscription
 
@@ -44,11 +43,11 @@ def _paper_steps(paper: Paper, paper_name: str) -> Iterator[Step]:
 def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subscription) -> Iterator[Step]:
     saved = f"{subscription.cadence}, saved {subscription.created_at:%Y-%m-%d %H:%M}"
     yield "subscription", f"{subscription.id}: {subscription.name}, {saved}"
-    for appearance in sources.appearances_of(tx, paper.id):
-        silently = ", silently" if appearance["silent"] else ""
-        where = f"{appearance['kind']} {without_secrets(appearance['location'])}".strip()
-        read = f"read {appearance['first_seen_at']:%Y-%m-%d %H:%M}{silently}"
-        yield "announced", f"in {where} for {appearance['announced_on']}, {read}"
+    for appearance in appearances.of_paper(tx, paper.id):
+        silently = ", silently" if appearance.silent else ""
+        where = f"{appearance.kind} {without_secrets(appearance.location)}".strip()
+        read = f"read {appearance.first_seen_at:%Y-%m-%d %H:%M}{silently}"
+        yield "announced", f"in {where} for {appearance.announced_on}, {read}"
     quarantined = [entry for entry in quarantine.list_all(tx, paper.id) if _is_affected(subscription, entry)]
     for entry in quarantined:
         what = f"from {entry.stage} {entry.at:%Y-%m-%d %H:%M}, {entry.error}"
@@ -85,7 +84,7 @@ def _why_not_matched(tx: Connection, embedder: Embedder, paper: Paper, subscript
         needs_vector = candidate.vector is None and compiled.weights is not None
         failure = embedder_health.failure(tx, subscription.model) if needs_vector else None
         return f"{reason}. {describe_failure(failure.reason)}" if failure else reason
-    if not sources.heard(tx, paper.id):
+    if not appearances.was_announced(tx, paper.id):
         return "it would match, but the paper only came silently (a first poll or a silent import)"
     if paper.first_seen_at < subscription.created_at:
         return "it would match, but the paper was announced before the subscription was saved"

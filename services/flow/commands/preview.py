@@ -20,6 +20,7 @@ from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database
 from services.store.papers import archive_search, papers
+from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Window, within_window
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
 
@@ -112,10 +113,10 @@ def preview(
     subscription = compile_subscription(_criteria(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
-        window = archive_search.Window(first=until - timedelta(days=days - 1), last=until)
+        window = Window(first=until - timedelta(days=days - 1), last=until)
         scanned, first = archive_search.count_papers(tx, window)
         unembedded = scanned - archive_search.count_embedded(tx, embedder.name, window) if draft.has_interest else 0
-        found, unread = archive_search.NOTHING, 0
+        found, unread = NOTHING, 0
         if subscription is not None:
             found, unread = _search(tx, embedder, subscription, draft, window, ranking)
         if draft.trending:
@@ -159,13 +160,13 @@ def _search(
     embedder: Embedder,
     subscription: CompiledSubscription,
     draft: Draft,
-    window: archive_search.Window,
-    ranking: archive_search.Ranking | None,
-) -> tuple[archive_search.FoundPapers, int]:
+    window: Window,
+    ranking: Ranking | None,
+) -> tuple[FoundPapers, int]:
     """The matching papers, the best first, and the number of papers left out because too many would have to be read."""
     if subscription.weights is not None and subscription.threshold is not None:
         if ranking is not None and ranking.window.first <= window.first:
-            best = archive_search.within_window(ranking, window)
+            best = within_window(ranking, window)
         else:
             wanted = parse_volume(draft.volume).per_day * window.days
             interest = Interest(subscription.weights, subscription.terms)
@@ -174,14 +175,12 @@ def _search(
     elif draft.query:
         found = archive_search.passing(tx, draft, window)
     else:
-        return archive_search.NOTHING, 0
+        return NOTHING, 0
     unread = np.flatnonzero(found.unsure)[MAX_READ:]
     return archive_search.confirm(tx, draft, found.at(np.delete(np.arange(len(found)), unread))), len(unread)
 
 
-def _only_trending(
-    tx: Connection, draft: Draft, found: archive_search.FoundPapers, window: archive_search.Window
-) -> archive_search.FoundPapers:
+def _only_trending(tx: Connection, draft: Draft, found: FoundPapers, window: Window) -> FoundPapers:
     """The papers that digests would have chosen by today's upvotes, of the matching papers or of all."""
     upvoted_draft = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
     upvoted = archive_search.passing(tx, upvoted_draft, window)
@@ -198,7 +197,7 @@ def _samples(
     embedder: Embedder,
     draft: Draft,
     subscription: CompiledSubscription,
-    found: archive_search.FoundPapers,
+    found: FoundPapers,
 ) -> list[Sample]:
     scores = dict(zip(found.ids[:MAX_SAMPLES].tolist(), found.scores[:MAX_SAMPLES].tolist(), strict=True))
     candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}

@@ -13,6 +13,7 @@ from services.settings import Settings
 from services.store.db.database import Database
 from services.store.interests import embedder_health, embedding_backlog, embedding_models
 from services.store.papers import merging, papers, search_index
+from services.store.papers import vectors as paper_vectors
 from services.store.subscriptions import match_runs
 from services.store.subscriptions.records import RunToEmbed
 from services.telemetry import fault_point, log
@@ -117,7 +118,7 @@ def _embed(
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         embedder_health.record_success(tx, embedder.name)
-        papers.store_vectors(tx, embedder.name, list(texts), vectors)
+        paper_vectors.store(tx, embedder.name, list(texts), vectors)
         after_stored(tx, embedder.name, ids)
     return True
 

@@ -1,4 +1,4 @@
-"""Ingest: a listing's entries become papers, each once, and what is new becomes a run of events."""
+"""Ingest: a listing's entries become papers, each once, and what is new becomes a match run."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,150 +10,180 @@ from sqlalchemy import Connection
 from services import plugins, sandbox
 from services.domain.papers.ingestion import Counts, IngestBatch
 from services.domain.papers.paper import Entry, Listing, title_key
-from services.domain.sources.batches import Line
+from services.domain.sources.batches import BatchPage
 from services.errors import SourceError
 from services.settings import Settings
-from services.store.db.database import Database, Row, lock, wake
+from services.store.db.database import Database, lock, wake
 from services.store.delivery import message_updates
-from services.store.papers import merging, papers
-from services.store.sources import batches, sources
+from services.store.papers import appearances, merging, papers, vectors
+from services.store.sources import batches, listings, sources
+from services.store.sources.records import ClaimedListing, Source, SourceOfListing
 from services.store.subscriptions import match_runs, subscriptions
 from services.telemetry import fault_point, log
 
 LEASE = timedelta(minutes=5)
-MAX_READING = 60.0
-"""Seconds of parsing after which a claim's remaining listings are left for the next."""
+MAX_PARSE_TIME = 60.0
+"""Seconds of parsing, after which the remaining listings of a claim are released."""
 MAX_IN_SANDBOX = 50 * 2**20
-"""Bytes; a larger file can only be a person's own archive."""
+"""Bytes. A larger file can only be an archive that a person imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What an ingestion did. `found` = `new` + `known`; `updated` of the known changed."""
+    """What an ingestion did. `found` = `new` + `known`; `updated` of the known papers changed."""
 
     found: int
     new: int
     known: int
     updated: int
     skipped: tuple[tuple[str, str], ...]
+    """Pairs of an entry and the reason why it could not be read."""
     run: int | None = None
+    """The match run; None when nothing happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A parsed listing and which part of an announcement it is: `day` it was asked for by (None: the present one),
-    `first` page.
-    """
+    """A parsed listing, with the part of an announcement that it is."""
 
-    source: Row
-    """`id`, `kind`, `location`, its `feed_hints` and whether it is `polled`."""
+    source: Source | SourceOfListing
     listing: Listing
     silent: bool
     day: date | None = None
+    """The day by which it was requested; None for the present list."""
     first: bool = True
+    """Whether it is the first page of the announcement."""
 
 
 def work(db: Database, settings: Settings) -> bool:
-    """Reads the oldest fetched listings; False when none waits. Damaged bytes end in a recorded failure."""
+    """Ingests the oldest fetched listings; False when there is none. Damaged bytes are recorded as a failure."""
     with db.transaction() as tx:
-        claimed = sources.claim_listings(tx, db.now(tx), LEASE * settings.time_scale)
+        claimed = listings.claim(tx, db.now(tx), LEASE * settings.time_scale)
     if not claimed:
         return False
-    read = list(_read(claimed))
+    parsed = list(_parse_all(claimed))
     with db.transaction() as tx:
         now = db.now(tx)
-        pages = [page for _, page in read if isinstance(page, Page)]
+        pages = [page for _, page in parsed if isinstance(page, Page)]
         if pages:
             store_all(tx, pages, now)
-        for row, page in read:
+        for listing, page in parsed:
             if isinstance(page, SourceError):
-                _fail(tx, row, str(page), now)
-        sources.finish_listings(tx, [row for row, page in read if isinstance(page, Page)], now)
-        sources.leave_listings(tx, claimed[len(read) :])
+                _record_failure(tx, listing, str(page), now)
+        listings.finish(tx, [listing for listing, page in parsed if isinstance(page, Page)], now)
+        listings.release(tx, claimed[len(parsed) :])
     fault_point("ingested")
     return True
 
 
-def _read(claimed: Sequence[Row]) -> Iterator[tuple[Row, Page | SourceError]]:
-    """Parses one after the other until the time is up."""
+def _parse_all(claimed: Sequence[ClaimedListing]) -> Iterator[tuple[ClaimedListing, Page | SourceError]]:
+    """Parses one listing after the other until `MAX_PARSE_TIME` is over."""
     begin = time.monotonic()
     for row in claimed:
-        if time.monotonic() - begin > MAX_READING:
+        if time.monotonic() - begin > MAX_PARSE_TIME:
             return
         try:
-            source = {name: row[name] for name in ("kind", "location", "polled", "feed_hints")} | {
-                "id": row["source_id"]
-            }
-            page = Page(source=source, listing=_parse(row), silent=row["silent"], day=row["day"], first=not row["url"])
-            yield row, page
+            listing = _parse(row)
+            yield row, Page(source=row.source, listing=listing, silent=row.silent, day=row.day, first=not row.url)
         except SourceError as error:
             yield row, error
 
 
+def _parse(row: ClaimedListing) -> Listing:
+    if row.attempts > listings.MAX_PARSE_ATTEMPTS:
+        raise SourceError(f"reading this listing ended {row.attempts - 1} workers; it is left out")
+    return sandbox.parse(row.kind, bytes(row.body), row.fetched_at.date())
+
+
+def _record_failure(tx: Connection, row: ClaimedListing, reason: str, now: datetime) -> None:
+    log.warning("listing unreadable", source=row.source_id, why=reason)
+    timetable = plugins.source(row.kind).timetable
+    day, looked_back = row.day or now.date(), row.day is not None
+    batches.record_failure(tx, row.source_id, day, reason, timetable, now, looked_back=looked_back)
+    listings.finish(tx, [row], now, error=reason)
+
+
+# ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def store(tx: Connection, source_id: int, listing: Listing, *, now: datetime, silent: bool) -> Tally:
     """Writes one listing, as `store_all` does."""
-    page = Page(source=sources.of(tx, source_id), listing=listing, silent=silent)
+    page = Page(source=sources.get(tx, source_id), listing=listing, silent=silent)
     return store_all(tx, [page], now)[0]
 
 
 def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tally]:
-    """Writes the listings' papers, their lines in the ledger and the run of what is new; one ingestion at a time."""
+    """Writes the papers and batches of the listings and the match run of what is new; one ingestion runs at a time."""
     lock(tx, "ingest")
-    desk = _desk(tx, [entry for page in pages for entry in page.listing.entries], now)
-    counts = [desk.read(page.source["id"], _dated(page, now.date()), silent=page.silent) for page in pages]
-    _write(tx, desk, now)
-    run = match_runs.open_run(tx, events) if (events := desk.events()) else None
+    batch = _load(tx, [entry for page in pages for entry in page.listing.entries], now)
+    counts = [batch.read(page.source.id, _with_days(page, now.date()), silent=page.silent) for page in pages]
+    _write(tx, batch, now)
+    events = batch.events()
+    run = match_runs.open_run(tx, events) if events else None
     wake(tx, "embed")
     tallies = [_tally(page.listing, count, run) for page, count in zip(pages, counts, strict=True)]
     for page in pages:
-        sources.set_feed_hints(tx, page.source, page.listing.feed_hints)
-    batches.enter(tx, [_line(page, tally, now) for page, tally in zip(pages, tallies, strict=True)], now)
+        if page.listing.feed_hints != page.source.feed_hints:
+            sources.set_feed_hints(tx, page.source.id, page.listing.feed_hints)
+    batch_pages = [_batch_page(page, tally, now) for page, tally in zip(pages, tallies, strict=True)]
+    batches.record_pages(tx, batch_pages, now)
     return tallies
 
 
-def _desk(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatch:
-    """With every paper that an entry could be."""
-    named = papers.by_identifiers(tx, {i for entry in entries for i in entry.identifiers})
-    like = papers.by_titles(tx, {title_key(entry.title) for entry in entries} - {""})
-    known = papers.load(tx, {*named.values(), *like})
-    ids = iter(papers.new_ids(tx, len(entries)))
-    steps = subscriptions.min_upvotes_in_use(tx)
+def _load(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatch:
+    """An ingest batch with every paper of the archive that an entry could be."""
+    identifiers = {identifier for entry in entries for identifier in entry.identifiers}
+    by_identifier = papers.by_identifiers(tx, identifiers)
+    by_title = papers.by_titles(tx, {title_key(entry.title) for entry in entries} - {""})
+    archive = papers.load(tx, {*by_identifier.values(), *by_title})
+    new_ids = iter(papers.new_ids(tx, len(entries)))
+    upvote_steps = subscriptions.min_upvotes_in_use(tx)
     return IngestBatch(
-        known, papers.appearances(tx, known.keys()), ids, lambda some: merging.already_notified(tx, some), steps, now
+        archive,
+        appearances.silence_by_source(tx, archive.keys()),
+        new_ids,
+        lambda ids: merging.already_notified(tx, ids),
+        upvote_steps,
+        now,
     )
 
 
-def _dated(page: Page, today: date) -> Iterator[tuple[Entry, date]]:
-    usual = page.day or page.listing.announced_on or today
+def _with_days(page: Page, today: date) -> Iterator[tuple[Entry, date]]:
+    """The entries with their announcement days, none after today."""
+    default = page.day or page.listing.announced_on or today
     for entry in page.listing.entries:
-        yield entry, min(entry.announced_on or usual, today)
+        yield entry, min(entry.announced_on or default, today)
 
 
-def _write(tx: Connection, desk: IngestBatch, now: datetime) -> None:
-    """Stores papers, identifiers and appearances, and unites papers that became one."""
-    papers.insert_all(tx, desk.new(), now)
-    papers.update_all(tx, desk.changed(), now)
-    papers.forget_vectors(tx, [one.id for one in desk.reworded()])
-    papers.identify(tx, desk.touched())
-    papers.appear(tx, desk.appearances(), now)
-    # Late, since until the commit no paper is matched, told or sent (merging.hold_off).
-    for goes, stays in sorted(desk.merged().items()):
-        merging.merge_papers(tx, stays, goes, now)
-    message_updates.schedule_checks_for(tx, [one.id for one in desk.changed()], now)
+def _write(tx: Connection, batch: IngestBatch, now: datetime) -> None:
+    """Stores papers, identifiers and appearances, and merges papers that became one."""
+    papers.insert_all(tx, batch.new_papers(), now)
+    papers.update_all(tx, batch.changed_papers(), now)
+    vectors.forget(tx, [paper.id for paper in batch.papers_with_new_text()])
+    papers.identify(tx, batch.papers())
+    appearances.record(tx, batch.appearances(), now)
+    # Last, since from here to the commit no paper is matched, notified or sent (merging.lock_against_merges).
+    for replaced, kept in sorted(batch.merged_papers().items()):
+        merging.merge_papers(tx, kept, replaced, now)
+    message_updates.schedule_checks_for(tx, [paper.id for paper in batch.changed_papers()], now)
 
 
 def _tally(listing: Listing, counts: Counts, run: int | None) -> Tally:
-    skipped = tuple((one.where, one.reason) for one in listing.skipped)
     return Tally(
-        found=counts.found, new=counts.new, known=counts.known, updated=counts.updated, skipped=skipped, run=run
+        found=counts.found,
+        new=counts.new,
+        known=counts.known,
+        updated=counts.updated,
+        skipped=tuple((entry.where, entry.reason) for entry in listing.skipped),
+        run=run,
     )
 
 
-def _line(page: Page, tally: Tally, now: datetime) -> Line:
-    source, listing, plugin = page.source, page.listing, plugins.source(page.source["kind"])
+def _batch_page(page: Page, tally: Tally, now: datetime) -> BatchPage:
+    source, listing, plugin = page.source, page.listing, plugins.source(page.source.kind)
     day = page.day or min(listing.announced_on or now.date(), now.date())
-    return Line(
-        source_id=source["id"],
+    return BatchPage(
+        source_id=source.id,
         day=day,
         timetable=plugin.timetable,
         announced=listing.announced,
@@ -165,8 +195,24 @@ def _line(page: Page, tally: Tally, now: datetime) -> Line:
         first_page=page.first,
         next_url=listing.next_url,
         looked_back=page.day is not None,
-        can_look_back=source["polled"] and plugin.request_day(source["location"], day) is not None,
+        can_look_back=source.polled and plugin.request_day(source.location, day) is not None,
     )
+
+
+# ── saved listings ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def import_listing(db: Database, body: bytes, *, day: date | None, format: str | None, silent: bool) -> Tally:
+    """Ingests a saved listing now; what is new is announced as after a poll, unless silent. Raises SourceError."""
+    kind = detect(body, format)
+    now = db.now()
+    parse = sandbox.parse if len(body) <= MAX_IN_SANDBOX else _parse_here
+    listing = parse(kind, body, day or now.date())
+    if day is not None:
+        entries = tuple(replace(entry, announced_on=day) for entry in listing.entries)
+        listing = replace(listing, announced_on=day, entries=entries)
+    with db.transaction() as tx:
+        return store(tx, sources.source_of_imports(tx, kind), listing, now=now, silent=silent)
 
 
 def detect(body: bytes, format: str | None = None) -> str:
@@ -176,44 +222,13 @@ def detect(body: bytes, format: str | None = None) -> str:
         if recognised is not None and format in (None, recognised):
             return kind
     if format is not None:
-        readers = [kind for kind, plugin in plugins.sources().items() if format in plugin.formats]
-        if not readers:
+        kinds = [kind for kind, plugin in plugins.sources().items() if format in plugin.formats]
+        if not kinds:
             known = sorted({name for plugin in plugins.sources().values() for name in plugin.formats})
             raise SourceError(f"no format {format!r}; there are: {', '.join(known)}")
-        return readers[0]
+        return kinds[0]
     raise SourceError("this is not a listing that paperwire can read; name its format with --format if it is one")
-
-
-def import_listing(db: Database, body: bytes, *, day: date | None, format: str | None, silent: bool) -> Tally:
-    """Reads a saved listing now; what is new is announced as by a poll, unless silent. Raises SourceError."""
-    kind = detect(body, format)
-    now = db.now()
-    read = sandbox.parse if len(body) <= MAX_IN_SANDBOX else _parse_here
-    listing = read(kind, body, day or now.date())
-    if day is not None:
-        listing = _announced(listing, day)
-    with db.transaction() as tx:
-        return store(tx, sources.imported(tx, kind), listing, now=now, silent=silent)
-
-
-def _announced(listing: Listing, day: date) -> Listing:
-    """The listing with the day of its announcement as the person who imports it says."""
-    return replace(listing, announced_on=day, entries=tuple(replace(e, announced_on=day) for e in listing.entries))
-
-
-def _parse(row: Row) -> Listing:
-    if row["attempts"] > sources.MAX_PARSE_ATTEMPTS:
-        raise SourceError(f"reading this listing ended {row['attempts'] - 1} workers; it is left out")
-    return sandbox.parse(row["kind"], bytes(row["body"]), row["fetched_at"].date())
 
 
 def _parse_here(kind: str, body: bytes, day: date) -> Listing:
     return plugins.source(kind).parse(body, day=day)
-
-
-def _fail(tx: Connection, row: Row, reason: str, now: datetime) -> None:
-    log.warning("listing unreadable", source=row["source_id"], why=reason)
-    plugin = plugins.source(row["kind"])
-    day = row["day"] or now.date()
-    batches.enter_failure(tx, row["source_id"], day, reason, plugin.timetable, now, looked_back=row["day"] is not None)
-    sources.finish_listings(tx, [row], now, error=reason)

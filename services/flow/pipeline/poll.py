@@ -1,4 +1,4 @@
-"""Poll: fetch the listings of sources that are due, and keep their bytes for ingestion."""
+"""Poll: fetch the listings of sources that are due, and store their bytes for ingestion."""
 
 import hashlib
 import random
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
@@ -15,175 +14,214 @@ from sqlalchemy.exc import SQLAlchemyError
 from services import plugins
 from services.domain.http.ssrf import without_secrets
 from services.domain.sources import batches as rules
+from services.domain.sources.batches import BatchState
 from services.domain.sources.polling import Timetable, next_poll
 from services.errors import LeaseLost, PaperwireError
 from services.http.client import Failed, Fetched, Fetcher, NotModified
-from services.ports import Request, Source
+from services.ports import Request
+from services.ports import Source as SourcePlugin
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.delivery import operator_notices
-from services.store.sources import batches, sources
+from services.store.sources import batches, listings, sources
+from services.store.sources.records import FetchedState, PollFailure, PollSuccess, Source
 from services.telemetry import log
 
 LEASE = timedelta(minutes=5)
-"""Longer than any fetch may take; OAI stalls for minutes."""
-AT_A_TIME = 8
-"""Requests, each through another gate."""
+"""Longer than any fetch may take; arXiv's OAI takes minutes at times."""
+MAX_REQUESTS_TOGETHER = 8
+"""Each of another rate limit."""
 DEFAULT_EVERY = timedelta(minutes=30)
-TELL_AFTER = timedelta(hours=24)
-"""A source that fails for so long tells its owner."""
+NOTIFY_AFTER = timedelta(hours=24)
+"""The owner of a source is notified when it has failed for this long."""
 Answer = Fetched | NotModified | Failed
 
 
 def work(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
-    """Polls the sources that are due longest, a few at a time; False when none is due or every gate is busy."""
+    """Polls the sources that are due longest; False when none is due or every rate limit is taken."""
     with db.transaction() as tx:
         now = db.now(tx)
-        claimed = sources.claim(tx, now, LEASE * settings.time_scale, AT_A_TIME)
+        claimed = sources.claim(tx, now, LEASE * settings.time_scale, MAX_REQUESTS_TOGETHER)
     if not claimed:
         return False
     with ThreadPoolExecutor(len(claimed)) as pool:
-        waiting = {pool.submit(_ask, fetcher, row, now): row for row in claimed}
-        while waiting:
-            # Whatever has come by now is kept at once: nobody waits for a slow one.
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            _take(db, settings, [(waiting.pop(one), one.result()) for one in done])
+        pending = {pool.submit(_fetch_present, fetcher, source, now): source for source in claimed}
+        while pending:
+            # Answers are stored as they arrive, so that no source waits for a slow one.
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            _store_together(db, settings, [(pending.pop(future), future.result()) for future in done])
     return True
 
 
-def _take(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]]) -> None:
-    """Keeps answers together; where one is in the way, one by one, so that none costs the others theirs."""
+def _store_together(db: Database, settings: Settings, answers: Sequence[tuple[Source, Answer]]) -> None:
+    """Stores answers in one transaction. When one of them fails, stores each in its own, so that no other is lost."""
     try:
-        _keep(db, settings, answers)
+        _store(db, settings, answers)
     except SQLAlchemyError:
-        raise  # It is the database's fault, and its leases run out.
+        raise  # The database failed; the leases expire.
     except Exception:
-        for row, answer in answers:
-            _take_one(db, settings, row, answer)
+        for source, answer in answers:
+            _store_alone(db, settings, source, answer)
 
 
-def _take_one(db: Database, settings: Settings, row: Row, answer: Answer) -> None:
+def _store_alone(db: Database, settings: Settings, source: Source, answer: Answer) -> None:
     with suppress(LeaseLost):
         try:
-            _keep(db, settings, [(row, answer)])
+            _store(db, settings, [(source, answer)])
         except (LeaseLost, SQLAlchemyError):
             raise
         except Exception as error:
-            _keep(db, settings, [(row, _broken(row, error))])
+            _store(db, settings, [(source, _plugin_failed(source, error))])
 
 
-def _broken(row: Row, error: Exception) -> Failed:
-    """A plugin's own fault: it counts as a failed poll, and is said with its place for whoever mends it."""
-    log.exception("a source's plugin failed", source=row["id"], kind=row["kind"])
-    why = f"paperwire's own fault in {row['kind']}: {type(error).__name__}, see the log"
-    return Failed(reason=why, retry_after=None, gone=False)
+def _plugin_failed(source: Source, error: Exception) -> Failed:
+    """An exception of the plugin's own counts as a failed poll; the log has its traceback."""
+    log.exception("a source's plugin failed", source=source.id, kind=source.kind)
+    reason = f"paperwire's own fault in {source.kind}: {type(error).__name__}, see the log"
+    return Failed(reason=reason, retry_after=None, gone=False)
 
 
-def _ask(fetcher: Fetcher, row: Row, now: datetime) -> Answer:
+def _fetch_present(fetcher: Fetcher, source: Source, now: datetime) -> Answer:
     try:
-        plugin = plugins.source(row["kind"])
-        return _fetch(fetcher, lambda: plugin.request(row["moved_to"] or row["location"], now), row)
+        plugin = plugins.source(source.kind)
+        return _fetch(
+            fetcher,
+            lambda: plugin.request(source.moved_to or source.location, now),
+            etag=source.etag,
+            last_modified=source.last_modified,
+        )
     except Exception as error:
-        return _broken(row, error)
+        return _plugin_failed(source, error)
 
 
-def _keep(db: Database, settings: Settings, answers: Sequence[tuple[Row, Answer]]) -> None:
-    with db.transaction() as tx:
-        now = db.now(tx)
-        for row, answer in answers:
-            if isinstance(answer, Failed):
-                _failed(tx, settings, row, answer, now)
-            else:
-                _succeeded(tx, row, plugins.source(row["kind"]), answer, now)
-        sources.free_gates(tx, [row for row, _ in answers], now)
-
-
-def _fetch(fetcher: Fetcher, request: Callable[[], Request], row: Row) -> Answer:
+def _fetch(fetcher: Fetcher, request: Callable[[], Request], *, etag: str = "", last_modified: str = "") -> Answer:
     try:
-        return fetcher.fetch(request(), etag=row["etag"] or None, last_modified=row["last_modified"] or None)
+        return fetcher.fetch(request(), etag=etag or None, last_modified=last_modified or None)
     except PaperwireError as error:
         return Failed(reason=str(error), retry_after=None, gone=False)
 
 
-def _every(row: Row) -> timedelta:
-    plugin = plugins.sources().get(row["kind"])
-    every: timedelta = row["every"] or (plugin and plugin.every) or DEFAULT_EVERY
+def _store(db: Database, settings: Settings, answers: Sequence[tuple[Source, Answer]]) -> None:
+    with db.transaction() as tx:
+        now = db.now(tx)
+        for source, answer in answers:
+            if isinstance(answer, Failed):
+                _store_failure(tx, settings, source, answer, now)
+            else:
+                _store_success(tx, source, plugins.source(source.kind), answer, now)
+        sources.release_rate_limits(tx, [source for source, _ in answers], now)
+
+
+def _every(source: Source) -> timedelta:
+    plugin = plugins.sources().get(source.kind)
+    every: timedelta = source.every or (plugin and plugin.every) or DEFAULT_EVERY
     return every
 
 
-def _failed(tx: Connection, settings: Settings, row: Row, answer: Failed, now: datetime) -> None:
-    failures, since = row["failures"] + 1, row["failing_since"] or now
-    due = next_poll(_every(row), failures, answer.retry_after, now, random.random())
-    log.warning("poll failed", source=row["id"], kind=row["kind"], why=answer.reason, failures=failures)
-    gone = {"polled": False} if answer.gone else {}
-    values = {"failures": failures, "failing_since": since, "error": answer.reason, "next_poll_at": due, **gone}
-    sources.finish_poll(tx, row, now, **values)
-    if answer.gone or now - since >= TELL_AFTER:
-        what = f"The source {row['kind']} {without_secrets(row['location'])} has failed since {since:%d %B %H:%M} UTC"
+def _store_failure(tx: Connection, settings: Settings, source: Source, answer: Failed, now: datetime) -> None:
+    failures, since = source.failures + 1, source.failing_since or now
+    due = next_poll(_every(source), failures, answer.retry_after, now, random.random())
+    log.warning("poll failed", source=source.id, kind=source.kind, why=answer.reason, failures=failures)
+    result = PollFailure(
+        next_poll_at=due, failures=failures, failing_since=since, error=answer.reason, gone=answer.gone
+    )
+    sources.finish_poll(tx, source, result, now)
+    if answer.gone or now - since >= NOTIFY_AFTER:
+        what = f"The source {source.kind} {without_secrets(source.location)} has failed since {since:%d %B %H:%M} UTC"
         host = urlsplit(settings.base_url).hostname or "localhost"
-        operator_notices.tell(tx, row["account_id"], f"source:{row['id']}:{since:%s}", f"{what}: {answer.reason}", host)
+        operator_notices.tell(tx, source.account_id, f"source:{source.id}:{since:%s}", f"{what}: {answer.reason}", host)
 
 
-def _succeeded(tx: Connection, row: Row, plugin: Source, answer: Fetched | NotModified, now: datetime) -> None:
-    """Bytes, cursor and the next due time are committed together."""
-    table = plugin.timetable
-    today = rules.today(table, now)
-    have = table.states_days and batches.state_of(tx, row["id"], today) == "complete"
-    every = _every(row)
-    if not table.states_days and answer.max_age is not None:
-        # Only without a rhythm of its own: arXiv's max-age ends at midnight, obeyed, a stale list would stay a day.
-        every = max(every, min(timedelta(seconds=answer.max_age), timedelta(days=1)))
-    feed_hints = sources.feed_hints_of(row)
-    due = next_poll(every, 0, None, now, random.random(), table, have_today=have, feed_hints=feed_hints)
-    seen: dict[str, Any] = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now, "next_poll_at": due}
-    if isinstance(answer, Fetched):
-        digest = hashlib.sha256(answer.body).digest()
-        if digest != row["digest"] or _day_began(table, row["succeeded_at"], now):
-            silent = not row["announce_first"] and sources.is_first(tx, row["id"])
-            sources.keep_listing(tx, row["id"], answer.body, now, silent=silent)
-            seen["digest"] = digest
-        seen |= {"etag": answer.etag or "", "last_modified": answer.last_modified or ""}
-        if answer.permanent_url and "://" in row["location"]:
-            seen["moved_to"] = answer.permanent_url
-    if _day_began(table, row["succeeded_at"], now) and plugin.request_day(row["location"], today) is not None:
-        born = rules.today(table, row["created_at"])
-        days = rules.expected_days(table, max(born, today) - timedelta(days=rules.ARCHIVE_DAYS), today)
-        batches.note_gaps(tx, row["id"], days, now, loud_from=born)
-    sources.finish_poll(tx, row, now, **seen)
+def _store_success(
+    tx: Connection, source: Source, plugin: SourcePlugin, answer: Fetched | NotModified, now: datetime
+) -> None:
+    """Stores the body, the validators and the next due time in one transaction."""
+    timetable = plugin.timetable
+    due = _next_poll(tx, source, timetable, answer.max_age, now)
+    day_began = _day_began(timetable, source.succeeded_at, now)
+    fetched = _store_listing(tx, source, answer, now, day_began=day_began) if isinstance(answer, Fetched) else None
+    if day_began:
+        _add_missing_days(tx, source, plugin, now)
+    sources.finish_poll(tx, source, PollSuccess(next_poll_at=due, fetched=fetched), now)
 
 
-def _day_began(table: Timetable, before: datetime | None, now: datetime) -> bool:
-    """Whether even the same bytes say something new (that the source still lists its last announcement), and days may
+def _next_poll(tx: Connection, source: Source, timetable: Timetable, max_age: float | None, now: datetime) -> datetime:
+    state = batches.state_of(tx, source.id, rules.today(timetable, now)) if timetable.states_days else None
+    every = _every(source)
+    if not timetable.states_days and max_age is not None:
+        # Only for sources without days: arXiv's max-age ends at midnight, which would keep a stale list for a day.
+        every = max(every, min(timedelta(seconds=max_age), timedelta(days=1)))
+    return next_poll(
+        every,
+        0,
+        None,
+        now,
+        random.random(),
+        timetable,
+        have_today=state is BatchState.COMPLETE,
+        feed_hints=source.feed_hints,
+    )
+
+
+def _store_listing(tx: Connection, source: Source, answer: Fetched, now: datetime, *, day_began: bool) -> FetchedState:
+    digest = hashlib.sha256(answer.body).digest()
+    changed = digest != source.digest or day_began
+    if changed:
+        silent = not source.announce_first and listings.is_first(tx, source.id)
+        listings.add(tx, source.id, answer.body, now, silent=silent)
+    return FetchedState(
+        etag=answer.etag or "",
+        last_modified=answer.last_modified or "",
+        digest=digest if changed else None,
+        moved_to=answer.permanent_url if answer.permanent_url and "://" in source.location else None,
+    )
+
+
+def _add_missing_days(tx: Connection, source: Source, plugin: SourcePlugin, now: datetime) -> None:
+    """Makes the days that were missed due for looking back; the days before the source was added are silent."""
+    timetable, today = plugin.timetable, rules.today(plugin.timetable, now)
+    if plugin.request_day(source.location, today) is None:
+        return
+    created = rules.today(timetable, source.created_at)
+    days = rules.expected_days(timetable, max(created, today) - timedelta(days=rules.ARCHIVE_DAYS), today)
+    batches.add_missing(tx, source.id, days, now, announced_from=created)
+
+
+def _day_began(timetable: Timetable, last_success: datetime | None, now: datetime) -> bool:
+    """Whether this is the first successful poll of a day.
+
+    Then even unchanged bytes are news, since they say that the source still lists its last announcement, and days may
     have been missed.
     """
-    return table.states_days and (before is None or rules.today(table, before) != rules.today(table, now))
+    if not timetable.states_days:
+        return False
+    return last_success is None or rules.today(timetable, last_success) != rules.today(timetable, now)
 
 
 # ── looking back ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def look_back(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
-    """Fetches one page of an announcement that was missed or not read whole; False when none is due."""
+    """Fetches one page of an announcement that was missed or is incomplete; False when none is due."""
     with db.transaction() as tx:
-        claimed = batches.claim_gap(tx, db.now(), LEASE * settings.time_scale)
+        claimed = batches.claim_look_back(tx, db.now(), LEASE * settings.time_scale)
     if claimed is None:
         return False
-    batch, row = claimed
-    plugin = plugins.source(row["kind"])
-    day = batch["announced_on"]
-    request = plugin.request_day(row["location"], day)
+    batch, source = claimed
+    plugin = plugins.source(source.kind)
+    day = batch.announced_on
+    request = plugin.request_day(source.location, day)
     if request is None:
         answer: Answer = Failed(reason="this source cannot look back", retry_after=None, gone=False)
     else:
-        page = Request(url=batch["next_url"] or request.url, headers=request.headers, timeout=request.timeout)
-        answer = _fetch(fetcher, lambda: page, {"etag": "", "last_modified": ""})
+        page = Request(url=batch.next_url or request.url, headers=request.headers, timeout=request.timeout)
+        answer = _fetch(fetcher, lambda: page)
     with db.transaction() as tx:
         now = db.now()
-        batches.finish_read(tx, batch, row, now, next_read_at=None)
+        batches.finish_look_back(tx, batch, source, now)
         if isinstance(answer, Fetched):
-            url = batch["next_url"]
-            sources.keep_listing(tx, row["id"], answer.body, now, silent=batch["silent"], day=day, url=url)
+            listings.add(tx, source.id, answer.body, now, silent=batch.silent, day=day, url=batch.next_url)
         else:
             reason = answer.reason if isinstance(answer, Failed) else "nothing came"
-            batches.enter_failure(tx, row["id"], day, reason, plugin.timetable, now, looked_back=True)
+            batches.record_failure(tx, source.id, day, reason, plugin.timetable, now, looked_back=True)
     return True

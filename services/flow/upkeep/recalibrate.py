@@ -16,8 +16,7 @@ from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database, wake
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, vectors
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import matches, subscriptions
 from services.store.subscriptions.records import NewMatch, Subscription
@@ -126,8 +125,8 @@ def _match_missed_papers(tx: Connection, embedder: Embedder, subscription_id: in
         return
     matcher = Matcher()
     matcher.put(compiled)
-    missed = set(sources.heard_since(tx, row.watched_since))
-    missed -= papers.vectors(tx, missed, earlier_model).keys() if earlier_model else set()
+    missed = set(appearances.announced_since(tx, row.watched_since))
+    missed -= vectors.load(tx, missed, earlier_model).keys() if earlier_model else set()
     candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, missed, embedder.name)}
     hits = matcher.match(list(candidates.values()))
     sentence_vectors.request(tx, {hit.paper_id for hit in hits if hit.score is not None}, embedder.name)

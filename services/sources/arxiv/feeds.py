@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from services.domain.papers import identifiers
 from services.domain.papers.entries import collect
-from services.domain.papers.identifiers import Found
+from services.domain.papers.identifiers import RecognisedIdentifier
 from services.domain.papers.paper import Entry, Listing
 from services.domain.text.markup import plain, strip_html
 from services.errors import SourceError
@@ -99,7 +99,7 @@ def _old_item(node: Element, announced: date | None) -> Entry:
     )
 
 
-def _listed(found: Found | None, kind: str, day: date | None) -> tuple[date | None, bool]:
+def _listed(found: RecognisedIdentifier | None, kind: str, day: date | None) -> tuple[date | None, bool]:
     """When the paper was new, as far as its announce type tells, and whether it is a replacement."""
     if not _REPLACED.match(kind):
         return day, False

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from services.domain.papers import identifiers
 from services.domain.papers.entries import Unreadable
-from services.domain.papers.identifiers import Found
+from services.domain.papers.identifiers import RecognisedIdentifier
 from services.domain.papers.paper import Entry
 from services.sources.arxiv.location import is_category
 
@@ -27,7 +27,7 @@ _DOI = re.compile(r"10\.\d{4,9}/[^\s,;]+")
 
 
 def entry(
-    found: Found | None,
+    found: RecognisedIdentifier | None,
     *,
     title: str,
     abstract: str,

@@ -1,7 +1,48 @@
-"""The kinds of columns that the tables have again and again."""
+"""Columns and column types that several tables share."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Identity, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.types import TypeDecorator
+
+from services.domain.sources.feed_hints import NO_HINTS, FeedHints
+
+E = TypeVar("E", bound=StrEnum)
+
+
+class EnumText(TypeDecorator[E], Generic[E]):
+    """A text column whose values are the members of one enum; a check constraint of the table lists them."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, kind: type[E]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self.kind(value)
+
+
+class FeedHintsJson(TypeDecorator[FeedHints]):
+    """A JSON column whose values are `FeedHints`; an empty object stands for no hints."""
+
+    impl = JSONB
+    cache_ok = True
+
+    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> dict[str, Any] | None:
+        return None if value is None else asdict(value)
+
+    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> FeedHints | None:
+        if not value:
+            return NO_HINTS
+        return FeedHints(value["minutes"], tuple(value["days"]), tuple(value["hours"]))
 
 
 def number() -> Column[int]:
@@ -22,6 +63,10 @@ def ref(name: str, target: str, *, nullable: bool = False, index: bool = False) 
 
 def text_column(name: str, default: str | None = "") -> Column[str]:
     return Column(name, Text, nullable=False, server_default=default)
+
+
+def enum_column(name: str, kind: type[E], default: E) -> Column[E]:
+    return Column(name, EnumText(kind), nullable=False, server_default=default.value)
 
 
 def count(name: str) -> Column[int]:

@@ -26,9 +26,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
 
+from services.domain.sources.batches import BatchState
+from services.store.db.columns import FeedHintsJson
 from services.store.db.columns import at as _at
 from services.store.db.columns import count as _count
 from services.store.db.columns import created as _created
+from services.store.db.columns import enum_column as _enum
 from services.store.db.columns import flag as _flag
 from services.store.db.columns import lease as _lease
 from services.store.db.columns import number as _id
@@ -101,7 +104,7 @@ source = Table(
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("rate_limit_key", ForeignKey("rate_limit.key")), Column("rate_limit_pause", Interval),
     _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
-    _text("moved_to"), _count("failures"), _text("error"), Column("feed_hints", JSONB, nullable=False, server_default="{}"),
+    _text("moved_to"), _count("failures"), _text("error"), Column("feed_hints", FeedHintsJson, nullable=False, server_default="{}"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
@@ -116,8 +119,8 @@ listing = Table(
 batch = Table(
     "batch", metadata, _id(), _ref("source_id", "source.id"), Column("announced_on", Date, nullable=False),
     Column("announced", Integer), _count("fetched"), _count("new"), _count("known"), _count("updated"), _count("skipped"),
-    _count("reading"), _text("state", "missing"), _text("note"), _at("updated_at"), _flag("silent"),
-    _count("reads"), _at("next_read_at"), _text("next_url"), *_lease(),
+    _count("read_so_far"), _enum("state", BatchState, BatchState.MISSING), _text("note"), _at("updated_at"), _flag("silent"),
+    _count("look_backs"), _at("next_read_at"), _text("next_url"), *_lease(),
     UniqueConstraint("source_id", "announced_on"),
     Index("ix_batch_due", "next_read_at", postgresql_where=text("next_read_at IS NOT NULL")),
     CheckConstraint("state IN ('missing', 'complete', 'partial', 'stale', 'empty', 'failed')", name="state"),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from services.domain.delivery.merged_items import merged_with
 from services.domain.digests.digest import Reason, ledger_line
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import Query, parse
@@ -16,7 +17,7 @@ from services.errors import QueryError
 from services.store.db.database import Row
 from services.store.delivery import deliveries
 from services.store.interests import sentence_vectors
-from services.store.papers import merging, papers
+from services.store.papers import papers
 from services.store.sources import batches
 from services.store.subscriptions import silences
 
@@ -79,7 +80,7 @@ def _why_not(paper_id: int, channel_id: int, heard: Announcements) -> str:
     paper, place = heard.papers[paper_id], (channel_id, paper_id)
     if paper.id != paper_id:
         # Its paper was found to be one that has its own item here, while a worker had this one.
-        return merging.merged_with(paper.id)
+        return merged_with(paper.id)
     if paper.withdrawn:
         return "the paper was withdrawn"
     return "" if heard.asking.get(place) else heard.muted.get(place, "no subscription asks for it any more")
@@ -89,9 +90,9 @@ def read_for(tx: Connection, wanted: Mapping[int, Collection[int]]) -> dict[int,
     """For each key the ledger's lines on its papers, for the foot; a source that is an address says nothing there."""
     return {
         key: [
-            ledger_line(one["location"] or one["kind"], one["announced"], one["fetched"], one["mine"])
+            ledger_line(one.location or one.kind, one.announced, one.fetched, one.papers)
             for one in found
-            if "://" not in one["location"]
+            if "://" not in one.location
         ]
         for key, found in batches.of_papers(tx, wanted).items()
     }

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.digests.sentence_ranking import closeness, packed
 from services.store.db.tables import sentence_vector, subscription
-from services.store.papers import papers
+from services.store.papers import vectors as paper_vectors
 
 Vector = NDArray[np.float32]
 MAX_ATTEMPTS = 3
@@ -58,9 +58,9 @@ def release(tx: Connection, ids: Collection[int], model: str) -> None:
 
 def store(tx: Connection, vectors: Mapping[int, Vector], model: str) -> None:
     """Stores the vectors of the sentences (rows) of each paper."""
-    paper_vectors = papers.vectors(tx, vectors, model)
+    of_papers = paper_vectors.load(tx, vectors, model)
     for id, rows in vectors.items():
-        packed_rows = packed(rows, paper_vectors.get(id, np.zeros(rows.shape[1], np.float32)))
+        packed_rows = packed(rows, of_papers.get(id, np.zeros(rows.shape[1], np.float32)))
         tx.execute(
             update(sentence_vector)
             .where(sentence_vector.c.paper_id == id, sentence_vector.c.model == model)

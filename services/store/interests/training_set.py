@@ -31,7 +31,7 @@ def newest(tx: Connection, model: str) -> TrainingSet:
         select(paper.c.id, paper_vector.c.vector, paper_words.c.terms)
         .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
         .join(paper_words, paper_words.c.paper_id == paper.c.id)
-        .where(paper_vector.c.model == model, *papers.LIVING)
+        .where(paper_vector.c.model == model, *papers.CURRENT)
         .order_by(paper.c.announced_on.desc(), paper.c.id.desc())
         .limit(MAX_PAPERS)
         .subquery()

@@ -24,7 +24,7 @@ from services.store.delivery import channels, claims, deliveries, digest_schedul
 from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
-from services.store.sources import batches, sources
+from services.store.sources import batches, listings, sources
 from services.store.subscriptions import match_runs, matches, reminders
 
 
@@ -35,7 +35,7 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     """
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
-        "ingest": exists(select(listing.c.id).where(sources.listing_due(now))),
+        "ingest": exists(select(listing.c.id).where(listings.due(now))),
         "embed": exists(select(run.c.id).where(match_runs.is_unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
         "slow": or_(
@@ -43,7 +43,7 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
                 and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
                 for one in models
             ),
-            exists(select(batch.c.id).where(batches.gaps_due(now))),
+            exists(select(batch.c.id).where(batches.look_back_due(now))),
             and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
             search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),

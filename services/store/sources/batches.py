@@ -1,83 +1,99 @@
-"""The batch ledger: for each source and announcement what was announced, read and new, and which days are missing."""
+"""Batches: for each source and announcement day what was announced, read and new, and which days are missing."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.sources import batches as domain
-from services.domain.sources.batches import Line
+from services.domain.sources.batches import Batch, BatchPage, BatchState
 from services.domain.sources.polling import Timetable
+from services.errors import LeaseLost
 from services.store.db import leases
-from services.store.db.database import Row, first, pairs, rows
+from services.store.db.database import pairs
+from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import batch, paper_appearance, rate_limit, source
+from services.store.sources import sources
+from services.store.sources.records import BatchOfPapers, ClaimedBatch, Source
 
 _KEY = (batch.c.source_id, batch.c.announced_on)
-_ENTERED = (
-    *("announced", "fetched", "new", "known", "updated", "skipped", "reading", "state", "note", "reads"),
+_CHANGING = (
+    *("announced", "fetched", "new", "known", "updated", "skipped", "read_so_far", "state", "note", "look_backs"),
     *("next_read_at", "next_url", "updated_at"),
 )
 
 
-def enter(tx: Connection, lines: Sequence[Line], now: datetime) -> None:
-    """Enters pages of announcements, in their order."""
-    batches = _locked(tx, {(line.source_id, line.day) for line in lines})
-    of_days = _of_days(tx, batches)
-    for line in lines:
-        key = line.source_id, line.day
-        batches[key] |= domain.entered(batches[key], line, of_days.get(key, 0), now)
-    if batches:
-        changed = [{f"new_{name}": row[name] for name in ("id", *_ENTERED)} for row in batches.values()]
-        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _ENTERED}
-        tx.execute(update(batch).where(batch.c.id == bindparam("new_id")).values(values), changed)
+def record_pages(tx: Connection, pages: Sequence[BatchPage], now: datetime) -> None:
+    """Adds pages of announcements to their batches, in their order."""
+    batches = _lock_or_create(tx, {(page.source_id, page.day) for page in pages})
+    papers_of_day = _count_papers(tx, batches)
+    for page in pages:
+        key = page.source_id, page.day
+        batches[key] = domain.add_page(batches[key], page, papers_of_day.get(key, 0), now)
+    _store(tx, batches.values())
 
 
-def enter_failure(
+def record_failure(
     tx: Connection, source_id: int, day: date, note: str, timetable: Timetable, now: datetime, *, looked_back: bool
 ) -> None:
-    """A listing that could not be fetched or read; what was read of its day before stays."""
-    row = _locked(tx, [(source_id, day)])[source_id, day]
-    if not looked_back and row["fetched"]:
-        return  # The present list failed once more; the batch is as good as it was.
-    state = "failed" if row["fetched"] == 0 else "partial"
-    reads = row["reads"] + (1 if looked_back else 0)
-    look = domain.next_read(state, timetable, day, now, counted=False, reads=reads) if timetable.states_days else None
-    failed = {"state": state, "note": note, "next_url": "", "reads": reads, "next_read_at": look, "updated_at": now}
-    tx.execute(update(batch).where(batch.c.id == row["id"]).values(failed))
+    """Notes in the day's batch that a listing could not be fetched or read."""
+    (current,) = _lock_or_create(tx, [(source_id, day)]).values()
+    changed = domain.add_failure(current, note, timetable, now, looked_back=looked_back)
+    if changed != current:
+        _store(tx, [changed])
 
 
-def _locked(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], Row]:
-    """The batches of these sources and days, made where there are none."""
+def _lock_or_create(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], Batch]:
+    """The batches of these sources and days, locked in the order of their ids."""
     if not keys:
         return {}
     values = [{"source_id": source_id, "announced_on": day} for source_id, day in sorted(keys)]
     tx.execute(upsert(batch).on_conflict_do_nothing(), values)
-    query = select(batch).where(tuple_(*_KEY).in_(keys)).order_by(batch.c.id).with_for_update()
-    return {(row["source_id"], row["announced_on"]): row for row in rows(tx, query)}
+    query = (
+        select(*columns_for(batch, Batch))
+        .where(tuple_(*_KEY).in_(keys))
+        .order_by(batch.c.id)
+        .with_for_update()
+    )  # fmt: skip
+    return {(row.source_id, row.announced_on): row for row in fetch_all(tx, Batch, query)}
 
 
-def _of_days(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
-    """How many papers each source had first for each day."""
+def _count_papers(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tuple[int, date], int]:
+    """How many papers each source first listed for each day."""
+    if not keys:
+        return {}
     columns = paper_appearance.c.source_id, paper_appearance.c.announced_on
     query = select(*columns, func.count()).where(tuple_(*columns).in_(keys)).group_by(*columns)
-    return {(row[0], row[1]): row[2] for row in tx.execute(query)} if keys else {}
+    return {(row[0], row[1]): row[2] for row in tx.execute(query)}
 
 
-def state_of(tx: Connection, source_id: int, day: date) -> str | None:
+def _store(tx: Connection, changed: Iterable[Batch]) -> None:
+    rows = [{f"new_{name}": getattr(one, name) for name in ("id", *_CHANGING)} for one in changed]
+    if rows:
+        values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _CHANGING}
+        tx.execute(update(batch).where(batch.c.id == bindparam("new_id")).values(values), rows)
+
+
+def state_of(tx: Connection, source_id: int, day: date) -> BatchState | None:
     """The state of a day's batch; None when it has none."""
-    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
-    return tx.scalars(select(batch.c.state).where(mine)).first()
+    query = select(batch.c.state).where(batch.c.source_id == source_id, batch.c.announced_on == day)
+    state: BatchState | None = tx.scalars(query).first()
+    return state
 
 
-# ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── looking back ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def note_gaps(tx: Connection, source_id: int, days: Iterable[date], now: datetime, *, loud_from: date) -> int:
-    """Enters the days that have no batch as missing, to be looked at now; before `loud_from` they are read silently."""
+def add_missing(tx: Connection, source_id: int, days: Iterable[date], now: datetime, *, announced_from: date) -> int:
+    """Creates a missing batch, due now, for each of the days that has none; returns their number.
+
+    Days before `announced_from` are read silently.
+    """
     values = [
-        {"source_id": source_id, "announced_on": day, "next_read_at": now, "silent": day < loud_from} for day in days
+        {"source_id": source_id, "announced_on": day, "next_read_at": now, "silent": day < announced_from}
+        for day in days
     ]
     if not values:
         return 0
@@ -85,70 +101,100 @@ def note_gaps(tx: Connection, source_id: int, days: Iterable[date], now: datetim
     return len(tx.scalars(statement, values).all())
 
 
-def gaps_due(now: datetime) -> Any:
-    """Batches to be looked at again while their source is polled and its gate is free."""
-    open_gate = exists().where(
-        source.c.id == batch.c.source_id,
-        source.c.polled,
-        rate_limit.c.key == source.c.rate_limit_key,
-        or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now),
-        leases.free(rate_limit, now),
-    )
-    return and_(batch.c.next_read_at <= now, leases.free(batch, now), open_gate)
+def look_back_due(now: datetime) -> ColumnElement[bool]:
+    """Selects the batches to fetch again whose source is polled and whose rate limit is free (index `ix_batch_due`)."""
+    of_polled = sources.rate_limit_is_free(now).where(source.c.id == batch.c.source_id, source.c.polled)
+    return and_(batch.c.next_read_at <= now, leases.free(batch, now), of_polled)
 
 
-def claim_gap(tx: Connection, now: datetime, lease: timedelta) -> tuple[Row, Row] | None:
-    """A batch to be looked at, the newest day first, with its source; its gate is held under the same token."""
-    row = leases.claim(tx, batch, gaps_due(now), order=batch.c.announced_on.desc(), until=now + lease)
+def claim_look_back(tx: Connection, now: datetime, lease: timedelta) -> tuple[ClaimedBatch, Source] | None:
+    """Claims a batch to fetch again, the newest day first, and its source's rate limit under the same token."""
+    row = leases.claim(tx, batch, look_back_due(now), order=batch.c.announced_on.desc(), until=now + lease)
     if row is None:
         return None
-    where = rows(tx, select(source).where(source.c.id == row["source_id"]))[0]
-    taken = and_(rate_limit.c.key == where["rate_limit_key"], leases.free(rate_limit, now))
-    held = {"lease_token": row["lease_token"], "lease_until": row["lease_until"]}
-    if tx.execute(update(rate_limit).where(taken).values(held)).rowcount == 0:
-        leases.release(tx, batch, row)
+    claimed = ClaimedBatch(
+        id=row["id"],
+        source_id=row["source_id"],
+        announced_on=row["announced_on"],
+        silent=row["silent"],
+        next_url=row["next_url"],
+        lease_token=row["lease_token"],
+    )
+    of_batch = sources.get(tx, claimed.source_id)
+    query = (
+        update(rate_limit)
+        .where(rate_limit.c.key == of_batch.rate_limit_key, leases.free(rate_limit, now))
+        .values(lease_token=claimed.lease_token, lease_until=now + lease)
+    )
+    if tx.execute(query).rowcount == 0:
+        _release(tx, claimed)
         return None
-    return row, where
+    return claimed, of_batch
 
 
-def finish_read(tx: Connection, row: Row, where: Row, now: datetime, **values: Any) -> None:
-    """Frees the batch, and the gate after its pause."""
-    leases.release(tx, batch, row, **values)
-    mine = and_(rate_limit.c.key == where["rate_limit_key"], rate_limit.c.lease_token == row["lease_token"])
-    freed = {"lease_token": None, "lease_until": None, "available_at": now + (where["rate_limit_pause"] or timedelta())}
-    tx.execute(update(rate_limit).where(mine).values(freed))
+def finish_look_back(tx: Connection, claimed: ClaimedBatch, of_batch: Source, now: datetime) -> None:
+    """Ends the claim of the batch, and that of its rate limit, which is available after its pause."""
+    _release(tx, claimed, next_read_at=None)
+    query = (
+        update(rate_limit)
+        .where(rate_limit.c.key == of_batch.rate_limit_key, rate_limit.c.lease_token == claimed.lease_token)
+        .values(
+            lease_token=None,
+            lease_until=None,
+            available_at=now + (of_batch.rate_limit_pause or timedelta()),
+        )
+    )
+    tx.execute(query)
 
 
-# ── what people see ───────────────────────────────────────────────────────────────────────────────────────────
+def _release(tx: Connection, claimed: ClaimedBatch, **values: Any) -> None:
+    query = (
+        update(batch)
+        .where(batch.c.id == claimed.id, batch.c.lease_token == claimed.lease_token)
+        .values(lease_token=None, lease_until=None, **values)
+    )
+    if tx.execute(query).rowcount == 0:
+        raise LeaseLost(f"batch {claimed.id} was taken over")
 
 
-def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Row]:
-    """The newest announcements of a source."""
-    query = select(batch).where(batch.c.source_id == source_id).order_by(batch.c.announced_on.desc()).limit(limit)
-    return rows(tx, query)
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def of_papers(tx: Connection, wanted: Mapping[int, Collection[int]], limit: int = 6) -> dict[int, list[Row]]:
-    """For each key the batches that its papers were announced in: `kind`, `location` and `mine`, how many of them."""
-    same = and_(
+def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Batch]:
+    """The newest batches of a source."""
+    query = (
+        select(*columns_for(batch, Batch))
+        .where(batch.c.source_id == source_id)
+        .order_by(batch.c.announced_on.desc())
+        .limit(limit)
+    )
+    return fetch_all(tx, Batch, query)
+
+
+def of_papers(tx: Connection, papers: Mapping[int, Collection[int]], limit: int = 6) -> dict[int, list[BatchOfPapers]]:
+    """For each key the batches in which its papers were announced, the newest first."""
+    wanted = pairs("key", "paper_id", ((key, paper_id) for key, ids in papers.items() for paper_id in ids))
+    same_batch = and_(
         batch.c.source_id == paper_appearance.c.source_id, batch.c.announced_on == paper_appearance.c.announced_on
     )
-    mine = pairs("key", "paper_id", ((key, one) for key, ids in wanted.items() for one in ids))
     query = (
-        select(mine.c.key, batch, source.c.kind, source.c.location, func.count().label("mine"))
-        .select_from(mine)
-        .join(paper_appearance, paper_appearance.c.paper_id == mine.c.paper_id)
-        .join(batch, same)
+        select(
+            wanted.c.key,
+            source.c.kind,
+            source.c.location,
+            batch.c.announced_on,
+            batch.c.announced,
+            batch.c.fetched,
+            func.count().label("papers"),
+        )
+        .select_from(wanted)
+        .join(paper_appearance, paper_appearance.c.paper_id == wanted.c.paper_id)
+        .join(batch, same_batch)
         .join(source, source.c.id == batch.c.source_id)
-        .group_by(mine.c.key, batch.c.id, source.c.kind, source.c.location)
+        .group_by(wanted.c.key, batch.c.id, source.c.kind, source.c.location)
         .order_by(batch.c.announced_on.desc(), func.count().desc())
     )
-    found: dict[int, list[Row]] = {key: [] for key in wanted}
-    for row in rows(tx, query):
-        found[row.pop("key")].append(row)
-    return {key: of_key[:limit] for key, of_key in found.items()}
-
-
-def one(tx: Connection, source_id: int, day: date) -> Row | None:
-    mine = and_(batch.c.source_id == source_id, batch.c.announced_on == day)
-    return first(tx, select(batch).where(mine))
+    by_key: dict[int, list[BatchOfPapers]] = {key: [] for key in papers}
+    for key, *columns in tx.execute(query):
+        by_key[key].append(BatchOfPapers(*columns))
+    return {key: batches[:limit] for key, batches in by_key.items()}

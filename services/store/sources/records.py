@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from uuid import UUID
+
+from services.domain.sources.batches import BatchState
+from services.domain.sources.feed_hints import FeedHints
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +19,7 @@ class Source:
     polled: bool
     announce_first: bool
     every: timedelta | None
-    next_poll_at: datetime | None
     lease_token: UUID | None
-    lease_until: datetime | None
     rate_limit_key: str | None
     rate_limit_pause: timedelta | None
     etag: str
@@ -27,52 +27,121 @@ class Source:
     digest: bytes
     moved_to: str
     failures: int
-    error: str
-    feed_hints: dict[str, Any]
-    polled_at: datetime | None
+    feed_hints: FeedHints
     succeeded_at: datetime | None
     failing_since: datetime | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class ListingRow:
-    """A row of `listing`."""
+class SourceWithNewestBatch:
+    """A source as people see it. The fields from `day` on are of its newest batch, None when it has none."""
 
     id: int
-    source_id: int
-    fetched_at: datetime
-    body: bytes | None
-    day: date | None
-    url: str
-    silent: bool
-    attempts: int
-    lease_token: UUID | None
-    lease_until: datetime | None
+    kind: str
+    location: str
+    polled: bool
+    every: timedelta | None
+    polled_at: datetime | None
+    next_poll_at: datetime | None
+    failures: int
     error: str
-    done_at: datetime | None
+    day: date | None
+    found: int | None
+    new: int | None
+    skipped: int | None
+    state: BatchState | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedState:
+    """What the next poll compares its answer with."""
+
+    etag: str
+    last_modified: str
+    digest: bytes | None = None
+    """Of the body; None leaves the stored one, which is emptied when a listing cannot be read."""
+    moved_to: str | None = None
+    """The address to request from now on; None leaves the stored one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollSuccess:
+    """What a successful poll changes in its source."""
+
+    next_poll_at: datetime
+    fetched: FetchedState | None = None
+    """None when the server answered that nothing has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollFailure:
+    """What a failed poll changes in its source."""
+
+    next_poll_at: datetime
+    failures: int
+    failing_since: datetime
+    error: str
+    gone: bool
+    """The server says that the address is gone for good: the source is polled no more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A row of `batch`."""
+class SourceOfListing:
+    """What ingestion reads of a listing's source."""
+
+    id: int
+    kind: str
+    location: str
+    polled: bool
+    feed_hints: FeedHints
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedListing:
+    """A fetched listing that a worker has claimed, with columns of its source."""
+
+    id: int
+    source_id: int
+    kind: str
+    location: str
+    polled: bool
+    feed_hints: FeedHints
+    fetched_at: datetime
+    body: bytes
+    day: date | None
+    """The day by which it was requested; None for the present list."""
+    url: str
+    """The address of a further page of an announcement; empty for a first page."""
+    silent: bool
+    attempts: int
+    lease_token: UUID
+
+    @property
+    def source(self) -> SourceOfListing:
+        return SourceOfListing(self.source_id, self.kind, self.location, self.polled, self.feed_hints)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBatch:
+    """A batch whose day a worker is to fetch again."""
 
     id: int
     source_id: int
     announced_on: date
+    silent: bool
+    next_url: str
+    lease_token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOfPapers:
+    """A batch in which some given papers were announced."""
+
+    kind: str
+    location: str
+    announced_on: date
     announced: int | None
     fetched: int
-    new: int
-    known: int
-    updated: int
-    skipped: int
-    reading: int
-    state: str
-    note: str
-    updated_at: datetime | None
-    silent: bool
-    reads: int
-    next_read_at: datetime | None
-    next_url: str
-    lease_token: UUID | None
-    lease_until: datetime | None
+    papers: int
+    """How many of the given papers."""

@@ -15,6 +15,7 @@ from services.domain.query.evaluate import PaperText
 from services.domain.subscriptions.matcher import Candidate
 from services.store.db.tables import interest_example, paper, paper_vector
 from services.store.papers import papers
+from services.store.papers import vectors as paper_vectors
 
 
 def load(tx: Connection, ids: Collection[int], model: str = "") -> list[Candidate]:
@@ -28,7 +29,7 @@ def of_papers(tx: Connection, loaded: Iterable[Paper], model: str = "") -> list[
 
 
 def with_vectors(tx: Connection, candidates: Sequence[Candidate], model: str) -> list[Candidate]:
-    vectors = papers.vectors(tx, [candidate.paper.id for candidate in candidates], model)
+    vectors = paper_vectors.load(tx, [candidate.paper.id for candidate in candidates], model)
     return [replace(candidate, vector=vectors.get(candidate.paper.id)) for candidate in candidates]
 
 

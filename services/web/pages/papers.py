@@ -8,8 +8,7 @@ from fastapi.responses import Response
 from services.errors import NotFound
 from services.flow.commands.explain import explain
 from services.store.maintenance import dashboard
-from services.store.papers import papers
-from services.store.sources import sources
+from services.store.papers import appearances, papers
 from services.store.subscriptions import subscriptions
 from services.web.request_context import SignedIn
 from services.web.subscription_form import find_paper
@@ -26,7 +25,7 @@ def paper(request: SignedIn, name: str, subscription: Annotated[int | None, Quer
         if loaded is None:
             raise NotFound(f"no paper {name[:60]!r} in the archive")
         reasons = dashboard.reasons(tx, account_id, [paper_id]).get(paper_id, [])
-        places = sources.appearances_of(tx, paper_id)
+        places = appearances.of_paper(tx, paper_id)
         mine = subscriptions.list_all(tx, account_id)
         asked = subscriptions.find(tx, subscription, account_id) if subscription else None
     steps = explain(app.db, app.embedder, str(paper_id), asked.id, account_id) if asked else []

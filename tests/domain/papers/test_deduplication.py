@@ -1,10 +1,10 @@
-"""Which papers an entry proves to be one, and what the one knows."""
+"""Which papers an entry proves to be one, and what the kept paper takes from the others."""
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.domain.papers.deduplication import PaperIndex, staying, unite
+from services.domain.papers.deduplication import PaperIndex, choose_kept, unite
 from services.domain.papers.paper import Entry, Identifier, Paper, first_paper
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -26,10 +26,10 @@ def paper(number: int, title: str = TITLE, *identifiers: Identifier, **values: o
 
 
 def found(entry: Entry, *papers: Paper) -> list[int]:
-    register = PaperIndex()
-    for one in papers:
-        register.put(one)
-    return [one.id for one in register.find(entry)]
+    index = PaperIndex()
+    for known in papers:
+        index.put(known)
+    return [same.id for same in index.find(entry)]
 
 
 # ── what an entry proves ──────────────────────────────────────────────────────────────────────────────────────
@@ -50,18 +50,18 @@ def test_an_entry_that_names_one_paper_and_has_the_title_of_another_proves_them_
     assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), *two) == [1, 2]
 
 
-def test_different_ids_of_one_kind_are_never_one_by_title() -> None:
+def test_different_ids_of_one_scheme_outweigh_the_title() -> None:
     assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), paper(1, "x", arxiv(1)), paper(2, TITLE, arxiv(2))) == [1]
     through_doi = paper(1, "x", doi("x"), arxiv(1)), paper(2, TITLE, arxiv(2))
     assert found(Entry(title=TITLE, identifiers=(doi("x"),)), *through_doi) == [1]
 
 
-def test_different_first_authors_are_never_one_by_title() -> None:
+def test_different_first_authors_outweigh_the_title() -> None:
     named = paper(1, "x", arxiv(1), authors=("Ada Lovelace",)), paper(2, TITLE, authors=("Charles Babbage",))
     assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), *named) == [1]
 
 
-def test_without_identifiers_an_entry_proves_nothing_and_is_the_oldest_of_its_title() -> None:
+def test_an_entry_without_identifiers_is_the_oldest_paper_of_its_title() -> None:
     assert found(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, arxiv(2))) == [2]
     assert found(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, doi("x"))) == [2]
 
@@ -71,24 +71,24 @@ def test_a_third_paper_must_not_contradict_the_second() -> None:
     assert found(Entry(title=TITLE, identifiers=(doi("x"),)), *three) == [1, 2]
 
 
-def test_a_removed_paper_is_found_no_more_and_its_names_lead_to_what_it_became() -> None:
-    register, gone = PaperIndex(), paper(2, "Journal article", doi("x"))
-    register.put(gone)
-    register.remove(gone)
-    register.put(unite(paper(1, TITLE, arxiv(1)), [gone]))
-    assert [one.id for one in register.find(Entry(title="y", identifiers=(doi("x"),)))] == [1]
-    assert register.find(Entry(title="Journal article")) == []
+def test_a_removed_paper_is_not_found_and_its_identifiers_lead_to_the_kept_paper() -> None:
+    index, gone = PaperIndex(), paper(2, "Journal article", doi("x"))
+    index.put(gone)
+    index.remove(gone)
+    index.put(unite(paper(1, TITLE, arxiv(1)), [gone]))
+    assert [same.id for same in index.find(Entry(title="y", identifiers=(doi("x"),)))] == [1]
+    assert index.find(Entry(title="Journal article")) == []
 
 
-# ── what stays ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── which is kept ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("told", "stays"), [((), 1), ((2,), 2), ((1, 2), 1)])
-def test_a_paper_that_was_sent_stays_else_the_oldest(told: tuple[int, ...], stays: int) -> None:
-    assert staying([paper(2), paper(1)], told).id == stays
+@pytest.mark.parametrize(("notified", "kept"), [((), 1), ((2,), 2), ((1, 2), 1)])
+def test_a_paper_that_was_sent_is_kept_otherwise_the_oldest(notified: tuple[int, ...], kept: int) -> None:
+    assert choose_kept([paper(2), paper(1)], notified).id == kept
 
 
-def test_the_one_knows_what_both_knew() -> None:
+def test_the_kept_paper_has_what_both_papers_had() -> None:
     one = paper(
         1, "Short", arxiv(1), abstract="We do", categories=("cs.LG",), upvotes=3, links={"pdf": "https://a.b/1"}
     )
@@ -118,7 +118,7 @@ def test_the_one_knows_what_both_knew() -> None:
     [((2, 1), (False, True), False), ((1, 2), (True, False), False), ((1, 2), (False, True), True),
      ((2, 1), (True, False), True), ((1, 1), (False, True), True), ((1, 1), (True, False), True)],
 )  # fmt: skip
-def test_a_withdrawal_is_the_word_of_the_newest_version(
+def test_the_newest_version_decides_whether_the_paper_is_withdrawn(
     versions: tuple[int, int], withdrawn: tuple[bool, bool], expected: bool
 ) -> None:
     one, other = (paper(n, version=versions[n], withdrawn=withdrawn[n]) for n in (0, 1))

@@ -1,4 +1,4 @@
-"""Reading several listings at once is reading one after the other."""
+"""Ingesting several listings together gives the same result as ingesting them one by one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.papers.ingestion import Counts, Heard, IngestBatch
+from services.domain.papers.ingestion import Counts, IngestBatch, SilenceBySource
 from services.domain.papers.paper import Entry, Identifier, Paper
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -19,35 +19,36 @@ IDENTIFIERS = [Identifier("arxiv", str(n)) for n in range(2)] + [Identifier("doi
 
 @dataclass
 class Archive:
-    """What the store keeps, as far as a desk reads it."""
+    """What the store keeps, as far as an ingest batch reads it."""
 
     papers: dict[int, Paper] = field(default_factory=dict)
-    heard: dict[int, Heard] = field(default_factory=dict)
-    became: dict[int, int] = field(default_factory=dict)
+    silence: dict[int, SilenceBySource] = field(default_factory=dict)
+    merged_into: dict[int, int] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
     days: dict[tuple[int, int], date] = field(default_factory=dict)
 
-    def desk(self, ids: Iterator[int], told: frozenset[int]) -> IngestBatch:
-        return IngestBatch(self.papers, self.heard, ids, lambda some: told.intersection(some), frozenset({3}), NOW)
+    def batch(self, ids: Iterator[int], notified: frozenset[int]) -> IngestBatch:
+        return IngestBatch(self.papers, self.silence, ids, notified.intersection, frozenset({3}), NOW)
 
-    def keep(self, desk: IngestBatch) -> None:
-        for one in (*desk.new(), *desk.changed()):
-            self.papers[one.id] = one
-        for (one, source), appearance in desk.appearances().items():
-            mine = self.heard.setdefault(one, {})
-            mine[source] = appearance.silent and mine.get(source, True)
-            self.days.setdefault((one, source), appearance.day)
-        for goes, stays in sorted(desk.merged().items()):
-            del self.papers[goes]
-            for source, silent in self.heard.pop(goes, {}).items():
-                self.heard[stays][source] = silent and self.heard[stays].get(source, True)
-                day = self.days.pop((goes, source))
-                self.days[stays, source] = min(day, self.days.get((stays, source), day))
-            self.became = {old: stays if new == goes else new for old, new in self.became.items()} | {goes: stays}
-        self.events += desk.events()
+    def write(self, batch: IngestBatch) -> None:
+        for paper in (*batch.new_papers(), *batch.changed_papers()):
+            self.papers[paper.id] = paper
+        for (paper_id, source), appearance in batch.appearances().items():
+            by_source = self.silence.setdefault(paper_id, {})
+            by_source[source] = appearance.silent and by_source.get(source, True)
+            self.days.setdefault((paper_id, source), appearance.day)
+        for replaced, kept in sorted(batch.merged_papers().items()):
+            del self.papers[replaced]
+            for source, silent in self.silence.pop(replaced, {}).items():
+                self.silence[kept][source] = silent and self.silence[kept].get(source, True)
+                day = self.days.pop((replaced, source))
+                self.days[kept, source] = min(day, self.days.get((kept, source), day))
+            moved = {old: kept if new == replaced else new for old, new in self.merged_into.items()}
+            self.merged_into = moved | {replaced: kept}
+        self.events += batch.events()
 
-    def told_of(self) -> set[tuple[int, str]]:
-        return {(self.became.get(one, one), what) for one, what in self.events}
+    def current_events(self) -> set[tuple[int, str]]:
+        return {(self.merged_into.get(paper_id, paper_id), what) for paper_id, what in self.events}
 
 
 entries = st.builds(
@@ -68,50 +69,50 @@ listings = st.lists(
 Readings = Sequence[tuple[int, list[Entry], bool]]
 
 
-def read(desk: IngestBatch, source: int, listing: list[Entry], silent: bool) -> Counts:
-    return desk.read(source, [(entry, entry.announced_on or DAY) for entry in listing], silent=silent)
+def read(batch: IngestBatch, source: int, listing: list[Entry], silent: bool) -> Counts:
+    return batch.read(source, [(entry, entry.announced_on or DAY) for entry in listing], silent=silent)
 
 
-def one_by_one(known: Readings, given: Readings, told: frozenset[int]) -> tuple[Archive, list[Counts]]:
+def one_by_one(known: Readings, given: Readings, notified: frozenset[int]) -> tuple[Archive, list[Counts]]:
     archive, ids, counts = Archive(), count(1), []
     for reading in (*known, *given):
-        desk = archive.desk(ids, told)
-        counts.append(read(desk, *reading))
-        archive.keep(desk)
+        batch = archive.batch(ids, notified)
+        counts.append(read(batch, *reading))
+        archive.write(batch)
     return archive, counts[len(known) :]
 
 
-def together(known: Readings, given: Readings, told: frozenset[int]) -> tuple[Archive, list[Counts]]:
+def together(known: Readings, given: Readings, notified: frozenset[int]) -> tuple[Archive, list[Counts]]:
     archive, ids = Archive(), count(1)
     for reading in known:
-        desk = archive.desk(ids, told)
-        read(desk, *reading)
-        archive.keep(desk)
-    desk = archive.desk(ids, told)
-    counts = [read(desk, *reading) for reading in given]
-    archive.keep(desk)
+        batch = archive.batch(ids, notified)
+        read(batch, *reading)
+        archive.write(batch)
+    batch = archive.batch(ids, notified)
+    counts = [read(batch, *reading) for reading in given]
+    archive.write(batch)
     return archive, counts
 
 
 @settings(max_examples=400, deadline=None)
 @given(listings, listings, st.frozensets(st.integers(1, 4)))
-def test_listings_read_at_once_give_what_they_give_one_by_one(
-    known: Readings, given: Readings, told: frozenset[int]
+def test_listings_read_together_give_the_same_as_one_by_one(
+    known: Readings, given: Readings, notified: frozenset[int]
 ) -> None:
-    alone, counted_alone = one_by_one(known, given, told)
-    both, counted = together(known, given, told)
+    alone, counted_alone = one_by_one(known, given, notified)
+    both, counted = together(known, given, notified)
     assert both.papers == alone.papers
-    assert both.heard == alone.heard
-    assert both.told_of() == alone.told_of()
+    assert both.silence == alone.silence
+    assert both.current_events() == alone.current_events()
     assert counted == counted_alone
 
 
-def test_one_paper_in_two_listings_is_one_new_paper_and_then_known() -> None:
+def test_a_paper_in_two_listings_is_new_once_and_then_known() -> None:
     entry = Entry(title="Tea", identifiers=(IDENTIFIERS[0],))
     archive = Archive()
-    desk = archive.desk(count(1), frozenset())
-    first, second = read(desk, 1, [entry], False), read(desk, 2, [replace(entry, upvotes=7)], False)
-    archive.keep(desk)
+    batch = archive.batch(count(1), frozenset())
+    first, second = read(batch, 1, [entry], False), read(batch, 2, [replace(entry, upvotes=7)], False)
+    archive.write(batch)
     assert (first.new, second.new, second.known, second.updated) == (1, 0, 1, 1)
-    assert [one.upvotes for one in archive.papers.values()] == [7]
+    assert [paper.upvotes for paper in archive.papers.values()] == [7]
     assert archive.events == [(1, "new"), (1, "source"), (1, "upvotes")]

@@ -1,11 +1,19 @@
-"""Whether an announcement was read whole, and when it is looked at again."""
+"""Whether an announcement is complete, and when it is fetched again."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from services.domain.sources.batches import MAX_READS, Reading, ends_at, expected_days, judge, next_read
+from services.domain.sources.batches import (
+    MAX_LOOK_BACKS,
+    BatchState,
+    ReadingPass,
+    ends_at,
+    expected_days,
+    judge,
+    next_read,
+)
 from services.domain.sources.polling import Timetable, next_poll
 
 ARXIV = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
@@ -14,52 +22,55 @@ MONDAY = date(2026, 5, 4)
 NOON = datetime(2026, 5, 4, 16, tzinfo=UTC)
 
 
-def reading(**values: Any) -> Reading:
-    return Reading(
+def reading(**values: Any) -> ReadingPass:
+    return ReadingPass(
         **{"read": 10, "skipped": 0, "of_day": 10, "announced": None, "more": False, "looked_back": False, **values}
     )
 
 
 @pytest.mark.parametrize(
-    ("what", "table", "now", "state"),
+    ("what", "timetable", "now", "state"),
     [
-        (reading(), ARXIV, NOON, "complete"),
-        (reading(more=True), ARXIV, NOON, "partial"),
-        (reading(skipped=1), ARXIV, NOON, "partial"),
-        (reading(announced=12), ARXIV, NOON, "partial"),
-        (reading(announced=10), ARXIV, NOON, "complete"),
-        (reading(read=0, of_day=0), ARXIV, NOON, "empty"),
-        (reading(read=0, of_day=0, announced=3), ARXIV, NOON, "partial"),
-        (reading(of_day=0), ARXIV, NOON, "stale"),
-        (reading(of_day=0, looked_back=True), ARXIV, NOON, "complete"),
-        (reading(), HF, NOON, "partial"),
-        (reading(), HF, NOON + timedelta(days=1), "complete"),
+        (reading(), ARXIV, NOON, BatchState.COMPLETE),
+        (reading(more=True), ARXIV, NOON, BatchState.PARTIAL),
+        (reading(skipped=1), ARXIV, NOON, BatchState.PARTIAL),
+        (reading(announced=12), ARXIV, NOON, BatchState.PARTIAL),
+        (reading(announced=10), ARXIV, NOON, BatchState.COMPLETE),
+        (reading(read=0, of_day=0), ARXIV, NOON, BatchState.EMPTY),
+        (reading(read=0, of_day=0, announced=3), ARXIV, NOON, BatchState.PARTIAL),
+        (reading(of_day=0), ARXIV, NOON, BatchState.STALE),
+        (reading(of_day=0, looked_back=True), ARXIV, NOON, BatchState.COMPLETE),
+        (reading(), HF, NOON, BatchState.PARTIAL),
+        (reading(), HF, NOON + timedelta(days=1), BatchState.COMPLETE),
     ],
 )
-def test_states(what: Reading, table: Timetable, now: datetime, state: str) -> None:
-    assert judge(what, table, MONDAY, now)[0] == state
+def test_states(what: ReadingPass, timetable: Timetable, now: datetime, state: BatchState) -> None:
+    assert judge(what, timetable, MONDAY, now)[0] is state
 
 
-def test_an_empty_day_says_whether_it_was_to_be_expected() -> None:
+def test_the_note_of_an_empty_day_says_whether_that_was_expected() -> None:
     empty = reading(read=0, of_day=0)
     assert "weekday" in judge(empty, ARXIV, date(2026, 5, 3), NOON)[1]
     assert "holiday" in judge(empty, ARXIV, MONDAY, NOON)[1]
 
 
-def test_a_settled_batch_is_left_alone() -> None:
-    assert next_read("complete", ARXIV, MONDAY, NOON, counted=True, reads=0) is None
-    assert next_read("complete", ARXIV, MONDAY, NOON, counted=False, reads=1) is None
+def test_a_settled_batch_is_not_fetched_again() -> None:
+    assert next_read(BatchState.COMPLETE, ARXIV, MONDAY, NOON, counted=True, look_backs=0) is None
+    assert next_read(BatchState.COMPLETE, ARXIV, MONDAY, NOON, counted=False, look_backs=1) is None
 
 
-def test_a_batch_without_a_count_is_asked_for_once_when_its_day_is_settled() -> None:
-    look = next_read("complete", ARXIV, MONDAY, NOON, counted=False, reads=0)
-    assert look is not None
-    assert look > ends_at(ARXIV, MONDAY)
+def test_a_batch_without_a_count_is_fetched_once_more_when_its_day_is_settled() -> None:
+    moment = next_read(BatchState.COMPLETE, ARXIV, MONDAY, NOON, counted=False, look_backs=0)
+    assert moment is not None
+    assert moment > ends_at(ARXIV, MONDAY)
 
 
-def test_looks_become_rarer_and_end() -> None:
+def test_looking_back_becomes_rarer_and_ends() -> None:
     late = NOON + timedelta(days=5)
-    pauses = [next_read("missing", ARXIV, MONDAY, late, counted=False, reads=reads) for reads in range(MAX_READS + 1)]
+    pauses = [
+        next_read(BatchState.MISSING, ARXIV, MONDAY, late, counted=False, look_backs=look_backs)
+        for look_backs in range(MAX_LOOK_BACKS + 1)
+    ]
     assert pauses[-1] is None
     known = [pause - late for pause in pauses[:-1] if pause is not None]
     assert known[0] == timedelta()
@@ -67,11 +78,11 @@ def test_looks_become_rarer_and_end() -> None:
     assert known[-1] == timedelta(hours=24)
 
 
-def test_weekends_are_no_gaps() -> None:
+def test_weekends_are_not_missing_days() -> None:
     assert expected_days(ARXIV, date(2026, 5, 1), date(2026, 5, 5)) == [date(2026, 5, 1), MONDAY]
 
 
-def test_a_source_rests_when_it_has_todays_list_and_over_the_weekend() -> None:
+def test_a_source_is_not_polled_once_it_has_todays_list_nor_over_the_weekend() -> None:
     every = timedelta(minutes=30)
     assert next_poll(every, 0, None, NOON, 0.0, ARXIV, have_today=False) == NOON + every
     assert next_poll(every, 0, None, NOON, 0.0, ARXIV, have_today=True) == datetime(2026, 5, 5, 4, tzinfo=UTC)
@@ -79,7 +90,7 @@ def test_a_source_rests_when_it_has_todays_list_and_over_the_weekend() -> None:
     assert next_poll(every, 0, None, saturday, 0.0, ARXIV) == saturday + timedelta(days=1)
 
 
-def test_a_growing_list_is_asked_for_through_the_day() -> None:
+def test_a_growing_list_is_polled_throughout_the_day() -> None:
     every = timedelta(minutes=15)
     assert next_poll(every, 0, None, NOON, 0.0, HF, have_today=True) == NOON + every
 

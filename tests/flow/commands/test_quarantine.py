@@ -182,6 +182,6 @@ def test_a_paper_that_turns_out_to_be_another_leaves_nothing_set_aside(world: Wo
     world.subscribe(query="planning")
     poison = set_aside(world)
     with world.db.transaction() as tx:
-        sources.imported(tx, "daily-papers")
+        sources.source_of_imports(tx, "daily-papers")
         merging.merge_papers(tx, world.paper(OTHER), poison, world.now())
     assert world.rows(select(table)) == []

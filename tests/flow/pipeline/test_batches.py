@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import select, update
 
 from services import plugins
+from services.flow.commands.add_source import add_source
 from services.flow.pipeline import ingest, poll
 from services.http.client import Fetcher
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.tables import batch, event, listing, paper, source
-from services.store.sources import batches, sources
+from services.store.sources import batches
 
 FIRST = date(2026, 3, 2)
 DAYS = 12
@@ -101,7 +102,7 @@ class Watch:
         self.site = Site(lambda: self.time, fault)
         self.fetcher = self.fetcher_for(self.site)
         with self.db.transaction() as tx:
-            self.source = sources.add(tx, plugins.source("daily-papers"), "", None, announce_first=True)
+            self.source = add_source(tx, plugins.source("daily-papers"), "", None, announce_first=True)
             tx.execute(update(source).values(created_at=self.time, next_poll_at=self.time))
 
     def run(self, until: datetime, *, skip: Callable[[datetime], bool] = lambda now: False) -> None:
@@ -210,4 +211,4 @@ def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
     (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]
     with one.db.transaction() as tx:
         (line,) = batches.of_papers(tx, {7: [some]})[7]
-    assert (line["announced_on"], line["fetched"], line["mine"]) == (MARCH[3], len(papers_of(MARCH[3])), 1)
+    assert (line.announced_on, line.fetched, line.papers) == (MARCH[3], len(papers_of(MARCH[3])), 1)

@@ -115,7 +115,7 @@ def test_a_missed_slot_waits_a_little_for_what_is_still_being_read(timed: TimedW
     daily(timed)
     old = timed.hear()
     with timed.db.transaction() as tx:
-        feed = sources.imported(tx, "feed")
+        feed = sources.source_of_imports(tx, "feed")
         polled = {"polled": True, "next_poll_at": timed.clock.now}
         tx.execute(update(source).where(source.c.id == feed).values(polled))
     timed.wait("2026-05-04T10:00")

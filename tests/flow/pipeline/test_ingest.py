@@ -11,7 +11,7 @@ from services.flow.pipeline import ingest
 from services.store.db.tables import batch, event, listing, paper, paper_appearance, run
 from services.store.interests import embedding_backlog
 from services.store.papers import papers
-from services.store.sources import sources
+from services.store.sources import listings, sources
 from tests.flow.conftest import DAY, World, entry
 
 PAGE = (
@@ -112,11 +112,11 @@ def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
     assert ingest.work(world.db, world.settings)
     assert world.rows(select(batch))[0]["state"] == "failed"
     with world.db.transaction() as tx:
-        assert sources.all_of(tx)[0]["error"]
+        assert sources.all_with_newest_batch(tx)[0].error
 
 
 def test_a_listing_that_ends_its_readers_is_left_out(world: World) -> None:
-    keep(world, PAGE, attempts=sources.MAX_PARSE_ATTEMPTS)
+    keep(world, PAGE, attempts=listings.MAX_PARSE_ATTEMPTS)
     assert ingest.work(world.db, world.settings)
     assert "left out" in world.rows(select(listing))[0]["error"]
     assert world.rows(select(paper)) == []
@@ -195,19 +195,19 @@ def test_a_listing_that_was_tried_before_is_read_alone(world: World) -> None:
 def test_a_listing_that_is_left_waits_as_if_nobody_had_taken_it(world: World) -> None:
     kept(world, "A paper that waits for its turn")
     with world.db.transaction() as tx:
-        claimed = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
-        assert sources.claim_listings(tx, world.now(), timedelta(minutes=5)) == []
-        sources.leave_listings(tx, claimed)
-        (again,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
-    assert (again["id"], again["attempts"]) == (claimed[0]["id"], 1)
+        claimed = listings.claim(tx, world.now(), timedelta(minutes=5))
+        assert listings.claim(tx, world.now(), timedelta(minutes=5)) == []
+        listings.release(tx, claimed)
+        (again,) = listings.claim(tx, world.now(), timedelta(minutes=5))
+    assert (again.id, again.attempts) == (claimed[0].id, 1)
 
 
 def test_listings_that_another_worker_took_over_are_not_written(world: World) -> None:
     kept(world, "A paper of a slow worker is read twice")
     with world.db.transaction() as tx:
-        (slow,) = sources.claim_listings(tx, world.now(), timedelta(minutes=5))
+        (slow,) = listings.claim(tx, world.now(), timedelta(minutes=5))
     with world.db.transaction() as tx:
         tx.execute(update(listing).values(lease_until=world.now() - timedelta(seconds=1)))
     assert ingest.work(world.db, world.settings)
     with pytest.raises(LeaseLost), world.db.transaction() as tx:
-        sources.finish_listings(tx, [slow], world.now())
+        listings.finish(tx, [slow], world.now())

@@ -21,7 +21,7 @@ from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
-from services.store.papers import merging, papers
+from services.store.papers import merging, papers, vectors
 from services.store.subscriptions import match_runs, matches, subscriptions
 from services.store.subscriptions.records import NewMatch
 from services.web.subscription_form import find_paper
@@ -299,15 +299,15 @@ def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> 
     stays, goes = world.paper(PREPRINT), world.paper(ARTICLE)
     world.embed_and_match()
     with world.db.transaction() as tx:
-        before = papers.vectors(tx, [stays, goes], world.embedder.name)
+        before = vectors.load(tx, [stays, goes], world.embedder.name)
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
-        kept = papers.vectors(tx, [stays, goes], world.embedder.name)
+        kept = vectors.load(tx, [stays, goes], world.embedder.name)
         assert embedding_backlog.take(tx, world.embedder.name, 9) == ([stays] if fuller else [])
     assert kept.keys() == (set() if fuller else {stays})
     embed.work_backlog(world.db, world.settings, world.embedder)
     with world.db.transaction() as tx:
-        after = papers.vectors(tx, [stays, goes], world.embedder.name)
+        after = vectors.load(tx, [stays, goes], world.embedder.name)
     assert after.keys() == {stays}
     assert np.array_equal(after[stays], before[stays]) != fuller
 
@@ -317,11 +317,11 @@ def test_a_vector_of_the_same_text_serves_the_paper_that_has_none(world: World) 
     world.announce(article(PREPRINT, authors=("Charles Babbage",)))
     stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
     with world.db.transaction() as tx:
-        papers.store_vectors(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
+        vectors.store(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
     world.announce(link(), silent=True)
     assert merged_into(world) == {goes: stays}
     with world.db.transaction() as tx:
-        assert papers.vectors(tx, [stays, goes], "words").keys() == {stays}
+        assert vectors.load(tx, [stays, goes], "words").keys() == {stays}
 
 
 # ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -518,8 +518,8 @@ def test_a_vector_of_a_paper_that_became_another_meanwhile_is_left_out(world: Wo
     world.announce(link(), silent=True)
     ((gone, stays),) = merged_into(world).items()
     with world.db.transaction() as tx:
-        papers.store_vectors(tx, "words", [gone, stays], np.ones((2, 5), dtype=np.float32))
-        assert papers.vectors(tx, [gone, stays], "words").keys() == {stays}
+        vectors.store(tx, "words", [gone, stays], np.ones((2, 5), dtype=np.float32))
+        assert vectors.load(tx, [gone, stays], "words").keys() == {stays}
         assert merging.current_ids(tx, [gone, stays]) == {gone: stays, stays: stays}
 
 

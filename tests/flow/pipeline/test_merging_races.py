@@ -136,7 +136,7 @@ def test_other_stages_wait_for_a_merge_and_see_it_whole(
     before(world)
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
-            where = sources.imported(tx, "daily-papers")
+            where = sources.source_of_imports(tx, "daily-papers")
             listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
             ingest.store(tx, where, listing, now=world.now(), silent=True)
             stage = pool.submit(meanwhile, world)
@@ -159,7 +159,7 @@ def test_a_message_is_not_rendered_while_its_paper_becomes_another(world: World)
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
             listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
-            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            ingest.store(tx, sources.source_of_imports(tx, "daily-papers"), listing, now=world.now(), silent=True)
             stage = pool.submit(_send, world)
             hold_on(tx, stage)
         stage.result(DEADLINE)
@@ -187,7 +187,7 @@ def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
             listing = Listing(format="test", entries=(LINK,), announced_on=DAY)
-            ingest.store(tx, sources.imported(tx, "daily-papers"), listing, now=world.now(), silent=True)
+            ingest.store(tx, sources.source_of_imports(tx, "daily-papers"), listing, now=world.now(), silent=True)
             stage = pool.submit(world.embed_and_match)
             hold_on(tx, stage)
             assert Asked.papers == []

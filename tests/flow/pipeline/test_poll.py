@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services import plugins
+from services.flow.commands.add_source import add_source
 from services.flow.pipeline import ingest, poll
 from services.flow.upkeep import bounces
 from services.http.client import Fetcher
@@ -41,7 +42,7 @@ def fetcher(peer: HttpSink) -> Fetcher:
 def add(world: World, peer: HttpSink, path: str = "/feed", *, announce_first: bool = False) -> int:
     with world.db.transaction() as tx:
         location = f"http://127.0.0.1:{peer.port}{path}"
-        return sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=announce_first)
+        return add_source(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=announce_first)
 
 
 def poll_all(world: World, fetcher: Fetcher) -> int:
@@ -145,7 +146,7 @@ def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
     with world.db.transaction() as tx:
         for host in ("slow", "quick"):
             location = f"http://{host}.example.org/feed"
-            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
+            add_source(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=True)
     slow = Thread(
         target=poll.work, args=(world.db, world.settings, Fetcher(user_agent="paperwire-test", transport=answer))
     )
@@ -176,12 +177,12 @@ def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: W
     with world.db.transaction() as tx:
         for number in range(1_000):
             location = f"https://lab{number}.example.org/feed"
-            sources.add(tx, plugins.source("feed"), location, timedelta(hours=1))
+            add_source(tx, plugins.source("feed"), location, timedelta(hours=1))
     while poll.work(world.db, world.settings, fetcher):
         pass
     rows = world.rows(select(source.c.next_poll_at, source.c.polled_at).where(source.c.polled))
     assert len(rows) == 1_000
-    assert most <= poll.AT_A_TIME
+    assert most <= poll.MAX_REQUESTS_TOGETHER
     pauses = sorted((row["next_poll_at"] - row["polled_at"]).total_seconds() for row in rows)
     assert pauses[-1] - pauses[0] > 300
 

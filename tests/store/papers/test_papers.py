@@ -11,7 +11,7 @@ from services.domain.papers.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store.db.database import Database
 from services.store.db.tables import paper_appearance
-from services.store.papers import papers
+from services.store.papers import appearances, papers
 from services.store.sources import sources
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
@@ -90,17 +90,17 @@ def test_an_identifier_stays_with_the_paper_that_had_it_first(db: Database) -> N
 def test_nothing_asked_for_is_nothing_found(db: Database) -> None:
     with db.transaction() as tx:
         assert not papers.load(tx, [])
-        assert not papers.appearances(tx, [])
+        assert not appearances.silence_by_source(tx, [])
         assert not papers.by_identifiers(tx, [])
         assert not papers.by_titles(tx, [])
 
 
 def test_an_appearance_keeps_its_first_day_and_once_heard_stays_heard(db: Database) -> None:
     with db.transaction() as tx:
-        here = sources.imported(tx, "feed")
+        here = sources.source_of_imports(tx, "feed")
         for silent in (True, False, True):
-            papers.appear(tx, {(7, here): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
-            heard = papers.appearances(tx, [7])
+            appearances.record(tx, {(7, here): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
+            heard = appearances.silence_by_source(tx, [7])
         assert heard == {7: {here: False}}
         (row,) = tx.execute(select(paper_appearance.c.announced_on)).all()
         assert row.announced_on == NOW.date() + timedelta(days=1)
