@@ -29,8 +29,8 @@ def add(
         now = context.db.now()
         with context.db.transaction() as tx:
             account = accounts.by_email(tx, email)
-            end = subscribe.start_of(until, account["timezone"])
-            silence_id = silences.add(tx, account["id"], end, now, query, subscription)
+            end = subscribe.start_of(until, account.timezone)
+            silence_id = silences.add(tx, account.id, end, now, query, subscription)
     output.say(f"silence {silence_id} until {until}")
 
 

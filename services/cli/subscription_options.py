@@ -72,11 +72,11 @@ class SubscriptionOptions:
 
     def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
         """The channels of `--to`, added where they are new."""
-        from services.flow.commands import subscribe
+        from services.flow.commands import channels
 
         settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
-        found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
+        found = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
         for channel_id in found:
             session.request_opt_in(channel_id)
         return list(found)

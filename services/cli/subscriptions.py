@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from services.store.subscriptions.records import SubscriptionWithEmail
 
-commands = typer.Typer(
-    help="What each subscription matches, and where it sends papers.", no_args_is_help=True
-)
+commands = typer.Typer(help="What each subscription matches, and where it sends papers.", no_args_is_help=True)
 
 
 def subscribe(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.interests.calibration import DAYS
+from services.domain.interests.calibration import DAYS_PER_PERIOD
 from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
-from services.flow.commands import subscribe
-from services.store.accounts import email_address
-from services.store.db.database import Row
+from services.flow import email_address
+from services.flow.commands import channels as channel_commands
+from services.store.accounts.records import Account
 from services.store.delivery import channels
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
@@ -43,7 +43,7 @@ class Fields:
     channels: Sequence[str] = (OWN_EMAIL,)
     trending: str = ""
     cadences: Sequence[str] = field(default=tuple(Cadence))
-    periods: Sequence[str] = field(default=tuple(DAYS))
+    periods: Sequence[str] = field(default=tuple(DAYS_PER_PERIOD))
 
     @property
     def asks_nothing(self) -> bool:
@@ -118,12 +118,12 @@ def _number(name: str, text: str) -> int:
     return int(text or 0)
 
 
-def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
+def channel_ids(app: AppContext, account: Account, fields: Fields) -> list[int]:
     """The channels that were ticked. Adds the account's own address as a channel if it was ticked and is none yet."""
     ids = []
     for word in dict.fromkeys(fields.channels):
         if word == OWN_EMAIL:
-            ids.append(subscribe.email_channel(app.db, app.settings, account["id"], account["email"]))
+            ids.append(channel_commands.own_email_channel(app.db, app.settings, account.id, account.email))
         elif word.isascii() and word.isdigit() and len(word) < 19:
             ids.append(int(word))
         else:
@@ -131,11 +131,11 @@ def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
     return ids
 
 
-def channel_choices(tx: Connection, account: Row) -> list[tuple[str, str, str]]:
+def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, str]]:
     """(value, kind, label) of every channel that a subscription of the account can use, its own address first."""
-    own = email_address.own_channel(tx, account)
-    first = (str(own) if own is not None else OWN_EMAIL, "email", account["email"])
-    others = [(str(row["id"]), row["kind"], row["label"]) for row in channels.all_of(tx, account["id"])]
+    own = email_address.own_channel_id(tx, account.id, account.email)
+    first = (str(own) if own is not None else OWN_EMAIL, "email", account.email)
+    others = [(str(channel.id), channel.kind, channel.label) for channel in channels.all_of(tx, account.id)]
     return [first, *(choice for choice in others if choice[0] != first[0])]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, Connection, any_, literal, select
 
-from services.domain.interests.calibration import nearest
+from services.domain.interests.calibration import nearest_liked
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText
 from services.domain.subscriptions.matcher import Candidate
@@ -42,7 +42,7 @@ class LikedPapers:
 
     def nearest_title(self, candidate: Candidate) -> str | None:
         """The title of the liked paper closest to the candidate; None if the candidate has no vector."""
-        return None if candidate.vector is None else self.titles[nearest(self.vectors, candidate.vector)[0]]
+        return None if candidate.vector is None else self.titles[nearest_liked(self.vectors, candidate.vector)[0]]
 
 
 def liked_papers(tx: Connection, subscription_ids: Collection[int], model: str) -> dict[int, LikedPapers]:

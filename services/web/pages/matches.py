@@ -32,7 +32,7 @@ class PaperWithReasons:
 
 @router.get("/matches")
 def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
-    account_id, zone = request.account_id, ZoneInfo(request.account["timezone"])
+    account_id, zone = request.account_id, ZoneInfo(request.account.timezone)
     with request.app.db.transaction() as tx:
         listed = subscriptions.list_all(tx, account_id)
         selected = subscriptions.find(tx, subscription, account_id) if subscription else None

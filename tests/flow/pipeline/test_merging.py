@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Paper
 from services.domain.subscriptions.matcher import Match, Matcher
-from services.flow.commands import explain, subscribe
+from services.flow.commands import channels as channel_commands
+from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.database import Row
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
-from services.store.delivery import deliveries
+from services.store.delivery import deliveries, items
+from services.store.delivery.records import NewDelivery
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
 from services.store.papers import merging, papers, vectors
@@ -346,8 +349,14 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
         if stage in ("waits", "dropped"):
             return
-        where = {"id": channel, "account_id": world.account, "rate_limit_key": ""}
-        sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
+        message = NewDelivery(
+            account_id=world.account,
+            channel_id=channel,
+            kind=DeliveryKind.MESSAGE,
+            idem_key=f"test:{made}",
+            item_ids=[made],
+        )
+        sent = deliveries.create(tx, message, "localhost")
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None
         values: Row = {
@@ -371,7 +380,7 @@ def told(world: World, *ids: int) -> dict[int, int]:
 def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
     world: World, how: str, older: str
 ) -> None:
-    other_channel = subscribe.add_channel(
+    other_channel = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
     channels = (world.email, other_channel if how == "two channels" else world.email)
@@ -437,7 +446,9 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
-    elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
+    elsewhere = channel_commands.find_or_add(
+        world.db, world.settings, world.account, "email:bob@example.org", verified=True
+    )
     stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
     stand(world, one, asked, world.email, "matched")
     stand(world, other, asked, world.email, "sent")
@@ -464,7 +475,7 @@ def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) 
     (stays,) = set(merged_into(world).values())
     assert f"Subject: {loaded(world, stays)[stays].title}\n" in mail
     with world.db.transaction() as tx:
-        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
+        assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
 
 
 def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
