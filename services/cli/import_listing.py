@@ -1,4 +1,4 @@
-"""`paperwire import`: a saved listing instead of a poll."""
+"""`paperwire import`: reads a saved listing."""
 
 import gzip
 import json as jsonlib
@@ -16,17 +16,17 @@ from services.cli.context import Json, command_context
 from services.errors import ConfigError, SourceError
 
 MAX_BYTES = 200 * 2**20
-SHOWN = 10
+MAX_SKIPPED_SHOWN = 10
 
 
 def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A saved listing, `-` for stdin.", show_default=False)],
     format: Annotated[str, typer.Option(help="Its format; detected when left out.", show_default=False)] = "",
     date: Annotated[str, typer.Option(metavar="DAY", help="The day of its announcement.", show_default=False)] = "",
-    silent: Annotated[bool, typer.Option("--silent", help="Fill the archive, announce nothing.")] = False,
+    silent: Annotated[bool, typer.Option("--silent", help="Fill the archive and announce nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Read a saved listing; what is new is announced just as by a poll."""
+    """Read a saved listing; what is new is announced as after a poll."""
     from services.flow.pipeline import ingest
 
     day = _day(date) if date else None
@@ -44,10 +44,10 @@ def import_(
             output.as_json({**counts, "silent": silent, "skipped_entries": skipped})
             return
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
-        for where, reason in tally.skipped[:SHOWN]:
+        for where, reason in tally.skipped[:MAX_SKIPPED_SHOWN]:
             output.say(f"skipped {where}: {reason}")
-        if len(tally.skipped) > SHOWN:
-            print(f"… and {len(tally.skipped) - SHOWN} more")
+        if len(tally.skipped) > MAX_SKIPPED_SHOWN:
+            print(f"… and {len(tally.skipped) - MAX_SKIPPED_SHOWN} more")
         if tally.run is not None:
             context.warn_if_no_worker_runs()
 
@@ -60,17 +60,17 @@ def _day(text: str) -> date:
 
 
 def read(file: str) -> bytes:
-    """A file's bytes, unpacked. Raises SourceError when it cannot be read or is too large."""
+    """The uncompressed bytes of a file. Raises SourceError when it cannot be read or is too large."""
     try:
         if file == "-":
-            body = _capped(sys.stdin.buffer)
+            body = _read_limited(sys.stdin.buffer)
         elif Path(file).is_dir():
             raise SourceError(f"{file} is a directory; import one file at a time")
         else:
             with Path(file).open("rb") as stream:
-                body = _capped(stream)
+                body = _read_limited(stream)
         if body.startswith(b"\x1f\x8b"):
-            body = _capped(gzip.GzipFile(fileobj=BytesIO(body)))
+            body = _read_limited(gzip.GzipFile(fileobj=BytesIO(body)))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise SourceError(f"{file}: this gzip file is damaged") from None
     except (OSError, ValueError) as error:
@@ -78,7 +78,7 @@ def read(file: str) -> bytes:
     return body
 
 
-def _capped(stream: "BinaryIO | gzip.GzipFile") -> bytes:
+def _read_limited(stream: "BinaryIO | gzip.GzipFile") -> bytes:
     body = stream.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
         raise SourceError(f"a listing has at most {MAX_BYTES // 2**20} MiB")
@@ -86,7 +86,7 @@ def _capped(stream: "BinaryIO | gzip.GzipFile") -> bytes:
 
 
 def unwrapped(body: bytes) -> bytes:
-    """The body of a recorded HTTP answer `{url, status_code, body}`; anything else as it is."""
+    """The body of a recorded HTTP answer `{url, status_code, body}`; any other content unchanged."""
     if not body.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{"):
         return body
     try:

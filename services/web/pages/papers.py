@@ -1,4 +1,4 @@
-"""One paper: what is known of it, why it matched, and on request the whole trace to one subscription."""
+"""One paper: its contents, why it matched, and on request every step to one subscription."""
 
 from typing import Annotated
 

@@ -51,7 +51,7 @@ def test_acronyms_lose_the_s_of_their_plural() -> None:
     assert stems("CSS SDSS is vs loss") == ["css", "sdss", "is", "vs", "loss"]
 
 
-def test_a_token_knows_its_place_in_the_original_text() -> None:
+def test_offsets_of_tokens_refer_to_the_original_text() -> None:
     text = "½ the  Schro\u0308dinger's text-to-image"
     found = tokens(text)
     assert [token.position for token in found] == list(range(7))
@@ -77,7 +77,7 @@ def test_folding_is_stable_and_the_same_for_equivalent_text(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(SCRIPTS | st.text(max_size=30))
-def test_tokens_lie_in_order_and_are_never_empty(text: str) -> None:
+def test_tokens_are_in_order_and_not_empty(text: str) -> None:
     found = tokens(text)
     assert [token.position for token in found] == list(range(len(found)))
     assert all(token.folded and token.stem and " " not in token.folded for token in found)

@@ -1,4 +1,4 @@
-"""Days of a growing list through the poller, with everything going wrong: each paper once, a ledger without gaps."""
+"""Polling a growing list over days with many failures gives each paper once and complete batches."""
 
 import gzip
 import random
@@ -172,7 +172,7 @@ def told(one: Watch) -> list[int]:
     return [row["paper_id"] for row in one.rows(select(event).where(event.c.what == "new"))]
 
 
-def test_every_day_is_read_whole_each_paper_once_with_its_highest_upvotes(watch: Start) -> None:
+def test_every_day_is_complete_with_each_paper_once_and_its_highest_upvotes(watch: Start) -> None:
     one = watch()
     one.run(END + timedelta(days=1))
     assert found(one) == expected()
@@ -181,7 +181,7 @@ def test_every_day_is_read_whole_each_paper_once_with_its_highest_upvotes(watch:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_with_failures_and_a_day_skipped_nothing_is_missing_and_nothing_twice(watch: Start, seed: int) -> None:
+def test_failures_and_a_skipped_day_neither_lose_nor_repeat_papers(watch: Start, seed: int) -> None:
     one = watch(faults(seed))
     skipped = FIRST + timedelta(days=5)
     one.run(END + timedelta(days=4), skip=lambda now: now.date() == skipped)
@@ -194,7 +194,7 @@ def test_with_failures_and_a_day_skipped_nothing_is_missing_and_nothing_twice(wa
     assert one.rows(select(listing).where(listing.c.done_at.is_(None))) == []
 
 
-def test_a_new_source_fills_the_archive_silently_and_is_asked_politely(watch: Start) -> None:
+def test_a_new_source_fills_the_archive_silently_within_its_rate_limit(watch: Start) -> None:
     one = watch()
     one.run(END)
     old = [row for row in one.rows(select(batch)) if row["announced_on"] < FIRST]
@@ -205,7 +205,7 @@ def test_a_new_source_fills_the_archive_silently_and_is_asked_politely(watch: St
     assert not silent & set(told(one))
 
 
-def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
+def test_batches_state_for_a_digest_how_many_papers_were_read(watch: Start) -> None:
     one = watch()
     one.run(END)
     (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]

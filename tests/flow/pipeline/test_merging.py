@@ -1,4 +1,4 @@
-"""Two papers become one when a record links them: nothing is lost, nothing is sent again, every old name answers."""
+"""Papers that a record links are merged: nothing is lost or sent again, and every old identifier still works."""
 
 from datetime import timedelta
 from itertools import count
@@ -75,7 +75,7 @@ def finish(world: World) -> None:
 # ── one paper ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_record_that_links_two_papers_makes_them_one(world: World) -> None:
+def test_a_record_that_links_two_papers_merges_them(world: World) -> None:
     first, second = two(world)
     tally = world.announce(link())
     assert (tally.new, tally.known, tally.updated) == (0, 1, 1)
@@ -87,7 +87,7 @@ def test_a_record_that_links_two_papers_makes_them_one(world: World) -> None:
     assert set(both[one].identifiers) == {Identifier("arxiv", "2605.00001"), doi("x")}
 
 
-def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
+def test_every_old_identifier_leads_to_the_kept_paper(world: World) -> None:
     world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -109,7 +109,7 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
     assert explain.trace(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
 
 
-def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_one(world: World) -> None:
+def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(world: World) -> None:
     page, spelt = "On planning with many agents at once", "Planning with many agents, all at once"
     world.announce(Entry(title=page, announced_on=DAY))
     world.announce(entry(spelt, 1), source="arxiv")
@@ -118,7 +118,7 @@ def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_o
     assert merged_into(world) == {world.paper(spelt): world.paper(page)}
 
 
-def test_papers_with_different_ids_of_one_kind_stay_two_whatever_their_titles(world: World) -> None:
+def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: World) -> None:
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     assert merged_into(world) == {}
@@ -128,7 +128,7 @@ def test_papers_with_different_ids_of_one_kind_stay_two_whatever_their_titles(wo
     assert len(merged_into(world)) == 1
 
 
-def test_a_chain_of_papers_ends_in_one_whose_names_lead_there_directly(world: World) -> None:
+def test_all_papers_of_a_chain_lead_directly_to_the_kept_one(world: World) -> None:
     world.announce(entry(PREPRINT, 3))
     world.announce(article())
     world.announce(Entry(title="Agents that plan, at last", identifiers=(Identifier("openreview", "abcdefgh"),)))
@@ -140,7 +140,7 @@ def test_a_chain_of_papers_ends_in_one_whose_names_lead_there_directly(world: Wo
     assert len(merged_into(world)) == 2
 
 
-def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
+def test_one_listing_may_merge_its_own_new_papers(world: World) -> None:
     tally = world.announce(
         article(), entry(PREPRINT, 1), link(), Entry(title="y", identifiers=(doi("y"),)), link(1, "y")
     )
@@ -149,7 +149,7 @@ def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
     assert len(world.rows(select(paper_identifier))) == 3
 
 
-def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
+def test_one_listing_may_merge_a_chain_of_known_papers(world: World) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article(), article("Third", "y"))
     world.announce(Entry(title="z", identifiers=(doi("x"), doi("y"))), link())
@@ -158,7 +158,7 @@ def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
     assert {row["paper_id"] for row in world.rows(select(paper_appearance))} == {first}
 
 
-def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
+def test_the_sent_paper_is_kept_otherwise_the_oldest(world: World) -> None:
     world.subscribe(query="title:revisited")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -168,7 +168,7 @@ def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
     assert loaded(world, world.paper(ARTICLE))[world.paper(ARTICLE)].title == ARTICLE
 
 
-def test_the_one_knows_what_both_knew(world: World) -> None:
+def test_the_kept_paper_has_what_both_had(world: World) -> None:
     world.announce(entry(PREPRINT, 1, abstract="We plan", categories=("cs.AI",), upvotes=7))
     world.announce(
         article(abstract="We plan a lot.", categories=("cs.LG",), version=2, announced_on=DAY - timedelta(days=2))
@@ -181,7 +181,7 @@ def test_the_one_knows_what_both_knew(world: World) -> None:
 
 
 @pytest.mark.parametrize("silent", [(True, True), (True, False), (False, True)])
-def test_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
+def test_merged_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
     world.announce(entry(PREPRINT, 1), silent=silent[0])
     world.announce(article(), silent=silent[1])
     world.announce(article("Third", "z"), source="arxiv", silent=True)
@@ -193,7 +193,7 @@ def test_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bo
     assert len(heard) == 3
 
 
-def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world: World) -> None:
+def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: World) -> None:
     two(world, silent=True)
     world.subscribe(query="planning")
     world.announce(link(), source="feed")
@@ -206,7 +206,7 @@ def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world
     [({"query": '"agent planning" cat:cs.LG'}, ("cs.LG",)), ({"query": '"agent planning"', "sources": ("arxiv",)}, ())],
     ids=["category", "source"],
 )
-def test_a_place_that_came_with_the_other_paper_is_an_event(
+def test_a_source_of_the_replaced_paper_is_an_event(
     world: World, asked: dict[str, Any], categories: tuple[str, ...]
 ) -> None:
     world.subscribe(**asked)
@@ -219,7 +219,7 @@ def test_a_place_that_came_with_the_other_paper_is_an_event(
     assert len(world.mails()) == 1
 
 
-def test_a_paper_is_not_new_again_when_only_the_other_was_heard_of(world: World) -> None:
+def test_a_paper_is_not_new_again_when_only_the_replaced_one_was_announced(world: World) -> None:
     world.announce(entry(PREPRINT, 1), silent=True)
     world.announce(article())
     world.announce(link())
@@ -243,7 +243,7 @@ def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: World, order: i
 # ── what hangs on a paper ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_event_that_is_not_matched_yet_follows(world: World) -> None:
+def test_an_unmatched_event_moves_to_the_kept_paper(world: World) -> None:
     world.subscribe("Preprints", query='"agent planning"')
     world.subscribe("Articles", query="revisited")
     world.announce(entry(PREPRINT, 1))
@@ -259,7 +259,7 @@ def test_an_event_that_is_not_matched_yet_follows(world: World) -> None:
     assert {row["paper_id"] for row in world.rows(select(event))} == {world.paper(PREPRINT)}
 
 
-def test_examples_and_verdicts_follow_and_the_staying_papers_example_counts(world: World) -> None:
+def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: World) -> None:
     first, second = two(world)
     world.embed_and_match()
     one = world.subscribe("One", interest="agent", liked=(second,))
@@ -280,7 +280,7 @@ def test_examples_and_verdicts_follow_and_the_staying_papers_example_counts(worl
     assert told == {one: (stays, "more"), other: (stays, "less")}
 
 
-def test_an_example_named_by_an_old_number_is_the_new_paper(world: World) -> None:
+def test_an_example_given_by_an_old_number_is_the_kept_paper(world: World) -> None:
     two(world)
     world.embed_and_match()
     world.announce(link(), silent=True)
@@ -291,7 +291,7 @@ def test_an_example_named_by_an_old_number_is_the_new_paper(world: World) -> Non
 
 
 @pytest.mark.parametrize("fuller", [True, False])
-def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> None:
+def test_a_vector_is_kept_with_its_text(world: World, fuller: bool) -> None:
     text = "We ask what a robot would do."
     world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
     world.announce(article(abstract=text if fuller else "We ask"))
@@ -311,7 +311,7 @@ def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> 
     assert np.array_equal(after[stays], before[stays]) != fuller
 
 
-def test_a_vector_of_the_same_text_serves_the_paper_that_has_none(world: World) -> None:
+def test_a_vector_of_the_same_text_moves_to_a_paper_without_one(world: World) -> None:
     world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
     world.announce(article(PREPRINT, authors=("Charles Babbage",)))
     stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
@@ -367,9 +367,7 @@ def told(world: World, *ids: int) -> dict[int, int]:
 
 @pytest.mark.parametrize("how", ["one subscription", "two subscriptions", "two channels"])
 @pytest.mark.parametrize("older", STAGES)
-def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
-    world: World, how: str, older: str
-) -> None:
+def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, how: str, older: str) -> None:
     other_channel = subscribe.add_channel(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
@@ -410,7 +408,7 @@ def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
         assert audit.audit(tx, world.now() + timedelta(hours=1)).matches_not_notified == 0
 
 
-def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
+def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: World) -> None:
     world.subscribe("Soon", query='"agent planning"', cadence="daily")
     world.subscribe("Late", query="revisited", cadence="weekly")
     two(world)
@@ -432,7 +430,7 @@ def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
     assert "Late" in mail
 
 
-def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(world: World) -> None:
+def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
@@ -450,7 +448,7 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     assert history["notified_at"]
 
 
-def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
+def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> None:
     world.subscribe(query="planning")
     two(world)
     world.embed_and_match()
@@ -498,7 +496,7 @@ class Interrupted(Matcher):
         return found
 
 
-def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: World) -> None:
+def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: World) -> None:
     world.subscribe("First", query='"agent planning"')
     world.announce(entry(PREPRINT, 1))
     finish(world)
@@ -512,7 +510,7 @@ def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: W
     assert len(world.mails()) == 1
 
 
-def test_a_vector_of_a_paper_that_became_another_meanwhile_is_left_out(world: World) -> None:
+def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: World) -> None:
     two(world)
     world.announce(link(), silent=True)
     ((gone, stays),) = merged_into(world).items()
@@ -525,7 +523,7 @@ def test_a_vector_of_a_paper_that_became_another_meanwhile_is_left_out(world: Wo
 # ── versions and withdrawals ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
+def test_a_new_version_causes_no_alert_and_is_shown(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.run(entry(PREPRINT, 1))
     world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
@@ -533,7 +531,7 @@ def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
     assert explain.trace(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
 
 
-def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: World) -> None:
+def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2))
     world.embed_and_match()
@@ -548,7 +546,7 @@ def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: 
     assert "(withdrawn)" in steps["paper"]
 
 
-def test_a_paper_withdrawn_before_it_was_told_says_why_nothing_came(world: World) -> None:
+def test_explain_states_that_an_unsent_paper_was_withdrawn(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.embed_and_match()

@@ -1,4 +1,4 @@
-"""Merging in any order and beside the other stages: one paper a name, nothing lost, nothing sent again."""
+"""Merging in any order and together with the other stages neither loses papers nor sends them again."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -125,7 +125,7 @@ def _nothing(world: World) -> None:
     ],
     ids=["embed", "match", "backlog", "notify", "gather"],
 )
-def test_other_stages_wait_for_a_merge_and_see_it_whole(
+def test_other_stages_wait_for_a_merge_and_see_it_complete(
     world: World, before: Callable[[World], object], meanwhile: Callable[[World], object]
 ) -> None:
     world.subscribe("First", query="once")
@@ -148,7 +148,7 @@ def test_other_stages_wait_for_a_merge_and_see_it_whole(
     assert len(world.mails()) == 1
 
 
-def test_a_message_is_not_rendered_while_its_paper_becomes_another(world: World) -> None:
+def test_a_message_is_not_rendered_while_its_paper_is_merged(world: World) -> None:
     world.subscribe(query="again")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -177,7 +177,7 @@ class Asked(Matcher):
         return list(super().match(candidates))
 
 
-def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
+def test_no_paper_is_matched_while_it_is_merged(world: World) -> None:
     world.subscribe(query="planning")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -194,7 +194,7 @@ def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
     assert set(Asked.papers) == set(living(world).values())
 
 
-def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) -> None:
+def test_no_event_is_written_for_a_replaced_paper(world: World) -> None:
     world.announce(FIRST)
     world.announce(SECOND)
     with ThreadPoolExecutor() as pool:
@@ -208,7 +208,7 @@ def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) 
         assert match_runs.events_of(tx, 3).keys() == set(living(world).values())
 
 
-def test_all_stages_at_once_neither_deadlock_nor_lose_nor_repeat(world: World) -> None:
+def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: World) -> None:
     chance = Random(7)
     world.subscribe("First", query="planning")
     world.subscribe("Second", query="planning")
@@ -301,7 +301,7 @@ def _check_names(world: World, taken: Iterable[Entry]) -> None:
 
 @given(steps=steps)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_comes_in_whatever_order_names_lead_to_one_paper_that_is_sent_once(
+def test_in_any_order_identifiers_lead_to_one_paper_that_is_sent_once(
     world: World, steps: list[tuple[list[Entry], str, bool]]
 ) -> None:
     _start_anew(world)

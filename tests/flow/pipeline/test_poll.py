@@ -1,4 +1,4 @@
-"""Polling: politely, silently at first, and whatever the peer does ends in a recorded outcome."""
+"""Polling keeps rate limits, is silent at first, and records an outcome whatever the server does."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -76,14 +76,14 @@ def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
     assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
 
 
-def test_a_first_poll_announces_when_asked_to(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_first_poll_announces_when_the_source_says_so(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, announce_first=True)
     peer.script("/feed", Answer(body=FEED.format(title="New")))
     poll_all(world, fetcher)
     assert len(world.rows(select(event))) == 1
 
 
-def test_what_has_not_changed_is_asked_for_so_and_not_read_again(
+def test_validators_are_sent_and_unchanged_listings_are_not_read_again(
     world: World, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     add(world, peer)
@@ -99,7 +99,7 @@ def listings(world: World) -> int:
     return len(world.rows(select(listing)))
 
 
-def test_bytes_that_are_those_of_last_time_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body=FEED.format(title="New")))
     for _ in range(3):
@@ -112,9 +112,7 @@ def test_bytes_that_are_those_of_last_time_are_not_read_again(world: World, peer
     assert listings(world) == 2
 
 
-def test_what_the_first_poll_read_silently_is_no_news_when_it_is_listed_again(
-    world: World, peer: HttpSink, fetcher: Fetcher
-) -> None:
+def test_silently_read_papers_cause_no_event_when_listed_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
     both = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
@@ -125,7 +123,7 @@ def test_what_the_first_poll_read_silently_is_no_news_when_it_is_listed_again(
     assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
 
 
-def test_bytes_that_could_not_be_read_are_tried_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_unreadable_bytes_are_read_again_at_the_next_poll(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
     for _ in range(3):
@@ -135,7 +133,7 @@ def test_bytes_that_could_not_be_read_are_tried_again(world: World, peer: HttpSi
     assert one(world, where)["error"]
 
 
-def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
+def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> None:
     released = Gate()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -159,7 +157,7 @@ def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
     assert listings(world) == 2
 
 
-def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: World) -> None:
+def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: World) -> None:
     asked, most, lock = 0, 0, Lock()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -187,7 +185,7 @@ def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: W
     assert pauses[-1] - pauses[0] > 300
 
 
-def test_failures_back_off_and_say_why_and_a_success_forgets_them(
+def test_failures_back_off_with_the_reason_and_a_success_clears_them(
     world: World, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     where = add(world, peer)
@@ -204,7 +202,7 @@ def test_failures_back_off_and_say_why_and_a_success_forgets_them(
     assert (one(world, where)["failures"], one(world, where)["error"]) == (0, "")
 
 
-def test_a_named_pause_is_kept(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_retry_after_is_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     peer.script("/feed", Answer(status=429, headers={"Retry-After": "30000"}))
     poll_all(world, fetcher)
@@ -212,7 +210,7 @@ def test_a_named_pause_is_kept(world: World, peer: HttpSink, fetcher: Fetcher) -
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
 
 
-def test_a_feed_that_asks_for_rest_gets_it(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_hints_of_a_feed_are_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     resting = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
     peer.always("/feed", Answer(body=resting))
@@ -229,21 +227,21 @@ def test_a_feed_that_asks_for_rest_gets_it(world: World, peer: HttpSink, fetcher
     assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
 
 
-def test_a_source_that_is_gone_ends(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_source_that_is_gone_is_not_polled_any_more(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     peer.script("/feed", Answer(status=410))
     poll_all(world, fetcher)
     assert one(world, where)["polled"] is False
 
 
-def test_a_page_instead_of_a_feed_is_said_on_the_source(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     peer.script("/feed", Answer(body="<html><title>Log in</title></html>"))
     poll_all(world, fetcher)
     assert one(world, where)["error"]
 
 
-def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, "/a")
     add(world, peer, "/b")
     peer.always("/a", Answer(body=FEED.format(title="A")))
@@ -254,14 +252,14 @@ def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSin
     assert len(peer.requests) == 2
 
 
-def test_an_address_that_feeds_may_not_reach_is_refused(world: World, peer: HttpSink) -> None:
+def test_a_private_address_is_refused(world: World, peer: HttpSink) -> None:
     where = add(world, peer)
     poll_all(world, Fetcher(user_agent="paperwire-test"))
     assert one(world, where)["error"]
     assert peer.requests == []
 
 
-def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     where = add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old")))
     with world.db.transaction() as tx:
@@ -274,7 +272,7 @@ def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink
     assert one(world, where)["succeeded_at"]
 
 
-def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_the_sweep_finds_every_stage_with_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     def stages() -> list[str]:
         with world.db.transaction() as tx:
             return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)

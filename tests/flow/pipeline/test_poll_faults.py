@@ -1,4 +1,4 @@
-"""A source's plugin with a fault of its own: it costs its source a poll, and the others nothing."""
+"""A plugin that raises fails the poll of its own source and no other."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -45,7 +45,7 @@ def _known() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["asks-badly", "looks-back-badly", "removed-since"])
-def test_a_plugin_that_breaks_costs_the_other_seven_answers_nothing(
+def test_a_plugin_that_raises_does_not_affect_the_other_seven_answers(
     world: World, peer: HttpSink, fetcher: Fetcher, kind: str
 ) -> None:
     paths = [f"/{number}" for number in range(8)]

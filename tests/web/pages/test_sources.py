@@ -1,4 +1,4 @@
-"""Sources: everybody looks, operators add, poll and remove."""
+"""Sources: every account sees them, operators add, poll and remove them."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
         ({"kind": "arxiv", "location": "cs.LG", "minutes": "-5"}, "no whole number"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
+def test_an_invalid_source_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
     answer = ada.post("/sources", fields)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
@@ -37,7 +37,7 @@ def test_a_source_that_cannot_be_is_refused(site: Site, ada: Browser, fields: di
     assert site.sql("SELECT * FROM source") == []
 
 
-def test_the_page_shows_the_last_poll_and_listing_to_everybody(site: Site, ben: Browser) -> None:
+def test_every_account_sees_the_last_poll_and_listing(site: Site, ben: Browser) -> None:
     site.sql(
         "INSERT INTO source (kind, location, polled, polled_at, next_poll_at, error, failures) VALUES"
         " ('arxiv', 'cs.LG', true, now() - interval '3 minutes', now() + interval '2 hours', 'HTTP 503', 4)"
@@ -60,7 +60,7 @@ def test_the_page_shows_the_last_poll_and_listing_to_everybody(site: Site, ben: 
     assert "Add a source" not in page
 
 
-def test_the_ledger_of_a_source_is_shown_to_everybody(site: Site, ben: Browser) -> None:
+def test_every_account_sees_the_batches_of_a_source(site: Site, ben: Browser) -> None:
     site.sql("INSERT INTO source (kind, location, polled) VALUES ('feed', 'https://a:b@example.org/feed?key=s3', true)")
     site.sql(
         "INSERT INTO batch (source_id, announced_on, announced, fetched, new, skipped, state, note, updated_at)"
