@@ -1,1 +1,1 @@
-"""paperwire: research-paper alerts."""
+"""paperwire: research-paper alerts. Open ports.py first: it names the three kinds of plugins and what they exchange."""

@@ -102,7 +102,7 @@ def test_it_holds_both_packages_with_their_files_and_nothing_else(wheel: Path) -
         "services/embedders/minilm/NOTICE",
         "services/local/sample_announcement.txt",
         "services/store/migrations/script.py.mako",
-        "services/store/migrations/versions/0001_the_first_tables.py",
+        "services/store/migrations/versions/0001_initial.py",
         "paperwire-{version}.dist-info/licenses/LICENSE",
         "paperwire-{version}.dist-info/entry_points.txt",
     ],

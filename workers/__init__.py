@@ -1,1 +1,1 @@
-"""The processes that work: Celery workers and the scheduler that wakes them."""
+"""The processes that work: Celery workers, and the scheduler that wakes them. Open tasks.py first."""

@@ -1,9 +1,11 @@
-"""Every command under its name, and what becomes of an error: one line on stderr and an exit code."""
+"""The list of commands. An error becomes one line on stderr and an exit code."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from services.cli import (
     backup,
@@ -26,7 +28,7 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     name="paperwire",
-    help="Research-paper alerts: every new listing matched against subscriptions, delivered once, with the reason.",
+    help="Match new research papers against subscriptions and send each match once, with the reason.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,23 +58,42 @@ app.command()(backup.restore)
 app.add_typer(backup.hold, name="hold")
 
 
+class _Command(TyperCommand):
+    """Writes a required argument as `FILE` in the usage line, where Typer writes `{FILE}`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+
+def _typer_apps(root: typer.Typer) -> Iterator[typer.Typer]:
+    yield root
+    for group in root.registered_groups:
+        if group.typer_instance is not None:
+            yield from _typer_apps(group.typer_instance)
+
+
+for typer_app in _typer_apps(app):
+    for command in typer_app.registered_commands:
+        command.cls = _Command
+
+
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command; its exit code. PAPERWIRE_DEBUG=1 shows where an error comes from."""
+    """Runs one command and returns its exit code. PAPERWIRE_DEBUG=1 shows the traceback of an unexpected error."""
     try:
         return app(args=list(arguments), prog_name="paperwire", standalone_mode=False) or 0
     except typer.TyperException as error:
-        output.usage(error)
+        output.print_usage_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        output.forget()
+        output.discard_stdout()
         return FAILED
     except PaperwireError as error:
-        output.failure(error)
+        output.print_error(error)
         return FAILED
     except Exception as error:
         if os.environ.get("PAPERWIRE_DEBUG") == "1":
             raise
-        output.failure(error)
+        output.print_error(error)
         return FAILED

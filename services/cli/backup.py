@@ -19,7 +19,7 @@ File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 
 
 def backup(file: File) -> None:
-    """Write the database to a file; keep the secret key (secret.key in the data directory) with it."""
+    """Write the database to a file. Keep a copy of the secret key (DATA_DIR/secret.key) with the file."""
     from services import local
     from services.settings import settings
 

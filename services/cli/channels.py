@@ -40,7 +40,7 @@ def add(
             label = channels.find(tx, channel_id)["label"]
         output.say(f"channel {channel_id}: {kind} {label} of {email}, digests at {at}")
         _show(secret)
-        context.ask(channel_id)
+        context.request_opt_in(channel_id)
 
 
 def _show(secret: str) -> None:
@@ -115,7 +115,7 @@ def ask(channel: Id) -> None:
         with context.db.transaction() as tx:
             if channels.find(tx, channel)["verified"]:
                 raise Conflict(f"channel {channel} is confirmed already")
-        context.ask(channel)
+        context.request_opt_in(channel)
 
 
 @commands.command()

@@ -1,4 +1,4 @@
-"""What commands work with: the settings and the database, joined or started for as long as they need it."""
+"""The settings and the database of a command. The embedded database is started if no `paperwire up` runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import typer
 from services.cli import output
 from services.errors import ConfigError
 
-if TYPE_CHECKING:  # numpy and SQLAlchemy take their time, and `paperwire --help` needs neither
+if TYPE_CHECKING:  # numpy and SQLAlchemy are slow to import, and `paperwire --help` does not need them
     from services.ports import Embedder
     from services.settings import Settings
     from services.store.db.database import Database
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy take their time, and `paperwire --help
 MAX_ID = 2**63 - 1
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
 MaybeId = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=MAX_ID, show_default=False)]
-Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The account's address.", show_default=False)]
+Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address of the account.", show_default=False)]
 MaybeEmail = Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Only this account.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -50,18 +50,18 @@ class CommandContext:
 
     @property
     def base_url(self) -> str:
-        """Where the pages are; a running `up` may have been given another port."""
+        """The URL of the pages. A running `up` may use another port than the settings say."""
         from services import local
 
         up = None if self.settings.database_url.get_secret_value() else local.running(self.settings)
         return up.base_url if up else self.settings.base_url
 
     def settings_with_base_url(self) -> "Settings":
-        """The settings with the address that people know the pages by."""
+        """The settings with the URL of the pages as people reach them."""
         return self.settings.model_copy(update={"base_url": self.base_url})
 
-    def ask(self, channel_id: int) -> None:
-        """Has a channel that is not confirmed asked by mail, and says so."""
+    def request_opt_in(self, channel_id: int) -> None:
+        """Sends the confirmation mail of a channel that is not confirmed, and prints what happened."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
@@ -75,16 +75,16 @@ class CommandContext:
         self.warn_if_no_worker_runs()
 
     def warn_if_no_worker_runs(self) -> None:
-        """Tells people when nothing runs that would do what a command leaves to do."""
+        """Prints a note if no `paperwire up` runs that would do the work which the command has queued."""
         from services import local
 
         if not self.settings.database_url.get_secret_value() and local.running(self.settings) is None:
-            output.note("paperwire does not run here now; this is done as soon as `paperwire up` runs")
+            output.note("paperwire is not running; start it with `paperwire up` to have this done")
 
 
 @contextmanager
 def command_context() -> Iterator[CommandContext]:
-    """The database that is set, a running `up`'s, or the embedded one, migrated."""
+    """Opens the configured database, that of a running `up`, or the embedded one, which is migrated first."""
     from services import local
     from services.settings import settings
     from services.store.db.database import Database
@@ -110,4 +110,4 @@ def _refuse_unmigrated(db: "Database") -> None:
     except OperationalError as error:
         raise ConfigError(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
     if not current:
-        raise ConfigError("the database has not the tables of this paperwire; run: paperwire migrate")
+        raise ConfigError("the database schema is out of date; run: paperwire migrate")

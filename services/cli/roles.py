@@ -1,4 +1,4 @@
-"""`paperwire web`, `worker`, `scheduler` and `migrate`: single roles, for compose and Kubernetes."""
+"""`paperwire web`, `worker`, `scheduler` and `migrate`: one role a process, for Docker Compose and Kubernetes."""
 
 import os
 import sys
@@ -11,16 +11,22 @@ from services.cli import output
 from services.errors import ConfigError
 
 DEFAULT_PORT = 8400
-GOODBYE_SECONDS = 3
-"""That open requests are given when the web page ends."""
+SHUTDOWN_TIMEOUT_SECONDS = 3
+"""The time that open requests have to finish when the web process stops."""
 
 
 def web(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Else PAPERWIRE_BASE_URL's, else 8400.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="The port to listen on. Default: the port of PAPERWIRE_BASE_URL, or 8400.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """Serve the pages."""
+    """Serve the web pages."""
     import uvicorn
 
     from services import local
@@ -30,7 +36,7 @@ def web(
     join(broker=False)
     config = settings()
     port = port or port_of(config.base_url)
-    refuse_taken(config.bind, port)
+    check_port_is_free(config.bind, port)
     if os.environ.get("PAPERWIRE_SUPERVISED") == "1":
         local.die_with_parent()
     configure_logging()
@@ -41,29 +47,34 @@ def web(
         port=port,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GOODBYE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
     )
 
 
 def worker(
     queues: Annotated[
-        str, typer.Option(metavar="Q", help="Some of poll, embed, match, deliver and slow.")
+        str, typer.Option(metavar="QUEUES", help="The queues to work on, separated by commas.")
     ] = "poll,embed,match,deliver,slow",
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Processes, for poll and deliver.")] = 2,
+    concurrency: Annotated[
+        int,
+        typer.Option(
+            min=1, max=256, help="The number of processes. Only the poll and deliver queues can use more than one."
+        ),
+    ] = 2,
 ) -> None:
-    """Do the work of queues."""
+    """Run a worker for some or all queues."""
     join(broker=True)
-    _become("worker", "--queues", queues, "--concurrency", str(concurrency))
+    _exec_workers("worker", "--queues", queues, "--concurrency", str(concurrency))
 
 
 def scheduler() -> None:
-    """Wake what is due; a second one stands by."""
+    """Start each stage when it is due. Only one scheduler is active; another one waits to take over."""
     join(broker=True)
-    _become("scheduler")
+    _exec_workers("scheduler")
 
 
 def migrate() -> None:
-    """Bring the database up to date."""
+    """Create or update the database schema."""
     from services import local
     from services.settings import settings
     from services.store.maintenance import migrate
@@ -71,11 +82,11 @@ def migrate() -> None:
     config = settings()
     with local.database(config) as url:
         migrate.upgrade(url, config.shards)
-    output.say(f"the database is up to date, {config.shards} shard{'s' * (config.shards != 1)}")
+    output.say(f"the database schema is up to date ({config.shards} shard{'s' * (config.shards != 1)})")
 
 
 def join(*, broker: bool) -> None:
-    """Puts into the environment what is not set: the servers and the key of the `up` on this data directory."""
+    """Sets missing variables of the environment from the `up` that runs on this data directory: its servers and key."""
     from services import local
     from services.settings import settings
 
@@ -87,27 +98,29 @@ def join(*, broker: bool) -> None:
         up = local.running(config)
         if up is None:
             missing = "PAPERWIRE_DATABASE_URL" if not database_url else "PAPERWIRE_BROKER_URL"
-            raise ConfigError(f"{missing} is not set, and no `paperwire up` runs on {config.data_dir} to join")
+            raise ConfigError(
+                f"{missing} is not set and no `paperwire up` runs on {config.data_dir}; set it or start `up`"
+            )
         joined = config.model_copy(update={"base_url": up.base_url})
         os.environ |= local.role_environment(joined, database_url or up.database_url, broker_url or up.broker_url)
     settings.cache_clear()
 
 
-def _become(*words: str) -> None:
-    # -P: a `workers` package in the working directory must not be taken for ours.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers", *words])
+def _exec_workers(*arguments: str) -> None:
+    # -P keeps a `workers` package in the working directory from being imported instead of this one.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "workers", *arguments])
 
 
 def port_of(base_url: str) -> int:
-    """The port to listen on; an address without one is a proxy's, which forwards to the usual port."""
+    """The port to listen on. A URL without a port belongs to a reverse proxy, which forwards to the default port."""
     try:
         return urlsplit(base_url).port or DEFAULT_PORT
     except ValueError:
-        raise ConfigError(f"PAPERWIRE_BASE_URL: {base_url} has no usable port") from None
+        raise ConfigError(f"PAPERWIRE_BASE_URL: {base_url} has an invalid port; use a number from 1 to 65535") from None
 
 
-def refuse_taken(host: str, port: int) -> None:
-    """Raises ConfigError when nobody could listen there."""
+def check_port_is_free(host: str, port: int) -> None:
+    """Raises ConfigError if this process cannot listen on the port."""
     import socket
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -116,4 +129,6 @@ def refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror or error}; try --port") from None
+            raise ConfigError(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; choose another port with --port"
+            ) from None

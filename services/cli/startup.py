@@ -1,4 +1,4 @@
-"""What `paperwire up` does once its processes run: the first account, the sign-in link, the sample."""
+"""The steps of `paperwire up` after its processes have started: first account, sign-in link, sample."""
 
 import time
 import urllib.error
@@ -14,33 +14,35 @@ if TYPE_CHECKING:
 
 FIRST_ACCOUNT = "you@localhost"
 STARTUP_TIMEOUT_SECONDS = 120.0
+"""The time that the web process has to answer."""
 POLL_INTERVAL_SECONDS = 0.1
+NOT_READY = f"the web pages do not answer after {STARTUP_TIMEOUT_SECONDS:g} s; see the lines of `web` in this log"
 Say = Callable[[str], None]
 
 
 def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
-    """Says where everything is as soon as the page answers; then what became of the sample."""
+    """Prints the addresses once the web process answers, and the outcome of the sample."""
     from services.cli.context import CommandContext
     from services.cli.sample import load, report
     from services.store.db.database import Database
 
     context = CommandContext(config, Database(config.database_url.get_secret_value()))
     try:
-        _first_account(context)
-        key = _signin_key(config)
-        answers = _wait_for_page(config.bind, port)
-        say(f"paperwire is ready at {config.base_url}" if answers else "the page does not answer yet; see the log")
-        _say_where(config, key, say)
+        _ensure_operator(context)
+        key = _new_signin_key(config)
+        ready = _wait_until_ready(config.bind, port)
+        say(f"paperwire is ready at {config.base_url}" if ready else NOT_READY)
+        _print_addresses(config, key, say)
         if sample and load(context):
             report(context, say, config.base_url)
-    except Exception as error:  # the processes go on without us
+    except Exception as error:  # the processes of `up` keep running
         say(f"error: {one_line(error)}")
     finally:
         context.db.close()
 
 
-def _first_account(context: "CommandContext") -> None:
-    """Somebody must be able to sign in."""
+def _ensure_operator(context: "CommandContext") -> None:
+    """Adds the first account, so that somebody can sign in."""
     from services.store.accounts import accounts
 
     with context.db.transaction() as tx:
@@ -48,8 +50,8 @@ def _first_account(context: "CommandContext") -> None:
             accounts.add(tx, FIRST_ACCOUNT, context.settings.timezone, operator=True)
 
 
-def _signin_key(config: "Settings") -> str:
-    """A fresh key for the first operator, good until the next start; empty when others could come by the page."""
+def _new_signin_key(config: "Settings") -> str:
+    """A sign-in key for the first operator, valid until the next start; empty if other machines reach the pages."""
     from services.local.run_file import write_private
     from services.settings import new_secret
     from services.web.auth import SIGNIN_KEY_FILE, is_loopback
@@ -63,7 +65,7 @@ def _signin_key(config: "Settings") -> str:
     return key
 
 
-def _wait_for_page(bind: str, port: int) -> bool:
+def _wait_until_ready(bind: str, port: int) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/healthz"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -77,12 +79,12 @@ def _wait_for_page(bind: str, port: int) -> bool:
     return False
 
 
-def _say_where(config: "Settings", key: str, say: Say) -> None:
+def _print_addresses(config: "Settings", key: str, say: Say) -> None:
     from services.web.auth import signin_url
 
     if key:
         say(f"sign in:   {signin_url(config.base_url, key)}")
     else:
-        say(f"sign in:   paperwire user link EMAIL prints a link (PAPERWIRE_BIND is {config.bind})")
+        say(f"sign in:   run `paperwire user link EMAIL` to get a link (PAPERWIRE_BIND is {config.bind})")
     say(f"data in:   {config.data_dir}")
-    say(f"mails in:  {config.data_dir / 'outbox'}, unless PAPERWIRE_SMTP_URL is set")
+    say(f"mails in:  {config.data_dir / 'outbox'} (set PAPERWIRE_SMTP_URL to send them)")

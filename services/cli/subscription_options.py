@@ -69,7 +69,7 @@ class SubscriptionOptions:
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
         found = dict.fromkeys(subscribe.add_channel(session.db, settings, account_id, word) for word in words)
         for channel_id in found:
-            session.ask(channel_id)
+            session.request_opt_in(channel_id)
         return list(found)
 
 

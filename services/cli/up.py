@@ -1,4 +1,4 @@
-"""`paperwire up`: everything in one supervised process tree."""
+"""`paperwire up`: all roles and servers in one supervised process tree."""
 
 import os
 import signal
@@ -17,30 +17,35 @@ if TYPE_CHECKING:
     from services.local import Child
     from services.settings import Settings
 
-MAX_SILENCE = 150.0
-"""Seconds without a sign of life after which a worker is replaced: the scheduler asks for one every 20 s."""
+MAX_SILENCE_SECONDS = 150.0
+"""A worker without a heartbeat for this long is restarted. The scheduler requests a heartbeat every 20 seconds."""
 WORKERS = {"deliver": ("deliver", 2), "poll": ("poll", 2), "match": ("embed,match", 1), "slow": ("slow", 1)}
-"""Name → queues and processes. Apart, so that slow sources and embedding keep no alert waiting."""
+"""The queues and the number of processes by worker. Separate, so that slow sources and embedding delay no alert."""
 
 
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Of the page: else PAPERWIRE_BASE_URL's, else 8400.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="The port of the web pages. Default: the port of PAPERWIRE_BASE_URL, or 8400."
+        ),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where everything is kept; else PAPERWIRE_DATA_DIR.")
+        Path | None, typer.Option(metavar="DIR", help="The directory of all data. Default: PAPERWIRE_DATA_DIR.")
     ] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Fill an empty database with a sample listing.")] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Import a sample listing if the database has no papers.")
+    ] = False,
 ) -> None:
-    """Run everything: database, broker, page, workers and scheduler. Ctrl-C ends all of it."""
+    """Run the whole service: database, broker, web pages, workers and scheduler. Stop it with Ctrl-C."""
     from services import local
 
-    signal.signal(signal.SIGTERM, _leave)
-    config = _settings(port, data_dir)
+    signal.signal(signal.SIGTERM, _exit)
+    config = _settings_with_options(port, data_dir)
     port = port or roles.port_of(config.base_url)
     with _servers(config, port) as (database_url, broker_url):
         os.environ |= local.role_environment(config, database_url, broker_url)
-        config = _reread()
+        config = _reload_settings()
         supervisor = local.Supervisor(
             _children(config, port),
             log=sys.stdout,
@@ -50,25 +55,25 @@ def up(
     raise typer.Exit(code)
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     sys.exit(0)
 
 
-def _settings(port: int | None, data_dir: Path | None) -> "Settings":
-    """The settings with the options in them, for this process and all that it starts."""
+def _settings_with_options(port: int | None, data_dir: Path | None) -> "Settings":
+    """The settings with the options applied, in this process and, through the environment, in its children."""
     from services.web.auth import is_loopback
 
     if data_dir:
         os.environ["PAPERWIRE_DATA_DIR"] = str(data_dir.expanduser().absolute())
-    config = _reread()
+    config = _reload_settings()
     if port and "base_url" not in config.model_fields_set:
         host = config.bind if is_loopback(config.bind) else "127.0.0.1"
         os.environ["PAPERWIRE_BASE_URL"] = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        config = _reread()
+        config = _reload_settings()
     return config
 
 
-def _reread() -> "Settings":
+def _reload_settings() -> "Settings":
     from services.settings import settings
 
     settings.cache_clear()
@@ -77,27 +82,27 @@ def _reread() -> "Settings":
 
 @contextmanager
 def _servers(config: "Settings", port: int) -> Iterator[tuple[str, str]]:
-    """Database and broker, migrated, for the one `up` of a data directory."""
+    """Yields the URLs of the migrated database and of the broker."""
     from services import local
     from services.store.maintenance import migrate
 
-    local.secret_key(config)  # a missing one is said before anything is started
+    local.secret_key(config)  # raises ConfigError for a missing key before a server is started
     with local.servers(config, lambda url: migrate.upgrade(url, config.shards)) as urls:
-        roles.refuse_taken(config.bind, port)
+        roles.check_port_is_free(config.bind, port)
         if config.database_url.get_secret_value():
             migrate.upgrade(urls[0], config.shards)
         yield urls
 
 
 def _children(config: "Settings", port: int) -> "list[Child]":
-    # -P: packages named `services` and `workers` in the working directory must not be taken for ours.
+    # -P keeps packages named `services` and `workers` in the working directory from being imported.
     python = (sys.executable, "-P", "-m")
     from services.local import Child
 
     children = [Child("web", (*python, "services.cli", "web", "--port", str(port)))]
     for name, (queues, processes) in WORKERS.items():
-        words = ("worker", "--queues", queues, "--concurrency", str(processes))
-        pulse = config.data_dir / "run" / f"heartbeat.{name}"
-        env = {"PAPERWIRE_HEARTBEAT": str(pulse)}
-        children.append(Child(name, (*python, "workers", *words), env, pulse, MAX_SILENCE))
+        arguments = ("worker", "--queues", queues, "--concurrency", str(processes))
+        heartbeat = config.data_dir / "run" / f"heartbeat.{name}"
+        env = {"PAPERWIRE_HEARTBEAT": str(heartbeat)}
+        children.append(Child(name, (*python, "workers", *arguments), env, heartbeat, MAX_SILENCE_SECONDS))
     return [*children, Child("scheduler", (*python, "workers", "scheduler"))]

@@ -1,1 +1,3 @@
-"""What paperwire knows about papers, queries, interests, digests and deliveries; pure: `now` is an argument."""
+"""The rules of papers, queries, interests, digests and deliveries. Pure: no input or output, and `now` is an argument.
+Open papers/paper.py first.
+"""

@@ -1,0 +1,1 @@
+"""Embedders: a plugin turns texts into unit vectors. Open minilm/__init__.py first."""

@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL and Valkey, and the processes of `paperwire up`."""
+"""The embedded PostgreSQL and Valkey, and the processes of `paperwire up`.
+
+Open `servers.py` first: it starts, shares and stops the two servers. `supervisor.py` runs the processes of `up`.
+"""
 
 from services.local.backup import backup, restore
 from services.local.process import die_with_parent

@@ -1,4 +1,4 @@
-"""The data directory: what lies where in it, who may enter it, and how it is kept to its owner."""
+"""The data directory: its layout and its file permissions."""
 
 import hashlib
 import os
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.errors import ConfigError
-from services.local.os_user import Account, open_way
+from services.local.os_user import OsUser, allow_traversal
 
-SOCKET_PATH_BYTES = 100
-"""Room in a unix socket's address: 108 bytes on Linux, 104 on macOS."""
-PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")
-LOG_BYTES = 10_000_000
+MAX_SOCKET_PATH_BYTES = 100
+"""The longest path of a unix socket: `sun_path` has 108 bytes on Linux and 104 on macOS."""
+URL_SAFE_PATH = re.compile(r"[A-Za-z0-9_./+-]+")
+MAX_LOG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class DataDir:
-    """Where everything embedded lives; made when missing, closed to other people."""
+    """The directory of the embedded servers. `at` creates it; other OS users cannot read it."""
 
     path: Path
 
@@ -26,7 +26,7 @@ class DataDir:
     def at(cls, path: Path) -> "DataDir":
         try:
             folder = cls(path.expanduser().resolve())
-            # Root's PostgreSQL runs as another OS user, who must pass through (not read) these two.
+            # If paperwire runs as root, PostgreSQL runs as another OS user, which must traverse these folders.
             mode = 0o711 if os.geteuid() == 0 else 0o700
             for part in (folder.path, folder.run, folder.logs):
                 part.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -50,31 +50,33 @@ class DataDir:
         return self.logs / f"{name}.log"
 
     def socket_dir(self, name: str, socket: str) -> Path:
-        """The folder of a server's socket: in the data directory, or in /tmp when no socket's address can hold that.
+        """The folder of a server's socket: in the data directory, or in /tmp if that path is too long for a socket.
 
-        Paths that would need quoting in a URL go to /tmp as well: every client reads those in its own way.
+        A path that needs quoting in a URL goes to /tmp too, since clients unquote socket paths differently.
         """
-        here = self.run / name
-        if len(os.fsencode(here / socket)) <= SOCKET_PATH_BYTES and PLAIN_PATH.fullmatch(str(here)):
-            return here
+        preferred = self.run / name
+        if len(os.fsencode(preferred / socket)) <= MAX_SOCKET_PATH_BYTES and URL_SAFE_PATH.fullmatch(str(preferred)):
+            return preferred
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
         return Path("/tmp") / f"paperwire-{os.geteuid()}-{digest}-{name}"
 
 
-def make_private(folder: Path, account: Account | None) -> None:
-    """Makes `folder` for one OS user alone; somebody else's folder of that name is an error, never used."""
-    owner = account.uid if account else os.geteuid()
+def make_private(folder: Path, user: OsUser | None) -> None:
+    """Creates `folder` with mode 0700 for one OS user. Raises ConfigError if another user owns it."""
+    owner = user.uid if user else os.geteuid()
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (owner, os.geteuid()):
-        raise ConfigError(f"{folder} belongs to somebody else; remove it, or choose a short plain data directory")
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (owner, os.geteuid()):
+        raise ConfigError(
+            f"{folder} belongs to another OS user; remove it, or choose a short data directory in plain ASCII"
+        )
     folder.chmod(0o700)
-    if account:
-        os.chown(folder, account.uid, account.gid)
-        open_way(folder)
+    if user:
+        os.chown(folder, user.uid, user.gid)
+        allow_traversal(folder)
 
 
 def rotate(log_file: Path) -> None:
-    """Keeps one older log beside the present one."""
-    if log_file.exists() and log_file.stat().st_size > LOG_BYTES:
+    """Renames a log above MAX_LOG_BYTES to `.log.1`, which replaces the previous one."""
+    if log_file.exists() and log_file.stat().st_size > MAX_LOG_BYTES:
         log_file.replace(log_file.with_suffix(".log.1"))

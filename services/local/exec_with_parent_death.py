@@ -1,7 +1,7 @@
-"""Becomes another program that dies with its parent: `launcher.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`.
+"""Executes a program that dies with its parent: `exec_with_parent_death.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`.
 
-Run as a script with `-I -S`, so that nothing but the standard library is in reach and it starts quickly. A program of
-its own, since code between fork and exec is unsafe in a process with threads.
+This is a script of its own because running code between fork and exec is unsafe in a process with threads. It runs
+with `-I -S` so that it starts quickly and imports nothing but the standard library.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ def main() -> None:
         os.setuid(uid)
     os.umask(0o077)
     if sys.platform == "linux":
-        # After the change of user, which resets it.
+        # prctl(2): setuid clears the parent-death signal, so this call comes after it.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Locks that die with their holders, and those that the users of an embedded server share."""
+"""File locks that the kernel releases when their holder ends, and the three locks of an embedded server."""
 
 import fcntl
 import os
@@ -9,15 +9,18 @@ from services.local.datadir import DataDir
 
 
 class Lock:
-    """A lock on a file that the kernel releases when its holder ends, however it ends."""
+    """An flock(2) lock, which the kernel releases when its holder ends, even by SIGKILL."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def take(self, *, shared: bool = False, wait: float = 0.0) -> bool:
-        """True once it is ours, False when `wait` seconds have passed. Converting it may lose it."""
-        deadline = time.monotonic() + wait
+    def take(self, *, shared: bool = False, wait_seconds: float = 0.0) -> bool:
+        """True once this process holds the lock, False after `wait` seconds.
+
+        Converting between shared and exclusive is not atomic (flock(2)): another process may get the lock in between.
+        """
+        deadline = time.monotonic() + wait_seconds
         while True:
             try:
                 fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -28,7 +31,7 @@ class Lock:
                 time.sleep(0.02)
 
     def held_elsewhere(self) -> bool:
-        """Whether somebody holds it exclusively; not to be asked of a lock that we hold."""
+        """Whether another process holds the lock exclusively. Not valid while this process holds it."""
         if not self.take(shared=True):
             return True
         self.release()
@@ -40,8 +43,8 @@ class Lock:
     def close(self) -> None:
         os.close(self._file)
 
-    def note(self, text: str) -> None:
-        """Leaves a word for those who find it taken."""
+    def write_note(self, text: str) -> None:
+        """Writes a text into the lock file for processes that find the lock taken."""
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, text.encode(), 0)
 
@@ -49,7 +52,7 @@ class Lock:
         return os.pread(self._file, 1000, 0).decode(errors="replace").strip()
 
     def deleted(self) -> bool:
-        """Whether the file is gone from its place: then nobody new can meet us here."""
+        """Whether the lock file was deleted or replaced, so that new processes lock another file."""
         try:
             return not os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except OSError:
@@ -57,22 +60,26 @@ class Lock:
 
 
 class Locks:
-    """`gate`: one enters or leaves at a time; `users`: shared by all who use a server; `keeper`: held by its keeper."""
+    """The locks of one embedded server.
+
+    `entry_lock`: held while a process starts or stops using the server. `users_lock`: shared by every process that uses
+    the server. `process_lock`: held by the server process (`server_process.py`), which notes its pid in it.
+    """
 
     def __init__(self, home: DataDir, name: str) -> None:
-        self.entry_lock = Lock(home.run / f"{name}.gate")
-        self.users = Lock(home.run / f"{name}.users")
-        self.keeper = Lock(home.run / f"{name}.keeper")
+        self.entry_lock = Lock(home.run / f"{name}.entry")
+        self.users_lock = Lock(home.run / f"{name}.users")
+        self.process_lock = Lock(home.run / f"{name}.process")
 
     def close(self) -> None:
-        for lock in (self.users, self.keeper, self.entry_lock):
+        for lock in (self.users_lock, self.process_lock, self.entry_lock):
             lock.close()
 
-    def nobody_left(self) -> bool:
-        """Whether the server is unused; if so gate and users stay taken, and newcomers wait until we are gone."""
+    def take_if_unused(self) -> bool:
+        """Whether no process uses the server. If so, keeps both locks: new users wait for the end of this process."""
         if not self.entry_lock.take():
             return False
-        if self.users.take():
+        if self.users_lock.take():
             return True
         self.entry_lock.release()
         return False

@@ -1,4 +1,4 @@
-"""The OS user that PostgreSQL, which refuses to be root, runs as; and the way to its files."""
+"""The OS user that PostgreSQL runs as, since it refuses to run as root, and its access to files."""
 
 import os
 import pwd
@@ -14,22 +14,22 @@ NAME = "pgserver"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsUser:
     uid: int
     gid: int
 
 
-def server_account(folder: Path) -> Account | None:
-    """Whom the server of `folder` runs as: None for ourselves; for root the folder's owner, else `pgserver`."""
+def server_user(folder: Path) -> OsUser | None:
+    """The OS user for the server of `folder`: None means the current user; root uses the owner or `pgserver`."""
     if os.geteuid() != 0:
         return None
     if folder.exists() and (owner := folder.stat()).st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+        return OsUser(owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam(NAME)
     except KeyError:
         entry = _create()
-    return Account(entry.pw_uid, entry.pw_gid)
+    return OsUser(entry.pw_uid, entry.pw_gid)
 
 
 def _create() -> pwd.struct_passwd:
@@ -43,20 +43,20 @@ def _create() -> pwd.struct_passwd:
             except KeyError:
                 continue
     raise ConfigError(
-        f"PostgreSQL does not run as root: create an OS user named {NAME}, run paperwire as an ordinary user, "
+        f"PostgreSQL refuses to run as root: create an OS user named {NAME}, run paperwire as an ordinary user, "
         "or set PAPERWIRE_DATABASE_URL"
     )
 
 
-def open_way(path: Path) -> None:
-    """Lets every OS user pass through the folders above `path`, not list them; changes only what needs it."""
+def allow_traversal(path: Path) -> None:
+    """Lets every OS user traverse the folders above `path`, without listing them (mode o+x)."""
     for parent in path.parents:
         mode = parent.stat().st_mode
         if not mode & stat.S_IXOTH:
             parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
-def way_is_open(path: Path) -> bool:
+def is_executable_by_all(path: Path) -> bool:
     """Whether every OS user can reach, read and execute `path`."""
     wanted = stat.S_IROTH | stat.S_IXOTH
     return path.stat().st_mode & wanted == wanted and all(p.stat().st_mode & stat.S_IXOTH for p in path.parents)

@@ -1,4 +1,4 @@
-"""Starting processes that die with us, and ending those that should be gone."""
+"""Starts processes that die with their parent, and ends processes."""
 
 import os
 import signal
@@ -14,13 +14,14 @@ from typing import IO
 
 import psutil
 
-from services.local.os_user import Account
+from services.local.os_user import OsUser
 
 LAUNCHER = Path(__file__).with_name("exec_with_parent_death.py")
 Steps = Sequence[tuple[signal.Signals, float]]
-"""Signals to send one after the other, each with the seconds that it is given."""
+"""Signals to send one after the other, each with the seconds to wait for the process to end."""
 
-GRACE_OF_ORPHANS = 2.0
+ORPHAN_GRACE_SECONDS = 2.0
+"""The time between SIGTERM and SIGKILL for a role whose `up` has ended."""
 
 
 def launch(
@@ -29,11 +30,11 @@ def launch(
     env: Mapping[str, str],
     output: int | IO[bytes],
     death_signal: signal.Signals,
-    account: Account | None = None,
+    user: OsUser | None = None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program in a session of its own; on Linux it gets `death_signal` when the calling thread ends."""
-    owner = (account.uid, account.gid) if account else (-1, -1)
+    """Starts a program in a new session. On Linux it receives `death_signal` when the calling thread ends."""
+    owner = (user.uid, user.gid) if user else (-1, -1)
     numbers = [str(number) for number in (os.getpid(), int(death_signal), *owner)]
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(LAUNCHER), *numbers, *argv],
@@ -47,40 +48,40 @@ def launch(
 
 
 def end(processes: Iterable[psutil.Process], steps: Steps) -> None:
-    """Ends processes, politely first."""
-    left = list(processes)
+    """Sends the signals of `steps` until every process has ended."""
+    running = list(processes)
     for number, seconds in steps:
-        for process in left:
+        for process in running:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
-        _, left = psutil.wait_procs(left, timeout=seconds)
-        if not left:
+        _, running = psutil.wait_procs(running, timeout=seconds)
+        if not running:
             return
 
 
-def named_in(name: str, folder: Path) -> list[psutil.Process]:
-    """The processes of a program that work in `folder`: what tells a server of ours from any other."""
-    found = []
+def processes_in(name: str, folder: Path) -> list[psutil.Process]:
+    """The processes of a program whose working directory is `folder`, which no other server has."""
+    matching = []
     for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error, OSError):
             if process.info["name"] == name and os.path.samefile(process.cwd(), folder):
-                found.append(process)
-    return found
+                matching.append(process)
+    return matching
 
 
-def heads(found: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that none of the others started; what has ended meanwhile is none of them."""
-    numbers = {process.pid for process in found}
-    leading = []
-    for process in found:
+def without_children(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """The running processes whose parent is not among `processes`."""
+    pids = {process.pid for process in processes}
+    parents = []
+    for process in processes:
         with suppress(psutil.Error):
-            if process.ppid() not in numbers:
-                leading.append(process)
-    return leading
+            if process.ppid() not in pids:
+                parents.append(process)
+    return parents
 
 
-def is_over(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended, without reaping it: until then its number and its group's stay its own."""
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process is a zombie or gone. Does not reap it, so that its pid and process group are not reused."""
     try:
         return bool(psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -88,20 +89,20 @@ def is_over(process: subprocess.Popen[bytes]) -> bool:
 
 
 def kill_group(leader: int) -> None:
-    # macOS answers EPERM for a group of zombies.
+    # macOS: killpg(2) fails with EPERM if the group has only zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def die_with_parent() -> None:
-    """Ends this process and its group soon after its parent is gone; for roles that `up` has started."""
+    """Ends this process and its group soon after its parent has ended. For roles that `up` started."""
     parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_OF_ORPHANS)
+        time.sleep(ORPHAN_GRACE_SECONDS)
         if os.getpgrp() == os.getpid():
             kill_group(os.getpid())
         os.kill(os.getpid(), signal.SIGKILL)
@@ -111,14 +112,14 @@ def die_with_parent() -> None:
 
 @dataclass(slots=True)
 class Backoff:
-    """How long to wait before the next start: 0.5 s doubling to 30 s, anew after a minute of health."""
+    """The seconds to wait before a restart: 0.5, doubled up to 30; reset after a run of one minute."""
 
     first: float = 0.5
-    most: float = 30.0
-    healthy: float = 60.0
-    deaths: int = 0
+    maximum: float = 30.0
+    reset_after: float = 60.0
+    failures: int = 0
 
-    def after(self, lived: float) -> float:
-        """Counts a death; returns the seconds to wait."""
-        self.deaths = 1 if lived >= self.healthy else self.deaths + 1
-        return float(min(self.first * 2 ** min(self.deaths - 1, 16), self.most))
+    def after(self, run_seconds: float) -> float:
+        """Counts a failure after a run of `run_seconds`; returns the seconds to wait."""
+        self.failures = 1 if run_seconds >= self.reset_after else self.failures + 1
+        return float(min(self.first * 2 ** min(self.failures - 1, 16), self.maximum))

@@ -1,4 +1,4 @@
-"""`DATA_DIR/run/up.json`: what the running `up` says about itself, for people and for the commands that join it."""
+"""`DATA_DIR/run/up.json`: the URLs and the pid of the running `paperwire up`, which other commands read."""
 
 import json
 import os
@@ -21,7 +21,7 @@ class RunFile:
 
 
 def read(home: DataDir) -> RunFile | None:
-    """What was written last; None when there is nothing that can be read."""
+    """The content of the file; None if it is missing or cannot be parsed."""
     try:
         return RunFile(**json.loads(_path(home).read_text()))
     except (OSError, ValueError, TypeError):
@@ -37,7 +37,7 @@ def _path(home: DataDir) -> Path:
 
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:
-    """Writes a file that only this OS user reads, whole or not at all; FileExistsError when it may not be replaced."""
+    """Writes a file atomically with mode 0600. Raises FileExistsError if it exists and `replace` is False."""
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(number, "w") as file:

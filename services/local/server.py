@@ -1,4 +1,4 @@
-"""What the embedded servers have in common."""
+"""The interface of an embedded server."""
 
 import signal
 import subprocess
@@ -10,15 +10,15 @@ from services.local.process import Steps
 
 
 class Server(Protocol):
-    """A server that keeps its files in the data directory and listens on a unix socket."""
+    """A server with its files in the data directory that listens on a unix socket."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    """What people call it."""
+    """The name in messages."""
     steps: ClassVar[Steps]
-    """How it is stopped."""
+    """The signals that stop it."""
     death_signal: ClassVar[signal.Signals]
-    """What it gets when the process that keeps it is killed."""
+    """The signal it receives when its server process is killed."""
 
     def __init__(self, home: DataDir) -> None: ...
 
@@ -29,13 +29,13 @@ class Server(Protocol):
     def log_file(self) -> Path: ...
 
     def prepare(self) -> None:
-        """Makes what a first start needs. Raises ConfigError when it cannot run here."""
+        """Creates the files of a first start. Raises ConfigError if the server cannot run on this machine."""
 
     def clear(self) -> None:
-        """Ends what a killed run left running and removes its leftovers; never touches another process."""
+        """Ends processes and removes files that a killed run of this server left behind."""
 
     def spawn(self) -> "subprocess.Popen[bytes]":
-        """Starts it in the foreground."""
+        """Starts the server in the foreground."""
 
     def problem(self) -> str | None:
-        """Why it cannot be used yet; None when it can."""
+        """Why the server does not accept connections yet; None if it does."""

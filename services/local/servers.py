@@ -1,4 +1,4 @@
-"""The database and the broker of a data directory, and who may start, share and stop them."""
+"""The database and the broker of a data directory: started by the first user, shared, and stopped after the last."""
 
 import os
 import signal
@@ -22,13 +22,13 @@ from services.local.secret import secret_key
 from services.local.shared_server import Say, SharedServer
 from services.local.valkey import Valkey
 
-if TYPE_CHECKING:  # the keeper imports this package, and need not wait for pydantic
+if TYPE_CHECKING:  # the server process imports this package and does not need pydantic
     from services.settings import Settings
 
 Prepare = Callable[[str], None]
-REVIVE_EVERY = 1.0
-UP_LOCK_SECONDS = 1.0
-"""More than a command holds the lock for when it looks whether `up` runs."""
+REVIVE_INTERVAL_SECONDS = 1.0
+UP_LOCK_TIMEOUT_SECONDS = 1.0
+"""Longer than `running` holds the lock while it checks whether `up` runs."""
 SUPERVISED = "PAPERWIRE_SUPERVISED"
 DATA_DIR = "PAPERWIRE_DATA_DIR"
 
@@ -39,9 +39,9 @@ def say_on_stderr(line: str) -> None:
 
 @contextmanager
 def database(settings: "Settings", prepare: Prepare | None = None, *, say: Say = say_on_stderr) -> Iterator[str]:
-    """The URL of the database: the setting's, a running `up`'s, or the embedded one's for as long as it is needed.
+    """Yields the URL of the database: from the setting, from a running `up`, or of the embedded database.
 
-    `prepare` (the migration) is run on an embedded database before it is used, by one process at a time.
+    `prepare` (the migration) runs on an embedded database first, in one process at a time.
     """
     if url := settings.database_url.get_secret_value():
         yield url
@@ -60,14 +60,14 @@ def database(settings: "Settings", prepare: Prepare | None = None, *, say: Say =
 def servers(
     settings: "Settings", prepare: Prepare | None = None, *, say: Say = say_on_stderr
 ) -> Iterator[tuple[str, str]]:
-    """The URLs of database and broker for `up`, which runs once on a data directory; the embedded ones are kept alive.
+    """Yields the URLs of database and broker for `up`, and restarts the embedded ones if they are killed.
 
-    Raises Conflict when it runs already. What a killed `up` left running is ended first.
+    Only one `up` can run on a data directory: raises Conflict if another one does. Ends roles that a killed `up` left.
     """
     home = DataDir.at(settings.data_dir)
     lock = Lock(home.run / "up.lock")
     try:
-        if not lock.take(wait=UP_LOCK_SECONDS):
+        if not lock.take(wait_seconds=UP_LOCK_TIMEOUT_SECONDS):
             raise Conflict(_runs_already(home))
         end_orphans(home)
         postgres, valkey = Postgres(home), Valkey(home)
@@ -81,21 +81,21 @@ def servers(
         ).write(home)
         with ExitStack() as stack:
             stack.callback(run_file.remove, home)
-            shares = []
+            embedded = []
             if not database_url:
-                shares.append(SharedServer(home, postgres, say))
-                database_url = stack.enter_context(shares[-1].used(prepare))
+                embedded.append(SharedServer(home, postgres, say))
+                database_url = stack.enter_context(embedded[-1].used(prepare))
             if not broker_url:
-                shares.append(SharedServer(home, valkey, say))
-                broker_url = stack.enter_context(shares[-1].used())
-            stack.enter_context(kept_alive(shares, say))
+                embedded.append(SharedServer(home, valkey, say))
+                broker_url = stack.enter_context(embedded[-1].used())
+            stack.enter_context(restarted_when_killed(embedded, say))
             yield database_url, broker_url
     finally:
         lock.close()
 
 
 def running(settings: "Settings") -> RunFile | None:
-    """The `up` that runs on this data directory, if one does."""
+    """The URLs and the pid of the `up` that runs on this data directory; None if none runs."""
     home = DataDir.at(settings.data_dir)
     lock = Lock(home.run / "up.lock")
     try:
@@ -105,7 +105,7 @@ def running(settings: "Settings") -> RunFile | None:
 
 
 def role_environment(settings: "Settings", database_url: str, broker_url: str) -> dict[str, str]:
-    """What the roles that `up` starts must know; a killed `up`'s roles are recognised by it later."""
+    """The environment of the roles that `up` starts. `end_orphans` recognises roles of a killed `up` by it."""
     return {
         DATA_DIR: str(DataDir.at(settings.data_dir).path),
         "PAPERWIRE_DATABASE_URL": database_url,
@@ -117,12 +117,12 @@ def role_environment(settings: "Settings", database_url: str, broker_url: str) -
 
 
 def end_orphans(home: DataDir) -> None:
-    """Ends the roles that a killed `up` left on this data directory; only its lock's holder may."""
-    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    """Ends the roles that a killed `up` left on this data directory. The caller must hold `up.lock`."""
+    own_pids = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     orphans = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
-            environment = process.environ() if process.pid not in ours else {}
+            environment = process.environ() if process.pid not in own_pids else {}
             if environment.get(SUPERVISED) == "1" and Path(environment.get(DATA_DIR, "")) == home.path:
                 orphans.append(process)
     end(orphans, ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0)))
@@ -133,21 +133,21 @@ def _runs_already(home: DataDir) -> str:
     return f"paperwire is already running on {home.path}" + (f" (process {up.pid}, {up.base_url})" if up else "")
 
 
-class Reviving(Protocol):
+class Revivable(Protocol):
     def revive(self) -> None: ...
 
 
 @contextmanager
-def kept_alive(shares: Sequence[Reviving], say: Say) -> Iterator[None]:
-    """Has each server started again that somebody killed."""
-    over = threading.Event()
+def restarted_when_killed(servers: Sequence[Revivable], say: Say) -> Iterator[None]:
+    """Restarts each server process that was killed, once a second."""
+    stopped = threading.Event()
 
     def watch() -> None:
-        while not over.wait(REVIVE_EVERY):
-            for share in shares:
+        while not stopped.wait(REVIVE_INTERVAL_SECONDS):
+            for server in servers:
                 try:
-                    share.revive()
-                except Exception as error:  # Whatever it is, nobody else would start a server again.
+                    server.revive()
+                except Exception as error:  # This thread is the only one that restarts servers, so it must not end.
                     say(str(error))
 
     thread = threading.Thread(target=watch, name="servers", daemon=True)
@@ -155,5 +155,5 @@ def kept_alive(shares: Sequence[Reviving], say: Say) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Using an embedded server together with others: the first one in has it started, the last one out sees it end."""
+"""The shared use of an embedded server: the first user starts the server process, the last one waits for its end."""
 
 import os
 import subprocess
@@ -15,17 +15,18 @@ from services.local.file_locks import Locks
 from services.local.server import Server
 
 Say = Callable[[str], None]
-"""Takes a line for the person who waits."""
+"""Prints a line for the person who waits."""
 
-READY_SECONDS = 120.0
-"""Long, since recovering from a crash takes its time; a server that does not start at all is noticed at once."""
-ENTER_SECONDS = 300.0
-LEAVE_SECONDS = 8.0
-WAIT_BEFORE_SAYING = 2.0
+STARTUP_TIMEOUT_SECONDS = 120.0
+"""Crash recovery of PostgreSQL can take this long. A server process that exits is noticed without this timeout."""
+ENTRY_TIMEOUT_SECONDS = 300.0
+EXIT_TIMEOUT_SECONDS = 8.0
+QUIET_SECONDS = 2.0
+"""A wait is reported once it lasts longer than this."""
 
 
 class SharedServer:
-    """This process's use of one embedded server."""
+    """The use of one embedded server by this process."""
 
     def __init__(self, home: DataDir, server: Server, say: Say) -> None:
         self._home = home
@@ -36,10 +37,10 @@ class SharedServer:
 
     @contextmanager
     def used(self, prepare: Callable[[str], None] | None = None) -> Iterator[str]:
-        """The server's URL, as long as it is needed; `prepare` is run on it first, by one process at a time."""
+        """Yields the URL of the running server. `prepare` runs on it first, in one process at a time."""
         try:
             self._enter()
-            self._locks.users.take(shared=True)
+            self._locks.users_lock.take(shared=True)
             try:
                 self._start()
                 if prepare:
@@ -53,75 +54,78 @@ class SharedServer:
             self._locks.close()
 
     def revive(self) -> None:
-        """Starts the keeper again if somebody killed it; for users who stay."""
-        if not self._locks.keeper.held_elsewhere() and self._locks.entry_lock.take():
+        """Starts the server process again if it was killed."""
+        if not self._locks.process_lock.held_elsewhere() and self._locks.entry_lock.take():
             try:
-                self._say(f"{self._server.title} is gone; starting it again")
+                self._say(f"{self._server.title} has ended; restarting it")
                 self._start()
             finally:
                 self._locks.entry_lock.release()
 
     def _enter(self) -> None:
-        if self._locks.entry_lock.take(wait=WAIT_BEFORE_SAYING):
+        if self._locks.entry_lock.take(wait_seconds=QUIET_SECONDS):
             return
-        self._say(f"waiting for another paperwire command that starts {self._server.title} on {self._home.path} …")
-        if not self._locks.entry_lock.take(wait=ENTER_SECONDS):
-            raise PaperwireError(f"another paperwire command has been starting {self._server.title} for too long")
+        self._say(f"waiting for another paperwire command to start {self._server.title} on {self._home.path} …")
+        if not self._locks.entry_lock.take(wait_seconds=ENTRY_TIMEOUT_SECONDS):
+            raise PaperwireError(
+                f"another paperwire command has been starting {self._server.title} for {ENTRY_TIMEOUT_SECONDS:g} s; "
+                "end that command and try again"
+            )
 
     def _start(self) -> None:
-        keeper = None
-        log_from = 0
-        if not self._locks.keeper.held_elsewhere():
+        server_process = None
+        log_start = 0
+        if not self._locks.process_lock.held_elsewhere():
             self._server.prepare()
-            self._server.clear()  # before anybody takes a leftover's answer for the new server's
+            self._server.clear()  # before problem(), which an old server would answer
             rotate(self._server.log_file)
             self._server.log_file.touch(mode=0o600)
-            log_from = self._server.log_file.stat().st_size
-            keeper = self._spawn_keeper()
-        deadline = time.monotonic() + READY_SECONDS
-        say_at = time.monotonic() + WAIT_BEFORE_SAYING
+            log_start = self._server.log_file.stat().st_size
+            server_process = self._spawn_server_process()
+        deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
+        say_at = time.monotonic() + QUIET_SECONDS
         while problem := self._server.problem():
-            gone = (keeper is None or keeper.poll() is not None) and not self._locks.keeper.held_elsewhere()
+            exited = server_process is None or server_process.poll() is not None
             if self._leaving:
                 return
-            if gone or time.monotonic() > deadline:
-                raise PaperwireError(self._failure(problem, log_from))
+            if (exited and not self._locks.process_lock.held_elsewhere()) or time.monotonic() > deadline:
+                raise PaperwireError(self._failure(problem, log_start))
             if time.monotonic() > say_at:
                 self._say(f"waiting for {self._server.title}: {problem}")
                 say_at = deadline
             time.sleep(0.03)
 
-    def _spawn_keeper(self) -> "subprocess.Popen[bytes]":
-        # In a session of its own: Ctrl-C in the terminal is for the commands, the keeper goes when they have gone.
+    def _spawn_server_process(self) -> "subprocess.Popen[bytes]":
+        # A new session, so that Ctrl-C in the terminal ends only the commands. The server process ends after them.
         argv = [sys.executable, "-P", "-m", "services.local.server_process", self._server.name, str(self._home.path)]
         env = {name: value for name, value in os.environ.items() if name != "PAPERWIRE_SUPERVISED"}
         with self._server.log_file.open("ab") as log:
-            keeper = subprocess.Popen(
+            server_process = subprocess.Popen(
                 argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        threading.Thread(target=keeper.wait, name=f"{self._server.name}-keeper", daemon=True).start()
-        return keeper
+        threading.Thread(target=server_process.wait, name=f"{self._server.name}-process", daemon=True).start()
+        return server_process
 
-    def _failure(self, problem: str, log_from: int) -> str:
+    def _failure(self, problem: str, log_start: int) -> str:
         with suppress(OSError), self._server.log_file.open("rb") as log:
-            log.seek(log_from)
+            log.seek(log_start)
             lines = log.read(1_000_000).decode(errors="replace").splitlines()
-            said = [line.strip() for line in lines if line.strip() and not line.startswith("paperwire:")]
-            fatal = [line for line in said if "FATAL:" in line or "PANIC:" in line]
-            problem = (fatal or said or [problem])[-1]
+            messages = [line.strip() for line in lines if line.strip() and not line.startswith("paperwire:")]
+            fatal = [line for line in messages if "FATAL:" in line or "PANIC:" in line]
+            problem = (fatal or messages or [problem])[-1]
         return f"{self._server.title} does not start: {problem} (log: {self._server.log_file})"
 
     def _leave(self) -> None:
-        if not self._locks.entry_lock.take(wait=LEAVE_SECONDS) or not self._locks.users.take():
-            return  # others are in it, or on their way; they leave after us
-        deadline = time.monotonic() + LEAVE_SECONDS
-        told = False
-        while self._locks.keeper.held_elsewhere():
-            number = self._locks.keeper.read_note()
-            if number.isdigit() and (not told or time.monotonic() > deadline):
+        if not self._locks.entry_lock.take(wait_seconds=EXIT_TIMEOUT_SECONDS) or not self._locks.users_lock.take():
+            return  # other processes use the server or are about to
+        deadline = time.monotonic() + EXIT_TIMEOUT_SECONDS
+        terminated = False
+        while self._locks.process_lock.held_elsewhere():
+            pid = self._locks.process_lock.read_note()
+            if pid.isdigit() and (not terminated or time.monotonic() > deadline):
                 with suppress(ProcessLookupError):
-                    os.kill(int(number), SIGKILL if told else SIGTERM)
-                if told:
+                    os.kill(int(pid), SIGKILL if terminated else SIGTERM)
+                if terminated:
                     return
-                told = True
+                terminated = True
             time.sleep(0.02)

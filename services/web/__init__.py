@@ -1,1 +1,4 @@
-"""The pages, served by FastAPI: HTML made on the server, forms that work without JavaScript."""
+"""The web pages, served by FastAPI: HTML rendered on the server, forms that work without JavaScript.
+
+Open `app.py` first: it lists every router. `request_context.py` is what each handler receives.
+"""

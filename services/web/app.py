@@ -1,4 +1,4 @@
-"""The web application, put together."""
+"""The web application with all its routers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ ROUTERS = (
 
 
 def create_app() -> FastAPI:
-    """The application of these settings; it opens the database when first asked, and no broker. Raises ConfigError."""
+    """The application. It connects to the database at the first request and to no broker. Raises ConfigError."""
     context = AppContext.build(settings())
 
     @asynccontextmanager
@@ -64,12 +64,12 @@ def create_app() -> FastAPI:
     app.state.context = context
     for router in ROUTERS:
         app.include_router(router, include_in_schema=False)
-    app.add_api_route("/", _first_page, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/", _redirect_to_subscriptions, methods=["GET"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     error_pages.install(app)
-    security_headers.protect(app)
+    security_headers.install(app)
     return app
 
 
-def _first_page() -> RedirectResponse:
+def _redirect_to_subscriptions() -> RedirectResponse:
     return RedirectResponse("/subscriptions", 303)

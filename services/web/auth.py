@@ -1,4 +1,4 @@
-"""Who asks: sign-in keys, and sessions in a signed cookie. Light to import, since the command line does."""
+"""Sign-in keys, and sessions in a signed cookie. The command line imports this module, so it imports little."""
 
 import hashlib
 import hmac
@@ -11,18 +11,18 @@ from urllib.parse import quote, urlsplit
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
-"""In the data directory; `up` writes it anew at every start, readable for its own OS user only."""
+"""The path in the data directory. `up` writes a new key at every start, with mode 0600."""
 COOKIE = "paperwire_session"
 SESSION_SECONDS = 30 * 86_400
 
 
 def signin_url(base_url: str, key: str) -> str:
-    """The link that signs in: with the printed key of a loopback server, or a single-use key."""
+    """The sign-in link with a key: the one that `up` prints, or a single-use key."""
     return f"{base_url}/signin?key={quote(key, safe='')}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (no port, IPv6 without brackets) is this machine by name or address."""
+    """Whether a host (without port and brackets) is `localhost` or a loopback address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -32,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 
 def host_name(header: str) -> str:
-    """The host of a `Host` header; empty when it cannot be one."""
+    """The host of a `Host` header without the port; empty if it cannot be parsed."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
@@ -40,7 +40,7 @@ def host_name(header: str) -> str:
 
 
 def is_printed_key(key: str, *, data_dir: Path, bind: str, host_header: str) -> bool:
-    """Whether `key` is the one that `up` printed at its last start, asked for on this machine itself."""
+    """Whether `key` is the one that `up` printed at its last start and the request is for a loopback address."""
     if not (is_loopback(bind) and is_loopback(host_name(host_header))):
         return False
     try:
@@ -51,14 +51,14 @@ def is_printed_key(key: str, *, data_dir: Path, bind: str, host_header: str) -> 
 
 
 def safe_next(path: str) -> str:
-    """`path` when it leads to a page of ours, else the first page."""
-    ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and len(path) <= 500
-    return path if ours else "/"
+    """`path` if it is a path on this server, else `/`. Prevents redirects to other sites."""
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and len(path) <= 500
+    return path if is_local else "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What the cookie says. `nonce` ties forms to the session; `next_path` is the page to open after the sign-in."""
+    """The content of the cookie. `nonce` binds forms to it; `next_path` is the page to open after signing in."""
 
     nonce: str
     account_id: int | None = None
@@ -66,7 +66,7 @@ class Session:
 
 
 class Sessions:
-    """Signs and reads sessions; they outlive restarts as long as the secret key stays."""
+    """Signs and reads session cookies, which stay valid across restarts as long as the secret key is the same."""
 
     def __init__(self, secret_key: str) -> None:
         self._signer = URLSafeTimedSerializer(
@@ -81,7 +81,7 @@ class Sessions:
         return str(self._signer.dumps([session.nonce, session.account_id, session.next_path]))
 
     def read(self, cookie: str) -> Session | None:
-        """None for a cookie that is forged, damaged or older than thirty days."""
+        """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
             nonce, account_id, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
@@ -89,7 +89,7 @@ class Sessions:
         return Session(nonce=nonce, account_id=account_id, next_path=next_path)
 
     def form_token(self, session: Session) -> str:
-        """What every form of this session carries."""
+        """The token that every form of this session contains."""
         return hmac.new(self._form_key, session.nonce.encode(), hashlib.sha256).hexdigest()
 
     def is_form_token(self, token: str, session: Session) -> bool:

@@ -18,7 +18,7 @@ async def bounce(request: Request) -> Response:
     """Says in a word what the mail was; whoever sends it needs the secret of the settings."""
     secret = email.email_settings().bounce_secret.get_secret_value()
     if not secret:
-        raise HTTPException(404, "This address leads nowhere.")
+        raise HTTPException(404, "This page does not exist. Check the address.")
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(f"Bearer {secret}".encode(), given.encode()):
         raise HTTPException(401, "The secret is missing or wrong.")

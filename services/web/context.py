@@ -1,4 +1,4 @@
-"""What the web process holds: settings, connections, keys."""
+"""The objects that all requests share: settings, database connections, keys."""
 
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -15,9 +15,10 @@ from services.store.db.secrets import SecretBox
 from services.web.auth import Sessions
 
 PAGE_TIMEOUT_MS = 2_000
+"""The statement timeout of a page."""
 PREVIEW_TIMEOUT_MS = 10_000
-PREVIEWS_AT_ONCE = 2
-"""Each reads two months of papers and computes on them; more at once would only slow the pages down."""
+MAX_PREVIEWS = 2
+"""Each preview reads and scores two months of papers, so more at the same time would slow down the pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class AppContext:
     settings: Settings
     db: Database
     slow_db: Database
-    """The same database with more time per statement, for previews and for compiling interests."""
+    """The same database with PREVIEW_TIMEOUT_MS per statement, for previews and for compiling interests."""
     secrets: SecretBox
     sessions: Sessions
     previews: BoundedSemaphore
@@ -37,14 +38,14 @@ class AppContext:
         if not url:
             raise ConfigError("PAPERWIRE_DATABASE_URL is not set; `paperwire up` sets it for its own processes")
         if not key:
-            raise ConfigError("PAPERWIRE_SECRET_KEY is not set; every process needs the same long random key")
+            raise ConfigError("PAPERWIRE_SECRET_KEY is not set; set the same long random key for every process")
         return cls(
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
-            slow_db=Database(url, pool_size=PREVIEWS_AT_ONCE, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
+            slow_db=Database(url, pool_size=MAX_PREVIEWS, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
             secrets=SecretBox(key),
             sessions=Sessions(key),
-            previews=BoundedSemaphore(PREVIEWS_AT_ONCE),
+            previews=BoundedSemaphore(MAX_PREVIEWS),
         )
 
     def close(self) -> None:
@@ -56,7 +57,7 @@ class AppContext:
         return serving_embedder(self.db, self.settings)
 
     @property
-    def secure(self) -> bool:
+    def is_https(self) -> bool:
         return self.settings.base_url.startswith("https://")
 
 

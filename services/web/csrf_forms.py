@@ -1,4 +1,4 @@
-"""What a form posted, after it proved that it is one of ours."""
+"""Posted forms, checked against cross-site request forgery."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from services.errors import ConfigError
 from services.settings import Settings
 from services.web.request_context import RequestContext, anyone
 
-MAX_BYTES = 100_000
+MAX_FORM_BYTES = 100_000
 
 
 class Form:
@@ -19,40 +19,44 @@ class Form:
         self._fields = fields
 
     def text(self, name: str, default: str = "") -> str:
-        # PostgreSQL's text takes no NUL, and nobody types one.
+        # The text type of PostgreSQL has no NUL.
         return next((value.replace("\0", "").strip() for key, value in self._fields if key == name), default)
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self._fields if key == name]
 
     def number(self, name: str, default: int = 0) -> int:
-        """A whole number from 0 to a million. Raises ConfigError naming the field."""
+        """A whole number from 0 to a million. Raises ConfigError with the field's name."""
         text = self.text(name) or str(default)
         if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= 1_000_000):
-            raise ConfigError(f"{name.replace('_', ' ')}: {text[:40]!r} is no whole number")
+            raise ConfigError(f"{name.replace('_', ' ')}: {text[:40]!r} is not a whole number")
         return int(text)
 
 
 async def posted(http: Request, request: Annotated[RequestContext, Depends(anyone)]) -> Form:
-    """Reads a form; refuses one that another site sent (Origin), that lacks the session's token, or is too large."""
+    """Reads a form. Rejects it if another site sent it (`Origin`), its token is wrong, or it is too large."""
     if not is_same_origin(http, request.app.settings):
-        raise HTTPException(403, "This form came from another site, so nothing was done.")
+        raise HTTPException(
+            403, "This form came from another site, so it was rejected. Open the page here and try again."
+        )
     length = http.headers.get("content-length", "")
-    if not length.isdigit() or int(length) > MAX_BYTES:
-        raise HTTPException(413, "This form is too large.")
+    if not length.isdigit() or int(length) > MAX_FORM_BYTES:
+        raise HTTPException(413, "This form is too large. Shorten the texts and try again.")
     fields = [(key, value) for key, value in (await http.form()).multi_items() if isinstance(value, str)]
     form = Form(fields)
     if not request.app.sessions.is_form_token(form.text("token"), request.session):
-        raise HTTPException(403, "This form is too old, or its cookie is gone. Go back, reload the page, try again.")
+        raise HTTPException(
+            403, "This form has expired, or your browser sent no cookie. Go back, reload the page and try again."
+        )
     return form
 
 
 def is_same_origin(request: Request, settings: Settings) -> bool:
-    """Whether the `Origin`, which every browser states in a POST, is the base URL's or the host asked for."""
+    """Whether `Origin`, which browsers send with every POST, is the base URL or the requested host."""
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-    known = urlsplit(settings.base_url)
-    ours = (f"{known.scheme}://{known.netloc}", *((f"http://{host}", f"https://{host}") if host else ()))
-    return origin in ours
+    base = urlsplit(settings.base_url)
+    allowed = (f"{base.scheme}://{base.netloc}", *((f"http://{host}", f"https://{host}") if host else ()))
+    return origin in allowed
 
 
 Posted = Annotated[Form, Depends(posted)]

@@ -1,4 +1,4 @@
-"""Errors as pages: what went wrong and what to do, with the status that fits."""
+"""Errors as pages: what went wrong, what to do, and the status code."""
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,27 +15,27 @@ from services.web.request_context import NeedsSignIn, signin_path
 TITLES = {
     401: "Not allowed",
     403: "Not allowed",
-    404: "Nothing here",
-    405: "Not that way",
-    409: "That does not fit",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
     413: "Too large",
-    500: "Something broke",
-    503: "One moment",
+    500: "Internal error",
+    503: "Temporarily unavailable",
 }
 
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(NeedsSignIn, _needs_signin)
-    app.add_exception_handler(RequestValidationError, _bad_address)
-    app.add_exception_handler(StarletteHTTPException, _http)
-    app.add_exception_handler(PaperwireError, _ours)
-    app.add_exception_handler(DBAPIError, _database)
-    app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(RequestValidationError, _invalid_path)
+    app.add_exception_handler(StarletteHTTPException, _http_error)
+    app.add_exception_handler(PaperwireError, _paperwire_error)
+    app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(PoolTimeout, _database_error)
+    app.add_exception_handler(Exception, _unexpected_error)
 
 
 def problem(status: int, text: str) -> Response:
-    html = render.render("web/problem.html", title=TITLES.get(status, "That did not work"), text=text)
+    html = render.render("web/problem.html", title=TITLES.get(status, "Request failed"), text=text)
     return Response(html, status, media_type="text/html; charset=utf-8")
 
 
@@ -45,31 +45,31 @@ def _needs_signin(request: Request, error: Exception) -> Response:
     return RedirectResponse(signin_path(request), 303)
 
 
-def _bad_address(request: Request, error: Exception) -> Response:
-    return problem(404, "This address leads nowhere.")
+def _invalid_path(request: Request, error: Exception) -> Response:
+    return problem(404, "This page does not exist. Check the address.")
 
 
-def _http(request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    text = error.detail if isinstance(error, HTTPException) else "This address leads nowhere."
+    text = error.detail if isinstance(error, HTTPException) else "This page does not exist. Check the address."
     return problem(error.status_code, text)
 
 
-def _ours(request: Request, error: Exception) -> Response:
+def _paperwire_error(request: Request, error: Exception) -> Response:
     status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, Conflict) else 400
     text = str(error)
     return problem(status, text[:1].upper() + text[1:] + ".")
 
 
-def _database(request: Request, error: Exception) -> Response:
-    # The route, not the address: links that need no sign-in carry their secret there.
+def _database_error(request: Request, error: Exception) -> Response:
+    # Log the route, not the URL: the URL of a page without sign-in contains a secret.
     route = getattr(request.scope.get("route"), "path", "")
-    log.warning("database failed a page", route=route, why=type(error).__name__)
+    log.warning("a page failed with a database error", route=route, why=type(error).__name__)
     if isinstance(error, OperationalError | PoolTimeout):
-        return problem(503, "The database does not answer in time. Try again in a moment.")
+        return problem(503, "The database does not answer in time. Try again in a minute.")
     raise error
 
 
-def _unforeseen(request: Request, error: Exception) -> Response:
-    """The server logs the error itself, with its traceback."""
-    return problem(500, "This is a fault of paperwire; the log of the web process tells more.")
+def _unexpected_error(request: Request, error: Exception) -> Response:
+    # The server logs the traceback.
+    return problem(500, "This is an error in paperwire. The log of the web process has the details.")

@@ -1,4 +1,4 @@
-"""For the machines that look after the service: is it up, is it ready, how does it fare."""
+"""Endpoints for monitoring: liveness, readiness and Prometheus metrics."""
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
@@ -14,29 +14,28 @@ from services.web.context import App
 
 router = APIRouter()
 
-DATABASE_UP = Gauge("paperwire_database_up", "1 when the database answers")
-HELD = Gauge("paperwire_held", "1 when nothing is sent until `paperwire hold off`")
-UNREAD = Gauge("paperwire_bounces_unread", "1 when the mailbox of returned mails cannot be read")
-EMBEDDER_UP = Gauge("paperwire_embedder_up", "0 while the embedder fails and interests wait for it")
-AUDIT = Gauge("paperwire_audit", "What should have happened by now and has not", ["figure"])
+DATABASE_UP = Gauge("paperwire_database_up", "1 if the database answers")
+SENDING_PAUSED = Gauge("paperwire_held", "1 while sending is paused; `paperwire hold off` resumes it")
+BOUNCES_UNREAD = Gauge("paperwire_bounces_unread", "1 if the bounce mailbox cannot be read")
+EMBEDDER_UP = Gauge("paperwire_embedder_up", "0 while the embedder fails and papers wait for it")
+AUDIT = Gauge("paperwire_audit", "Overdue work, by kind", ["figure"])
 
 
 @router.get("/healthz")
 def healthz() -> PlainTextResponse:
-    """The process is up."""
     return PlainTextResponse("ok\n")
 
 
 @router.get("/readyz")
 def readyz(app: App) -> PlainTextResponse:
-    """The database answers and has our schema."""
+    """Whether the database answers and has the current schema."""
     try:
         if migrate.is_current(app.db.engine):
             return PlainTextResponse("ready\n")
     except SQLAlchemyError as error:
-        log.warning("not ready", why=type(error).__name__)
+        log.warning("the web process is not ready", why=type(error).__name__)
         return PlainTextResponse("the database does not answer\n", 503)
-    return PlainTextResponse("the database is not migrated; run: paperwire migrate\n", 503)
+    return PlainTextResponse("the database schema is out of date; run: paperwire migrate\n", 503)
 
 
 @router.get("/metrics")
@@ -44,16 +43,16 @@ def metrics(app: App) -> Response:
     try:
         serving = app.embedder.name
         with app.db.transaction() as tx:
-            figures, held = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
+            figures, pause_reason = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
             unread = bounces.why_unreadable(tx)
-            down = embedder_health.failure(tx, serving)
+            failure = embedder_health.failure(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)
     else:
         DATABASE_UP.set(1)
-        HELD.set(bool(held))
-        UNREAD.set(bool(unread))
-        EMBEDDER_UP.set(not down)
+        SENDING_PAUSED.set(bool(pause_reason))
+        BOUNCES_UNREAD.set(bool(unread))
+        EMBEDDER_UP.set(not failure)
         for name, value in figures.items():
             AUDIT.labels(name).set(value)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

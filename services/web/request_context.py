@@ -1,4 +1,4 @@
-"""One request of one person: what a handler gets, and how it answers with a page."""
+"""The context of one request: what a handler receives, and how it renders a page or redirects."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,29 +21,29 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 FLASH_MESSAGES = {
     "saved": "Saved.",
     "created": "Subscribed. New papers that match will reach you from now on.",
-    "readdressed": "The feed has a new address; the old one answers no more.",
+    "readdressed": "The feed has a new address; the old link no longer works.",
     "deleted": "Deleted.",
     "removed": "Removed.",
-    "paused": "Paused. What matches meanwhile waits for the end of the pause.",
-    "silenced": "Silenced. What it covers is dropped until then.",
+    "paused": "Paused. Papers that match during the pause are sent when it ends.",
+    "silenced": "Silenced. Matches that it covers are dropped until it ends.",
     "ended": "The silence has ended.",
-    "resumed": "The subscription goes on.",
-    "polling": "The poll is under way; this page shows its outcome once it is in.",
+    "resumed": "Resumed.",
+    "polling": "The poll has started. Reload this page to see the result.",
     "added": "Added.",
-    "asked": "A mail asks that address whether it wants this; nothing else goes there before. "
-    "Nobody is asked more than once an hour and three times a day.",
-    "address": "Saved. Mails go to the new address once its owner has followed the link in the one that asks.",
-    "subscribed": "Subscribed again. What matches from now on is sent there.",
-    "enabled": "Enabled. What has waited is sent now.",
-    "testing": "A test message is on its way; see Deliveries for what became of it.",
-    "retrying": "It is tried again now.",
-    "released": "Put back. It is embedded and matched again now.",
+    "asked": "A confirmation mail was sent to that address. Nothing else is sent there until its owner confirms. "
+    "An address gets at most one confirmation mail an hour and three a day.",
+    "address": "Saved. Mails go to the new address once its owner follows the link in the confirmation mail.",
+    "subscribed": "Subscribed again. New matches are sent there from now on.",
+    "enabled": "Enabled. Waiting alerts are sent now.",
+    "testing": "A test message is being sent. See Deliveries for the result.",
+    "retrying": "The delivery is being sent again.",
+    "released": "Released. The paper is embedded and matched again now.",
 }
-"""What a redirect may say on the next page, by the word in its address: nobody can put words of theirs there."""
+"""The messages that a redirect may show on the next page, by the value of the `flash` query parameter."""
 
 
 class NeedsSignIn(Exception):
-    """Nobody is signed in, and this page is somebody's."""
+    """The page needs an account and the request has no session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,11 @@ class RequestContext:
     app: AppContext
     session: Session
     maybe_account: Row | None
-    """The account that is signed in, if one is."""
+    """The account that is signed in; None on the sign-in pages."""
 
     @property
     def account(self) -> Row:
-        assert self.maybe_account is not None, "only the sign-in pages do without an account"
+        assert self.maybe_account is not None, "the handler must depend on SignedIn"
         return self.maybe_account
 
     @property
@@ -86,13 +86,13 @@ class RequestContext:
             **context,
         )
         response = HTMLResponse(html, status)
-        # Forms carry the session's token, so whoever gets one needs the session.
+        # The token of each form belongs to this session, so a browser without a valid cookie gets one.
         if COOKIE not in self.http.cookies or self.app.sessions.read(self.http.cookies[COOKIE]) is None:
             self.set_session_cookie(response, self.session)
         return response
 
     def redirect(self, path: str, flash: str = "") -> Response:
-        """To another page after a step was taken; its top, since a form's fragment would stay in the address."""
+        """Redirects after a POST. `#top` replaces the fragment of the form, which the browser would keep."""
         return RedirectResponse(f"{path}?flash={flash}#top" if flash else path, 303)
 
     def set_session_cookie(self, response: Response, session: Session) -> None:
@@ -102,12 +102,12 @@ class RequestContext:
             max_age=SESSION_SECONDS,
             httponly=True,
             samesite="lax",
-            secure=self.app.secure,
+            secure=self.app.is_https,
         )
 
 
 def anyone(request: Request, app: App) -> RequestContext:
-    """Whoever comes, signed in or not."""
+    """The context of any visitor, signed in or not."""
     session = app.sessions.read(request.cookies.get(COOKIE, "")) or app.sessions.new()
     account = None
     if session.account_id is not None:
@@ -124,7 +124,7 @@ def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestCon
 
 def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
     if not request.account["operator"]:
-        raise NotFound("there is no such page")
+        raise NotFound("this page does not exist")
     return request
 
 
@@ -134,11 +134,11 @@ Operator = Annotated[RequestContext, Depends(operator)]
 
 
 def signin_path(request: Request) -> str:
-    """Where to sign in, and back: to the page asked for, or the one that a form stood on."""
+    """The sign-in page; after a GET it leads back to the requested page."""
     path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return f"/signin?next={quote(path)}" if request.method == "GET" else "/signin"
 
 
 def date_in(days: int) -> str:
-    """A day from now, as a date field takes it."""
+    """The date `days` from today, in the format of a date field."""
     return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()

@@ -1,4 +1,4 @@
-"""Headers that every answer carries."""
+"""Security headers of every response."""
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -9,10 +9,10 @@ MAIL_POLICY = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; "
     "frame-ancestors 'self'"
 )
-"""A mail's HTML styles itself, runs nothing, loads nothing, and opens its links in tabs of their own."""
-ALWAYS = {
+"""The policy of a mail shown as a page: inline styles only, no scripts, no requests, links open in new tabs."""
+HEADERS = {
     "Content-Security-Policy": POLICY,
-    # Tells other sites nothing, a sign-in key least of all. Not `no-referrer`: browsers then post `Origin: null`.
+    # Keeps URLs, such as sign-in links, from other sites. With `no-referrer`, browsers would post `Origin: null`.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -20,8 +20,8 @@ ALWAYS = {
 }
 
 
-class Headers:
-    """Adds what an answer does not state itself."""
+class SecurityHeaders:
+    """Adds each header that the response does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,12 +30,12 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in ALWAYS.items():
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def protect(app: FastAPI) -> None:
-    app.add_middleware(Headers)
+def install(app: FastAPI) -> None:
+    app.add_middleware(SecurityHeaders)

@@ -75,12 +75,12 @@ def test_a_backup_comes_back_in_hold_on_another_server(
 
 
 def test_a_restore_replaces_nothing_unasked(paperwire: Paperwire, ada: str, tmp_path: Path) -> None:
-    assert "there is no file" in paperwire("restore", tmp_path / "none", "--replace").error()
+    assert "does not exist" in paperwire("restore", tmp_path / "none", "--replace").error()
     (tmp_path / "note").write_text("no backup")
-    assert "is no backup" in paperwire("restore", tmp_path / "note", "--replace").error()
+    assert "is not a backup" in paperwire("restore", tmp_path / "note", "--replace").error()
     assert "--replace" in paperwire("restore", tmp_path / "note").error()
     assert ada in paperwire("user", "list").out
 
 
 def test_a_backup_needs_a_folder(paperwire: Paperwire, tmp_path: Path, settings: Settings) -> None:
-    assert "there is no folder" in paperwire("backup", tmp_path / "none" / "file").error()
+    assert "does not exist; create it first" in paperwire("backup", tmp_path / "none" / "file").error()

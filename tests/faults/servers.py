@@ -11,7 +11,7 @@ import psycopg
 import redis
 
 from services import local
-from services.local.process import heads, named_in
+from services.local.process import processes_in, without_children
 from services.settings import Settings, load
 from services.store.maintenance import migrate
 from tests.service import until
@@ -61,7 +61,7 @@ class Servers:
         until(lambda: self._postmaster() not in (0, before) and self._answers(), "the database is back", 60)
 
     def _postmaster(self) -> int:
-        return next((one.pid for one in heads(named_in("postgres", self.data_dir / "postgres"))), 0)
+        return next((one.pid for one in without_children(processes_in("postgres", self.data_dir / "postgres"))), 0)
 
     def _answers(self) -> bool:
         try:
@@ -82,7 +82,7 @@ class Servers:
         return redis.Redis.from_url(local.redis_url(self.broker_url))
 
     def kill_broker(self) -> None:
-        (before,) = named_in("valkey-server", self.data_dir / "valkey")
+        (before,) = processes_in("valkey-server", self.data_dir / "valkey")
         before.kill()
         until(lambda: self._pings(), "the broker is back", 60)
 

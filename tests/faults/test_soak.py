@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.flow.pipeline import ingest
-from services.local.process import heads, named_in
+from services.local.process import processes_in, without_children
 from services.store.db.database import Database
 from services.store.maintenance.audit import audit
 from services.store.sources import sources
@@ -104,11 +104,11 @@ class Soak:
         self.one.flush()
 
     def kill_broker(self) -> None:
-        for one in named_in("valkey-server", self.one.data_dir / "valkey"):
+        for one in processes_in("valkey-server", self.one.data_dir / "valkey"):
             one.kill()
 
     def stop_database(self) -> None:
-        for one in heads(named_in("postgres", self.one.data_dir / "postgres")):
+        for one in without_children(processes_in("postgres", self.one.data_dir / "postgres")):
             one.send_signal(self.dice.choice((signal.SIGQUIT, signal.SIGKILL)))
 
     def kill_up(self) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from services.errors import ConfigError
 from services.local import database
 from services.local.datadir import DataDir, make_private
-from services.local.os_user import open_way, server_account
+from services.local.os_user import allow_traversal, server_user
 from services.local.postgres import Postgres, reachable_copy
 from services.settings import Settings
 from tests.local.processes import alive, ask, postmaster, until
@@ -70,8 +70,8 @@ def test_a_stale_pid_file_naming_a_live_stranger_harms_neither(used: Settings) -
     with database(used):
         pass
     folder = used.data_dir / "postgres"
-    account = server_account(folder)
-    stranger = subprocess.Popen(["sleep", "600"], user=account.uid if account else None)
+    user = server_user(folder)
+    stranger = subprocess.Popen(["sleep", "600"], user=user.uid if user else None)
     try:
         content = f"{stranger.pid}\n{folder}\n1700000000\n5432\n{folder}\n\n  1 1\nready\n"
         (folder / "postmaster.pid").write_text(content)
@@ -159,7 +159,7 @@ def test_somebody_elses_socket_folder_is_not_used(tmp_path: Path, settings_at: C
     folder = DataDir.at(settings.data_dir).socket_dir("postgres", ".s.PGSQL.5432")
     folder.symlink_to(tmp_path)
     try:
-        with pytest.raises(ConfigError, match="somebody else"), database(settings):
+        with pytest.raises(ConfigError, match="another OS user"), database(settings):
             pass
     finally:
         folder.unlink()
@@ -179,7 +179,7 @@ def test_a_folder_that_another_os_user_has_put_there_is_not_used(tmp_path: Path)
     folder = tmp_path / "run"
     folder.mkdir()
     os.chown(folder, 12345, 12345)
-    with pytest.raises(ConfigError, match="somebody else"):
+    with pytest.raises(ConfigError, match="another OS user"):
         make_private(folder, None)
 
 
@@ -187,18 +187,18 @@ def test_a_folder_that_another_os_user_has_put_there_is_not_used(tmp_path: Path)
 def test_root_opens_the_way_but_not_the_view(settings: Settings) -> None:
     closed = settings.data_dir.parent / "closed"
     closed.mkdir(mode=0o700)
-    open_way(closed / "data")
+    allow_traversal(closed / "data")
     assert closed.stat().st_mode & 0o777 == 0o701
 
 
 @needs_root
 def test_programs_out_of_the_servers_reach_are_copied(tmp_path: Path) -> None:
-    account = server_account(tmp_path)
-    assert account
-    wheel = Postgres(DataDir.at(tmp_path / "data"))._bin(account)
+    user = server_user(tmp_path)
+    assert user
+    wheel = Postgres(DataDir.at(tmp_path / "data"))._programs(user)
     copy = reachable_copy(wheel, tmp_path / "programs" / "wheel-1")
     assert reachable_copy(wheel, tmp_path / "programs" / "wheel-1") == copy
-    as_server = {"user": account.uid, "group": account.gid, "extra_groups": []}
+    as_server = {"user": user.uid, "group": user.gid, "extra_groups": []}
     for program in ("initdb", "postgres"):
         said = subprocess.run([copy / program, "--version"], cwd="/", capture_output=True, text=True, **as_server)
         assert "18." in said.stdout, said.stderr

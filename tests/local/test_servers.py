@@ -13,8 +13,8 @@ from services.errors import ConfigError, Conflict, PaperwireError
 from services.local import database, role_environment, running, servers
 from services.local.datadir import DataDir
 from services.local.file_locks import Locks
-from services.local.process import heads
-from services.local.servers import kept_alive
+from services.local.process import without_children
+from services.local.servers import restarted_when_killed
 from services.settings import Settings
 from tests.local.processes import alive, ask, finish, first_line, postmaster, script, until
 
@@ -73,8 +73,8 @@ def test_after_kill_9_of_everything_the_next_up_works(used: Settings) -> None:
     up = script(UP, used.data_dir, stdin=subprocess.PIPE)
     ask(first_line(up), "CREATE TABLE kept AS SELECT 42 AS answer")
     home = DataDir.at(used.data_dir)
-    keepers = [int((home.run / f"{name}.keeper").read_text()) for name in ("postgres", "valkey")]
-    for number in (up.pid, *keepers, postmaster(used.data_dir)):
+    server_processes = [int((home.run / f"{name}.process").read_text()) for name in ("postgres", "valkey")]
+    for number in (up.pid, *server_processes, postmaster(used.data_dir)):
         os.kill(number, signal.SIGKILL)
     finish(up)
     assert up.stdin
@@ -87,9 +87,9 @@ def test_up_starts_a_killed_keeper_again(used: Settings) -> None:
     said: list[str] = []
     with servers(used, say=said.append) as (url, _):
         locks = Locks(DataDir.at(used.data_dir), "postgres")
-        killed = locks.keeper.read_note()
+        killed = locks.process_lock.read_note()
         os.kill(int(killed), signal.SIGKILL)
-        until(lambda: locks.keeper.read_note() != killed, "there is a new keeper")
+        until(lambda: locks.process_lock.read_note() != killed, "there is a new keeper")
         locks.close()
 
         def answer() -> bool:
@@ -99,7 +99,7 @@ def test_up_starts_a_killed_keeper_again(used: Settings) -> None:
                 return False
 
         assert until(answer, "the server is back")
-    assert said == ["PostgreSQL is gone; starting it again"]
+    assert said == ["PostgreSQL has ended; restarting it"]
 
 
 def test_a_second_up_is_refused_and_says_who_runs(used: Settings) -> None:
@@ -204,7 +204,7 @@ class Stumbling:
 
 def test_who_keeps_servers_alive_goes_on_after_any_fault() -> None:
     share, said = Stumbling(), list[str]()
-    with kept_alive([share], said.append):
+    with restarted_when_killed([share], said.append):
         until(lambda: share.looks >= 3, "it looks again")
     assert len(said) == 1
     assert "no longer exists" in said[0]
@@ -213,8 +213,8 @@ def test_who_keeps_servers_alive_goes_on_after_any_fault() -> None:
 def test_a_process_that_ends_while_it_is_looked_at_leads_nobody() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         gone, here = psutil.Process(child.pid), psutil.Process()
-        assert heads([here, gone]) == [here]
-        assert heads([gone]) == [gone]
+        assert without_children([here, gone]) == [here]
+        assert without_children([gone]) == [gone]
         child.kill()
-    assert heads([here, gone]) == [here]
-    assert heads([gone]) == []
+    assert without_children([here, gone]) == [here]
+    assert without_children([gone]) == []

@@ -80,13 +80,13 @@ def test_a_flooding_child_blocks_neither_the_others_nor_the_end() -> None:
 def test_a_child_that_dies_is_started_again() -> None:
     with supervised(Child("web", python(printing("run", "sys.exit(3)")))) as log:
         until(lambda: len(pids(log, "run")) >= 3, "it has run three times")
-    assert "up  | web ended with exit code 3; starting it again in 0.5 s" in log.getvalue()
-    assert "starting it again in 1 s" in log.getvalue()
+    assert "up  | web ended with exit code 3; restarting in 0.5 s" in log.getvalue()
+    assert "restarting in 1 s" in log.getvalue()
 
 
 def test_a_program_that_cannot_be_run_is_tried_again_and_named() -> None:
     with supervised(Child("web", ["/no/such/program"])) as log:
-        until(lambda: "starting it again" in log.getvalue(), "it was tried")
+        until(lambda: "restarting" in log.getvalue(), "it was tried")
     assert "cannot start /no/such/program: No such file or directory" in log.getvalue()
 
 

@@ -6,7 +6,7 @@ from kombu import Connection
 
 from services.local import redis_url, servers
 from services.local.datadir import DataDir
-from services.local.process import named_in
+from services.local.process import processes_in
 from services.local.valkey import Valkey
 from services.settings import Settings
 from tests.local.processes import alive, until
@@ -62,7 +62,7 @@ def test_leftovers_of_a_killed_run_are_dealt_with(settings: Settings) -> None:
         until(lambda: server.problem() is None, "the orphan answers")
         with servers(settings):
             assert not alive(orphan.pid)
-            assert len(named_in("valkey-server", settings.data_dir / "valkey")) == 1
+            assert len(processes_in("valkey-server", settings.data_dir / "valkey")) == 1
     finally:
         orphan.kill()
         orphan.wait()

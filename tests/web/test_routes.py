@@ -196,4 +196,4 @@ def test_a_foreign_channel_cannot_be_subscribed_to(site: Site, adas: dict[str, s
 def test_an_impossible_address_is_a_page_that_says_so(site: Site, path: str) -> None:
     answer = site.browser(site.ada).get(path)
     assert answer.status_code == 404
-    assert "Nothing here" in answer.text
+    assert "Not found" in answer.text

@@ -31,6 +31,7 @@ from services.store.db.database import Database
 from services.store.interests import embedder_health, training_set
 from services.store.papers import archive_search, papers
 from services.store.papers import vectors as paper_vectors
+from services.store.papers.found_papers import FoundPapers, Ranking, Window, joined
 
 MIN_CALIBRATION_DAYS = 14
 """Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
@@ -48,7 +49,7 @@ class Calibration:
     """Of the volume, then of each relaxed volume."""
     estimated: bool
     """The thresholds come from the model's usual scores, since the archive is too young."""
-    ranking: archive_search.Ranking | None = None
+    ranking: Ranking | None = None
     """The archive's papers by their score, if the thresholds come from them."""
 
 
@@ -57,9 +58,7 @@ def compile(db: Database, embedder: Embedder, draft: Draft) -> CompiledInterest:
     return compile_and_rank(db, embedder, draft)[0]
 
 
-def compile_and_rank(
-    db: Database, embedder: Embedder, draft: Draft
-) -> tuple[CompiledInterest, archive_search.Ranking | None]:
+def compile_and_rank(db: Database, embedder: Embedder, draft: Draft) -> tuple[CompiledInterest, Ranking | None]:
     """As `compile`, with the archive's papers by their score, if the thresholds come from them."""
     if not draft.has_interest:
         return CompiledInterest(), None
@@ -121,7 +120,7 @@ def calibrate(
     thresholds = [
         threshold_from_scores(confirmed.scores, confirmed.ages, window.days, each, floor=floor) for each in corrected
     ]
-    return Calibration(thresholds, estimated=False, ranking=archive_search.Ranking(window, ranked))
+    return Calibration(thresholds, estimated=False, ranking=Ranking(window, ranked))
 
 
 def _learn(text: Sample | None, liked: Sample, disliked: Sample, archive: Archive) -> Interest:
@@ -137,7 +136,7 @@ def _estimate(
     embedder: Embedder,
     interest: Interest,
     volumes: Sequence[Volume],
-    window: archive_search.Window | None,
+    window: Window | None,
     archive: Archive | None,
 ) -> list[float]:
     """Thresholds from the model's usual scores."""
@@ -149,18 +148,16 @@ def _estimate(
     return [threshold_from_quantiles(quantiles, each, papers_per_day, scores, floor) for each in volumes]
 
 
-def _confirm(
-    tx: Connection, draft: Draft, ranked: archive_search.FoundPapers, enough: int
-) -> archive_search.FoundPapers:
+def _confirm(tx: Connection, draft: Draft, ranked: FoundPapers, enough: int) -> FoundPapers:
     """The best-scored papers whose texts the query matches; reads texts until `enough` papers are confirmed."""
     if not ranked.unsure.any():
         return ranked
-    parts: list[archive_search.FoundPapers] = []
+    parts: list[FoundPapers] = []
     for start in range(0, len(ranked), CONFIRM_BATCH_SIZE):
         parts.append(archive_search.confirm(tx, draft, ranked.at(slice(start, start + CONFIRM_BATCH_SIZE))))
         if sum(map(len, parts)) >= enough:
             break
-    return archive_search.joined(parts)
+    return joined(parts)
 
 
 def _embed_text(embedder: Embedder, text: str) -> Sample | None:

@@ -18,6 +18,7 @@ from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database, Row
 from services.store.papers import archive_search, papers
+from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Window, within_window
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
 
@@ -99,10 +100,10 @@ def preview(
     asked = candidate_store.compiled(_row(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
-        within = archive_search.Window(first=until - timedelta(days=days - 1), last=until)
+        within = Window(first=until - timedelta(days=days - 1), last=until)
         scanned, first = archive_search.count_papers(tx, within)
         lacking = scanned - archive_search.count_embedded(tx, embedder.name, within) if draft.has_interest else 0
-        found, unread = archive_search.NOTHING, 0
+        found, unread = NOTHING, 0
         if asked is not None:
             found, unread = _found(tx, embedder, asked, draft, within, ranking)
         if draft.trending:
@@ -147,13 +148,13 @@ def _found(
     embedder: Embedder,
     asked: CompiledSubscription,
     draft: Draft,
-    within: archive_search.Window,
-    known: archive_search.Ranking | None,
-) -> tuple[archive_search.FoundPapers, int]:
+    within: Window,
+    known: Ranking | None,
+) -> tuple[FoundPapers, int]:
     """What would have matched, the best first; and how many papers were left out, too many to be read."""
     if asked.weights is not None and asked.threshold is not None:
         if known is not None and known.window.first <= within.first:
-            best = archive_search.within_window(known, within)
+            best = within_window(known, within)
         else:
             wanted = parse_volume(draft.volume).per_day * within.days
             interest = Interest(asked.weights, asked.terms)
@@ -162,14 +163,12 @@ def _found(
     elif draft.query:
         found = archive_search.passing(tx, draft, within)
     else:
-        return archive_search.NOTHING, 0
+        return NOTHING, 0
     unread = np.flatnonzero(found.unsure)[MAX_READ:]
     return archive_search.confirm(tx, draft, found.at(np.delete(np.arange(len(found)), unread))), len(unread)
 
 
-def _trending(
-    tx: Connection, draft: Draft, found: archive_search.FoundPapers, within: archive_search.Window
-) -> archive_search.FoundPapers:
+def _trending(tx: Connection, draft: Draft, found: FoundPapers, within: Window) -> FoundPapers:
     """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
     asked = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
     upvoted = archive_search.passing(tx, asked, within)
@@ -182,7 +181,7 @@ def _trending(
 
 
 def _samples(
-    tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: archive_search.FoundPapers
+    tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: FoundPapers
 ) -> list[Shown]:
     best = dict(zip(found.ids[:SAMPLES].tolist(), found.scores[:SAMPLES].tolist(), strict=True))
     candidates = {one.paper.id: one for one in candidate_store.candidates(tx, best, embedder.name)}

@@ -1,4 +1,4 @@
-"""Brings a database's schema and shards up to date; safe to run twice and from two processes at once."""
+"""Brings a database to the newest schema and creates its shards; safe to run twice and from two processes at once."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from services.store.db.tables import shard
 from services.store.delivery import sending_pause
 
 
-def _config(connection: Connection | None = None) -> Config:
+def alembic_config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -23,14 +23,14 @@ def _config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(url: str, shards: int = 1) -> None:
-    """Migrates to the newest revision. Raises ConfigError when the database cannot be reached or is newer than us."""
+    """Migrates to the newest revision. Raises ConfigError if the database cannot be reached or has a newer revision."""
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT pg_advisory_lock(hashtextextended('paperwire:migrate', 0))"))
             connection.commit()
             _refuse_newer(connection)
-            command.upgrade(_config(connection), "head")
+            command.upgrade(alembic_config(connection), "head")
             _set_shards(connection, shards)
             sending_pause.look(connection, connection.scalars(select(func.now())).one())
             connection.commit()
@@ -46,12 +46,12 @@ def is_current(engine: Engine) -> bool:
 
 
 def _head() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
 def _refuse_newer(connection: Connection) -> None:
     current = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
     if current is not None and current not in known:
         raise ConfigError(
             f"this database has the unknown schema revision {current}: a newer paperwire, or one from before 0.1.0,"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -38,9 +36,8 @@ from services.domain.subscriptions.draft import Draft
 from services.domain.text.tokens import fold
 from services.store.db.tables import paper, paper_appearance, paper_vector, paper_words, source
 from services.store.papers import papers
+from services.store.papers.found_papers import FoundPapers, Vector, Window
 
-Vector = NDArray[np.float32]
-Ids = NDArray[np.int64]
 Conditions = Sequence[ColumnElement[bool]]
 WINDOW_DAYS = 60
 """Thresholds are calibrated on this many of the archive's newest days."""
@@ -52,54 +49,6 @@ MIN_RESCORED = 5_000
 """At least so many papers, those closest by vector, are scored with their terms."""
 RESCORED_PER_WANTED = 6
 """If more are wanted, so many times the wanted papers are scored with their terms."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A range of days, both ends included."""
-
-    first: date
-    last: date
-
-    @property
-    def days(self) -> int:
-        return (self.last - self.first).days + 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundPapers:
-    """Papers as arrays of one length, since there are thousands of them."""
-
-    ids: Ids
-    ages: Ids
-    """Whole days before the window's last day."""
-    scores: Vector
-    """0 without an interest."""
-    unsure: NDArray[np.bool_]
-    """The index cannot say whether the query matches: the paper's text must be read."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def at(self, rows: NDArray[Any] | slice) -> FoundPapers:
-        return FoundPapers(self.ids[rows], self.ages[rows], self.scores[rows], self.unsure[rows])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
-    """The papers of a window by their score, the best first."""
-
-    window: Window
-    papers: FoundPapers
-
-
-NOTHING = FoundPapers(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
-
-
-def joined(parts: Sequence[FoundPapers]) -> FoundPapers:
-    """`parts` holds at least one element."""
-    arrays = zip(*((part.ids, part.ages, part.scores, part.unsure) for part in parts), strict=True)
-    return FoundPapers(*map(np.concatenate, arrays))
 
 
 def window(tx: Connection) -> Window | None:
@@ -124,13 +73,6 @@ def count_embedded(tx: Connection, model: str, window: Window) -> int:
         .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
         .where(*_in_window(window), paper_vector.c.model == model)
     ).one()
-
-
-def within_window(ranking: Ranking, window: Window) -> FoundPapers:
-    """The ranked papers that lie in a window, which does not begin before the ranking's own window."""
-    ranked, days_later = ranking.papers, (window.last - ranking.window.last).days
-    moved = FoundPapers(ranked.ids, ranked.ages + days_later, ranked.scores, ranked.unsure)
-    return moved.at(moved.ages < window.days)
 
 
 def closest(

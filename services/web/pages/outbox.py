@@ -1,4 +1,4 @@
-"""Mails that were written to files, for operators: they are everybody's, sign-in links too."""
+"""Mails that were written to files. For operators only, since they contain the mails of all accounts."""
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
@@ -18,20 +18,20 @@ def page(request: Operator) -> Response:
 
 @router.get("/{name}")
 def mail(request: Operator, name: str, show: str = "html") -> Response:
-    found = email.read_outbox(name)
+    message = email.read_outbox(name)
     tab = show if show in ("html", "text", "raw") else "html"
-    raw = _raw(request, found.name) if tab == "raw" else ""
-    return request.render("mail.html", mail=found, tab="text" if tab == "html" and not found.html else tab, raw=raw)
+    raw = _raw(request, message.name) if tab == "raw" else ""
+    return request.render("mail.html", mail=message, tab="text" if tab == "html" and not message.html else tab, raw=raw)
 
 
 @router.get("/{name}/html")
 def mail_html(request: Operator, name: str) -> Response:
-    """The mail's own document, for a frame that runs nothing; its links open beside it."""
+    """The HTML of the mail, for a sandboxed frame. Its links open in a new tab."""
     html = email.read_outbox(name).html.replace("<head>", '<head><base target="_blank">', 1)
     return HTMLResponse(html, headers={"Content-Security-Policy": MAIL_POLICY})
 
 
 def _raw(request: RequestContext, name: str) -> str:
-    """The file's bytes as text; `name` was read, so it lies in the outbox."""
+    """The content of the file. The caller has read the mail, so `name` is a file of the outbox."""
     path = request.app.settings.data_dir / "outbox" / name
     return path.read_bytes().decode("utf-8", "replace")

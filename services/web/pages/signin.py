@@ -38,7 +38,7 @@ def use_key(request: Anyone, form: Posted) -> Response:
 @router.post("/signout")
 def signout(request: SignedIn, form: Posted) -> Response:
     response = request.redirect("/signin")
-    response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.app.secure)
+    response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.app.is_https)
     return response
 
 

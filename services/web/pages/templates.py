@@ -1,4 +1,4 @@
-"""Every message that goes out, with sample content: for whoever changes a template."""
+"""Every message that paperwire sends, with sample content, for people who change a template."""
 
 import json
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from services.web.request_context import Operator
 from services.web.security_headers import MAIL_POLICY
 
 router = APIRouter(prefix="/templates")
-FORMS = ("html", "text", "slack")
+FORMATS = ("html", "text", "slack")
 ENVELOPE = Envelope(
     delivery_id=1,
     message_id="<sample@papers.example.org>",
@@ -30,15 +30,15 @@ ENVELOPE = Envelope(
 @router.get("")
 def page(request: Operator, name: str = "digest", show: str = "html") -> Response:
     message = _sample(name)
-    tab = show if show in FORMS else "html"
-    shown = "" if tab == "html" else _slack(message) if tab == "slack" else mail_part(message, "plain")
+    tab = show if show in FORMATS else "html"
+    source = "" if tab == "html" else _slack(message) if tab == "slack" else mail_part(message, "plain")
     names = list(samples.messages())
-    return request.render("templates.html", name=name, names=names, tab=tab, shown=shown, title=message.title)
+    return request.render("templates.html", name=name, names=names, tab=tab, source=source, title=message.title)
 
 
 @router.get("/{sample}/html")
 def html(request: Operator, sample: str) -> Response:
-    """The mail's own document, for a frame that runs nothing."""
+    """The HTML of the mail, for a sandboxed frame."""
     return HTMLResponse(mail_part(_sample(sample), "html"), headers={"Content-Security-Policy": MAIL_POLICY})
 
 
@@ -51,14 +51,14 @@ def mail_part(message: Digest, kind: str) -> str:
 
 
 def _slack(message: Digest) -> str:
-    """What Slack's API is sent, to be pasted into its Block Kit Builder."""
+    """The payload for Slack's API, in the form that its Block Kit Builder takes."""
     notifier = plugins.notifier("slack")
     body = notifier.render(message, ENVELOPE, notifier.parse_target("#papers"))
     return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
 
 
 def _sample(name: str) -> Digest:
-    found = samples.messages().get(name)
-    if found is None:
-        raise NotFound(f"no template {name[:40]!r}; there are: {', '.join(samples.messages())}")
-    return found
+    message = samples.messages().get(name)
+    if message is None:
+        raise NotFound(f"there is no template {name[:40]!r}; choose one of {', '.join(samples.messages())}")
+    return message

@@ -20,6 +20,7 @@ from services.errors import QueryError
 from services.store.db.database import Database
 from services.store.interests import training_set
 from services.store.papers import appearances, archive_search, papers, search_index, vectors
+from services.store.papers.found_papers import FoundPapers, Window
 from services.store.sources import sources
 from tests.conftest import empty
 from tests.domain.subscriptions.test_matcher import PAPERS
@@ -72,7 +73,7 @@ def stored(db: Database) -> list[Paper]:
         return list(papers.load(tx, [one.id for one in found]).values())
 
 
-def asked(db: Database, draft: Draft, within: archive_search.Window) -> archive_search.FoundPapers:
+def asked(db: Database, draft: Draft, within: Window) -> FoundPapers:
     with db.transaction() as tx:
         return archive_search.confirm(tx, draft, archive_search.passing(tx, draft, within))
 
@@ -93,7 +94,7 @@ def test_a_query_finds_in_sql_what_it_matches(db: Database, stored: list[Paper],
     except QueryError:
         return
     draft = check(Draft(query=text))
-    within = archive_search.Window(first=LAST - timedelta(days=500), last=LAST)
+    within = Window(first=LAST - timedelta(days=500), last=LAST)
     found = asked(db, draft, within)
     expected = {one.id for one in stored if not one.withdrawn and matches(query, PaperText.of(one))}
     assert set(found.ids.tolist()) == expected
@@ -102,7 +103,7 @@ def test_a_query_finds_in_sql_what_it_matches(db: Database, stored: list[Paper],
 
 @pytest.mark.parametrize("clause", [one for one in CLAUSES if one != '"data model method"~20'])
 def test_what_the_index_can_answer_is_not_read(db: Database, stored: list[Paper], clause: str) -> None:
-    within = archive_search.Window(first=LAST - timedelta(days=500), last=LAST)
+    within = Window(first=LAST - timedelta(days=500), last=LAST)
     with db.transaction() as tx:
         found = archive_search.passing(tx, check(Draft(query=clause)), within)
     sure = {"=llm", 'author:"Y. Wang"', "=state-of-the-art"}
@@ -110,7 +111,7 @@ def test_what_the_index_can_answer_is_not_read(db: Database, stored: list[Paper]
 
 
 def test_days_sources_and_upvotes_are_asked_for(db: Database, stored: list[Paper]) -> None:
-    within = archive_search.Window(first=LAST - timedelta(days=20), last=LAST - timedelta(days=2))
+    within = Window(first=LAST - timedelta(days=20), last=LAST - timedelta(days=2))
     draft = check(Draft(query="the OR of OR a", sources=("daily-papers",), min_upvotes=2))
     mine = CompiledSubscription(id=1, query=parse(draft.query), sources=frozenset(draft.sources), min_upvotes=2)
     expected = {
@@ -131,7 +132,7 @@ def test_the_closest_are_scored_as_matching_scores(
 ) -> None:
     terms = {"": 0.1, "model": 0.4, "languag model": -0.2, "cat:cs.CL": 1}
     interest = Interest(np.array(vector(1000), np.float32), terms)
-    within = archive_search.Window(first=LAST - timedelta(days=500), last=LAST)
+    within = Window(first=LAST - timedelta(days=500), last=LAST)
     draft = check(Draft(interest="x", query=query))
     with db.transaction() as tx:
         closest = archive_search.closest(tx, MODEL, interest, draft, within, 5, max_sent_ids=max_sent_ids)
@@ -146,7 +147,7 @@ def test_the_closest_are_scored_as_matching_scores(
 
 
 def test_an_empty_archive_answers(db: Database) -> None:
-    nowhere = archive_search.Window(first=date(1990, 1, 1), last=date(1990, 1, 2))
+    nowhere = Window(first=date(1990, 1, 1), last=date(1990, 1, 2))
     interest = Interest(np.ones(4, np.float32), {"model": 1.0})
     with db.transaction() as tx:
         assert len(archive_search.closest(tx, MODEL, interest, Draft(), nowhere, 5)) == 0

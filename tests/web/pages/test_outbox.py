@@ -28,7 +28,7 @@ def test_mails_are_listed(ada: Browser, mail: str) -> None:
     assert mail in page.text
 
 
-def test_an_empty_outbox_says_what_comes_there(ada: Browser) -> None:
+def test_an_empty_outbox_explains_when_mails_appear(ada: Browser) -> None:
     assert "No mails yet" in text_of(ada.get("/outbox"))
 
 
@@ -61,9 +61,9 @@ def test_no_other_file_is_shown(site: Site, ada: Browser, name: str, view: str) 
     assert "top secret" not in answer.text
 
 
-def test_a_mail_server_is_said_instead(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outbox_names_the_setting_of_a_mail_server(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERWIRE_SMTP_URL", "smtp://user:sesame@127.0.0.1:2525")
     email_settings.cache_clear()
     page = ada.get("/outbox").text
-    assert "Mails go out through the server" in page
+    assert "Mails are sent through the server" in page
     assert "sesame" not in page

@@ -15,7 +15,7 @@ def test_an_operator_sees_what_is_set_aside_and_puts_it_back(site: Site, ada: Br
     assert "set aside" not in text_of(ben.get("/sources"))
     answer = ada.post(f"/quarantine/{paper}/release")
     assert answer.headers["location"].startswith("/sources?flash=released")
-    assert "Put back." in text_of(ada.get("/sources?flash=released"))
+    assert "Released." in text_of(ada.get("/sources?flash=released"))
     assert site.sql("SELECT * FROM quarantine") == []
     assert site.sql(f"SELECT count(*) FROM event WHERE paper_id = {paper}") == [(2,)]
     assert ada.post(f"/quarantine/{paper}/release").status_code == 404

@@ -26,7 +26,7 @@ def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
         ({"kind": "jsonl"}, "only reads saved files"),
         ({"kind": "feed", "location": "not a url"}, ""),
         ({"kind": "arxiv", "location": "cs.LG", "minutes": "1"}, "every 5 minutes"),
-        ({"kind": "arxiv", "location": "cs.LG", "minutes": "-5"}, "no whole number"),
+        ({"kind": "arxiv", "location": "cs.LG", "minutes": "-5"}, "not a whole number"),
     ],
 )
 def test_an_invalid_source_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
