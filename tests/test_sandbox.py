@@ -225,7 +225,7 @@ def test_output_of_a_source_does_not_disturb_the_answer(
 
 
 def test_an_answer_above_the_limit_is_not_read(rogue: ParserProcess) -> None:
-    with pytest.raises(SourceError, match="more than a listing may hold"):
+    with pytest.raises(SourceError, match="more than a listing may contain"):
         rogue.parse("overflows", b"", DAY)
     assert rogue.parse("feed", FEED, DAY).entries
 

@@ -64,12 +64,12 @@ def report(context: "CommandContext", say: Callable[[str], None], base_url: str)
             operator = accounts.first_operator(tx)
             account_id = operator["id"] if operator else 0
             _, _, count = papers.span(tx)
-            found = matches.recent(tx, account_id, limit=1000)
+            recent = matches.recent(tx, account_id, limit=1000)
             sent = [row for row in deliveries.all_of(tx, account_id) if row["state"] == "sent"]
         if sent or time.monotonic() > deadline:
             break
         time.sleep(POLL_INTERVAL_SECONDS)
-    matched = len({row["paper_id"] for row in found})
+    matched = len({row["paper_id"] for row in recent})
     say(f"papers:  {count} of the sample listing are in the archive")
     say(f"matches: {matched} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
     outbox = f"{base_url}/outbox"

@@ -40,10 +40,10 @@ def test_a_paper_from_several_sources_is_one_with_all_identifiers(world: World) 
     world.announce(entry("One Paper About Agents That Plan", 7, authors=("Ada L",)), source="arxiv")
     world.announce(entry("Renamed since", 7), source="feed")
     with world.db.transaction() as tx:
-        found = papers.load(tx, [world.paper("One paper about agents that plan")])
-    (one,) = found.values()
-    assert one.identifiers == (Identifier("arxiv", "2605.00007"),)
-    assert one.sources == ("arxiv", "daily-papers", "feed")
+        loaded = papers.load(tx, [world.paper("One paper about agents that plan")])
+    (merged,) = loaded.values()
+    assert merged.identifiers == (Identifier("arxiv", "2605.00007"),)
+    assert merged.sources == ("arxiv", "daily-papers", "feed")
     assert world.rows(select(func.count().label("n")).select_from(paper)) == [{"n": 1}]
 
 
@@ -82,8 +82,8 @@ def test_announcement_days_are_not_in_the_future(world: World) -> None:
 def test_a_batch_counts_each_announcement(world: World) -> None:
     world.announce(entry("One paper about agents", 1))
     world.announce(entry("One paper about agents", 1), entry("Another paper about robots", 2))
-    (line,) = world.rows(select(batch))
-    assert (line["announced_on"], line["fetched"], line["new"], line["known"], line["state"]) == (
+    (row,) = world.rows(select(batch))
+    assert (row["announced_on"], row["fetched"], row["new"], row["known"], row["state"]) == (
         DAY,
         2,
         2,
@@ -92,14 +92,14 @@ def test_a_batch_counts_each_announcement(world: World) -> None:
     )
 
 
-def keep(world: World, body: bytes, attempts: int = 0) -> None:
+def fetched(world: World, body: bytes, attempts: int = 0) -> None:
     with world.db.transaction() as tx:
         values = {"source_id": world.source, "body": body, "fetched_at": world.now(), "attempts": attempts}
         tx.execute(insert(listing).values(values))
 
 
 def test_a_fetched_listing_is_read_once_and_its_bytes_dropped(world: World) -> None:
-    keep(world, PAGE)
+    fetched(world, PAGE)
     assert ingest.work(world.db, world.settings)
     assert not ingest.work(world.db, world.settings)
     (row,) = world.rows(select(listing))
@@ -108,7 +108,7 @@ def test_a_fetched_listing_is_read_once_and_its_bytes_dropped(world: World) -> N
 
 
 def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
-    keep(world, b"<html><body>Rate exceeded.</body></html>")
+    fetched(world, b"<html><body>Rate exceeded.</body></html>")
     assert ingest.work(world.db, world.settings)
     assert world.rows(select(batch))[0]["state"] == "failed"
     with world.db.transaction() as tx:
@@ -116,7 +116,7 @@ def test_unreadable_bytes_end_in_a_failure_that_is_shown(world: World) -> None:
 
 
 def test_a_listing_that_ends_several_workers_is_left_out(world: World) -> None:
-    keep(world, PAGE, attempts=listings.MAX_PARSE_ATTEMPTS)
+    fetched(world, PAGE, attempts=listings.MAX_PARSE_ATTEMPTS)
     assert ingest.work(world.db, world.settings)
     assert "left out" in world.rows(select(listing))[0]["error"]
     assert world.rows(select(paper)) == []
@@ -164,18 +164,18 @@ def test_a_changed_text_is_embedded_again(world: World) -> None:
         assert embedding_backlog.take(tx, world.embedder.name, 9) == [world.paper("A paper about agents")]
 
 
-def kept(world: World, title: str, *, attempts: int = 0) -> None:
-    keep(world, PAGE.replace(b"On the growth of small models", title.encode()), attempts)
+def fetched_page(world: World, title: str, *, attempts: int = 0) -> None:
+    fetched(world, PAGE.replace(b"On the growth of small models", title.encode()), attempts)
 
 
 def test_small_listings_are_ingested_together_and_each_has_its_batch(world: World) -> None:
-    kept(world, "The first of many papers here")
-    keep(world, b"<html><body>Rate exceeded.</body></html>")
-    kept(world, "The second of many papers here")
+    fetched_page(world, "The first of many papers here")
+    fetched(world, b"<html><body>Rate exceeded.</body></html>")
+    fetched_page(world, "The second of many papers here")
     assert ingest.work(world.db, world.settings)
     assert not ingest.work(world.db, world.settings)
-    found = world.rows(select(listing).order_by(listing.c.id))
-    assert [bool(row["error"]) for row in found] == [False, True, False]
+    rows = world.rows(select(listing).order_by(listing.c.id))
+    assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert {"The first of many papers here", "The second of many papers here"} <= {
         row["title"] for row in world.rows(select(paper))
     }
@@ -183,17 +183,33 @@ def test_small_listings_are_ingested_together_and_each_has_its_batch(world: Worl
 
 
 def test_a_listing_that_was_tried_before_is_claimed_alone(world: World) -> None:
-    kept(world, "A paper that was never tried before")
-    kept(world, "A paper that may end its reader", attempts=1)
-    kept(world, "Another paper that was never tried")
-    left = []
+    fetched_page(world, "A paper that was never tried before")
+    fetched_page(world, "A paper that may end its reader", attempts=1)
+    fetched_page(world, "Another paper that was never tried")
+    remaining = []
     while ingest.work(world.db, world.settings):
-        left.append(len(world.rows(select(listing).where(listing.c.done_at.is_(None)))))
-    assert left == [2, 1, 0]
+        remaining.append(len(world.rows(select(listing).where(listing.c.done_at.is_(None)))))
+    assert remaining == [2, 1, 0]
+
+
+def test_one_claim_has_a_limited_number_of_listings(world: World) -> None:
+    for number in range(listings.MAX_LISTINGS_TOGETHER + 1):
+        fetched(world, b"<rss/>" + str(number).encode())
+    with world.db.transaction() as tx:
+        claimed = listings.claim(tx, world.now(), timedelta(minutes=5))
+        assert len(claimed) == listings.MAX_LISTINGS_TOGETHER == 64
+        assert len(listings.claim(tx, world.now(), timedelta(minutes=5))) == 1
+
+
+def test_one_claim_has_a_limited_number_of_bytes(world: World) -> None:
+    for _ in range(3):
+        fetched(world, b"x" * (listings.MAX_BYTES_TOGETHER // 2))
+    with world.db.transaction() as tx:
+        assert len(listings.claim(tx, world.now(), timedelta(minutes=5))) == 2
 
 
 def test_releasing_a_listing_does_not_count_the_attempt(world: World) -> None:
-    kept(world, "A paper that waits for its turn")
+    fetched_page(world, "A paper that waits for its turn")
     with world.db.transaction() as tx:
         claimed = listings.claim(tx, world.now(), timedelta(minutes=5))
         assert listings.claim(tx, world.now(), timedelta(minutes=5)) == []
@@ -203,7 +219,7 @@ def test_releasing_a_listing_does_not_count_the_attempt(world: World) -> None:
 
 
 def test_listings_of_an_expired_lease_are_not_written(world: World) -> None:
-    kept(world, "A paper of a slow worker is read twice")
+    fetched_page(world, "A paper of a slow worker is read twice")
     with world.db.transaction() as tx:
         (slow,) = listings.claim(tx, world.now(), timedelta(minutes=5))
     with world.db.transaction() as tx:

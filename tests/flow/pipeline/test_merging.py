@@ -174,8 +174,8 @@ def test_the_kept_paper_has_what_both_had(world: World) -> None:
         article(abstract="We plan a lot.", categories=("cs.LG",), version=2, announced_on=DAY - timedelta(days=2))
     )
     world.announce(link(upvotes=3))
-    (stays,) = merged_into(world).values()
-    one = loaded(world, stays)[stays]
+    (kept_id,) = merged_into(world).values()
+    one = loaded(world, kept_id)[kept_id]
     assert (one.abstract, one.version, one.upvotes) == ("We plan a lot.", 2, 7)
     assert (one.categories, one.announced_on) == (("cs.AI", "cs.LG"), DAY - timedelta(days=2))
 
@@ -188,9 +188,9 @@ def test_merged_appearances_are_silent_only_if_both_were(world: World, silent: t
     world.announce(link(), link(1, "z"), source="feed", silent=True)
     one = loaded(world, world.paper(PREPRINT))[world.paper(PREPRINT)]
     assert one.sources == ("arxiv", "daily-papers", "feed")
-    heard = {row["source_id"]: row["silent"] for row in world.rows(select(paper_appearance))}
-    assert heard[world.source] == all(silent)
-    assert len(heard) == 3
+    silence = {row["source_id"]: row["silent"] for row in world.rows(select(paper_appearance))}
+    assert silence[world.source] == all(silent)
+    assert len(silence) == 3
 
 
 def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: World) -> None:
@@ -254,7 +254,7 @@ def test_an_unmatched_event_moves_to_the_kept_paper(world: World) -> None:
     with world.db.transaction() as tx:
         assert match_runs.events_of(tx, 2) == {world.paper(PREPRINT): before[world.paper(ARTICLE)]}
     finish(world)
-    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert {paper_id for _, paper_id in world.matches()} == {world.paper(PREPRINT)}
     assert len(world.mails()) == 1
     assert {row["paper_id"] for row in world.rows(select(event))} == {world.paper(PREPRINT)}
 
@@ -272,22 +272,22 @@ def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: Worl
                 insert(feedback).values(subscription_id=subscription, paper_id=paper, verdict=verdict, created_at=at)
             )
     world.announce(link(), silent=True)
-    (stays,) = merged_into(world).values()
+    (kept_id,) = merged_into(world).values()
     with world.db.transaction() as tx:
-        assert subscriptions.examples_of(tx, one) == ((stays,), ())
-        assert subscriptions.examples_of(tx, other) == (((stays,), ()) if stays == first else ((), (stays,)))
-    told = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
-    assert told == {one: (stays, "more"), other: (stays, "less")}
+        assert subscriptions.examples_of(tx, one) == ((kept_id,), ())
+        assert subscriptions.examples_of(tx, other) == (((kept_id,), ()) if kept_id == first else ((), (kept_id,)))
+    verdict_of = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
+    assert verdict_of == {one: (kept_id, "more"), other: (kept_id, "less")}
 
 
 def test_an_example_given_by_an_old_number_is_the_kept_paper(world: World) -> None:
     two(world)
     world.embed_and_match()
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     one = world.subscribe("One", interest="agent", liked=(gone,))
     with world.db.transaction() as tx:
-        assert subscriptions.examples_of(tx, one) == ((stays,), ())
+        assert subscriptions.examples_of(tx, one) == ((kept_id,), ())
 
 
 @pytest.mark.parametrize("fuller", [True, False])
@@ -295,42 +295,42 @@ def test_a_vector_is_kept_with_its_text(world: World, fuller: bool) -> None:
     text = "We ask what a robot would do."
     world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
     world.announce(article(abstract=text if fuller else "We ask"))
-    stays, goes = world.paper(PREPRINT), world.paper(ARTICLE)
+    kept_id, replaced_id = world.paper(PREPRINT), world.paper(ARTICLE)
     world.embed_and_match()
     with world.db.transaction() as tx:
-        before = vectors.load(tx, [stays, goes], world.embedder.name)
+        before = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
-        kept = vectors.load(tx, [stays, goes], world.embedder.name)
-        assert embedding_backlog.take(tx, world.embedder.name, 9) == ([stays] if fuller else [])
-    assert kept.keys() == (set() if fuller else {stays})
+        kept = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
+        assert embedding_backlog.take(tx, world.embedder.name, 9) == ([kept_id] if fuller else [])
+    assert kept.keys() == (set() if fuller else {kept_id})
     embed.work_backlog(world.db, world.settings, world.embedder)
     with world.db.transaction() as tx:
-        after = vectors.load(tx, [stays, goes], world.embedder.name)
-    assert after.keys() == {stays}
-    assert np.array_equal(after[stays], before[stays]) != fuller
+        after = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
+    assert after.keys() == {kept_id}
+    assert np.array_equal(after[kept_id], before[kept_id]) != fuller
 
 
 def test_a_vector_of_the_same_text_moves_to_a_paper_without_one(world: World) -> None:
     world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
     world.announce(article(PREPRINT, authors=("Charles Babbage",)))
-    stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
+    kept_id, replaced_id = sorted(row["id"] for row in world.rows(select(paper_table)))
     with world.db.transaction() as tx:
-        vectors.store(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
+        vectors.store(tx, "words", [replaced_id], np.ones((1, 5), dtype=np.float32))
     world.announce(link(), silent=True)
-    assert merged_into(world) == {goes: stays}
+    assert merged_into(world) == {replaced_id: kept_id}
     with world.db.transaction() as tx:
-        assert vectors.load(tx, [stays, goes], "words").keys() == {stays}
+        assert vectors.load(tx, [kept_id, replaced_id], "words").keys() == {kept_id}
 
 
-# ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── matches and items ─────────────────────────────────────────────────────────────────────────────────────────────
 
 STAGES = ("matched", "waits", "gathered", "claimed", "sending", "uncertain", "sent", "dropped", "dead")
 OUT = ("sending", "uncertain", "sent")
 TO_COME = ("matched", "waits", "gathered", "claimed")
 
 
-def stand(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
+def bring_to(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
     found: Row = {"account_id": world.account, "subscription_id": subscription, "paper_id": paper, "run_id": None}
     item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
@@ -338,8 +338,7 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         matches.store(tx, [found | {"score": None, "decided": {"why": stage}, "revision": 1}])
         if stage == "matched":
             return
-        mine = match.c.paper_id == paper
-        tx.execute(update(match).where(mine).values(notified_at=func.now()))
+        tx.execute(update(match).where(match.c.paper_id == paper).values(notified_at=func.now()))
         dropped = "channel removed" if stage == "dropped" else ""
         new = insert(delivery_item).values(**item, not_before=func.now(), dropped_because=dropped)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
@@ -357,8 +356,8 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         tx.execute(update(delivery).where(delivery.c.id == sent).values(values))
 
 
-def told(world: World, *ids: int) -> dict[int, int]:
-    """Channel → how often any of the papers went out there, or may have."""
+def times_sent(world: World, *ids: int) -> dict[int, int]:
+    """By channel, how often any of the papers was sent there, or may have been."""
     went = delivery.c.state.in_(OUT) & (delivery_item.c.dropped_because == "")
     query = select(delivery_item.c.channel_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
     channels = [row["channel_id"] for row in world.rows(query.where(went, delivery_item.c.paper_id.in_(ids)))]
@@ -382,9 +381,9 @@ def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, h
         for n, younger in zip(numbers, STAGES, strict=True)
     }
     for younger, (one, other) in pairs.items():
-        stand(world, one, first, channels[0], older)
-        stand(world, other, second, channels[1], younger)
-    before = {younger: told(world, *pair) for younger, pair in pairs.items()}
+        bring_to(world, one, first, channels[0], older)
+        bring_to(world, other, second, channels[1], younger)
+    before = {younger: times_sent(world, *pair) for younger, pair in pairs.items()}
     world.announce(*(link(n, n, title=f"Preprint {n}") for n in numbers), silent=True)
     assert len(merged_into(world)) == len(STAGES)
     assert not [m for m in world.rows(select(match)) if m["paper_id"] in merged_into(world) and not m["notified_at"]]
@@ -393,15 +392,15 @@ def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, h
     for younger, pair in pairs.items():
         expected = dict(before[younger])
         for stage, beside, channel in ((older, younger, channels[0]), (younger, older, channels[1])):
-            # A match beside an item that was given up is a second match of one paper: that is not told either.
+            # A match beside an item that was given up is a second match of one paper: that is not sent either.
             given_up = stage == "matched" and beside in ("dropped", "dead") and how != "two channels"
             if stage in TO_COME and not given_up:
                 expected.setdefault(channel, 1)
-        assert told(world, *pair) == expected, (older, younger)
-        (living,) = {p.id for p in loaded(world, *pair).values()}
-        history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != living]
+        assert times_sent(world, *pair) == expected, (older, younger)
+        (kept,) = {p.id for p in loaded(world, *pair).values()}
+        history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != kept]
         for row in history:
-            dropped = row["dropped_because"] in (f"merged with paper {living}", "channel removed")
+            dropped = row["dropped_because"] in (f"merged with paper {kept}", "channel removed")
             assert dropped != bool(row["delivery_id"]), "what waited was dropped, what went out is on record"
     with world.db.transaction() as tx:
         assert audit.audit(tx, world.now() + timedelta(hours=1)).items_overdue == 0
@@ -419,11 +418,11 @@ def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: World) -> N
         tx.execute(update(delivery_item).where(delivery_item.c.cadence == "weekly").values(not_before=later))
     before = {row["paper_id"]: row for row in world.items()}
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     after = {row["paper_id"]: row for row in world.items()}
     soonest = min(before.values(), key=lambda row: row["not_before"])
-    assert (after[stays]["not_before"], after[stays]["cadence"]) == (soonest["not_before"], soonest["cadence"])
-    assert after[gone]["dropped_because"] == f"merged with paper {stays}"
+    assert (after[kept_id]["not_before"], after[kept_id]["cadence"]) == (soonest["not_before"], soonest["cadence"])
+    assert after[gone]["dropped_because"] == f"merged with paper {kept_id}"
     finish(world)
     (mail,) = world.mails()
     assert "Soon" in mail
@@ -435,9 +434,9 @@ def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
     elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
-    stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
-    stand(world, one, asked, world.email, "matched")
-    stand(world, other, asked, world.email, "sent")
+    bring_to(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
+    bring_to(world, one, asked, world.email, "matched")
+    bring_to(world, other, asked, world.email, "sent")
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
         counts, history = matches.one(tx, asked, one), matches.one(tx, asked, other)
@@ -458,10 +457,10 @@ def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> No
     world.announce(link(), silent=True)
     finish(world)
     (mail,) = world.mails()
-    (stays,) = set(merged_into(world).values())
-    assert f"Subject: {loaded(world, stays)[stays].title}\n" in mail
+    (kept_id,) = set(merged_into(world).values())
+    assert f"Subject: {loaded(world, kept_id)[kept_id].title}\n" in mail
     with world.db.transaction() as tx:
-        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
+        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [kept_id]
 
 
 def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
@@ -506,18 +505,18 @@ def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: World) 
     finish(world)
     assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
     assert len(world.matches()) == 2
-    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert {paper_id for _, paper_id in world.matches()} == {world.paper(PREPRINT)}
     assert len(world.mails()) == 1
 
 
 def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: World) -> None:
     two(world)
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     with world.db.transaction() as tx:
-        vectors.store(tx, "words", [gone, stays], np.ones((2, 5), dtype=np.float32))
-        assert vectors.load(tx, [gone, stays], "words").keys() == {stays}
-        assert merging.current_ids(tx, [gone, stays]) == {gone: stays, stays: stays}
+        vectors.store(tx, "words", [gone, kept_id], np.ones((2, 5), dtype=np.float32))
+        assert vectors.load(tx, [gone, kept_id], "words").keys() == {kept_id}
+        assert merging.current_ids(tx, [gone, kept_id]) == {gone: kept_id, kept_id: kept_id}
 
 
 # ── versions and withdrawals ──────────────────────────────────────────────────────────────────────────────────

@@ -50,8 +50,8 @@ def sent(world: World) -> Counter[tuple[int, int]]:
     query = select(delivery_item.c.channel_id, delivery_item.c.paper_id).join(
         delivery, delivery.c.id == delivery_item.c.delivery_id
     )
-    found = world.rows(query.where(delivery.c.state == "sent", delivery_item.c.dropped_because == ""))
-    return Counter((row["channel_id"], now[row["paper_id"]]) for row in found)
+    rows = world.rows(query.where(delivery.c.state == "sent", delivery_item.c.dropped_because == ""))
+    return Counter((row["channel_id"], now[row["paper_id"]]) for row in rows)
 
 
 def settle(world: World) -> None:
@@ -279,7 +279,7 @@ steps = st.lists(
 
 
 def _start_anew(world: World) -> None:
-    """No papers, nothing told; the subscriptions stay."""
+    """Deletes papers and deliveries and keeps the subscriptions."""
     with world.db.transaction() as tx:
         tx.execute(text("TRUNCATE paper, run, match, delivery RESTART IDENTITY CASCADE"))
         tx.execute(update(channel).values(last_digest_on=None))
@@ -307,13 +307,13 @@ def test_in_any_order_identifiers_lead_to_one_paper_that_is_sent_once(
     _start_anew(world)
     taken: list[Entry] = []
     stages = [world.embed_and_match, world.notify, lambda: _gather(world), world.deliver]
-    for found, progress, hidden in steps:
-        world.announce(*found, silent=hidden)
-        taken += found
+    for entries, progress, silent in steps:
+        world.announce(*entries, silent=silent)
+        taken += entries
         before = sent(world)
         for stage in stages[: PROGRESS.index(progress)]:
             stage()
-        # Two papers that were sent may prove to be one; from then on nothing more goes out.
+        # Two papers that were sent may prove to be one; from then on nothing more replaced_id out.
         new = sent(world) - before
         assert all(times == 1 and not before[one] for one, times in new.items())
         _check_names(world, taken)
@@ -322,5 +322,5 @@ def test_in_any_order_identifiers_lead_to_one_paper_that_is_sent_once(
     settle(world)
     _check_names(world, taken)
     assert all(times == 1 and not before[one] for one, times in (sent(world) - before).items())
-    heard = world.rows(select(paper_appearance.c.paper_id).where(~paper_appearance.c.silent))
-    assert {one for _, one in sent(world)} == {row["paper_id"] for row in heard}
+    announced = world.rows(select(paper_appearance.c.paper_id).where(~paper_appearance.c.silent))
+    assert {paper_id for _, paper_id in sent(world)} == {row["paper_id"] for row in announced}

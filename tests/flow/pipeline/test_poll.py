@@ -54,13 +54,13 @@ def poll_all(world: World, fetcher: Fetcher) -> int:
     return polls
 
 
-def again(world: World) -> None:
-    """As if an hour had passed."""
+def make_due(world: World) -> None:
+    """Makes every source due and every rate limit free."""
     world.make_due(source, next_poll_at=timedelta(days=1))
     world.make_due(rate_limit, available_at=timedelta(days=1))
 
 
-def one(world: World, source_id: int) -> dict[str, object]:
+def row_of(world: World, source_id: int) -> dict[str, object]:
     return world.rows(select(source).where(source.c.id == source_id))[0]
 
 
@@ -71,7 +71,7 @@ def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
     peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=FEED.format(title="New")))
     assert poll_all(world, fetcher) == 1
     assert world.rows(select(event)) == []
-    again(world)
+    make_due(world)
     poll_all(world, fetcher)
     assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
 
@@ -89,7 +89,7 @@ def test_validators_are_sent_and_unchanged_listings_are_not_read_again(
     add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old"), headers={"ETag": '"v1"'}), Answer(status=304, body=""))
     poll_all(world, fetcher)
-    again(world)
+    make_due(world)
     poll_all(world, fetcher)
     assert peer.to("/feed")[1].headers.get("If-None-Match", peer.to("/feed")[1].headers.get("if-none-match")) == '"v1"'
     assert len(world.rows(select(paper))) == 1
@@ -100,13 +100,13 @@ def listings(world: World) -> int:
 
 
 def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer, announce_first=True)
+    source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body=FEED.format(title="New")))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert listings(world) == 1
-    assert one(world, where)["succeeded_at"]
+    assert row_of(world, source_id)["succeeded_at"]
     peer.always("/feed", Answer(body=FEED.format(title="Newer")))
     poll_all(world, fetcher)
     assert listings(world) == 2
@@ -115,22 +115,22 @@ def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetche
 def test_silently_read_papers_cause_no_event_when_listed_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
-    both = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
-    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=both), Answer(body=both + "\n"))
+    two_items = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
+    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=two_items), Answer(body=two_items + "\n"))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
 
 
 def test_unreadable_bytes_are_read_again_at_the_next_poll(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer, announce_first=True)
+    source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert listings(world) == 3
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
 
 
 def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> None:
@@ -150,7 +150,7 @@ def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> No
     )
     slow.start()
     try:
-        until(lambda: listings(world) == 1, "the quick feed is kept", 20)
+        until(lambda: listings(world) == 1, "the listing of the quick feed is stored", 20)
     finally:
         released.set()
         slow.join(30)
@@ -158,18 +158,18 @@ def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> No
 
 
 def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: World) -> None:
-    asked, most, lock = 0, 0, Lock()
+    running, max_running, lock = 0, 0, Lock()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        nonlocal asked, most
+        nonlocal running, max_running
         with lock:
-            asked += 1
-            most = max(most, asked)
+            running += 1
+            max_running = max(max_running, running)
         try:
             return httpx2.Response(200, content=FEED.format(title="One paper of many").encode())
         finally:
             with lock:
-                asked -= 1
+                running -= 1
 
     fetcher = Fetcher(user_agent="paperwire-test", transport=answer)
     with world.db.transaction() as tx:
@@ -180,7 +180,7 @@ def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: 
         pass
     rows = world.rows(select(source.c.next_poll_at, source.c.polled_at).where(source.c.polled))
     assert len(rows) == 1_000
-    assert most <= poll.MAX_REQUESTS_TOGETHER
+    assert max_running <= poll.MAX_REQUESTS_TOGETHER
     pauses = sorted((row["next_poll_at"] - row["polled_at"]).total_seconds() for row in rows)
     assert pauses[-1] - pauses[0] > 300
 
@@ -188,57 +188,57 @@ def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: 
 def test_failures_back_off_with_the_reason_and_a_success_clears_them(
     world: World, peer: HttpSink, fetcher: Fetcher
 ) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=500), Answer(status=500), Answer(body=FEED.format(title="Old")))
     pauses = []
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
+        row = row_of(world, source_id)
         pauses.append(row["next_poll_at"] - row["polled_at"])  # type: ignore[operator]
-        again(world)
-    assert "500" in str(one(world, where)["error"])
+        make_due(world)
+    assert "500" in str(row_of(world, source_id)["error"])
     assert pauses[1] > pauses[0] > timedelta(hours=1)
     poll_all(world, fetcher)
-    assert (one(world, where)["failures"], one(world, where)["error"]) == (0, "")
+    assert (row_of(world, source_id)["failures"], row_of(world, source_id)["error"]) == (0, "")
 
 
 def test_retry_after_is_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=429, headers={"Retry-After": "30000"}))
     poll_all(world, fetcher)
-    row = one(world, where)
+    row = row_of(world, source_id)
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
 
 
 def test_hints_of_a_feed_are_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
-    resting = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
-    peer.always("/feed", Answer(body=resting))
+    source_id = add(world, peer)
+    with_ttl = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
+    peer.always("/feed", Answer(body=with_ttl))
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
-        again(world)
+        row = row_of(world, source_id)
+        make_due(world)
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(minutes=700)  # type: ignore[operator]
     peer.always("/feed", Answer(body=FEED.format(title="Old")))
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
-        again(world)
+        row = row_of(world, source_id)
+        make_due(world)
     assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
 
 
 def test_a_source_that_is_gone_is_not_polled_any_more(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=410))
     poll_all(world, fetcher)
-    assert one(world, where)["polled"] is False
+    assert row_of(world, source_id)["polled"] is False
 
 
 def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(body="<html><title>Log in</title></html>"))
     poll_all(world, fetcher)
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
 
 
 def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
@@ -253,14 +253,14 @@ def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink
 
 
 def test_a_private_address_is_refused(world: World, peer: HttpSink) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     poll_all(world, Fetcher(user_agent="paperwire-test"))
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
     assert peer.requests == []
 
 
 def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old")))
     with world.db.transaction() as tx:
         assert sources.claim(tx, world.now(), poll.LEASE)
@@ -269,7 +269,7 @@ def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fet
         for table in (source, rate_limit):
             tx.execute(update(table).values(lease_until=world.now() - timedelta(seconds=1)))
     assert poll_all(world, fetcher) == 1
-    assert one(world, where)["succeeded_at"]
+    assert row_of(world, source_id)["succeeded_at"]
 
 
 def test_the_sweep_finds_every_stage_with_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
@@ -277,10 +277,10 @@ def test_the_sweep_finds_every_stage_with_work(world: World, peer: HttpSink, fet
         with world.db.transaction() as tx:
             return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
 
-    assert stages() == ["slow", "deliver"]  # bounces are to be asked for, and a new channel's digest is planned
+    assert stages() == ["slow", "deliver"]  # bounces are to be read, and a new channel's digest is to be planned
     bounces.work(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
     with world.db.transaction() as tx:
-        rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # nobody cleans meanwhile
+        rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # clean-up is not due
     world.deliver()
     assert stages() == []
     world.subscribe(query="new")

@@ -97,10 +97,10 @@ def test_empty_lookups_find_nothing(db: Database) -> None:
 
 def test_an_appearance_keeps_its_first_day_and_stays_announced(db: Database) -> None:
     with db.transaction() as tx:
-        here = sources.source_of_imports(tx, "feed")
+        source_id = sources.source_of_imports(tx, "feed")
         for silent in (True, False, True):
-            appearances.record(tx, {(7, here): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
-            heard = appearances.silence_by_source(tx, [7])
-        assert heard == {7: {here: False}}
+            appearances.record(tx, {(7, source_id): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
+            silence = appearances.silence_by_source(tx, [7])
+        assert silence == {7: {source_id: False}}
         (row,) = tx.execute(select(paper_appearance.c.announced_on)).all()
         assert row.announced_on == NOW.date() + timedelta(days=1)
