@@ -17,7 +17,8 @@ FROM python:3.13-slim
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin paperwire \
  && install --directory --owner=paperwire --group=paperwire /data /data/outbox
 COPY --from=build /opt/paperwire /opt/paperwire
-ENV PATH=/opt/paperwire/bin:$PATH PYTHONUNBUFFERED=1 PAPERWIRE_DATA_DIR=/data
+ENV PATH=/opt/paperwire/bin:$PATH PYTHONUNBUFFERED=1 PAPERWIRE_DATA_DIR=/data \
+    ORT_DISABLE_TELEMETRY=1
 USER paperwire
 WORKDIR /data
 EXPOSE 8400

@@ -33,7 +33,7 @@ from sqlalchemy import text  # noqa: E402
 
 from services import local  # noqa: E402
 from services.domain.digests.digest import compose  # noqa: E402
-from services.flow.commands import subscribe  # noqa: E402
+from services.flow.commands import channels  # noqa: E402
 from services.flow.pipeline.deliver.claim import next_due_in  # noqa: E402
 from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
 from services.flow.pipeline.deliver.send import send_due  # noqa: E402
@@ -212,7 +212,7 @@ def slack_posts(name: str, count: int, seconds: float) -> dict[str, object]:
         words = {"channels": "slack:#room{}", "webhooks": f"slack-webhook:http://127.0.0.1:{port}/services/T/B/{{}}"}
         for number in range(count):
             word = words[name].format(f"{number:08d}")
-            subscribe.add_channel(db, settings(), account, word, verified=True)
+            channels.find_or_add(db, settings(), account, word, verified=True)
         with db.transaction() as tx:
             tx.execute(text(MESSAGES), {"each": int(seconds) + 5})
         worked(url, seconds + 3)

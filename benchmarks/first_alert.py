@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from services import local, plugins  # noqa: E402
 from services.domain.subscriptions.draft import Draft  # noqa: E402
-from services.flow.commands import subscribe  # noqa: E402
+from services.flow.commands import channels, subscribe  # noqa: E402
 from services.flow.pipeline import embed, ingest, match, notify  # noqa: E402
 from services.flow.pipeline.deliver.gather import gather_due  # noqa: E402
 from services.flow.pipeline.deliver.send import send_due  # noqa: E402
@@ -72,7 +72,7 @@ def stages(page: Path) -> dict[str, float]:
         embedder.embed(["load the model"])
         with db.transaction() as tx:
             account = accounts.add(tx, "ada@example.org", "UTC")
-        channel = subscribe.email_channel(db, config, account, "ada@example.org")
+        channel = channels.own_email_channel(db, config, account, "ada@example.org")
         for name, flag, asked in ASKED:
             draft = Draft(name=name, cadence="immediate", **{flag.removeprefix("--"): asked})
             subscribe.save(db, embedder, account, draft, [channel])

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from services.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.domain.delivery.state_machine import Policy
     from services.ports import Embedder, Notifier, Source
 
 
@@ -50,6 +52,11 @@ def follow_ups(kind: str, public_fields: "Mapping[str, Any]") -> frozenset[str]:
 
     plugin = notifier(kind)
     return plugin.follow_ups(public_fields) if isinstance(plugin, Updatable) else frozenset()
+
+
+def policy(kind: str, public_fields: "Mapping[str, Any]", delivery_kind: str, *, at_most_once: bool) -> "Policy":
+    """How deliveries on a channel of this kind treat failures. `at_most_once` is the wish of the channel's owner."""
+    return replace(notifier(kind).policy(public_fields, delivery_kind), at_most_once=at_most_once)
 
 
 def source(kind: str) -> "Source":

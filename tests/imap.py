@@ -4,18 +4,28 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 
 
 class ImapSink:
-    """Mails have the UIDs 1, 2 …; `refuse` is the command that it answers NO to, or CLOSE to hang up on SEARCH."""
+    """Mails have the UIDs 1, 2 …; `refuse` is the command that it answers NO to, or CLOSE to hang up on SEARCH.
+
+    `starttls` is what it offers STARTTLS with; `odd` are answers, by command, in place of its own.
+    """
 
     def __init__(
-        self, folder: str, mails: Sequence[bytes] = (), refuse: str = "", tls: ssl.SSLContext | None = None
+        self,
+        folder: str,
+        mails: Sequence[bytes] = (),
+        refuse: str = "",
+        tls: ssl.SSLContext | None = None,
+        starttls: ssl.SSLContext | None = None,
+        odd: Mapping[str, bytes] | None = None,
     ) -> None:
-        self._tls = tls
+        self._tls, self._starttls, self._odd = tls, starttls, odd or {}
+        self.encrypted = False
         self.folder, self.mails, self.refuse = folder, list(mails), refuse
         self.seen: set[int] = set()
         self.signed_in: list[tuple[str, str]] = []
@@ -44,23 +54,40 @@ class ImapSink:
                 self._connection, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                if self._tls:
-                    self._connection = self._tls.wrap_socket(self._connection, server_side=True)
-            except OSError:
-                self._connection.close()
-                continue
-            with suppress(OSError), self._connection, self._connection.makefile("rb") as file:
-                self._connection.sendall(b"* OK sink\r\n")
-                while text := file.readline(10_000).decode().strip():
-                    if not self._command(*text.split(" ", 1)):
-                        break
+            with suppress(OSError):
+                self._serve()
+            self._connection.close()
+
+    def _serve(self) -> None:
+        assert self._connection
+        if self._tls:
+            self._encrypt(self._tls)
+        self._connection.sendall(b"* OK sink\r\n")
+        while self._talk():
+            assert self._starttls
+            self._encrypt(self._starttls)
+
+    def _encrypt(self, context: ssl.SSLContext) -> None:
+        assert self._connection
+        self._connection = context.wrap_socket(self._connection, server_side=True)
+        self.encrypted = True
+
+    def _talk(self) -> bool:
+        """Answers commands until the client leaves; True when it asks for STARTTLS."""
+        assert self._connection
+        with self._connection.makefile("rb") as file:
+            while text := file.readline(10_000).decode().strip():
+                if not self._command(*text.split(" ", 1)):
+                    return False
+                if text.endswith(" STARTTLS") and self._starttls:
+                    return True
+        return False
 
     def _command(self, tag: str, text: str) -> bool:
         verb = re.sub(r"^UID ", "", text).split(" ")[0].upper()
         if verb == "SEARCH" and self.refuse == "CLOSE":
             return False
-        lines = b"" if verb == self.refuse else self._answer(verb, text)
+        lines = self._odd.get(verb, b"") if verb == self.refuse or verb in self._odd else self._answer(verb, text)
         known = "NO" if verb == self.refuse or lines is None else "OK"
         self._send((lines or b"") + f"{tag} {known} {verb}\r\n".encode())
         return verb != "LOGOUT"
@@ -69,7 +96,7 @@ class ImapSink:
         words = [re.sub(r"\\(.)", r"\1", one or two) for one, two in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text)]
         match verb:
             case "CAPABILITY":
-                return b"* CAPABILITY IMAP4rev1\r\n"
+                return b"* CAPABILITY IMAP4rev1" + b" STARTTLS" * bool(self._starttls) + b"\r\n"
             case "LOGIN":
                 self.signed_in.append((words[1], words[2]))
             case "SELECT":

@@ -96,12 +96,22 @@ listings = st.builds(
 
 @given(listings)
 def test_a_listing_is_the_same_after_encoding_and_decoding(listing: Listing) -> None:
-    assert codec.listing(codec.decode(codec.encode(listing))) == listing
+    assert codec.decode(codec.encode(listing), Listing) == listing
 
 
 def test_two_lone_surrogates_do_not_become_one_character() -> None:
     listing = Listing(format="test", entries=(Entry(title="\ud83d" + "\ude00", announced_on=date(1, 1, 1)),))
-    assert codec.listing(codec.decode(codec.encode(listing))) == listing
+    assert codec.decode(codec.encode(listing), Listing) == listing
+
+
+def test_a_text_of_a_parsers_own_type_comes_back_as_text() -> None:
+    class Text(str):
+        pass
+
+    for title in ("plain", "lone \ud83d"):
+        listing = Listing(format="test", entries=(Entry(title=Text(title), links={Text("abstract"): Text("url")}),))
+        (entry,) = codec.decode(codec.encode(listing), Listing).entries
+        assert (entry.title, entry.links, type(entry.title)) == (title, {"abstract": "url"}, str)
 
 
 # ── the same as without it ────────────────────────────────────────────────────────────────────────────────────
@@ -241,6 +251,59 @@ def test_too_many_or_too_long_entries_are_cut() -> None:
 def test_an_unknown_kind_is_an_error_with_its_message(parser: ParserProcess) -> None:
     with pytest.raises(SourceError, match="no source kind 'gopher'"):
         parser.parse("gopher", b"", DAY)
+
+
+LIAR = """
+import sys
+from services.sandbox import codec
+codec.send(sys.stdout.buffer, b"")
+for answer in sys.argv[1:]:
+    codec.receive(sys.stdin.buffer), codec.receive(sys.stdin.buffer)
+    payload = eval(answer)
+    codec.send(sys.stdout.buffer, payload)
+    codec.send(sys.stdout.buffer, b"0")
+"""
+LIES = {
+    "nothing": b"",
+    "no JSON": b"listing",
+    "half": b'{"listing":{"format":"a"',
+    "two": b'{"error":"a"}{"error":"b"}',
+    "pickle": b"\x80\x04cposix\nsystem\n(S'true'\ntR.",
+    "a number": b"7",
+    "a list": b"[1]",
+    "no entries": b'{"listing":{"format":"a"}}',
+    "a number for a text": b'{"error":7}',
+    "a text for a number": b'{"listing":{"format":"a","entries":[],"announced":"7"}}',
+    "a truth for a number": b'{"listing":{"format":"a","entries":[],"announced":true}}',
+    "an entry of another shape": b'{"listing":{"format":"a","entries":[["title"]]}}',
+    "a list for links": b'{"listing":{"format":"a","entries":[{"title":"t","links":["a"]}]}}',
+    "no day": b'{"listing":{"format":"a","entries":[],"announced_on":"2025-02-30"}}',
+    "an endless number": b'{"listing":{"format":"a","entries":[],"announced":' + b"9" * 50_000 + b"}}",
+    "endless nesting": b'{"listing":{"format":"a","x":' + b"[" * 50_000,
+    "endless nesting with a lone surrogate": b'{"x":"\xed\xa0\xbd","listing":' + b"[" * 50_000,
+    "a lone surrogate and no listing": b'{"listing":"\xed\xa0\xbd"}',
+    "bytes that are no text": b'{"error":"\xff\xfe"}',
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_answer_that_is_none_is_refused_and_its_child_ended(lie: str) -> None:
+    right = codec.encode(codec.Answer(listing=LISTING))
+    parser = ParserProcess((sys.executable, "-c", LIAR, repr(LIES[lie]), repr(right)), SMALL)
+    with pytest.raises(SourceError, match="more than a listing may hold, or nonsense"):
+        parser.parse("feed", FEED, DAY)
+    assert parser.pid is None
+    parser.close()
+
+
+@pytest.mark.parametrize("size", [b"x", b'"7"', b"1e9", b"9" * 21, b"[]", b""])
+def test_a_size_that_is_no_number_is_refused(size: bytes) -> None:
+    liar = LIAR.replace('b"0"', repr(size))
+    parser = ParserProcess((sys.executable, "-c", liar, repr(codec.encode(codec.Answer(listing=LISTING)))), SMALL)
+    with pytest.raises(SourceError, match="more than a listing may hold, or nonsense"):
+        parser.parse("feed", FEED, DAY)
+    assert parser.pid is None
+    parser.close()
 
 
 # ── the child's life ──────────────────────────────────────────────────────────────────────────────────────────

@@ -106,9 +106,9 @@ def notify() -> None:
 
 @app.task(name="paperwire.deliver")
 def deliver() -> None:
-    drain("deliver", lambda: recover_stage.look(db()))
+    drain("deliver", lambda: recover_stage.pause_if_copied(db()))
     drain("deliver", lambda: recover_stage.expire(db(), settings()))
-    drain("deliver", lambda: recover_stage.check_transport(db(), settings(), secrets()))
+    drain("deliver", lambda: recover_stage.probe_transport(db(), settings(), secrets()))
     drain("deliver", lambda: follow_up_stage.give_up(db(), settings()))
     drain("deliver", lambda: gather_due(db(), settings()), turn=GATHERING_TURN)
     drain("deliver", lambda: follow_up_stage.work(db(), settings()))

@@ -1,6 +1,7 @@
-"""`paperwire backup`, `restore` and `hold`: a copy to fall back on, and a look before it sends anything."""
+"""`paperwire backup`, `restore` and `hold`: copies of the database, and the sending pause that a copy starts with."""
 
 import sys
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,10 @@ from services.cli import output
 from services.cli.context import Json, command_context
 from services.errors import ConfigError, Conflict
 
-if TYPE_CHECKING:  # commands load it when they need it
+if TYPE_CHECKING:  # Commands import SQLAlchemy only when they need it.
     from services.store.db.database import Database
 
-hold = typer.Typer(help="Let everything run but send nothing.", no_args_is_help=True)
+hold = typer.Typer(help="Pause sending; everything else goes on.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 
 
@@ -33,65 +34,68 @@ def backup(file: File) -> None:
 
 def restore(
     file: File,
-    replace: Annotated[bool, typer.Option("--replace", help="Also over a database that has accounts.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Also replace a database that has accounts.")] = False,
 ) -> None:
-    """Put a backup in the database's place. Nothing is sent afterwards until `paperwire hold off`."""
+    """Replace the database by a backup. Nothing is sent afterwards until `paperwire hold off`."""
     from services import local
     from services.settings import settings
     from services.store.db.database import Database
-    from services.store.delivery import sending_pause as holds
+    from services.store.delivery import sending_pause
     from services.store.maintenance import migrate
 
     config = settings()
     if local.running(config) is not None:
         raise Conflict("paperwire runs on this database; stop `paperwire up` first")
-    because = f"restored from {file.name}: what was sent after that backup is not known here"
+    reason = f"restored from {file.name}: what was sent after that backup is not known here"
     with local.database(config, lambda url: migrate.upgrade(url, config.shards)) as url:
         db = Database(url)
         try:
-            _refuse_used(db, replace)
+            _require_unused(db, replace)
             with output.working("restoring"):
-                local.restore(url, file, holds.start_script(because))
+                local.restore(url, file, sending_pause.start_script(reason))
             db.engine.dispose()
             migrate.upgrade(url, config.shards)
             with db.transaction() as tx:
-                holds.start(tx, because, db.now(tx))
+                sending_pause.start(tx, reason, db.now(tx))
         finally:
             db.close()
     output.say("restored; nothing is sent until you say so: see `paperwire hold status`, then `paperwire hold off`")
 
 
-def _refuse_used(db: "Database", replace: bool) -> None:
+def _require_unused(db: "Database", replace: bool) -> None:
     from services.store.accounts import accounts
 
     with db.transaction() as tx:
         if accounts.all_of(tx) and not replace:
-            raise Conflict("this database has accounts already; give --replace to lose them for the backup's")
+            raise Conflict("this database has accounts already; give --replace to replace them by those of the backup")
 
 
 @hold.command("on")
-def on(because: Annotated[str, typer.Option(help="Shown to everybody.")] = "an operator asked for it") -> None:
-    """Send nothing from now on; what is due waits."""
-    from services.store.delivery import sending_pause as holds
+def on(
+    because: Annotated[str, typer.Option(help="The reason, shown to everybody.")] = "an operator asked for it",
+) -> None:
+    """Pause sending. What is due waits."""
+    from services.store.delivery import sending_pause
 
     with command_context() as context, context.db.transaction() as tx:
-        holds.start(tx, because, context.db.now(tx))
+        sending_pause.start(tx, because, context.db.now(tx))
     output.say("nothing is sent until `paperwire hold off`")
 
 
 @hold.command("status")
 def status(json: Json = False) -> None:
-    """Show whether nothing is sent, why, and what waits."""
-    from services.store.delivery import sending_pause as holds
+    """Show whether sending is paused, why, and what waits."""
+    from services.store.delivery import sending_pause
 
     with command_context() as context, context.db.transaction() as tx:
-        found, waiting = holds.status(tx), holds.waiting(tx, context.db.now(tx))
+        pause = sending_pause.status(tx)
+        waiting = [asdict(papers) for papers in sending_pause.waiting_papers(tx, context.db.now(tx))]
+    reason = pause.paused_because
     if json:
-        output.as_json({**found, "held": bool(found["paused_because"]), "waiting": waiting})
+        output.as_json({**asdict(pause), "held": bool(reason), "waiting": waiting})
         return
-    because = found["paused_because"]
-    output.say(f"on since {found['paused_at']:%Y-%m-%d %H:%M} UTC: {because}" if because else "off: everything is sent")
-    if because:
+    output.say(f"on since {pause.paused_at:%Y-%m-%d %H:%M} UTC: {reason}" if reason else "off: everything is sent")
+    if reason:
         output.table(waiting, empty="nothing waits to be sent now")
 
 
@@ -102,22 +106,22 @@ def off(
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Send again, first of all what waits; it shows that and asks."""
-    from services.store.delivery import sending_pause as holds
+    """End the pause. It shows what waits, and asks before it sends that."""
+    from services.store.delivery import sending_pause
 
     last_day = _day(sent_until) if sent_until else None
     with command_context() as context:
         with context.db.transaction() as tx:
-            if not holds.status(tx)["paused_because"]:
+            if not sending_pause.status(tx).paused_because:
                 raise Conflict("there is no hold")
-            counted = holds.count_as_sent(tx, last_day) if last_day else 0
-            waiting = holds.waiting(tx, context.db.now(tx))
+            counted = sending_pause.count_as_sent(tx, last_day) if last_day else 0
+            waiting = [asdict(papers) for papers in sending_pause.waiting_papers(tx, context.db.now(tx))]
             if counted:
                 output.say(f"{counted} papers on channels count as sent")
             output.table(waiting, empty="nothing waits to be sent now")
             if waiting and not yes:
-                _ask()
-            holds.end(tx)
+                _confirm()
+            sending_pause.end(tx)
         output.say("the hold is over")
         context.warn_if_no_worker_runs()
 
@@ -129,8 +133,8 @@ def _day(text: str) -> date:
         raise ConfigError(f"a day reads 2026-05-27, not {text!r}") from None
 
 
-def _ask() -> None:
-    """Raises before anything is changed."""
+def _confirm() -> None:
+    """Raises unless a person agrees."""
     if not sys.stdin.isatty():
         raise Conflict("this would be sent now; give --yes, or --sent-until DAY for what went out already")
     if not typer.confirm("Send this now?"):

@@ -46,7 +46,7 @@ class CommandContext:
         from services.store.accounts import accounts
 
         with self.db.transaction() as tx:
-            return int(accounts.by_email(tx, email)["id"])
+            return accounts.by_email(tx, email).id
 
     @property
     def base_url(self) -> str:
@@ -61,17 +61,19 @@ class CommandContext:
         return self.settings.model_copy(update={"base_url": self.base_url})
 
     def request_opt_in(self, channel_id: int) -> None:
-        """Sends the confirmation mail of a channel that is not confirmed, and prints what happened."""
+        """Sends an opt-in request to a channel that is not confirmed, and reports it."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
         with self.db.transaction() as tx:
-            row = channels.find(tx, channel_id)
-        if row["verified"]:
+            channel = channels.find(tx, channel_id)
+        if channel.verified:
             return
-        asked = opt_in.ask(self.db, self.settings_with_base_url(), channel_id)
-        done = "a mail asks it" if asked else "it was asked lately (once an hour, three times a day), or wants no mails"
-        output.note(f"nothing is sent to {row['label']} until its owner agrees: {done}")
+        if opt_in.request_opt_in(self.db, self.settings_with_base_url(), channel_id):
+            result = "a mail with a link is sent"
+        else:
+            result = "no mail is sent, since it got one lately (once an hour, three times a day), or wants none"
+        output.note(f"nothing is sent to {channel.label} until its owner opts in: {result}")
         self.warn_if_no_worker_runs()
 
     def warn_if_no_worker_runs(self) -> None:

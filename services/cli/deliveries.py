@@ -1,9 +1,9 @@
-"""`paperwire deliveries`, `retry` and `audit`: what was sent, and what should have been."""
+"""The commands `deliveries`, `retry`, `bounces` and `audit`."""
 
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,37 +11,40 @@ from services.cli import output
 from services.cli.context import Id, Json, command_context
 from services.errors import ConfigError
 
+if TYPE_CHECKING:
+    from services.store.delivery.records import DeliverySummary
+
 
 def deliveries(
     state: Annotated[str, typer.Option(help="Only those pending, sent, uncertain, dead …", show_default=False)] = "",
     json: Json = False,
 ) -> None:
-    """Show what was sent and what waits, the newest first."""
+    """List deliveries, sent and waiting, the newest first."""
     from services.domain.delivery.state_machine import State
     from services.store.delivery import deliveries
 
     if state and state not in list(State):
         raise ConfigError(f"no state {state!r}; there are: {', '.join(State)}")
     with command_context() as context, context.db.transaction() as tx:
-        rows = deliveries.all_of(tx, state=state or None)
+        listed = deliveries.list_all(tx, state=State(state) if state else None)
     if json:
-        output.as_json([delivery_json(row) for row in rows])
+        output.as_json([delivery_json(delivery) for delivery in listed])
         return
-    shown = ("id", "email", "channel_kind", "label", "kind", "state", "sent_at", "error")
-    papers = [{**{name: row[name] for name in shown}, "papers": len(row["papers"])} for row in rows]
-    output.table(papers, empty="no deliveries yet")
+    columns = ("id", "email", "channel_kind", "label", "kind", "state", "sent_at", "error")
+    rows = [{**{name: getattr(one, name) for name in columns}, "papers": len(one.papers)} for one in listed]
+    output.table(rows, empty="no deliveries yet")
 
 
-def delivery_json(row: dict[str, Any]) -> dict[str, Any]:
-    kept = ("state", "kind", "sent_at", "created_at", "next_attempt_at", "attempt", "error", "receipt", "subject")
+def delivery_json(delivery: "DeliverySummary") -> dict[str, Any]:
+    columns = ("state", "kind", "sent_at", "created_at", "next_attempt_at", "attempt", "error", "receipt", "subject")
     return {
-        "id": str(row["id"]),
-        "account": row["email"],
-        "channel": str(row["channel_id"]),
-        "channel_kind": row["channel_kind"],
-        "target": row["label"],
-        **{name: row[name] for name in kept},
-        "papers": [str(paper) for paper in row["papers"]],
+        "id": str(delivery.id),
+        "account": delivery.email,
+        "channel": str(delivery.channel_id),
+        "channel_kind": delivery.channel_kind,
+        "target": delivery.label,
+        **{name: getattr(delivery, name) for name in columns},
+        "papers": [str(paper_id) for paper_id in delivery.papers],
     }
 
 
@@ -69,7 +72,7 @@ def bounces(
         settings = context.settings_with_key()
         secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.take(context.db, settings, secrets, body) for body in bodies)
+            found = Counter(bounces.handle_mail(context.db, settings, secrets, body) for body in bodies)
         else:
             found = bounces.read_mailbox(context.db, settings, secrets)
     counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())

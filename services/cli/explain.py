@@ -7,25 +7,63 @@ import typer
 
 from services.cli import output
 from services.cli.context import MAX_ID, Json, command_context
-from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
+from services.cli.subscription_options import (
+    Cadence,
+    ForWhom,
+    Interest,
+    Like,
+    MinUpvotes,
+    Name,
+    Query,
+    Source,
+    SubscriptionOptions,
+    To,
+    Trending,
+    Unlike,
+    Volume,
+)
 
 BARS = "▁▂▃▄▅▆▇█"
 MAX_DAYS = 3650
 
 
-@with_subscription_options
 def preview(
-    wishes: SubscriptionOptions,
     email: Annotated[
         str | None,
         typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="How far to look back.")] = 60,
     json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
 ) -> None:
     """Show what a subscription would have matched, without saving it."""
     from services.flow.commands.preview import preview
 
+    wishes = SubscriptionOptions(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     with command_context() as context:
         account_id = context.account(email) if email else None
         with context.db.transaction() as tx:

@@ -27,7 +27,7 @@ POLL_INTERVAL_SECONDS = 0.25
 
 def load(context: "CommandContext") -> bool:
     """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
-    from services.flow.commands import subscribe
+    from services.flow.commands import channels, subscribe
     from services.flow.pipeline import ingest
     from services.store.accounts import accounts
     from services.store.papers import papers
@@ -38,12 +38,12 @@ def load(context: "CommandContext") -> bool:
         _, _, count = papers.span(tx)
         if count or operator is None:
             return False
-        known = {row["name"] for row in subscriptions.all_of(tx, operator["id"])}
+        known = {row["name"] for row in subscriptions.all_of(tx, operator.id)}
     settings = context.settings_with_key()
-    channel = subscribe.email_channel(context.db, settings, operator["id"], operator["email"])
+    channel = channels.own_email_channel(context.db, settings, operator.id, operator.email)
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
-            subscribe.save(context.db, context.embedder, operator["id"], draft, [channel])
+            subscribe.save(context.db, context.embedder, operator.id, draft, [channel])
     # The page names no ids and only counts authors; arXiv's own records of the same papers, silently first, do.
     for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
@@ -53,6 +53,7 @@ def load(context: "CommandContext") -> bool:
 
 def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits for the digest, a while, and says in three lines what happened."""
+    from services.domain.delivery.state_machine import State
     from services.store.accounts import accounts
     from services.store.delivery import deliveries
     from services.store.papers import papers
@@ -62,10 +63,10 @@ def report(context: "CommandContext", say: Callable[[str], None], base_url: str)
     while True:
         with context.db.transaction() as tx:
             operator = accounts.first_operator(tx)
-            account_id = operator["id"] if operator else 0
+            account_id = operator.id if operator else 0
             _, _, count = papers.span(tx)
             recent = matches.recent(tx, account_id, limit=1000)
-            sent = [row for row in deliveries.all_of(tx, account_id) if row["state"] == "sent"]
+            sent = deliveries.list_all(tx, account_id, State.SENT)
         if sent or time.monotonic() > deadline:
             break
         time.sleep(POLL_INTERVAL_SECONDS)

@@ -29,8 +29,8 @@ def add(
         now = context.db.now()
         with context.db.transaction() as tx:
             account = accounts.by_email(tx, email)
-            moment = subscribe.start_of(until, account["timezone"])
-            made = silences.add(tx, account["id"], moment, now, query, subscription)
+            moment = subscribe.start_of(until, account.timezone)
+            made = silences.add(tx, account.id, moment, now, query, subscription)
     output.say(f"silence {made} until {until}")
 
 

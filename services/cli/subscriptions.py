@@ -6,34 +6,104 @@ import typer
 
 from services.cli import output
 from services.cli.context import CommandContext, Email, Id, Json, MaybeEmail, command_context
-from services.cli.subscription_options import SubscriptionOptions, with_subscription_options
+from services.cli.subscription_options import (
+    Cadence,
+    ForWhom,
+    Interest,
+    Like,
+    MinUpvotes,
+    Name,
+    Query,
+    Source,
+    SubscriptionOptions,
+    To,
+    Trending,
+    Unlike,
+    Volume,
+)
 from services.errors import ConfigError
 
 commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
 
 
-@with_subscription_options
-def subscribe(email: Email, wishes: SubscriptionOptions, json: Json = False) -> None:
+def subscribe(
+    email: Email,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Add a subscription: a keyword query, an interest, or both."""
     from services.flow.commands import subscribe
 
+    wishes = SubscriptionOptions(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     with command_context() as context:
         account_id = context.account(email)
         with context.db.transaction() as tx:
             draft = wishes.draft(tx)  # before a channel is added for it
-        to = wishes.channels(context, account_id, email) or SubscriptionOptions(to=["email"]).channels(
-            context, account_id, email
-        )
-        subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, to)
+        channel_ids = wishes.channels(context, account_id, email)
+        channel_ids = channel_ids or SubscriptionOptions(to=["email"]).channels(context, account_id, email)
+        subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, channel_ids)
         _show_saved(context, subscription_id, json=json)
 
 
-@with_subscription_options
-def set_(subscription: Id, wishes: SubscriptionOptions, json: Json = False) -> None:
+@commands.command("set")
+def set_(
+    subscription: Id,
+    json: Json = False,
+    name: Name = None,
+    for_whom: ForWhom = None,
+    query: Query = None,
+    interest: Interest = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    trending: Trending = None,
+    source: Source = None,
+    min_upvotes: MinUpvotes = None,
+    volume: Volume = None,
+    cadence: Cadence = None,
+    to: To = None,
+) -> None:
     """Change what is given; an empty text, or 0, takes a wish back."""
     from services.flow.commands import subscribe
     from services.store.subscriptions import subscriptions
 
+    wishes = SubscriptionOptions(
+        name=name,
+        for_whom=for_whom,
+        query=query,
+        interest=interest,
+        like=like,
+        unlike=unlike,
+        trending=trending,
+        source=source,
+        min_upvotes=min_upvotes,
+        volume=volume,
+        cadence=cadence,
+        to=to,
+    )
     if wishes == SubscriptionOptions():
         raise ConfigError("nothing to change; give one of the options of subscribe")
     with command_context() as context:
@@ -42,12 +112,9 @@ def set_(subscription: Id, wishes: SubscriptionOptions, json: Json = False) -> N
             before = subscribe.draft_of(row, *subscriptions.examples_of(tx, subscription))
             draft = wishes.draft(tx, before)
             kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
-        to = wishes.channels(context, row["account_id"], row["email"]) if wishes.to else kept
-        subscribe.save(context.db, context.embedder, row["account_id"], draft, to, subscription)
+        channel_ids = wishes.channels(context, row["account_id"], row["email"]) if wishes.to else kept
+        subscribe.save(context.db, context.embedder, row["account_id"], draft, channel_ids, subscription)
         _show_saved(context, subscription, json=json)
-
-
-commands.command("set")(set_)
 
 
 @commands.command("list")

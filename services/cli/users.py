@@ -20,9 +20,9 @@ def add(
     from services.store.accounts import accounts
 
     with command_context() as context, context.db.transaction() as tx:
-        first = accounts.first_operator(tx) is None
-        account_id = accounts.add(tx, email, timezone or context.settings.timezone, operator=first)
-    output.say(f"account {account_id}: {email}" + (" (operator)" if first else ""))
+        is_first = accounts.first_operator(tx) is None
+        account_id = accounts.add(tx, email, timezone or context.settings.timezone, operator=is_first)
+    output.say(f"account {account_id}: {email}" + (" (operator)" if is_first else ""))
 
 
 @commands.command("set")
@@ -32,17 +32,16 @@ def set_(
     quiet: Annotated[str | None, typer.Option(help="Like 22:00-07:00; '' for none.", show_default=False)] = None,
 ) -> None:
     """Change an account's time zone or quiet hours."""
+    from services.domain.accounts.profile import parse_quiet_hours, parse_timezone
     from services.store.accounts import accounts
 
     if timezone is None and quiet is None:
         raise ConfigError("nothing to change; give --timezone or --quiet")
     with command_context() as context, context.db.transaction() as tx:
-        account_id = accounts.by_email(tx, email)["id"]
-        if timezone is not None:
-            accounts.change(tx, account_id, timezone=accounts.known_timezone(timezone))
-        if quiet is not None:
-            start, end = accounts.quiet_hours(quiet)
-            accounts.change(tx, account_id, quiet_from=start, quiet_to=end)
+        account = accounts.by_email(tx, email)
+        zone = account.timezone if timezone is None else parse_timezone(timezone)
+        quiet_hours = (account.quiet_from, account.quiet_to) if quiet is None else parse_quiet_hours(quiet)
+        accounts.set_hours(tx, account.id, zone, *quiet_hours)
     output.say(f"{email} changed")
 
 
@@ -54,37 +53,37 @@ def list_(json: Json = False) -> None:
     with command_context() as context, context.db.transaction() as tx:
         rows = [
             {
-                "id": str(row["id"]),
-                "email": row["email"],
-                "timezone": row["timezone"],
-                "quiet_hours": f"{row['quiet_from']:%H:%M}-{row['quiet_to']:%H:%M}" if row["quiet_from"] else None,
-                "operator": row["operator"],
-                "created_at": row["created_at"],
+                "id": str(account.id),
+                "email": account.email,
+                "timezone": account.timezone,
+                "quiet_hours": f"{account.quiet_from:%H:%M}-{account.quiet_to:%H:%M}" if account.quiet_from else None,
+                "operator": account.operator,
+                "created_at": account.created_at,
             }
-            for row in accounts.all_of(tx)
+            for account in accounts.all_of(tx)
         ]
     output.as_json(rows) if json else output.table(rows, empty="no accounts yet")
 
 
 @commands.command()
 def link(email: Email) -> None:
-    """Print a fresh sign-in link, good once and for 15 minutes; older ones stop working."""
-    from services.store.accounts import accounts
+    """Print a new sign-in link, valid once and for 15 minutes; older ones stop working."""
+    from services.store.accounts import accounts, credentials
     from services.web.auth import signin_url
 
     with command_context() as context:
         with context.db.transaction() as tx:
-            key = accounts.new_link(tx, accounts.by_email(tx, email)["id"])
+            key = credentials.create_signin_link(tx, accounts.by_email(tx, email).id)
         print(signin_url(context.base_url, key))
 
 
 @commands.command()
 def token(email: Email) -> None:
     """Print a new API token; it is shown this once."""
-    from services.store.accounts import accounts
+    from services.store.accounts import accounts, credentials
 
     with command_context() as context, context.db.transaction() as tx:
-        secret = accounts.new_token(tx, accounts.by_email(tx, email)["id"])
+        secret = credentials.create_api_token(tx, accounts.by_email(tx, email).id)
     print(secret)
     output.note("keep it; it cannot be shown again")
 
@@ -95,5 +94,5 @@ def delete(email: Email) -> None:
     from services.store.accounts import accounts
 
     with command_context() as context, context.db.transaction() as tx:
-        accounts.remove(tx, accounts.by_email(tx, email)["id"])
+        accounts.remove(tx, accounts.by_email(tx, email).id)
     output.say(f"{email} deleted")

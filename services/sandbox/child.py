@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import psutil
 
@@ -48,7 +47,7 @@ def serve(parse: Parse) -> None:
     codec.send(answers, b"")
     while True:
         try:
-            request = codec.decode(codec.receive(sys.stdin.buffer))
+            request = codec.decode(codec.receive(sys.stdin.buffer), codec.Request)
             body = codec.receive(sys.stdin.buffer)
         except EOFError:
             return
@@ -59,19 +58,21 @@ def serve(parse: Parse) -> None:
         codec.send(answers, codec.encode(process.memory_info().rss - size))
 
 
-def _answer(parse: Parse, request: dict[str, Any], body: bytes) -> bytes:
+def _answer(parse: Parse, request: codec.Request, body: bytes) -> bytes:
     try:
-        with _limits(request["cpu"], request["memory"]):
-            listing = parse(request["kind"], body, date.fromisoformat(request["day"]))
-            return codec.encode({"listing": _capped(listing)})
+        with _limits(request.cpu, request.memory):
+            listing = parse(request.kind, body, request.day)
+            return codec.encode(codec.Answer(listing=_capped(listing)))
     except MemoryError:
-        return codec.encode({"memory": True})
+        return codec.encode(codec.Answer(out_of_memory=True))
     except PaperwireError as error:
         # Sources turn the exceptions of their libraries into "damaged", a lack of memory too.
         out_of_memory = isinstance(error.__context__, MemoryError) or "out of memory" in str(error.__context__)
-        return codec.encode({"memory": True} if out_of_memory else {"error": str(error)[:MAX_MESSAGE]})
+        return codec.encode(
+            codec.Answer(out_of_memory=True) if out_of_memory else codec.Answer(error=str(error)[:MAX_MESSAGE])
+        )
     except Exception as error:
-        return codec.encode({"bug": type(error).__name__, "at": _place(error)})
+        return codec.encode(codec.Answer(bug=type(error).__name__, at=_place(error)))
 
 
 def _capped(listing: Listing) -> Listing:

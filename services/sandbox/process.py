@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from services.domain.papers.paper import Listing
 from services.errors import PaperwireError, SourceError
@@ -89,11 +89,11 @@ class ParserProcess:
 
     def _read(self, kind: str, body: bytes, day: date, limits: Limits) -> Listing:
         try:
-            request = {"kind": kind, "day": day, "cpu": limits.processor, "memory": limits.memory}
+            request = codec.Request(kind=kind, day=day, cpu=limits.processor, memory=limits.memory)
             answer = self._ask(request, body, limits)
-            if "listing" in answer:
-                return codec.listing(answer["listing"])
-        except (ValueError, TypeError, LookupError) as error:
+            if answer.listing is not None:
+                return answer.listing
+        except ValueError as error:
             # A frame beyond its limit, or an answer that is none of the child's program.
             self._end()
             raise SourceError("reading it gives more than a listing may contain, or no listing at all") from error
@@ -101,23 +101,23 @@ class ParserProcess:
             # The exchange was interrupted, by a time limit of the worker: the next answer would belong to this request.
             self._end()
             raise
-        if "memory" in answer:
+        if answer.out_of_memory:
             self._end()
             raise SourceError(f"reading it takes more than {limits.memory // 2**20} MiB of memory")
-        if "bug" in answer:
-            log.error("a source failed on a listing", kind=kind, what=answer["bug"], at=answer["at"])
-            raise SourceError(f"it could not be read: {answer['bug']}, paperwire's own fault, see the log")
-        raise SourceError(answer["error"])
+        if answer.bug:
+            log.error("a source failed on a listing", kind=kind, what=answer.bug, at=answer.at)
+            raise SourceError(f"it could not be read: {answer.bug}, paperwire's own fault, see the log")
+        raise SourceError(answer.error)
 
-    def _ask(self, request: dict[str, Any], body: bytes, limits: Limits) -> dict[str, Any]:
+    def _ask(self, request: codec.Request, body: bytes, limits: Limits) -> codec.Answer:
         child = self._child = self._child or _start(self._command)
         requests, answers = _pipes(child)
         with _kill_after(child, limits.time) as timed_out:
             try:
                 codec.send(requests, codec.encode(request))
                 codec.send(requests, body)
-                answer: dict[str, Any] = codec.decode(codec.receive(answers, limits.answer))
-                growth = codec.decode(codec.receive(answers, limit=20))
+                answer = codec.decode(codec.receive(answers, limits.answer), codec.Answer)
+                growth = codec.decode(codec.receive(answers, limit=20), int)
             except (EOFError, OSError):
                 code = self._end()
                 if code == -signal.SIGXCPU:

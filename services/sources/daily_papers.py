@@ -168,7 +168,7 @@ def _day(stamp: Any) -> date | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < 1 << 31 else None
+    return value if type(value) is int and 0 <= value < 1 << 31 else None
 
 
 # ── the page as text ──────────────────────────────────────────────────────────────────────────────────────────

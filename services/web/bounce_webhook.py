@@ -1,4 +1,4 @@
-"""Returned mails that a mail server hands over by itself: `POST /bounces` with the whole mail as the body."""
+"""Returned mails that a mail server posts: `POST /bounces` with the whole mail as the body."""
 
 import hmac
 
@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.post("/bounces")
 async def bounce(request: Request) -> Response:
-    """Says in a word what the mail was; whoever sends it needs the secret of the settings."""
+    """Answers with the result of `handle_mail`. The sender needs the secret of PAPERWIRE_BOUNCE_SECRET."""
     secret = email.email_settings().bounce_secret.get_secret_value()
     if not secret:
         raise HTTPException(404, "This page does not exist. Check the address.")
@@ -23,13 +23,14 @@ async def bounce(request: Request) -> Response:
     if not hmac.compare_digest(f"Bearer {secret}".encode(), given.encode()):
         raise HTTPException(401, "The secret is missing or wrong.")
     app: AppContext = request.app.state.context
-    body = await _start(request)
-    return PlainTextResponse(await run_in_threadpool(bounces.take, app.db, app.settings, app.secrets, body) + "\n")
+    body = await _read_start(request)
+    result = await run_in_threadpool(bounces.handle_mail, app.db, app.settings, app.secrets, body)
+    return PlainTextResponse(f"{result}\n")
 
 
-async def _start(request: Request) -> bytes:
-    """The part of the body that a report stands in; the rest is let go by."""
-    kept = b""
+async def _read_start(request: Request) -> bytes:
+    """The part of the body that contains the report. The rest is read and dropped."""
+    start = b""
     async for chunk in request.stream():
-        kept += chunk[: email.LARGEST_BOUNCE - len(kept)]
-    return kept
+        start += chunk[: email.LARGEST_BOUNCE - len(start)]
+    return start

@@ -43,8 +43,8 @@ def metrics(app: App) -> Response:
     try:
         serving = app.embedder.name
         with app.db.transaction() as tx:
-            figures, pause_reason = audit(tx, app.db.now()).figures(), sending_pause.status(tx)["paused_because"]
-            unread = bounces.why_unreadable(tx)
+            figures, pause_reason = audit(tx, app.db.now()).figures(), sending_pause.status(tx).paused_because
+            unread = bounces.mailbox_failure(tx)
             failure = embedder_health.failure(tx, serving)
     except SQLAlchemyError:
         DATABASE_UP.set(0)

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from services import render
 from services.errors import NotFound
 from services.store.accounts import accounts
-from services.store.db.database import Row
+from services.store.accounts.records import Account
 from services.web import formatting
 from services.web.auth import COOKIE, SESSION_SECONDS, Session
 from services.web.context import App, AppContext
@@ -51,17 +51,17 @@ class RequestContext:
     http: Request
     app: AppContext
     session: Session
-    maybe_account: Row | None
+    maybe_account: Account | None
     """The account that is signed in; None on the sign-in pages."""
 
     @property
-    def account(self) -> Row:
+    def account(self) -> Account:
         assert self.maybe_account is not None, "the handler must depend on SignedIn"
         return self.maybe_account
 
     @property
     def account_id(self) -> int:
-        return int(self.account["id"])
+        return self.account.id
 
     @property
     def ip(self) -> str:
@@ -72,7 +72,7 @@ class RequestContext:
         return self.http.headers.get("HX-Request") == "true"
 
     def render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
-        zone = ZoneInfo(self.maybe_account["timezone"]) if self.maybe_account else UTC
+        zone = ZoneInfo(self.maybe_account.timezone) if self.maybe_account else UTC
         now = datetime.now(UTC)
         html = render.render(
             f"web/{template}",
@@ -123,7 +123,7 @@ def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestCon
 
 
 def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
-    if not request.account["operator"]:
+    if not request.account.operator:
         raise NotFound("this page does not exist")
     return request
 

@@ -11,8 +11,9 @@ from services.domain.interests.calibration import DAYS
 from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
-from services.flow.commands import subscribe
-from services.store.accounts import email_address
+from services.flow import email_address
+from services.flow.commands import channels as channel_commands
+from services.store.accounts.records import Account
 from services.store.db.database import Row
 from services.store.delivery import channels
 from services.store.papers import papers
@@ -113,12 +114,12 @@ def _number(name: str, text: str) -> int:
     return int(text or 0)
 
 
-def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
+def channel_ids(app: AppContext, account: Account, fields: Fields) -> list[int]:
     """The channels that were ticked; the account's own address becomes one now."""
     found = []
     for word in dict.fromkeys(fields.channels):
         if word == OWN_EMAIL:
-            found.append(subscribe.email_channel(app.db, app.settings, account["id"], account["email"]))
+            found.append(channel_commands.own_email_channel(app.db, app.settings, account.id, account.email))
         elif word.isascii() and word.isdigit() and len(word) < 19:
             found.append(int(word))
         else:
@@ -126,11 +127,11 @@ def channel_ids(app: AppContext, account: Row, fields: Fields) -> list[int]:
     return found
 
 
-def channel_choices(tx: Connection, account: Row) -> list[tuple[str, str, str]]:
+def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, str]]:
     """(value, kind, label) of every channel that a subscription of the account may tell, its own address first."""
-    own = email_address.own_channel(tx, account)
-    first = (str(own) if own is not None else OWN_EMAIL, "email", account["email"])
-    others = [(str(row["id"]), row["kind"], row["label"]) for row in channels.all_of(tx, account["id"])]
+    own = email_address.own_channel_id(tx, account.id, account.email)
+    first = (str(own) if own is not None else OWN_EMAIL, "email", account.email)
+    others = [(str(channel.id), channel.kind, channel.label) for channel in channels.all_of(tx, account.id)]
     return [first, *(one for one in others if one[0] != first[0])]
 
 

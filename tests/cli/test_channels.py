@@ -54,7 +54,7 @@ def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> Non
 
 def test_what_cannot_be_a_channel_is_refused(paperwire: Paperwire, ada: str) -> None:
     assert "there are: " in paperwire("channel", "add", ada, "pigeon", "coop").error()
-    assert "no e-mail address" in paperwire("channel", "add", ada, "email", "lab").error()
+    assert "not an e-mail address" in paperwire("channel", "add", ada, "email", "lab").error()
     assert "08:00" in paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "noon").error()
     assert "weekday" in paperwire("channel", "add", ada, "email", "lab@example.org", "--weekday", "noday").error()
     for step in ("test", "enable", "remove"):
@@ -96,9 +96,9 @@ def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
 def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("channel", "add", ada, "email", "lab@example.org")
     assert answer.code == 0
-    assert "nothing is sent to lab@example.org until its owner agrees: a mail asks it" in answer.err
+    assert "nothing is sent to lab@example.org until its owner opts in: a mail with a link is sent" in answer.err
     assert "not confirmed" in paperwire("channel", "test", 1).error()
-    assert "asked lately" in paperwire("channel", "ask", 1).err
+    assert "got one lately" in paperwire("channel", "ask", 1).err
     assert [row["kind"] for row in paperwire("deliveries", "--json").json()] == ["confirm"]
     assert "by your word" in paperwire("channel", "confirm", 1).out
     assert paperwire("channel", "test", 1).code == 0
@@ -109,7 +109,7 @@ def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire
 
 def test_an_address_named_in_a_subscription_is_asked_too(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("subscribe", ada, "--query", "agents", "--to", "email:lab@example.org", "--to", "email")
-    assert "until its owner agrees" in answer.err
+    assert "until its owner opts in" in answer.err
     assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [False, True]
 
 
@@ -119,4 +119,4 @@ def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db
     assert paperwire("channel", "remove", 1).code == 0
     assert paperwire("channel", "list", "--json").json() == []
     with db.transaction() as tx:
-        assert deliveries.all_of(tx)[0]["state"] == "cancelled"
+        assert deliveries.list_all(tx)[0].state == "cancelled"

@@ -1,6 +1,6 @@
 import re
 
-from services.store.accounts import accounts
+from services.store.accounts import credentials
 from services.store.db.database import Database
 from tests.cli.conftest import Paperwire
 
@@ -24,7 +24,7 @@ def test_time_zone_and_quiet_hours_are_changed(paperwire: Paperwire, ada: str) -
 
 def test_what_cannot_be_an_account_is_refused(paperwire: Paperwire, ada: str) -> None:
     assert "already" in paperwire("user", "add", "Ada@Example.org").error()
-    assert "no e-mail address" in paperwire("user", "add", "ada").error()
+    assert "not an e-mail address" in paperwire("user", "add", "ada").error()
     assert "time zone" in paperwire("user", "add", "x@example.org", "--timezone", "Mars/Base").error()
     assert "22:00-07:00" in paperwire("user", "set", ada, "--quiet", "at night").error()
     assert "nothing to change" in paperwire("user", "set", ada).error()
@@ -36,14 +36,14 @@ def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> N
     found = re.fullmatch(r"http://127\.0\.0\.1:8400/signin\?key=([\w-]+)\n", answer.out)
     assert found
     with db.transaction() as tx:
-        assert accounts.use_link(tx, found[1]) == 1
-        assert accounts.use_link(tx, found[1]) is None
+        assert credentials.use_signin_link(tx, found[1]) == 1
+        assert credentials.use_signin_link(tx, found[1]) is None
 
 
 def test_a_token_stands_alone_on_stdout(paperwire: Paperwire, ada: str, db: Database) -> None:
     answer = paperwire("user", "token", ada)
     with db.transaction() as tx:
-        assert accounts.by_token(tx, answer.out.strip()) == 1
+        assert credentials.account_of_api_token(tx, answer.out.strip()) == 1
 
 
 def test_a_deleted_account_takes_everything_with_it(paperwire: Paperwire, ada: str) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from celery import Celery
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from services.domain.delivery.schedule import ChannelHours
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
+from services.flow.commands import channels as channel_commands
 from services.flow.commands import subscribe
 from services.flow.pipeline import embed, ingest, match, notify
 from services.settings import Settings, load
@@ -106,10 +108,11 @@ class Rig:
         else:
             account = known.account
         words = {one: f"email:{address}" if one == "email" else f"slack:{one}" for one in to}
-        hours = {one: asked.pop(one) for one in ("at", "weekday") if one in asked}
+        has_hours = not asked.keys().isdisjoint({"at", "weekday"})
+        hours = ChannelHours(asked.pop("at", time(8)), asked.pop("weekday", 0)) if has_hours else None
         channels = {
-            address if one == "email" else one: subscribe.add_channel(
-                self.db, self.settings, account, word, verified=True, **hours
+            address if one == "email" else one: channel_commands.find_or_add(
+                self.db, self.settings, account, word, verified=True, hours=hours
             )
             for one, word in words.items()
         }

@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from services.flow.channel_targets import stored_target
+from services.flow.commands import channels as channel_commands
 from services.notifiers.slack.target import SlackTarget
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
@@ -53,11 +55,11 @@ def test_row_8_a_channel_that_wants_nothing_twice_gets_one_post_and_says_that_it
 ) -> None:
     ada = rig.reader("ada", "alpha", to=["#papers"])
     channel = ada.channels["#papers"]
-    with rig.db.transaction() as tx:
-        if kind == "webhook":
+    if kind == "webhook":
+        with rig.db.transaction() as tx:
             target = SlackTarget(webhook_url=SecretStr(rig.slack.url + HOOK))
-            channels.retarget(tx, SecretBox(KEY), channels.find(tx, channel), target)
-        channels.prefer_once(tx, channel, True)
+            channels.change_target(tx, channel, stored_target("slack", target, SecretBox(KEY)))
+    channel_commands.set_at_most_once(rig.db, channel, True)
     posts = POST if kind == "bot" else HOOK
     rig.slack.always(posts, Answer(close=True))
     rig.slack.always("/conversations.history", Answer(body='{"ok": false, "error": "missing_scope"}'))

@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select, update
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
 from services.errors import EmbedderError
-from services.flow.commands import subscribe
+from services.flow.commands import channels, subscribe
 from services.flow.pipeline import embed, ingest, match, notify
 from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record as recording
@@ -31,6 +32,7 @@ from services.store.db.database import Database, Row
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item, match_job, paper
 from services.store.db.tables import match as match_table
+from services.store.delivery.records import NewDelivery
 from services.store.sources import sources
 from tests.sinks import Answer, HttpSink, SmtpSink
 
@@ -62,6 +64,12 @@ def entry(title: str, number: int = 0, **values: Any) -> Entry:
     return Entry(title=title, identifiers=identifiers, **{"announced_on": DAY, **values})
 
 
+def new_test(account_id: int, channel_id: int, number: int = 1) -> NewDelivery:
+    """A message without papers that is to be created."""
+    key = f"test:{channel_id}:{number}"
+    return NewDelivery(account_id=account_id, channel_id=channel_id, kind=DeliveryKind.TEST, idem_key=key)
+
+
 class World:
     """Stages called as functions, at the database's time plus `later`."""
 
@@ -71,7 +79,7 @@ class World:
         with db.transaction() as tx:
             self.account = accounts.add(tx, "ada@example.org", "UTC")
             self.source = sources.source_of_imports(tx, "daily-papers")
-        self.email = subscribe.email_channel(db, settings, self.account, "ada@example.org")
+        self.email = channels.own_email_channel(db, settings, self.account, "ada@example.org")
 
     def subscribe(self, name: str = "Mine", to: Sequence[int] = (), **values: Any) -> int:
         draft = Draft(name=name, **{"cadence": "immediate", **values})
@@ -105,14 +113,15 @@ class World:
         return claimed
 
     def render(self, claimed: ClaimedDelivery) -> bytes:
-        (ready,) = rendering.render_claimed(self.db, self.settings, self.secrets, [claimed])
-        return ready.body
+        (message,) = rendering.render_claimed(self.db, self.settings, self.secrets, [claimed])
+        return message.body
 
-    def commit(self, claimed: ClaimedDelivery) -> None:
-        recording.write(self.db, self.settings, [claimed])
+    def commit(self, claimed: ClaimedDelivery) -> ClaimedDelivery:
+        (committed,) = recording.write(self.db, self.settings, [claimed])
+        return committed
 
     def record(self, claimed: ClaimedDelivery, outcome: Outcome) -> None:
-        recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed.row, claimed.channel, outcome)])
+        recording.write(self.db, self.settings, [], [DeliveryOutcome(claimed, outcome)])
 
     @property
     def secrets(self) -> SecretBox:

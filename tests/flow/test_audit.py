@@ -8,6 +8,7 @@ from sqlalchemy import func, update
 from services.flow.pipeline import embed
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
+from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match
 from services.store.delivery import channels, opt_in, sending_pause
 from services.store.maintenance import audit
@@ -50,7 +51,7 @@ def held(world: World) -> None:
 def transport_held(world: World) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(channel).values(transport="mail"))
-        channels.hold_transport(tx, "mail", "535", world.now(), 1.0)
+        circuit_breaker.open(tx, "mail", "535", world.now(), 1.0)
 
 
 def disabled(world: World) -> None:

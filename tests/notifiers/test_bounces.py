@@ -224,6 +224,70 @@ def test_a_password_never_goes_out_bare_unless_the_address_says_so(configure: Co
         assert sink.signed_in == []
 
 
+def test_starttls_encrypts_before_the_sign_in(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with ImapSink("INBOX", [b"Subject: one\r\n\r\n"], starttls=context) as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX")
+        with pytest.raises(ConfigError, match="cannot be read"), bounce_mailbox():
+            pass
+        assert sink.signed_in == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        with bounce_mailbox() as mailbox:
+            assert mailbox.unread(5) == ["1"]
+        assert (sink.encrypted, sink.signed_in) == (True, [("me", "geheim")])
+
+
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        ("SELECT", b"* x EXISTS\r\n"),
+        ("SEARCH", b"* SEARCH one two\r\n"),
+        ("SEARCH", b"* SEARCH 1 " + b"(" * 100_000 + b"\r\n"),
+        ("FETCH", b"* one FETCH (UID 1)\r\n"),
+        ("FETCH", b"* 1 FETCH (UID 1 BODY[]<0>)\r\n"),
+        ("FETCH", b"* 1 FETCH " + b"(" * 100_000 + b"\r\n"),
+    ],
+)
+def test_an_answer_that_is_no_imap_is_an_error_of_the_mailbox(
+    configure: Configure, command: str, answer: bytes
+) -> None:
+    with ImapSink("INBOX", [b"Subject: one\r\n\r\n"], odd={command: answer}) as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
+        with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL"), bounce_mailbox() as mailbox:
+            list(map(mailbox.body, mailbox.unread(5)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b'* 1 FETCH (UID 1 BODY[]<0> "Subject: one")\r\n', b"Subject: one"),
+        (b"* 2 FETCH (FLAGS () UID 9)\r\n* 1 FETCH (BODY[] {3}\r\none UID 1 FLAGS ())\r\n", b"one"),
+        (b"* 1 FETCH (UID 1 BODY[]<0> NIL)\r\n", b""),
+        (b"* 1 FETCH (UID 1 BODY[]<0> 99999999)\r\n", b""),
+        (b"", b""),
+    ],
+)
+def test_a_body_may_come_in_any_form(configure: Configure, answer: bytes, body: bytes) -> None:
+    with ImapSink("INBOX", odd={"FETCH": answer}) as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
+        with bounce_mailbox() as mailbox:
+            assert mailbox.body("1") == body
+
+
+def test_no_password_is_logged(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with ImapSink("INBOX") as sink:
+        configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
+        with bounce_mailbox():
+            pass
+    assert "imapclient" in {one.name.split(".")[0] for one in caplog.records}
+    assert "geheim" not in caplog.text
+
+
 def test_a_maildir_gives_the_oldest_first_and_moves_what_was_read(configure: Configure, tmp_path: Path) -> None:
     for name in ("new", "cur", "tmp"):
         (tmp_path / "Back" / name).mkdir(parents=True)

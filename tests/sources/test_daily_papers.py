@@ -142,6 +142,11 @@ def test_missing_fields_are_none() -> None:
     assert entry.links["listing"] == "https://huggingface.co/papers/2505.00001"
 
 
+def test_a_count_that_is_no_number_is_left_open() -> None:
+    (entry,) = parse("daily-papers", b'[{"paper": {"id": "2505.00001", "title": "T", "upvotes": true}}]').entries
+    assert entry.upvotes is None
+
+
 def test_nothing_in_a_list_is_evaluated(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     body = json.dumps([f"{{'paper': open({str(mark)!r}, 'w')}}"])

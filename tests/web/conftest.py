@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from services.domain.interests.calibration import CompiledInterest
 from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.subscriptions.draft import Draft
-from services.flow.commands import subscribe
+from services.flow.commands import channels
 from services.flow.pipeline import ingest
 from services.settings import Settings
 from services.store.accounts import accounts
@@ -60,7 +60,7 @@ class Site:
         return Browser(self.app, account_id, base)
 
     def channel(self, account_id: int, word: str) -> int:
-        return subscribe.add_channel(self.db, self.settings, account_id, word, verified=True)
+        return channels.find_or_add(self.db, self.settings, account_id, word, verified=True)
 
     def subscription(self, account_id: int, *channels: int, **values: Any) -> int:
         draft = Draft(**{"name": "Mine", "query": "diffusion", **values})

@@ -1,21 +1,23 @@
-"""How often somebody may be asked whether they want mails: enough for a lost one, too little to annoy."""
+"""How often an address may get an opt-in request: a lost mail can be repeated, and nobody can be flooded."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-PER_ADDRESS_AND_HOUR, PER_ADDRESS_AND_DAY, PER_IP_AND_HOUR = 1, 3, 10
+OPT_IN_REQUEST = "confirm"
+"""The kind of delivery that asks an address to opt in."""
 LINK_LIFETIME = timedelta(days=7)
+REQUESTS_COUNTED_FOR = timedelta(days=1)
+"""Requests older than this have no effect on the limits."""
+MAX_PER_ADDRESS_AND_HOUR = 1
+MAX_PER_ADDRESS_AND_DAY = 3
+MAX_PER_IP_AND_HOUR = 10
 
 
-def may_ask(address: Collection[datetime], ip: Collection[datetime], now: datetime) -> bool:
-    """Whether one more question may go out; both are the moments of earlier ones, to this address and from this IP."""
+def may_request(to_address: Collection[datetime], from_ip: Collection[datetime], now: datetime) -> bool:
+    """Whether one more request may be sent, given the times of earlier requests to the address and from the IP."""
+    hour_ago, day_ago = now - timedelta(hours=1), now - timedelta(days=1)
     return (
-        _since(address, now - HOUR) < PER_ADDRESS_AND_HOUR
-        and _since(address, now - DAY) < PER_ADDRESS_AND_DAY
-        and _since(ip, now - HOUR) < PER_IP_AND_HOUR
+        sum(moment > hour_ago for moment in to_address) < MAX_PER_ADDRESS_AND_HOUR
+        and sum(moment > day_ago for moment in to_address) < MAX_PER_ADDRESS_AND_DAY
+        and sum(moment > hour_ago for moment in from_ip) < MAX_PER_IP_AND_HOUR
     )
-
-
-def _since(moments: Collection[datetime], start: datetime) -> int:
-    return sum(moment > start for moment in moments)

@@ -1,10 +1,12 @@
 """When papers are sent: digest times, quiet hours and pauses, in the account's time zone."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.domain.subscriptions.cadence import Cadence
+from services.errors import ConfigError
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
@@ -27,6 +29,29 @@ class DigestSchedule:
     """0 = Monday, as datetime.weekday()."""
     quiet_from: time | None = None
     quiet_to: time | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHours:
+    """A channel's digest time and the day of its weekly digests (0 = Monday)."""
+
+    at: time
+    weekday: int
+
+
+def parse_time(text: str) -> time:
+    """Reads a local time such as `08:00`. Raises ConfigError."""
+    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
+    if not match:
+        raise ConfigError(f"a time reads 08:00, not {text!r}")
+    return time(int(match[1]), int(match[2]))
+
+
+def parse_weekday(text: str) -> int:
+    """Reads an English weekday such as `mon` or `Monday`; 0 = Monday. Raises ConfigError."""
+    if text.lower()[:3] not in WEEKDAYS:
+        raise ConfigError(f"a weekday is one of {', '.join(WEEKDAYS)}, not {text!r}")
+    return WEEKDAYS.index(text.lower()[:3])
 
 
 def not_before(

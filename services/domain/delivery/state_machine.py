@@ -1,25 +1,31 @@
-"""The state machine of a delivery: pure transitions; the rows, leases and fencing are the store's.
+"""The state machine of a delivery: pure transitions. The store keeps the rows and their leases.
 
     pending ─claim─▶ claimed ─commit─▶ sending ─▶ sent
        ▲                │                 ├─────▶ uncertain ─claim once─▶ claimed
-       └──retry, held───┴─────────────────┤
+       └─retry, down────┴─────────────────┤
                                           └─────▶ dead ─replay─▶ pending
 
-Guarantee: no delivery is lost while its row lives, and at most one extra copy goes out, only after a doubtful send.
+Guarantee: no delivery is lost while its row exists. At most one extra copy is sent, and only after a send whose
+outcome is unknown.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 CLAIM_LEASE = timedelta(seconds=180)
+"""A claimed delivery must be committed within this time."""
 RESEND_AFTER = timedelta(minutes=15)
+"""An uncertain delivery is sent again, once, after this time."""
 GIVE_UP_AFTER = timedelta(hours=48)
-DISABLED_FOR = timedelta(days=7)
-"""So long what waits for a disabled channel is kept."""
+"""A delivery that only gets temporary errors is dead after this time, unless its policy lists its own pauses."""
+KEPT_FOR_DISABLED_CHANNEL = timedelta(days=7)
+"""What waits for a disabled channel is dropped after this time."""
 FIRST_BACKOFF = timedelta(seconds=60)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_EXPIRED_LEASES = 5
+"""A delivery that so many workers were lost with is dead."""
 
 
 class State(StrEnum):
@@ -32,21 +38,37 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class DeliveryKind(StrEnum):
+    MESSAGE = "message"
+    """Papers of subscriptions that send immediately."""
+    DIGEST = "digest"
+    """Papers of a daily or weekly digest."""
+    THREAD = "thread"
+    """The abstracts of a sent message, as a reply to it."""
+    UPDATE = "update"
+    """A sent message, edited after its papers changed."""
+    CONFIRM = "confirm"
+    """The question whether an address opts in."""
+    TEST = "test"
+    NOTICE = "notice"
+    """A notice about paperwire itself."""
+
+
 FINAL = frozenset({State.SENT, State.DEAD, State.CANCELLED})
-AT_MOST_ONCE_KINDS = frozenset({"signin", "confirm", "test", "notice"})
-"""Kinds whose receiver simply asks again: a doubtful send is never repeated."""
+AT_MOST_ONCE_KINDS = frozenset({DeliveryKind.CONFIRM, DeliveryKind.TEST, DeliveryKind.NOTICE})
+"""Kinds that are never sent again after a send with an unknown outcome: a person can ask for another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The receiver said yes. `receipt` is what it answered (a queue id, a timestamp), without secrets."""
+    """The receiver accepted the message. `receipt` is its answer (a queue id, a timestamp), without secrets."""
 
     receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A definite no that may pass; `after` in seconds when the receiver named one."""
+    """A temporary rejection. `after`: the seconds to wait, where the receiver named them."""
 
     reason: str
     after: float | None = None
@@ -54,7 +76,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A definite no for good. `scope`: this `delivery` alone, or the whole `channel`."""
+    """A permanent rejection. `scope`: of this `delivery` alone, or of the whole `channel`."""
 
     reason: str
     scope: str = "delivery"
@@ -62,9 +84,9 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class TransportDown:
-    """The transport itself (server, token) is down: everything that goes through it waits, no attempt is burnt.
+    """The transport (server, token) is down. All its deliveries wait, and no attempt is counted.
 
-    `person`: it will not come back by itself, so the operator is told.
+    `person`: the operator has to repair it, and gets a notice.
     """
 
     reason: str
@@ -73,14 +95,14 @@ class TransportDown:
 
 @dataclass(frozen=True, slots=True)
 class MaybeDelivered:
-    """The irreversible byte is out and no answer came: it may or may not have arrived."""
+    """The message was committed to the network and no answer came: it may have arrived."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotDelivered:
-    """Asked for a message in doubt, the receiver knows of none."""
+    """Outcome of reconciliation: the receiver does not have the message."""
 
 
 Outcome = Sent | Retry | Rejected | TransportDown | MaybeDelivered
@@ -88,70 +110,97 @@ Outcome = Sent | Retry | Rejected | TransportDown | MaybeDelivered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How a kind of channel takes failures and doubts."""
+    """How deliveries of a channel treat failures, and sends with an unknown outcome."""
 
     can_reconcile: bool = False
-    """The receiver can be asked whether a message in doubt arrived."""
+    """The receiver can be asked whether a message arrived."""
     idempotent: bool = False
-    """A second copy does nothing: the receiver knows it by its id. A doubt is then one more failure."""
+    """The receiver ignores a second copy, by its id. A send with an unknown outcome is then an ordinary failure."""
     retries: tuple[timedelta, ...] = ()
-    """Pauses after each failure, in place of a doubling backoff for 48 hours."""
+    """The pauses after each failure, in place of exponential backoff for 48 hours."""
     at_most_once: bool = False
-    """The channel's owner would rather miss a message than read it twice."""
+    """The channel's owner prefers a lost message to a second copy."""
 
 
 PLAIN = Policy()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """The part of a delivery's row that decides. `next_attempt_at` None: no step is left without a person."""
+    """The fields of a delivery that the state machine reads and sets. The store's record has the others besides."""
 
-    kind: str
-    state: State = State.PENDING
-    attempt: int = 0
-    ambiguous_resends: int = 0
-    expired_leases: int = 0
-    bytes_final: bool = False
-    """A send was in doubt: its bytes stay as they are."""
-    refused_since: datetime | None = None
-    next_attempt_at: datetime | None = None
-    error: str = ""
-    receipt: str = ""
+    kind: DeliveryKind
+    state: State
+    attempt: int
+    ambiguous_resends: int
+    """How often the message was sent again after a send with an unknown outcome."""
+    expired_leases: int
+    bytes_final: bool
+    """A send had an unknown outcome, so a resend must send the same bytes."""
+    refused_since: datetime | None
+    next_attempt_at: datetime | None
+    """None: only a person can have it sent."""
+    error: str
+    receipt: str
 
 
-def claimable(delivery: Delivery, now: datetime) -> bool:
-    """Whether a worker may claim it now: waiting and due, or in doubt with its one resend unspent."""
-    waits = delivery.state is State.PENDING or (delivery.state is State.UNCERTAIN and may_resend(delivery))
-    return waits and delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
+D = TypeVar("D", bound=Delivery)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelState:
+    """What of a delivery's channel decides whether the delivery can be claimed."""
+
+    verified: bool = True
+    disabled: bool = False
+    unsubscribed: bool = False
+    deleted: bool = False
+    transport_down: bool = False
+    sending_paused: bool = False
+    """Sending is paused for the whole installation."""
+    rate_limited_until: tuple[datetime | None, ...] = ()
+    """Of the channel's rate limit and of the transport's; None: not limited."""
+
+
+def is_claimable(delivery: Delivery, now: datetime, channel: ChannelState) -> bool:
+    """Whether a worker may claim the delivery now. `store/delivery/claims.py` says the same in SQL."""
+    if delivery.state not in (State.PENDING, State.UNCERTAIN):
+        return False
+    if delivery.next_attempt_at is None or delivery.next_attempt_at > now:
+        return False
+    if channel.disabled or channel.unsubscribed or channel.deleted or channel.sending_paused or channel.transport_down:
+        return False
+    if not channel.verified and delivery.kind != DeliveryKind.CONFIRM:
+        return False
+    return all(until is None or until <= now for until in channel.rate_limited_until)
 
 
 def may_resend(delivery: Delivery) -> bool:
     return delivery.ambiguous_resends == 0 and delivery.kind not in AT_MOST_ONCE_KINDS
 
 
-def claim(delivery: Delivery) -> Delivery:
+def claim(delivery: D) -> D:
     return replace(delivery, state=State.CLAIMED, attempt=delivery.attempt + 1)
 
 
-def release(delivery: Delivery) -> Delivery:
-    """Claimed, but nothing was tried: due as it was."""
+def release(delivery: D) -> D:
+    """Ends a claim under which nothing was sent."""
     return replace(delivery, state=State.PENDING, attempt=max(0, delivery.attempt - 1))
 
 
-def commit(delivery: Delivery) -> Delivery:
-    """Right before the first byte that cannot be taken back."""
+def commit(delivery: D) -> D:
+    """Marks the delivery as being sent, right before the first byte that cannot be taken back."""
     resends = delivery.ambiguous_resends + (1 if delivery.bytes_final else 0)
     return replace(delivery, state=State.SENDING, ambiguous_resends=resends)
 
 
-def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> Delivery:
-    """What follows from an outcome in `claimed` (provably unsent) or `sending`."""
+def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
+    """What follows from an outcome. In `claimed` the message is provably unsent; in `sending` it may have been sent."""
     match outcome:
         case Sent(receipt):
             return replace(delivery, state=State.SENT, receipt=receipt, error="", next_attempt_at=None)
         case Rejected(reason, scope="channel"):
-            # The channel is disabled by it; what waits goes on when a person enables it again.
+            # The rejection disables the channel. The delivery waits until a person enables the channel again.
             return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
         case Rejected(reason):
             return replace(delivery, state=State.DEAD, error=reason, next_attempt_at=None)
@@ -160,7 +209,7 @@ def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1
         case MaybeDelivered(reason) if delivery.state is State.SENDING:
             return _in_doubt(delivery, reason, now, scale, policy)
         case MaybeDelivered(reason) if delivery.bytes_final:
-            # Looked for in vain; it would be resent but for the owner's wish.
+            # Reconciliation gave no answer, and the channel's owner prefers a lost message to a second copy.
             return replace(delivery, state=State.UNCERTAIN, error=reason, next_attempt_at=None)
         case MaybeDelivered(reason):
             return _refused(delivery, Retry(reason), now, scale, policy)
@@ -168,8 +217,8 @@ def record(delivery: Delivery, outcome: Outcome, now: datetime, scale: float = 1
             return _refused(delivery, outcome, now, scale, policy)
 
 
-def expire(delivery: Delivery, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> Delivery:
-    """The lease ran out: claimed was provably unsent, sending is in doubt."""
+def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
+    """What follows when the lease ran out: `claimed` is provably unsent, `sending` may have been sent."""
     if delivery.state is State.SENDING:
         return _in_doubt(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1
@@ -179,12 +228,12 @@ def expire(delivery: Delivery, now: datetime, scale: float = 1.0, policy: Policy
     return replace(_waiting(delivery, now), expired_leases=expired)
 
 
-def cancel(delivery: Delivery, reason: str) -> Delivery:
+def cancel(delivery: D, reason: str) -> D:
     return replace(delivery, state=State.CANCELLED, error=reason, next_attempt_at=None)
 
 
-def replay(delivery: Delivery, now: datetime) -> Delivery:
-    """A person asks for another try of a dead or doubtful one: same id and bytes, counters from zero."""
+def replay(delivery: D, now: datetime) -> D:
+    """Another try on a person's request: the same id and bytes, counters from zero."""
     waiting = replace(delivery, state=State.PENDING, next_attempt_at=now)
     return replace(waiting, attempt=0, expired_leases=0, ambiguous_resends=0, refused_since=None)
 
@@ -194,27 +243,34 @@ def backoff(attempt: int, scale: float = 1.0) -> timedelta:
     return min(FIRST_BACKOFF * (1 << min(attempt - 1, 10)), MAX_BACKOFF) * scale
 
 
-def _waiting(delivery: Delivery, due: datetime) -> Delivery:
-    """Back to where it was claimed from: a doubt that was never cleared up stays a doubt."""
+def can_replay(kind: DeliveryKind, state: State, next_attempt_at: datetime | None) -> bool:
+    """Whether nothing happens to a delivery any more unless a person asks for another try.
+
+    A question whether an address opts in is not replayed: a new question is sent, and only so often.
+    """
+    is_final = state is State.DEAD or (state is State.UNCERTAIN and next_attempt_at is None)
+    return is_final and kind is not DeliveryKind.CONFIRM
+
+
+def _waiting(delivery: D, due: datetime) -> D:
     return replace(delivery, state=State.PENDING, next_attempt_at=due)
 
 
-def _in_doubt(delivery: Delivery, reason: str, now: datetime, scale: float, policy: Policy) -> Delivery:
+def _in_doubt(delivery: D, reason: str, now: datetime, scale: float, policy: Policy) -> D:
     if policy.idempotent:
         return _refused(replace(delivery, bytes_final=True), Retry(reason), now, scale, policy)
-    open_yet = may_resend(delivery) and (policy.can_reconcile or not policy.at_most_once)
-    again = now + RESEND_AFTER * scale if open_yet else None
-    return replace(delivery, state=State.UNCERTAIN, bytes_final=True, error=reason, next_attempt_at=again)
+    claimed_again = may_resend(delivery) and (policy.can_reconcile or not policy.at_most_once)
+    next_attempt_at = now + RESEND_AFTER * scale if claimed_again else None
+    return replace(delivery, state=State.UNCERTAIN, bytes_final=True, error=reason, next_attempt_at=next_attempt_at)
 
 
-def _refused(delivery: Delivery, outcome: Retry, now: datetime, scale: float, policy: Policy) -> Delivery:
+def _refused(delivery: D, outcome: Retry, now: datetime, scale: float, policy: Policy) -> D:
     since = delivery.refused_since or now
     spent = delivery.attempt > len(policy.retries) if policy.retries else now - since >= GIVE_UP_AFTER
     if spent:
         after = f"{delivery.attempt} attempts" if policy.retries else "48 h"
         error = f"given up after {after}: {outcome.reason}"
         return replace(delivery, state=State.DEAD, error=error, next_attempt_at=None)
-    # Who names a time is taken at their word.
     if outcome.after is not None:
         pause = timedelta(seconds=max(1.0, outcome.after))
     elif policy.retries:

@@ -84,6 +84,13 @@ class Digest:
     """What a notice says beyond its title, line by line."""
 
     @property
+    def has_content(self) -> bool:
+        """Whether the message says anything: papers, in a thread their abstracts, or a text of its own."""
+        if self.kind == "thread":
+            return any(item.paper.abstract for item in self.papers)
+        return self.kind in ("confirm", "test", "notice") or bool(self.papers)
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """The papers by subscription, in the order in which they stand."""
         found: dict[int, list[DigestPaper]] = {}
@@ -170,10 +177,15 @@ def _weight(reason: Reason, holds: Sequence[Evidence]) -> float:
     return 0.0
 
 
-def ledger_line(name: str, announced: int | None, read: int, mine: int) -> str:
-    """`cs.LG: 131 announced, 131 read, 7 for you`; without a count of the source's own only what was read."""
+def source_line(name: str, announced: int | None, read: int, selected: int) -> str:
+    """`cs.LG: 131 announced, 131 read, 7 for you`; `announced` is None where the source states no number."""
     stated = f"{announced} announced, " if announced is not None else ""
-    return f"{name}: {stated}{read} read, {mine} for you"
+    return f"{name}: {stated}{read} read, {selected} for you"
+
+
+def confirmation() -> Digest:
+    """The question whether an address opts in."""
+    return Digest(kind="confirm", title="Do you want mails from paperwire?", papers=())
 
 
 def test_message(base_url: str) -> Digest:

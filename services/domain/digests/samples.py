@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from services.domain.digests.digest import Digest, Reason, compose, ledger_line, notice, test_message
+from services.domain.digests.digest import Digest, Reason, compose, confirmation, notice, source_line, test_message
 from services.domain.papers.paper import Identifier, Paper
 from services.domain.query.parser import parse
 
@@ -14,7 +14,7 @@ DAY = date(2025, 5, 27)
 def messages() -> dict[str, Digest]:
     """Name → message, in the order in which they are shown."""
     found = {one.id: (one, reasons) for one, reasons in zip(_PAPERS, _REASONS, strict=True)}
-    read = (ledger_line("cs.LG", 131, 131, 2), ledger_line("cs.CL", 104, 104, 2))
+    read = (source_line("cs.LG", 131, 131, 2), source_line("cs.CL", 104, 104, 2))
     first = {1: found[1]}
     return {
         "digest": compose("digest", found, DAY, BASE_URL, read),
@@ -23,7 +23,7 @@ def messages() -> dict[str, Digest]:
         "quiet": notice("“Whales” has brought nothing for 14 days", BASE_URL, _QUIET),
         "notice": notice("The source feed https://example.org/feed has failed since 26 May 08:00 UTC: 503", BASE_URL),
         "test": test_message(BASE_URL),
-        "confirm": Digest(kind="confirm", title="Do you want mails from paperwire?", papers=()),
+        "confirm": confirmation(),
     }
 
 

@@ -1,4 +1,4 @@
-"""What may change in a message that is sent already, and whether a change is worth telling."""
+"""Updates of sent messages: what of a message may change, and whether a change is worth an edit."""
 
 import hashlib
 import json
@@ -7,30 +7,30 @@ from datetime import timedelta
 
 from services.domain.papers.paper import UPVOTE_STEPS, Paper
 
-FOLLOWED_FOR = timedelta(days=7)
-"""Nobody reads an older message again."""
-GATHERED = timedelta(minutes=10)
-"""From a change to the update that tells it, with all that changed meanwhile."""
+UPDATED_FOR = timedelta(days=7)
+"""Older messages are not updated."""
+UPDATE_DELAY = timedelta(minutes=10)
+"""From the first change to the update, which includes all changes until then."""
 
-Shown = Mapping[str, list[int]]
-"""Paper id → what its message said of it that counts."""
-
-
-def shown(papers: Mapping[int, Paper]) -> Shown:
-    """What a message says of these papers: the upvote step, whether there is code, the version."""
-    return {str(key): _standing(paper) for key, paper in papers.items()}
+Snapshot = Mapping[str, list[int]]
+"""Paper id → upvote step, whether there is code (0 or 1), version."""
 
 
-def worth_telling(before: Shown, now: Shown) -> bool:
-    """Whether a paper of the message stands otherwise than it says."""
-    return any(key in now and now[key] != standing for key, standing in before.items())
+def snapshot(papers: Mapping[int, Paper]) -> Snapshot:
+    """What a message says of these papers that may change."""
+    return {str(paper_id): _state(paper) for paper_id, paper in papers.items()}
 
 
-def key(now: Shown) -> str:
-    """The same for the same standings: one update each."""
-    return hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:16]
+def needs_update(sent: Snapshot, current: Snapshot) -> bool:
+    """Whether a paper of the message has changed. A paper that is missing in `current` has not."""
+    return any(paper_id in current and current[paper_id] != state for paper_id, state in sent.items())
 
 
-def _standing(paper: Paper) -> list[int]:
+def idempotency_key(current: Snapshot) -> str:
+    """Equal for equal snapshots, so that a message gets one update for each."""
+    return hashlib.sha256(json.dumps(current, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _state(paper: Paper) -> list[int]:
     step = max((step for step in UPVOTE_STEPS if step <= paper.upvotes), default=0)
     return [step, int("code" in paper.links), paper.version]

@@ -1,4 +1,9 @@
-"""LaTeX in titles and abstracts as readable text. It is an approximation without a renderer."""
+"""LaTeX in titles and abstracts as readable text. It is an approximation without a renderer.
+
+pylatexenc 2.11 was tried on 4,587 arXiv texts with LaTeX (docs/experiments/latex.md). It drops the names of unknown
+commands in 70 of them (ours: 0) and the `$` of amounts in 17 (0), and takes 6.2 ms a text (0.24 ms); ours leaves a `$`
+or a brace in 72 (pylatexenc: 0).
+"""
 
 import re
 import unicodedata

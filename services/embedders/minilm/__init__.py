@@ -51,10 +51,8 @@ class _Model:
 
     def __init__(self, directory: Path, threads: int) -> None:
         # Imported here: a command that embeds nothing should not pay for it, and nothing native runs before a fork.
-        import onnxruntime
         from tokenizers import Tokenizer
 
-        onnxruntime.disable_telemetry_events()
         self._vector = _network(directory)
         self._tokenizer: Any = Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.no_padding()

@@ -11,7 +11,8 @@ from services.domain.subscriptions.matcher import explain_non_match
 from services.errors import QueryError
 from services.ports import Embedder
 from services.store.db.database import Database, Row
-from services.store.delivery import deliveries
+from services.store.delivery import items
+from services.store.delivery.records import ItemOutcome
 from services.store.interests import embedder_health
 from services.store.papers import appearances, papers
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
@@ -93,23 +94,23 @@ def _deliveries(tx: Connection, paper: Paper, row: Row) -> Iterator[Step]:
     channels = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])
     if not channels:
         yield "notification", "the subscription has no channel"
-    items = deliveries.item_of(tx, [channel for channel, _, _ in channels], paper.id)
-    if channels and not items:
+    outcomes = items.outcomes(tx, [channel for channel, _, _ in channels], paper.id)
+    if channels and not outcomes:
         why = "the paper was withdrawn" if paper.withdrawn else "the channel was added after the match"
         yield "notification", f"nothing to tell: {why}"
-    for item in items:
-        where = f"{item['label']}: "
-        if item["dropped_because"]:
-            yield "dropped", where + item["dropped_because"]
-        elif item["delivery_id"] is None:
-            yield "waits", f"{where}for {item['not_before']:%Y-%m-%d %H:%M} UTC ({item['cadence']})"
+    for item in outcomes:
+        where = f"{item.label}: "
+        if item.dropped_because:
+            yield "dropped", where + item.dropped_because
+        elif item.delivery_id is None:
+            yield "waits", f"{where}for {item.not_before:%Y-%m-%d %H:%M} UTC ({item.cadence})"
         else:
             yield "delivery", where + _delivery(item)
 
 
-def _delivery(item: Row) -> str:
-    line = f"{item['kind']} {item['delivery_id']} {item['state']}"
-    if item["sent_at"]:
-        line += f" {item['sent_at']:%Y-%m-%d %H:%M} UTC"
-    details = [item["error"], item["receipt"]]
+def _delivery(item: ItemOutcome) -> str:
+    line = f"{item.kind} {item.delivery_id} {item.state}"
+    if item.sent_at:
+        line += f" {item.sent_at:%Y-%m-%d %H:%M} UTC"
+    details = [item.error, item.receipt]
     return line + "".join(f", {detail}" for detail in details if detail)

@@ -1,122 +1,151 @@
-"""Consent: nobody gets a mail but the question until they said yes, and nobody does after they said no."""
+"""Opt-in: an address gets mail only after its owner agreed, and none after its owner unsubscribed."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.accounts.profile import normalize_email
+from services.domain.delivery.opt_in import OPT_IN_REQUEST, REQUESTS_COUNTED_FOR, may_request
+from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
+from services.flow import email_address, opt_in_links
+from services.flow.channel_targets import stored_target
 from services.settings import Settings
-from services.store.accounts import accounts, email_address
-from services.store.db.database import Database, Row
+from services.store.accounts import accounts
+from services.store.accounts.records import Account
+from services.store.db.database import Database, lock, wake
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels, opt_in
+from services.store.delivery import channels, deliveries, opt_in
+from services.store.delivery.records import Channel, NewDelivery
 
 
-def ask(db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = "") -> bool:
-    """Asks a channel that is not confirmed; False when nothing was sent: it is confirmed, or was asked too often.
+def request_opt_in(
+    db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = ""
+) -> bool:
+    """Sends an opt-in request to a channel that is not confirmed; False when none was sent.
 
-    Whoever is not an operator must not learn which: it tells whether others asked the same address.
+    Only an operator may learn which it was: it tells whether others requested the same address. Raises NotFound.
     """
     with db.transaction() as tx:
-        return _ask(tx, settings, channels.find(tx, channel_id, account_id), ip, db)
+        return _request(tx, settings, channels.find(tx, channel_id, account_id), ip, db)
 
 
-def confirm(db: Database, secrets: SecretBox, token: str) -> Row:
-    """What the button behind the mailed link does; the channel. Raises NotFound, Conflict."""
+def confirm(db: Database, secrets: SecretBox, token: str) -> Channel:
+    """Confirms the channel of a mailed link. Raises NotFound, Conflict."""
     with db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, secrets, token, db.now())
-        if row["deleted_at"] is None and not row["verified"]:
-            _say_yes(tx, row)
-        elif row["deleted_at"] and not row["verified"]:
-            raise NotFound("this address is not asked for any more")
-        return row
+        channel = opt_in_links.by_confirm_token(tx, secrets, token, db.now())
+        if channel.deleted_at is None and not channel.verified:
+            _confirm(tx, secrets, channel)
+        elif channel.deleted_at and not channel.verified:
+            raise NotFound("this address does not wait for a confirmation any more")
+        return channel
 
 
 def enable(db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = "") -> bool:
-    """Lets a channel go on: a disabled one with what has waited, an unsubscribed one with what comes.
+    """Enables a disabled channel, with what has waited for it, and subscribes an unsubscribed one again.
 
-    False when it has to agree by mail first. Raises NotFound.
+    False when its owner has to opt in by mail first. Raises NotFound.
     """
     with db.transaction() as tx:
-        row = channels.find(tx, channel_id, account_id)
-        if row["kind"] == "email":
-            opt_in.lift(tx, row["label"])
+        channel = channels.find(tx, channel_id, account_id)
+        if channel.kind == "email":
+            opt_in.lift_suppression(tx, channel.label)
         channels.enable(tx, channel_id)
     return subscribe_again(db, settings, channel_id, account_id, ip)
 
 
-def vouch(db: Database, channel_id: int) -> Row:
-    """An operator's word that the owner of an address agreed."""
+def confirm_by_operator(db: Database, secrets: SecretBox, channel_id: int) -> Channel:
+    """Confirms a channel on an operator's word that the owner of its address agreed. Raises NotFound, Conflict."""
     with db.transaction() as tx:
-        row = channels.find(tx, channel_id)
-        opt_in.lift(tx, row["label"], refused=True)
+        channel = channels.find(tx, channel_id)
+        opt_in.lift_suppression(tx, channel.label, refused=True)
         channels.enable(tx, channel_id)
-        _say_yes(tx, row)
-        return row
+        _confirm(tx, secrets, channel)
+        return channel
 
 
-def unsubscribe(db: Database, secrets: SecretBox, token: str) -> Row:
-    """What one click does, as often as it likes. Raises NotFound."""
+def unsubscribe(db: Database, secrets: SecretBox, token: str) -> Channel:
+    """Unsubscribes the channel of a mailed link; a second click changes nothing. Raises NotFound."""
     with db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, secrets, token)
-        opt_in.unsubscribe(tx, row)
-        return row
+        channel = opt_in_links.by_unsubscribe_token(tx, secrets, token)
+        opt_in.unsubscribe(tx, channel)
+        return channel
 
 
 def subscribe_again(
     db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = ""
 ) -> bool:
-    """The account's own address and what is no mail at once; another address is asked first. Whether it is at once."""
+    """Subscribes a channel again; False when its owner has to opt in by mail first.
+
+    The account's own address and channels other than e-mail need no opt-in. Raises NotFound.
+    """
     with db.transaction() as tx:
-        row = channels.find(tx, channel_id, account_id)
-        if row["unsubscribed_at"] is None:
+        channel = channels.find(tx, channel_id, account_id)
+        if channel.unsubscribed_at is None:
             return True
-        if row["verified"] and is_own(row, row["email"]):
+        if channel.verified and is_own_address(channel, channel.email):
             opt_in.subscribe_again(tx, channel_id)
             return True
-        opt_in.doubt(tx, channel_id)
-        _ask(tx, settings, {**row, "verified": False, "unsubscribed_at": None}, ip, db)
+        opt_in.require_confirmation(tx, channel_id)
+        _request(tx, settings, replace(channel, verified=False, unsubscribed_at=None), ip, db)
         return False
 
 
-def change_address(db: Database, settings: Settings, account: Row, email: str, ip: str = "") -> bool:
-    """Gives an account another address once that is confirmed; whether nothing is left to confirm.
+def change_address(db: Database, settings: Settings, account: Account, email: str, ip: str = "") -> bool:
+    """Changes the address of an account once the new one is confirmed; returns whether nothing is left to confirm.
 
-    An operator's own is so at once, since operators may do anything, but mails to it wait all the same.
-    Raises ConfigError, Conflict, TargetError.
+    An operator's address changes at once, since operators may do anything, but mail to it waits for the confirmation
+    too. Raises ConfigError, Conflict, TargetError.
     """
-    email = accounts.normal_email(email)
+    email = normalize_email(email)
     secrets = SecretBox(settings.secret_key.get_secret_value())
     with db.transaction() as tx:
-        if email == account["email"]:
-            accounts.change(tx, account["id"], new_email="")
+        if email == account.email:
+            accounts.set_new_email(tx, account.id, "")
             return True
-        if account["operator"]:
-            email_address.move(tx, account, email, verified=False)
-            moved = email_address.own_channel(tx, {**account, "email": email})
+        if account.operator:
+            email_address.move(tx, secrets, account, email, verified=False)
+            channel_id = email_address.own_channel_id(tx, account.id, email)
         else:
-            accounts.change(tx, account["id"], new_email=email)
-            target = plugins.notifier("email").parse_target(email)
-            moved = channels.add(tx, secrets, account["id"], "email", target, verified=False)
-        if moved is not None:
-            _ask(tx, settings, channels.find(tx, moved), ip, db)
-        return moved is None
+            accounts.set_new_email(tx, account.id, email)
+            target = stored_target("email", plugins.notifier("email").parse_target(email), secrets)
+            channel_id = channels.add(tx, account.id, target, verified=False)
+        if channel_id is not None:
+            _request(tx, settings, channels.find(tx, channel_id), ip, db)
+        return channel_id is None
 
 
-def is_own(row: Row, email: str) -> bool:
-    """Whether a channel is no mail at all, or goes to the address that its account was made with."""
-    return bool(row["kind"] != "email" or row["label"].lower() == email)
+def is_own_address(channel: Channel, email: str) -> bool:
+    """Whether a channel is not an e-mail channel, or goes to the account's own address."""
+    return channel.kind != "email" or channel.label.lower() == email
 
 
-def _ask(tx: Connection, settings: Settings, row: Row, ip: str, db: Database) -> bool:
+def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: Database) -> bool:
+    """Sends an opt-in request unless the channel is confirmed, unsubscribed or suppressed, or gets too many."""
+    if channel.verified or channel.unsubscribed_at:
+        return False
+    now = db.now()
+    lock(tx, "confirmation")
+    address = channel.label.lower()
+    earlier = opt_in.requests_since(tx, address, ip, now - REQUESTS_COUNTED_FOR)
+    to_address = [request.created_at for request in earlier if request.address == address]
+    from_ip = [request.created_at for request in earlier if ip and request.ip == ip]
+    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, now):
+        return False
+    opt_in.record_request(tx, address, ip, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
-    open_question = not row["verified"] and not row["unsubscribed_at"]
-    return bool(open_question) and opt_in.ask(tx, row, host, ip, db.now())
+    key = f"{OPT_IN_REQUEST}:{channel.id}:{now.isoformat()}"
+    request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)
+    delivery_id = deliveries.create(tx, request, host)
+    wake(tx, "deliver")
+    return delivery_id is not None
 
 
-def _say_yes(tx: Connection, row: Row) -> None:
-    opt_in.confirm(tx, row["id"])
-    account = accounts.by_id(tx, row["account_id"])
-    if account and account["new_email"] and is_own(row, account["new_email"]) and row["kind"] == "email":
-        email_address.adopt(tx, account, row["id"])
+def _confirm(tx: Connection, secrets: SecretBox, channel: Channel) -> None:
+    opt_in.confirm(tx, channel.id)
+    account = accounts.by_id(tx, channel.account_id)
+    is_email = channel.kind == "email"
+    if account and account.new_email and is_email and is_own_address(channel, account.new_email):
+        email_address.adopt(tx, secrets, account, channel.id)

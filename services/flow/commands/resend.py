@@ -1,53 +1,57 @@
-"""What people have sent by hand: a test of a channel, and another try of what failed."""
+"""Sends what a person asks for: a test message on a channel, or a failed delivery once more."""
 
 import secrets
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from services.domain.delivery import state_machine as domain
-from services.domain.delivery.state_machine import State
+from services.domain.delivery import state_machine
+from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import Conflict
 from services.settings import Settings
-from services.store.db.database import Database, Row, wake
+from services.store.db.database import Database, wake
 from services.store.delivery import channels, deliveries
-from services.store.delivery.opt_in import ASKING
+from services.store.delivery.records import NewDelivery
 
 
-def send_test(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> Row:
-    """Sends a short test; the channel, with the `delivery` it became. Raises NotFound, Conflict."""
+@dataclass(frozen=True, slots=True)
+class TestDelivery:
+    """A test message, and the label of its channel."""
+
+    delivery_id: int
+    label: str
+
+
+def send_test(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> TestDelivery:
+    """Sends a test message. Raises NotFound, Conflict."""
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
-        row = channels.find(tx, channel_id, account_id)
-        if row["unsubscribed_at"]:
+        channel = channels.find(tx, channel_id, account_id)
+        if channel.unsubscribed_at:
             raise Conflict(f"channel {channel_id} is unsubscribed; subscribe it again first")
-        if not row["verified"]:
-            raise Conflict(f"channel {channel_id} is not confirmed: its owner has to agree first, by the mailed link")
-        if row["disabled_because"]:
-            raise Conflict(f"channel {channel_id} is disabled: {row['disabled_because']}; enable it first")
+        if not channel.verified:
+            raise Conflict(f"channel {channel_id} is not confirmed: its owner has to follow the mailed link first")
+        if channel.disabled_because:
+            raise Conflict(f"channel {channel_id} is disabled: {channel.disabled_because}; enable it first")
         key = f"test:{channel_id}:{secrets.token_hex(8)}"
-        made = deliveries.create(tx, row, "test", key, host)
+        test = NewDelivery(account_id=channel.account_id, channel_id=channel_id, kind=DeliveryKind.TEST, idem_key=key)
+        delivery_id = deliveries.create(tx, test, host)
+        assert delivery_id is not None, "its key is random"
         wake(tx, "deliver")
-    return {**row, "delivery": made}
+    return TestDelivery(delivery_id, channel.label)
 
 
 def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None:
-    """Lets a dead delivery, or one that may not have arrived, be sent again. Raises NotFound, Conflict."""
+    """Sends a delivery again that is dead or may not have arrived. Raises NotFound, Conflict."""
     now = db.now()
     with db.transaction() as tx:
-        row = deliveries.lock_one(tx, delivery_id, account_id)
-        if row["kind"] == ASKING:
-            raise Conflict(f"delivery {delivery_id} asks an address whether it agrees; ask it again on its channel")
-        if not may_retry(row):
-            raise Conflict(f"delivery {delivery_id} is {row['state']}; only what failed for good is tried again")
-        if channels.find(tx, row["channel_id"])["unsubscribed_at"]:
-            raise Conflict(f"channel {row['channel_id']} is unsubscribed; subscribe it again first")
-        deliveries.set_state(tx, delivery_id, domain.replay(deliveries.state_of(row), now))
+        delivery = deliveries.lock(tx, delivery_id, account_id)
+        if delivery.kind is DeliveryKind.CONFIRM:
+            raise Conflict(f"delivery {delivery_id} is an opt-in request; send a new one with: paperwire channel ask")
+        if not state_machine.can_replay(delivery.kind, delivery.state, delivery.next_attempt_at):
+            raise Conflict(
+                f"delivery {delivery_id} is {delivery.state}; only a delivery that failed for good is retried"
+            )
+        if channels.find(tx, delivery.channel_id).unsubscribed_at:
+            raise Conflict(f"channel {delivery.channel_id} is unsubscribed; subscribe it again first")
+        deliveries.store_replayed(tx, state_machine.replay(delivery, now))
         wake(tx, "deliver")
-
-
-def may_retry(row: Row) -> bool:
-    """Dead, or in doubt with its one resend spent: nothing happens to it any more without a person.
-
-    Not the question whether an address agrees: that is asked anew, and only so often.
-    """
-    over = row["state"] == State.DEAD or (row["state"] == State.UNCERTAIN and row["next_attempt_at"] is None)
-    return bool(over and row["kind"] != ASKING)

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
@@ -15,11 +14,9 @@ from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.matcher import Matcher
 from services.errors import ConfigError, EmbedderError, NotFound, QueryError
 from services.flow.commands import compile_interest
-from services.ports import Embedder, SecretIssuing
-from services.settings import Settings
+from services.ports import Embedder
 from services.store.accounts import accounts
 from services.store.db.database import Database, Row, wake
-from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from services.store.interests import embedder_health, sentence_vectors, thresholds, training_set
 from services.store.papers import appearances, vectors
@@ -55,70 +52,6 @@ def save(
         return subscriptions.save(tx, account_id, draft, compiled, channel_ids, subscription_id)
 
 
-def email_channel(db: Database, settings: Settings, account_id: int, email: str) -> int:
-    """The account's own address as a channel, added when it is not there yet."""
-    return add_channel(db, settings, account_id, f"email:{email}", verified=True)
-
-
-def add_channel(
-    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
-) -> int:
-    """A channel from its short form: an id, `slack:#channel`, `slack-webhook:URL`, `webhook:URL`, `email:ADDRESS`.
-
-    A mail address other than the account's own is not verified until its owner agrees, unless `verified` says he did.
-    Raises TargetError for a target that cannot be one, NotFound for an id of somebody else's.
-    """
-    if word.isdigit():
-        with db.transaction() as tx:
-            return int(channels.find(tx, int(word), account_id)["id"])
-    return open_channel(db, settings, account_id, word, verified=verified, **hours)[0]
-
-
-def open_channel(
-    db: Database, settings: Settings, account_id: int, word: str, *, verified: bool | None = None, **hours: object
-) -> tuple[int, str]:
-    """As add_channel, with the secret that a new channel's receiver must know: it is shown this once; else empty."""
-    kind, _, text = word.partition(":")
-    kind = {"slack-webhook": "slack"}.get(kind, kind)
-    if not text:
-        raise ConfigError(
-            f"--to takes a channel id, email, slack:#channel, slack-webhook:URL or webhook:URL, not {word!r}"
-        )
-    plugin = plugins.notifier(kind)
-    target = plugin.parse_target(text)
-    secrets = SecretBox(settings.secret_key.get_secret_value())
-    with db.transaction() as tx:
-        account = accounts.by_id(tx, account_id)
-        own = kind != "email" or (account is not None and plugin.label(target).lower() == account["email"])
-        agreed = own if verified is None else verified
-        known, secret = _known(tx, secrets, account_id, kind, plugin.label(target)), ""
-        if known is None and isinstance(plugin, SecretIssuing):
-            target, secret = plugin.with_new_secret(target, db.now(tx))
-        return channels.add(tx, secrets, account_id, kind, known or target, verified=agreed, **hours), secret
-
-
-def _known(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:
-    """The target of the channel that is there already, with the secrets that its address alone does not name."""
-    row = channels.same(tx, account_id, kind, label)
-    try:
-        return channels.target_of(row, secrets) if row is not None else None
-    except ConfigError:  # Sealed with a key that is gone: adding it again is the way to mend it.
-        return None
-
-
-def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> str:
-    """A new secret, shown this once; the old one signs beside it for a day. Raises NotFound, ConfigError."""
-    secrets = SecretBox(settings.secret_key.get_secret_value())
-    with db.transaction() as tx:
-        row = channels.find(tx, channel_id, account_id)
-        plugin = plugins.notifier(row["kind"])
-        if not isinstance(plugin, SecretIssuing):
-            raise ConfigError(f"a {row['kind']} channel has no secret of its own; only a webhook has")
-        target, secret = plugin.with_new_secret(channels.target_of(row, secrets), db.now(tx))
-        channels.retarget(tx, secrets, row, target)
-        return secret
-
-
 def pause(db: Database, subscription_id: int, day: str = "", account_id: int | None = None) -> datetime | None:
     """Keeps back what a subscription matches until `day` begins where its account lives, or until further notice.
 
@@ -128,7 +61,7 @@ def pause(db: Database, subscription_id: int, day: str = "", account_id: int | N
     with db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id, account_id)
         account = accounts.by_id(tx, row["account_id"])
-        until = start_of(day, account["timezone"]) if day and account else FOREVER
+        until = start_of(day, account.timezone) if day and account else FOREVER
         ends = until if until > now else None
         subscriptions.pause(tx, subscription_id, row["account_id"], ends)
     return ends

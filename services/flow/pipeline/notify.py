@@ -5,11 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.domain.delivery.schedule import not_before
+from services.domain.delivery.schedule import DigestSchedule, not_before
 from services.settings import Settings
 from services.store.db.database import Database, Row
-from services.store.delivery import digest_schedule
-from services.store.delivery.opt_in import UNSUBSCRIBED
+from services.store.delivery.channels import UNSUBSCRIBED
 from services.store.papers import merging
 from services.store.subscriptions import matches, silences
 from services.telemetry import fault_point
@@ -53,9 +52,7 @@ def _item(row: Row, channel: Row, account_id: int, because: str, now: datetime) 
         "account_id": account_id,
         "channel_id": channel["channel_id"],
         "paper_id": row["paper_id"],
-        "not_before": not_before(
-            row["cadence"], digest_schedule.schedule_of(channel), now, last_digest_on, row["paused_until"]
-        ),
+        "not_before": not_before(row["cadence"], _schedule_of(channel), now, last_digest_on, row["paused_until"]),
         "cadence": row["cadence"],
         "dropped_because": UNSUBSCRIBED if channel["unsubscribed_at"] else because,
     }
@@ -64,3 +61,7 @@ def _item(row: Row, channel: Row, account_id: int, because: str, now: datetime) 
 def _comes_first(item: Row) -> tuple[bool, datetime]:
     """Whoever still wants to hear of the paper goes before who does not, then the earliest."""
     return bool(item["dropped_because"]), item["not_before"]
+
+
+def _schedule_of(row: Row) -> DigestSchedule:
+    return DigestSchedule(**{name: row[name] for name in ("timezone", "at", "weekday", "quiet_from", "quiet_to")})

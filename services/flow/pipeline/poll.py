@@ -129,7 +129,7 @@ def _store_failure(tx: Connection, settings: Settings, source: Source, answer: F
     if answer.gone or now - since >= NOTIFY_AFTER:
         what = f"The source {source.kind} {without_secrets(source.location)} has failed since {since:%d %B %H:%M} UTC"
         host = urlsplit(settings.base_url).hostname or "localhost"
-        operator_notices.tell(tx, source.account_id, f"source:{source.id}:{since:%s}", f"{what}: {answer.reason}", host)
+        operator_notices.send(tx, source.account_id, f"source:{source.id}:{since:%s}", f"{what}: {answer.reason}", host)
 
 
 def _store_success(

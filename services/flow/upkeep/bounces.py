@@ -1,5 +1,6 @@
-"""Bounces: mails that servers send back are read, and addresses that do not exist are mailed no more."""
+"""Bounces: reads the mails that mail servers return, and stops mail to addresses that do not exist."""
 
+import hashlib
 from collections import Counter
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -9,74 +10,75 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.delivery.bounce import Bounce, is_hard
 from services.errors import ConfigError, LeaseLost, NotFound
+from services.flow import opt_in_links
 from services.ports import BounceReading
 from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import bounces, operator_notices, opt_in
+from services.store.delivery import bounces, channels, operator_notices, opt_in
 from services.telemetry import STAGE_ERRORS, log
 
-EVERY = timedelta(minutes=5)
-GATE = "bounces"
-TELL_AT = 2
-"""Readings that fail in a row: once is a server that restarts."""
-MOST = 500
-"""Mails of one reading; the rest is read by the next."""
+INTERVAL = timedelta(minutes=5)
+RATE_LIMIT_KEY = "bounces"
+FAILURES_BEFORE_NOTICE = 2
+"""Failed readings in a row. After one, the server may only be restarting."""
+MAX_MAILS = 500
+"""Mails of one reading. The next reading gets the rest."""
+RETURNED = "mail to this address came back"
 
 
 def work(db: Database, settings: Settings, secrets: SecretBox) -> bool:
-    """Reads the mailbox when it is time to; False, since there is nothing to do at once after it."""
+    """Reads the mailbox every five minutes; False, since no work is left."""
     try:
         with db.transaction() as tx:
-            rate_limits.acquire(tx, GATE, EVERY * settings.time_scale, db.now())
-        if _mail().mailbox() is not None:
+            rate_limits.acquire(tx, RATE_LIMIT_KEY, INTERVAL * settings.time_scale, db.now())
+        if _bounce_reader().mailbox() is not None:
             read_mailbox(db, settings, secrets)
         with db.transaction() as tx:
-            bounces.readable(tx)
+            bounces.clear_mailbox_failure(tx)
     except LeaseLost:
-        pass  # Another worker has just done it.
+        pass  # Another worker has just read the mailbox.
     except ConfigError as error:
         STAGE_ERRORS.labels("bounces").inc()
         log.warning("bounces are not read", why=str(error))
-        _note_failure(db, settings, str(error))
+        _record_failure(db, settings, str(error))
     return False
 
 
-def _note_failure(db: Database, settings: Settings, why: str) -> None:
-    """Tells the operator once, until the mailbox was read again."""
+def _record_failure(db: Database, settings: Settings, reason: str) -> None:
+    """Sends the operator one notice until the mailbox can be read again."""
     with db.transaction() as tx:
-        if bounces.unreadable(tx, why) == TELL_AT:
-            host = urlsplit(settings.base_url).hostname or "localhost"
-            text = f"Mails that come back are not read: {why}"
-            notes = ["It is tried every five minutes and goes on by itself; what arrives meanwhile is read then."]
-            operator_notices.tell(tx, None, f"bounces:{db.now(tx).timestamp()}", text, host, notes)
+        if bounces.record_mailbox_failure(tx, reason) == FAILURES_BEFORE_NOTICE:
+            text = f"Returned mails cannot be read: {reason}"
+            notes = ["The mailbox is tried every five minutes. What arrives meanwhile is read as soon as that works."]
+            operator_notices.send(tx, None, f"bounces:{db.now(tx).timestamp()}", text, _host(settings), notes)
 
 
 def read_mailbox(db: Database, settings: Settings, secrets: SecretBox) -> Counter[str]:
-    """Reads what arrived; how many of each outcome of `take`. Raises ConfigError when the mailbox cannot be read."""
-    outcomes: Counter[str] = Counter()
-    opened = _mail().mailbox()
-    if opened is None:
+    """Handles the unread mails; counts the results of `handle_mail`. Raises ConfigError."""
+    results: Counter[str] = Counter()
+    connecting = _bounce_reader().mailbox()
+    if connecting is None:
         raise ConfigError("PAPERWIRE_BOUNCE_URL is not set; it names the mailbox that returned mails arrive in")
-    with opened as mailbox:
-        for key in mailbox.unread(MOST):
-            outcomes[take(db, settings, secrets, mailbox.body(key))] += 1
+    with connecting as mailbox:
+        for key in mailbox.unread(MAX_MAILS):
+            results[handle_mail(db, settings, secrets, mailbox.body(key))] += 1
             mailbox.seen(key)
-    return outcomes
+    return results
 
 
-def take(db: Database, settings: Settings, secrets: SecretBox, body: bytes) -> str:
-    """What a mail was: `hard`, `soft`, `unsubscribed`, `known` (read before) or `ignored`."""
-    token = _mail().read_unsubscribe(body)
-    found = None if token else _mail().read_bounce(body)
+def handle_mail(db: Database, settings: Settings, secrets: SecretBox, body: bytes) -> str:
+    """Records a mail and returns what it was: `hard`, `soft`, `unsubscribed`, `known` (seen before) or `ignored`."""
+    token = _bounce_reader().read_unsubscribe(body)
+    returned = None if token else _bounce_reader().read_bounce(body)
     with db.transaction() as tx:
         if token:
             return _unsubscribe(tx, secrets, token)
-        return _bounce(tx, settings, secrets, body, found) if found else "ignored"
+        return _record(tx, settings, secrets, body, returned) if returned else "ignored"
 
 
-def _mail() -> BounceReading:
+def _bounce_reader() -> BounceReading:
     plugin = plugins.notifier("email")
     assert isinstance(plugin, BounceReading)
     return plugin
@@ -84,34 +86,49 @@ def _mail() -> BounceReading:
 
 def _unsubscribe(tx: Connection, secrets: SecretBox, token: str) -> str:
     try:
-        opt_in.unsubscribe(tx, opt_in.by_unsubscribe_token(tx, secrets, token))
+        opt_in.unsubscribe(tx, opt_in_links.by_unsubscribe_token(tx, secrets, token))
     except NotFound:
         return "ignored"
     return "unsubscribed"
 
 
-def _bounce(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes, found: Bounce) -> str:
-    delivery = bounces.delivery_of(tx, found.message_ids)
-    channel_id = delivery["channel_id"] if delivery else _channel_of(tx, secrets, found.links)
+def _record(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes, returned: Bounce) -> str:
+    delivery = bounces.find_delivery(tx, returned.message_ids)
+    channel_id = delivery.channel_id if delivery else _channel_of_links(tx, secrets, returned.links)
     if channel_id is None:
         return "ignored"
-    if not bounces.record(tx, body, found, channel_id, delivery["id"] if delivery else None):
+    digest, error = hashlib.sha256(body).digest(), f"came back: {returned.reason}"
+    if not bounces.record(tx, digest, returned, channel_id, delivery.id if delivery else None, error):
         return "known"
-    log.info("a mail came back", channel=channel_id, status=found.status)
-    if not is_hard(found.status):
+    log.info("mail came back", channel=channel_id, status=returned.status)
+    if not is_hard(returned.status):
         return "soft"
-    host = urlsplit(settings.base_url).hostname or "localhost"
-    for row in bounces.stop(tx, channel_id, found):
-        text = f"{row['label']} gets no more mails: {bounces.CAME_BACK}"
-        operator_notices.tell(tx, row["account_id"], f"bounce:{row['id']}:{found.status}", text, host)
+    _stop_mail(tx, settings, channel_id, returned)
     return "hard"
 
 
-def _channel_of(tx: Connection, secrets: SecretBox, links: tuple[str, ...]) -> int | None:
-    """The channel of the signed link in the returned headers, for servers that give mails ids of their own."""
+def _stop_mail(tx: Connection, settings: Settings, channel_id: int, returned: Bounce) -> None:
+    """Stops mail to the address of a channel in every account, and notifies the accounts."""
+    channel = channels.by_id(tx, channel_id)
+    assert channel is not None
+    address, reason = channel.label.lower(), f"{RETURNED}: {returned.reason}"
+    opt_in.suppress(tx, address, reason)
+    for disabled in channels.disable_address(tx, address, reason):
+        text = f"{disabled.label} gets no more mail: {RETURNED}"
+        operator_notices.send(
+            tx, disabled.account_id, f"bounce:{disabled.id}:{returned.status}", text, _host(settings)
+        )  # fmt: skip
+
+
+def _channel_of_links(tx: Connection, secrets: SecretBox, links: tuple[str, ...]) -> int | None:
+    """The channel of the unsubscribe link in the returned headers, since some servers replace the Message-ID."""
     for url in links:
         try:
-            return int(opt_in.by_unsubscribe_token(tx, secrets, urlsplit(url).path.rpartition("/")[2])["id"])
+            return opt_in_links.by_unsubscribe_token(tx, secrets, urlsplit(url).path.rpartition("/")[2]).id
         except (NotFound, ValueError):
             continue
     return None
+
+
+def _host(settings: Settings) -> str:
+    return urlsplit(settings.base_url).hostname or "localhost"

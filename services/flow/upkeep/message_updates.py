@@ -1,33 +1,39 @@
-"""Follow up: a sent message whose papers stand otherwise now is updated in place; nobody gets a second one."""
+"""Updates sent messages whose papers have changed, in place of a second message."""
 
 from urllib.parse import urlsplit
 
-from services.domain.delivery.state_machine import DISABLED_FOR
-from services.domain.digests import updates as domain
+from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL, DeliveryKind
+from services.domain.digests import updates
 from services.settings import Settings
 from services.store.db.database import Database
-from services.store.delivery import deliveries, message_updates
+from services.store.delivery import channels, deliveries, items, message_updates
+from services.store.delivery.records import NewDelivery
 from services.store.papers import merging, papers
 
 
 def work(db: Database, settings: Settings) -> bool:
-    """Looks at one message whose papers changed; False when there is none."""
+    """Checks one sent message for changes, and creates its update where it needs one; False when none is due."""
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
-        found = message_updates.claim(tx, db.now(tx))
-        if found is None:
+        message = message_updates.claim_check(tx, db.now(tx))
+        if message is None:
             return False
-        row, channel = found
-        now = domain.shown(papers.load(tx, deliveries.paper_ids(tx, row["id"])))
-        if domain.worth_telling(row["snapshot"], now):
-            host = urlsplit(settings.base_url).hostname or "localhost"
-            rate_limit_key = f"update:{channel['transport']}"
-            key = f"update:{row['id']}:{domain.key(now)}"
-            deliveries.create(tx, channel, "update", key, host, about=row["id"], rate_limit_key=rate_limit_key)
+        current = updates.snapshot(papers.load(tx, items.paper_ids(tx, message.id)))
+        if updates.needs_update(message.snapshot or {}, current):
+            channel = channels.find(tx, message.channel_id)
+            update = NewDelivery(
+                account_id=message.account_id,
+                channel_id=message.channel_id,
+                kind=DeliveryKind.UPDATE,
+                idem_key=f"update:{message.id}:{updates.idempotency_key(current)}",
+                rate_limit_key=f"update:{channel.transport}",
+                about=message.id,
+            )
+            deliveries.create(tx, update, urlsplit(settings.base_url).hostname or "localhost")
     return True
 
 
 def give_up(db: Database, settings: Settings) -> bool:
-    """Drops what waits for one channel that nobody has enabled for a week; False when there is none."""
+    """Drops what waits for one channel that was disabled for a week; False when there is none."""
     with db.transaction() as tx:
-        return message_updates.give_up(tx, db.now(tx), DISABLED_FOR * settings.time_scale)
+        return message_updates.drop_given_up(tx, db.now(tx), KEPT_FOR_DISABLED_CHANNEL * settings.time_scale)

@@ -30,7 +30,7 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
         if reminders.take(tx, row["id"], now):
-            operator_notices.tell(tx, row["account_id"], f"quiet:{row['id']}:{now:%Y-%m-%d}", subject, host, lines)
+            operator_notices.send(tx, row["account_id"], f"quiet:{row['id']}:{now:%Y-%m-%d}", subject, host, lines)
     return True
 
 

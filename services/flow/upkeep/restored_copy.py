@@ -1,49 +1,62 @@
-"""Recover: leases whose workers were lost, transports that may answer again, a database that is a copy."""
+"""After a crash or a restore: pauses a copied database, ends expired leases, probes transports that are down."""
 
 from services import plugins
 from services.domain.delivery import state_machine as domain
 from services.errors import ConfigError
+from services.flow.channel_targets import target_of
 from services.ports import TransportDown
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db import circuit_breaker
+from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, claims, sending_pause
+from services.store.delivery.records import Channel
 from services.telemetry import log
 
 
-def look(db: Database) -> bool:
-    """Holds a database that was copied from another server, before anything of it is sent; nothing is left to do."""
+def pause_if_copied(db: Database) -> bool:
+    """Pauses sending from a database that was copied from another server; False, since no work is left."""
     with db.transaction() as tx:
-        sending_pause.look(tx, db.now(tx))
+        sending_pause.start_if_copied(tx, db.now(tx))
     return False
 
 
 def expire(db: Database, settings: Settings) -> bool:
-    """Ends one lease whose worker was lost; False when none ran out."""
-    with db.transaction() as tx:
-        return claims.expire_one(tx, db.now(), settings.time_scale)
-
-
-def check_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:
-    """Looks whether one held transport answers again; False when none is due for a look."""
+    """Ends one lease whose worker was lost; False when no lease has expired."""
     with db.transaction() as tx:
         now = db.now()
-        due, channel = channels.claim_check(tx, now, domain.CLAIM_LEASE * settings.time_scale)
-    if channel is not None:
-        still = _still(channel, secrets)
-        with db.transaction() as tx:
-            if still is None:
-                channels.release_transport(tx, channel["transport"])
-            else:
-                channels.hold_transport(tx, channel["transport"], still.reason, db.now(), settings.time_scale)
-    return due
+        expired = claims.lock_expired(tx, now)
+        if expired is None:
+            return False
+        delivery, channel = expired
+        policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
+        claims.store_expired(tx, domain.expire(delivery, now, settings.time_scale, policy))
+    return True
 
 
-def _still(channel: Row, secrets: SecretBox) -> TransportDown | None:
-    """What keeps a transport; nothing known where a channel's secret cannot be opened: its next message will tell."""
+def probe_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:
+    """Probes one transport that is down; False when none is due for a probe."""
+    with db.transaction() as tx:
+        transport = circuit_breaker.claim_probe(tx, db.now(), domain.CLAIM_LEASE * settings.time_scale)
+        if transport is None:
+            return False
+        channel = channels.first_of_transport(tx, transport)
+        if channel is None:  # No channel is left to probe with. The next channel that uses the transport finds out.
+            circuit_breaker.close(tx, transport)
+            return True
+    outage = _probe(channel, secrets)
+    with db.transaction() as tx:
+        if outage is None:
+            circuit_breaker.close(tx, transport)
+        else:
+            circuit_breaker.open(tx, transport, outage.reason, db.now(), settings.time_scale)
+    return True
+
+
+def _probe(channel: Channel, secrets: SecretBox) -> TransportDown | None:
     try:
-        target = channels.target_of(channel, secrets)
-    except ConfigError as error:
-        log.warning("a held transport cannot be checked", channel=channel["id"], why=str(error))
+        target = target_of(channel, secrets)
+    except ConfigError as error:  # The next message on the transport finds out whether it works.
+        log.warning("a transport that is down cannot be probed", channel=channel.id, why=str(error))
         return None
-    return plugins.notifier(channel["kind"]).probe(target)
+    return plugins.notifier(channel.kind).probe(target)

@@ -18,7 +18,7 @@ def work(db: Database, settings: Settings) -> bool:
     """Deletes one batch of the first kind that has any; False when the night's work is done, or is not due."""
     keep, now = retention.days(settings.retention), db.now()
     with db.transaction() as tx:
-        if not rate_limits.acquire_periodic(tx, GATE, now):
+        if not rate_limits.is_available(tx, GATE, now):
             return False
     for step in retention_steps.STEPS:
         with db.transaction() as tx:

@@ -55,7 +55,7 @@ class Email:
         try:
             return EmailTarget(address=text)
         except ValueError:
-            raise TargetError(f"{text[:100]!r} is no e-mail address; it reads name@example.org") from None
+            raise TargetError(f"{text[:100]!r} is not an e-mail address; it reads name@example.org") from None
 
     def label(self, target: BaseModel) -> str:
         return _address(target)

@@ -107,7 +107,7 @@ def address(text: str, name: str = "") -> Address:
             return Address(name, addr_spec=f"{local}@{domain}")
         return Address(name, username=local, domain=domain)
     except (ValueError, IndexError, MessageError):
-        raise ValueError("is no e-mail address; it reads name@example.org") from None
+        raise ValueError("is not an e-mail address; it reads name@example.org") from None
 
 
 def server() -> Server | None:

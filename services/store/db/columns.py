@@ -78,5 +78,5 @@ def flag(name: str, default: bool = False) -> Column[bool]:
 
 
 def lease() -> tuple[Column[object], Column[object]]:
-    """Who works on the row and until when; every update is fenced by the token."""
+    """Which worker has claimed the row, and until when. The token fences every update."""
     return Column("lease_token", UUID(as_uuid=True)), at("lease_until")

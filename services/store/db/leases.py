@@ -1,6 +1,7 @@
 """Claiming a row so that one worker has it, and updating it only while that holds."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,6 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Table, Update, and_, bindparam
 
 from services.errors import LeaseLost
 from services.store.db.database import Row, first
+
+Change = tuple[object, Mapping[str, Any]]
+"""A record whose fields name columns, and the new values of the columns to be changed."""
 
 
 def free(table: Table, now: datetime) -> ColumnElement[bool]:
@@ -33,33 +37,36 @@ def fenced(tx: Connection, table: Table, row: Row, **values: Any) -> None:
         raise LeaseLost(f"{table.name} {[row[column.name] for column in table.primary_key]} was taken over")
 
 
-def take_all(tx: Connection, table: Table, changes: Sequence[tuple[Row, Row]]) -> None:
-    """Updates locked rows, each (row, its new columns, the lease's too)."""
+def take_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
+    """Updates locked rows; the new columns include the lease."""
     _update_all(tx, table, changes, fence=())
 
 
-def fenced_all(tx: Connection, table: Table, changes: Sequence[tuple[Row, Row]]) -> None:
-    """Updates claimed rows, each (row, its new columns). Raises LeaseLost when one of them is not ours any more."""
+def fenced_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
+    """Updates claimed rows. Raises LeaseLost when another worker has claimed one of them since."""
     if _update_all(tx, table, changes, fence=("lease_token",)) != len(changes):
-        raise LeaseLost(f"one of {len(changes)} rows of {table.name} was taken over")
+        raise LeaseLost(f"one of {len(changes)} rows of {table.name} was claimed by another worker")
 
 
-def _update_all(tx: Connection, table: Table, changes: Sequence[tuple[Row, Row]], fence: tuple[str, ...]) -> int:
-    """One statement for all that change the same columns."""
+def _update_all(tx: Connection, table: Table, changes: Sequence[Change], fence: tuple[str, ...]) -> int:
+    """One statement for all rows that change the same columns. Returns the number of updated rows."""
     key = tuple(column.name for column in table.primary_key)
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    # In one order, so that two who update several never wait for each other.
-    for row, values in sorted(changes, key=lambda change: [change[0][name] for name in key]):
-        known = {f"old_{name}": row[name] for name in (*key, *fence)}
-        alike.setdefault(tuple(values), []).append(known | {f"new_{name}": value for name, value in values.items()})
-    found = (tx.execute(_updating(table, (*key, *fence), names), given) for names, given in alike.items())
-    return sum(result.rowcount for result in found)
+    by_columns = defaultdict[tuple[str, ...], list[dict[str, Any]]](list)
+    # All workers update rows in the order of their keys, so that two workers cannot deadlock.
+    for record, values in sorted(changes, key=lambda change: [getattr(change[0], name) for name in key]):
+        old = {f"old_{name}": getattr(record, name) for name in (*key, *fence)}
+        by_columns[tuple(values)].append(old | {f"new_{name}": value for name, value in values.items()})
+    results = (
+        tx.execute(_update_by(table, (*key, *fence), names), parameters) for names, parameters in by_columns.items()
+    )
+    return sum(result.rowcount for result in results)
 
 
 @cache
-def _updating(table: Table, same: tuple[str, ...], names: tuple[str, ...]) -> Update:
-    mine = [table.c[name] == bindparam(f"old_{name}") for name in same]
-    return update(table).where(*mine).values({name: bindparam(f"new_{name}") for name in names})
+def _update_by(table: Table, same: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    """Cached, since every batch of deliveries uses the same few statements."""
+    conditions = [table.c[name] == bindparam(f"old_{name}") for name in same]
+    return update(table).where(*conditions).values({name: bindparam(f"new_{name}") for name in names})
 
 
 def release(tx: Connection, table: Table, row: Row, **values: Any) -> None:

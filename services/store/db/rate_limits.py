@@ -1,7 +1,11 @@
-"""Gates: what may follow only so fast, kept in rows so that all workers together keep to it and none sleeps."""
+"""Rate limits shared by all workers, stored as rows so that no worker blocks while waiting.
+
+A periodic job (bounce reading, nightly clean-up) keeps its next run time in a rate limit of its own.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -10,68 +14,76 @@ from services.errors import LeaseLost
 from services.store.db.tables import rate_limit
 
 CATCH_UP = timedelta(seconds=1)
-"""How far a shared gate makes up for turns that came late."""
+"""An acquisition that comes late shortens the next pause by at most this time, so that the average rate is kept."""
 
 
-def exhausted(now: datetime) -> Select[tuple[str]]:
-    """SQL: the keys of the gates that nobody may pass at this moment."""
+class Renewal(NamedTuple):
+    """An acquired rate limit whose pause starts again: the end of the pause so far, and the new end."""
+
+    acquired_until: datetime
+    until: datetime
+
+
+def exhausted_keys(now: datetime) -> Select[tuple[str]]:
+    """SQL: the keys that cannot be acquired now."""
     return select(rate_limit.c.key).where(rate_limit.c.available_at > now)
 
 
 def available_at(key: object) -> ScalarSelect[datetime]:
-    """SQL: when the gate of a column's key opens; NULL if it never closed."""
+    """SQL: when the key in a column can be acquired; NULL for a key that was never acquired."""
     return select(rate_limit.c.available_at).where(rate_limit.c.key == key).scalar_subquery()
 
 
+def available(key: str, now: datetime) -> ColumnElement[bool]:
+    """SQL: whether a key can be acquired now."""
+    return ~select(rate_limit.c.key).where(rate_limit.c.key == key, rate_limit.c.available_at > now).exists()
+
+
+def is_available(tx: Connection, key: str, now: datetime) -> bool:
+    """Whether a key can be acquired now. Acquires nothing: another worker may be faster."""
+    return bool(tx.scalars(select(available(key, now))).one())
+
+
 def acquire(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up: timedelta = timedelta()) -> None:
-    """Passes a gate and closes it for `pause`. Raises LeaseLost when another worker was faster."""
+    """Acquires a key for `pause`. Raises LeaseLost when another worker has acquired it."""
     if key and pause and key not in acquire_all(tx, {key: pause}, now, catch_up):
-        raise LeaseLost(f"another worker passed the gate {key}")
+        raise LeaseLost(f"another worker acquired the rate limit {key}")
 
 
 def acquire_all(
     tx: Connection, pauses: Mapping[str, timedelta], now: datetime, catch_up: timedelta = timedelta()
 ) -> dict[str, datetime]:
-    """Passes those of the gates that are open, and closes each for its pause; until when."""
+    """Acquires those of the keys that are available, each for its pause. Returns the ends of the pauses by key."""
     if not pauses:
         return {}
-    # In one order, so that two who take several never wait for each other.
+    # All workers acquire keys in alphabetical order, so that two workers cannot deadlock.
     new = upsert(rate_limit).values([{"key": key, "available_at": now + pauses[key]} for key in sorted(pauses)])
-    open_now = or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now)
-    then = func.greatest(rate_limit.c.available_at, now - catch_up) + (new.excluded.available_at - now)
-    taken = new.on_conflict_do_update(index_elements=["key"], set_={"available_at": then}, where=open_now)
-    return {
-        row.key: row.available_at for row in tx.execute(taken.returning(rate_limit.c.key, rate_limit.c.available_at))
-    }
+    is_free = or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now)
+    pause_end = func.greatest(rate_limit.c.available_at, now - catch_up) + (new.excluded.available_at - now)
+    statement = new.on_conflict_do_update(
+        index_elements=["key"], set_={"available_at": pause_end}, where=is_free
+    ).returning(rate_limit.c.key, rate_limit.c.available_at)
+    return {row.key: row.available_at for row in tx.execute(statement)}
 
 
-def restart_all(tx: Connection, turns: Mapping[str, tuple[datetime, datetime]]) -> None:
-    """Uses the turns that were taken: gate → (closed until then by taking it, and now until then).
+def renew_all(tx: Connection, renewals: Mapping[str, Renewal]) -> None:
+    """Starts the pauses of acquired keys again.
 
-    Raises LeaseLost when somebody has passed or closed one of them since.
+    Raises LeaseLost when another worker has acquired or postponed one of the keys since.
     """
-    given = [{"rate_limit_key": key, "taken": turns[key][0], "until": turns[key][1]} for key in sorted(turns)]
-    if given and tx.execute(_USE, given).rowcount != len(given):
-        raise LeaseLost("its turn at the gate was over before it went out")
+    parameters = [{"limit": key, **renewals[key]._asdict()} for key in sorted(renewals)]
+    if parameters and tx.execute(_RENEW, parameters).rowcount != len(parameters):
+        raise LeaseLost("the pause of its rate limit ended before it was sent")
 
 
-_USE = (
+_RENEW = (
     update(rate_limit)
-    .where(rate_limit.c.key == bindparam("rate_limit_key"), rate_limit.c.available_at == bindparam("taken"))
+    .where(rate_limit.c.key == bindparam("limit"), rate_limit.c.available_at == bindparam("acquired_until"))
     .values(available_at=bindparam("until"))
 )
 
 
-def is_available(key: str, now: datetime) -> ColumnElement[bool]:
-    """SQL: whether a gate may be passed now."""
-    return ~select(rate_limit.c.key).where(rate_limit.c.key == key, rate_limit.c.available_at > now).exists()
-
-
-def acquire_periodic(tx: Connection, key: str, now: datetime) -> bool:
-    return bool(tx.scalars(select(is_available(key, now))).one())
-
-
-def restart(tx: Connection, key: str, until: datetime) -> None:
-    """Nobody passes before `until`."""
+def postpone(tx: Connection, key: str, until: datetime) -> None:
+    """Makes a key unavailable until `until`, or longer where it is already."""
     later = func.greatest(rate_limit.c.available_at, until)
     tx.execute(update(rate_limit).where(rate_limit.c.key == key).values(available_at=later))

@@ -26,8 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
 
+from services.domain.delivery.state_machine import DeliveryKind, State
 from services.domain.sources.batches import BatchState
-from services.store.db.columns import FeedHintsJson
+from services.domain.subscriptions.cadence import Cadence
+from services.store.db.columns import EnumText, FeedHintsJson
 from services.store.db.columns import at as _at
 from services.store.db.columns import count as _count
 from services.store.db.columns import created as _created
@@ -201,7 +203,7 @@ match_job = Table(
 subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
-    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("cadence", "daily"),
+    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _enum("cadence", Cadence, Cadence.DAILY),
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
@@ -261,7 +263,7 @@ silence = Table(
 
 delivery = Table(
     "delivery", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
-    _text("kind", None), Column("idem_key", Text, nullable=False, unique=True), _text("state", "pending"), _text("rate_limit_key"),
+    Column("kind", EnumText(DeliveryKind), nullable=False), Column("idem_key", Text, nullable=False, unique=True), _enum("state", State, State.PENDING), _text("rate_limit_key"),
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
@@ -284,7 +286,7 @@ bounce = Table(
 
 delivery_item = Table(
     "delivery_item", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("channel_id", BigInteger, nullable=False),
-    _ref("paper_id", "paper.id", index=True), _at("not_before", nullable=False), _text("cadence", None),
+    _ref("paper_id", "paper.id", index=True), _at("not_before", nullable=False), Column("cadence", EnumText(Cadence), nullable=False),
     Column("delivery_id", BigInteger, index=True), _text("dropped_because"), _created(),
     UniqueConstraint("channel_id", "paper_id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),

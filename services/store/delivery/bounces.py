@@ -1,76 +1,77 @@
-"""Mails that came back: recorded once each, and addresses that do not exist are mailed no more."""
+"""Returned mails, each recorded once, and failures to read the mailbox they arrive in."""
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.bounce import Bounce, is_hard
-from services.store.db.database import Row, first, rows
-from services.store.db.tables import bounce, channel, delivery, transport
-from services.store.delivery import channels, opt_in
+from services.store.db import circuit_breaker
+from services.store.db.records import fetch_first
+from services.store.db.tables import bounce, channel, delivery
+from services.store.delivery.records import ReturnedDelivery, SoftBounces
 
-CAME_BACK = "mail to this address came back"
 MAILBOX = "bounces"
-"""Key of the transport's row that says what keeps the mailbox from being read. Nobody looks at it but its reader."""
+"""The key of the row of `transport` that says why the mailbox cannot be read. No channel has this transport."""
 
 
-def delivery_of(tx: Connection, message_ids: Collection[str]) -> Row | None:
-    """The mail of ours that one of these ids names; they are random, so who knows one had the mail."""
-    columns = (delivery.c.id, delivery.c.channel_id)
-    return first(tx, select(*columns).where(delivery.c.message_id.in_(message_ids), delivery.c.sent_at.is_not(None)))
+def find_delivery(tx: Connection, message_ids: Collection[str]) -> ReturnedDelivery | None:
+    """The sent delivery with one of these Message-IDs. They are random, so only a receiver of the mail knows one."""
+    return fetch_first(
+        tx,
+        ReturnedDelivery,
+        select(delivery.c.id, delivery.c.channel_id)
+        .where(delivery.c.message_id.in_(message_ids), delivery.c.sent_at.is_not(None)),
+    )  # fmt: skip
 
 
-def record(tx: Connection, body: bytes, found: Bounce, channel_id: int, delivery_id: int | None) -> bool:
-    """Writes one down; False when this mail was read before."""
-    values = {
-        "digest": hashlib.sha256(body).digest(), "channel_id": channel_id, "delivery_id": delivery_id,
-        "status": found.status, "hard": is_hard(found.status), "diagnostic": found.said,
-    }  # fmt: skip
-    made = upsert(bounce).values(values).on_conflict_do_nothing(index_elements=["digest"]).returning(bounce.c.id)
-    if tx.scalars(made).first() is None:
+def record(
+    tx: Connection, digest: bytes, returned: Bounce, channel_id: int, delivery_id: int | None, error: str
+) -> bool:
+    """Records a returned mail by the digest of its bytes; False when it was recorded before."""
+    bounce_id = tx.scalars(
+        upsert(bounce)
+        .values(
+            digest=digest,
+            channel_id=channel_id,
+            delivery_id=delivery_id,
+            status=returned.status,
+            hard=is_hard(returned.status),
+            diagnostic=returned.reason,
+        )
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(bounce.c.id)
+    ).first()
+    if bounce_id is None:
         return False
-    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(error=f"came back: {found.said}"))
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(error=error))
     return True
 
 
-def stop(tx: Connection, channel_id: int, found: Bounce) -> Sequence[Row]:
-    """Ends mails to the channel's address, whichever account they are for; the channels that it stopped."""
-    address = rows(tx, select(channel.c.label).where(channel.c.id == channel_id))[0]["label"].lower()
-    because = f"{CAME_BACK}: {found.said}"
-    opt_in.suppress(tx, address, because)
-    same = and_(channel.c.kind == "email", func.lower(channel.c.label) == address, channel.c.deleted_at.is_(None))
-    stopped = rows(tx, select(channel).where(same, channel.c.disabled_because == "").with_for_update())
-    for row in stopped:
-        channels.disable(tx, row["id"], because)
-    return stopped
+def soft_bounces(tx: Connection, account_id: int, since: datetime) -> dict[int, SoftBounces]:
+    """By channel: how many mails came back for a reason that may pass, and the last reason."""
+    by_channel: dict[int, SoftBounces] = {}
+    for channel_id, diagnostic in tx.execute(
+        select(bounce.c.channel_id, bounce.c.diagnostic)
+        .join(channel, channel.c.id == bounce.c.channel_id)
+        .where(channel.c.account_id == account_id, ~bounce.c.hard, bounce.c.created_at >= since)
+        .order_by(bounce.c.id)
+    ):
+        earlier = by_channel.get(channel_id)
+        by_channel[channel_id] = SoftBounces(count=earlier.count + 1 if earlier else 1, last_reason=diagnostic)
+    return by_channel
 
 
-def unreadable(tx: Connection, because: str) -> int:
-    """Notes that the mailbox could not be read; how often that was in a row."""
-    new = upsert(transport).values(key=MAILBOX, down_because=because, failures=1)
-    again = {"down_because": because, "failures": transport.c.failures + 1}
-    noted = new.on_conflict_do_update(index_elements=["key"], set_=again).returning(transport.c.failures)
-    return int(tx.scalars(noted).one())
+def record_mailbox_failure(tx: Connection, reason: str) -> int:
+    """Records that the mailbox could not be read; returns how often in a row."""
+    return circuit_breaker.count_failure(tx, MAILBOX, reason)
 
 
-def readable(tx: Connection) -> None:
-    channels.release_transport(tx, MAILBOX)
+def clear_mailbox_failure(tx: Connection) -> None:
+    circuit_breaker.close(tx, MAILBOX)
 
 
-def why_unreadable(tx: Connection) -> str:
-    """What keeps the mailbox from being read; empty: nothing."""
-    return tx.scalars(select(transport.c.down_because).where(transport.c.key == MAILBOX)).first() or ""
-
-
-def soft_since(tx: Connection, account_id: int, since: datetime) -> dict[int, tuple[int, str]]:
-    """Channel → how many mails came back that may arrive next time, and what was said last."""
-    query = select(bounce).join(channel, channel.c.id == bounce.c.channel_id).order_by(bounce.c.id)
-    mine = and_(channel.c.account_id == account_id, ~bounce.c.hard, bounce.c.created_at >= since)
-    found: dict[int, tuple[int, str]] = {}
-    for row in rows(tx, query.where(mine)):
-        count, _ = found.get(row["channel_id"], (0, ""))
-        found[row["channel_id"]] = (count + 1, row["diagnostic"])
-    return found
+def mailbox_failure(tx: Connection) -> str:
+    """Why the mailbox cannot be read; empty when it can be."""
+    return circuit_breaker.reason(tx, MAILBOX)

@@ -1,247 +1,291 @@
-"""Channels, and the transports that several of them share."""
+"""Channels: where an account's papers are sent."""
 
-import re
 from collections.abc import Collection, Sequence
-from datetime import datetime, time, timedelta
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
 from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services import plugins
-from services.domain.delivery.schedule import WEEKDAYS
-from services.errors import ConfigError, NotFound
-from services.ports import RateLimited
-from services.store.db import rate_limits
-from services.store.db.database import Row, first, rows, wake
-from services.store.db.secrets import SecretBox
-from services.store.db.tables import account, channel, delivery, delivery_item, transport
-from services.store.delivery import digest_schedule
-from services.store.delivery import sending_pause as whole_hold
+from services.domain.delivery.schedule import ChannelHours
+from services.errors import NotFound
+from services.store.db import circuit_breaker, rate_limits
+from services.store.db.database import wake
+from services.store.db.records import columns_for, fetch_all, fetch_first
+from services.store.db.tables import account, channel, delivery, delivery_item, subscription_channel, transport
+from services.store.delivery import digest_schedule, sending_pause
+from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
+
+REMOVED = "channel removed"
+"""Why an item was dropped whose channel was removed."""
+UNSUBSCRIBED = "unsubscribed"
+"""Why an item was dropped or a delivery cancelled whose channel was unsubscribed."""
+
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def parse_at(text: str) -> time:
-    match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
-    if not match:
-        raise ConfigError(f"an hour reads 08:00, not {text!r}")
-    return time(int(match[1]), int(match[2]))
-
-
-def parse_weekday(text: str) -> int:
-    if text.lower()[:3] not in WEEKDAYS:
-        raise ConfigError(f"a weekday is one of {', '.join(WEEKDAYS)}, not {text!r}")
-    return WEEKDAYS.index(text.lower()[:3])
-
-
-def split_target(kind: str, target: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
-    """The open and the secret fields of a target."""
-    values = {name: getattr(target, name) for name in type(target).model_fields}
-    secret = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
-    return {name: value for name, value in values.items() if name not in secret}, secret
-
-
-def target_of(row: Row, secrets: SecretBox) -> BaseModel:
-    secret_fields = secrets.decrypt(row["secret"]) if row["secret"] else {}
-    return plugins.notifier(row["kind"]).target.model_validate({**row["target"], **secret_fields})
-
-
-def add(
-    tx: Connection, secrets: SecretBox, account_id: int, kind: str, target: BaseModel, *, verified: bool, **hours: Any
-) -> int:
-    """Adds a channel, or changes the hours of the one that has this target."""
-    label = plugins.notifier(kind).label(target)
-    settings = _columns(secrets, kind, target) | hours
-    found = same(tx, account_id, kind, label)
-    if found is not None:
-        tx.execute(update(channel).where(channel.c.id == found["id"]).values(settings))
-        if hours:
-            digest_schedule.reschedule_all(tx, account_id)
-        return int(found["id"])
-    new = insert(channel).values(account_id=account_id, kind=kind, label=label, verified=verified, **settings)
-    return int(tx.scalars(new.returning(channel.c.id)).one())
-
-
-def _columns(secrets: SecretBox, kind: str, target: BaseModel) -> dict[str, Any]:
-    plugin = plugins.notifier(kind)
-    values, secret_fields = split_target(kind, target)
-    encrypted = secrets.encrypt(secret_fields) if secret_fields else None
-    return {
-        "target": values,
-        "secret": encrypted,
-        "transport": plugin.transport(target),
-        "rate_limit_key": plugin.rate_limit_key(target) if isinstance(plugin, RateLimited) else "",
-    }
-
-
-def same(tx: Connection, account_id: int, kind: str, label: str) -> Row | None:
-    """The account's channel that this would be, locked."""
-    mine = and_(channel.c.account_id == account_id, channel.c.deleted_at.is_(None))
-    return first(tx, select(channel).where(mine, channel.c.kind == kind, channel.c.label == label).with_for_update())
-
-
-def retarget(tx: Connection, secrets: SecretBox, row: Row, target: BaseModel) -> None:
-    """Gives a channel another form of its target: a new secret."""
-    tx.execute(update(channel).where(channel.c.id == row["id"]).values(_columns(secrets, row["kind"], target)))
-
-
-def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Row:
-    """A living channel. Raises NotFound, also for another account's."""
+def find(tx: Connection, channel_id: int, account_id: int | None = None) -> ChannelWithAccount:
+    """A channel that is not removed. Raises NotFound, also for a channel of another account than `account_id`."""
     wanted = and_(channel.c.id == channel_id, channel.c.deleted_at.is_(None))
     if account_id is not None:
         wanted = and_(wanted, channel.c.account_id == account_id)
-    row = first(tx, select(channel, account.c.email, account.c.timezone).join(account).where(wanted))
-    if row is None:
+    found = fetch_first(
+        tx, ChannelWithAccount, select(channel, account.c.email, account.c.timezone).join(account).where(wanted)
+    )
+    if found is None:
         raise NotFound(f"no channel {channel_id}")
-    return row
+    return found
 
 
-def all_of(tx: Connection, account_id: int | None = None) -> Sequence[Row]:
-    """Living channels with `down_because` of their transport."""
-    query = select(channel, account.c.email, func.coalesce(transport.c.down_because, "").label("down_because"))
-    query = (
-        query.join(account)
+def by_id(tx: Connection, channel_id: int) -> Channel | None:
+    """A channel, a removed one too."""
+    return fetch_first(tx, Channel, select(channel).where(channel.c.id == channel_id))
+
+
+def find_by_label(tx: Connection, account_id: int, kind: str, label: str, *, lock: bool = False) -> Channel | None:
+    """The account's channel with this target that is not removed. At most one exists (index uq_channel_target)."""
+    query = select(channel).where(
+        channel.c.account_id == account_id,
+        channel.c.deleted_at.is_(None),
+        channel.c.kind == kind,
+        channel.c.label == label,
+    )
+    return fetch_first(tx, Channel, query.with_for_update() if lock else query)
+
+
+def first_of_transport(tx: Connection, key: str) -> Channel | None:
+    """Any channel of a transport that is not removed."""
+    return fetch_first(
+        tx, Channel, select(channel).where(channel.c.transport == key, channel.c.deleted_at.is_(None)).limit(1)
+    )
+
+
+def all_of(tx: Connection, account_id: int | None = None) -> list[ChannelStatus]:
+    """The channels of one account, or of all, that are not removed."""
+    return fetch_all(
+        tx,
+        ChannelStatus,
+        select(
+            *columns_for(channel, ChannelStatus),
+            account.c.email,
+            func.coalesce(transport.c.down_because, "").label("down_because"),
+        )
+        .join(account)
         .outerjoin(transport, transport.c.key == channel.c.transport)
-        .where(channel.c.deleted_at.is_(None))
+        .where(
+            channel.c.deleted_at.is_(None), *([channel.c.account_id == account_id] if account_id is not None else [])
+        )
+        .order_by(channel.c.id),
     )
-    query = query.where(channel.c.account_id == account_id) if account_id is not None else query
-    return rows(tx, query.order_by(channel.c.id))
 
 
-def remove(tx: Connection, channel_id: int) -> None:
-    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
-    lock_whole(tx, channel_id)
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
-    drop_waiting(tx, channel_id, "channel removed")
+# ── changing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def lock_whole(tx: Connection, channel_id: int) -> None:
-    """Locks a channel after its open deliveries: in that order whoever records an outcome locks them too."""
-    states = ("pending", "claimed", "sending", "uncertain")
-    open_ones = and_(delivery.c.channel_id == channel_id, delivery.c.state.in_(states))
-    tx.execute(select(delivery.c.id).where(open_ones).order_by(delivery.c.id).with_for_update())
-    tx.execute(select(channel.c.id).where(channel.c.id == channel_id).with_for_update())
+def add(
+    tx: Connection, account_id: int, target: StoredTarget, *, verified: bool, hours: ChannelHours | None = None
+) -> int:
+    """Adds a channel. When the account has a channel with this target, changes its secret and hours instead."""
+    existing = find_by_label(tx, account_id, target.kind, target.label, lock=True)
+    if existing is not None:
+        change_target(tx, existing.id, target)
+        if hours is not None:
+            set_hours(tx, existing, hours)
+        return existing.id
+    channel_id = tx.scalars(
+        insert(channel)
+        .values(account_id=account_id, verified=verified, **asdict(target), **(asdict(hours) if hours else {}))
+        .returning(channel.c.id)
+    ).one()
+    return int(channel_id)
 
 
-def drop_waiting(tx: Connection, channel_id: int, because: str) -> None:
-    """Cancels whole deliveries that are not on their way, and drops all items that were not told.
-
-    What may have arrived stays as it is, and is not repeated.
-    """
-    mine = delivery.c.channel_id == channel_id
-    cancelled = {"state": "cancelled", "error": because, "next_attempt_at": None, "lease_token": None}
-    open_ones = and_(mine, delivery.c.state.in_(["pending", "claimed"]))
-    tx.execute(update(delivery).where(open_ones).values({**cancelled, "lease_until": None}))
-    tx.execute(update(delivery).where(mine, delivery.c.state == "uncertain").values(next_attempt_at=None))
-    never = delivery_item.c.delivery_id.in_(select(delivery.c.id).where(mine, delivery.c.state == "cancelled"))
-    waiting = and_(delivery_item.c.channel_id == channel_id, or_(delivery_item.c.delivery_id.is_(None), never))
-    dropped = {"dropped_because": because, "delivery_id": None}
-    tx.execute(update(delivery_item).where(waiting, delivery_item.c.dropped_because == "").values(dropped))
-
-
-def over(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """Those of the channels that nothing is to be sent to any more."""
-    if not ids:
-        return []
-    gone = or_(channel.c.deleted_at.is_not(None), channel.c.unsubscribed_at.is_not(None))
-    mine = channel.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
-    return tx.scalars(select(channel.c.id).where(mine, gone).order_by(channel.c.id)).all()
-
-
-def drop_if_over(tx: Connection, channel_id: int) -> None:
-    """After a send that was under way when its channel was removed or unsubscribed: no second try."""
-    row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
-    if row["deleted_at"] or row["unsubscribed_at"]:
-        drop_waiting(tx, channel_id, "channel removed" if row["deleted_at"] else "unsubscribed")
-
-
-def disable(tx: Connection, channel_id: int, because: str) -> None:
+def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None:
+    """Stores another form of the same target, such as one with a new secret."""
     tx.execute(
-        update(channel).where(channel.c.id == channel_id).values(disabled_because=because, disabled_at=func.now())
+        update(channel)
+        .where(channel.c.id == channel_id)
+        .values(
+            target=target.target,
+            secret=target.secret,
+            transport=target.transport,
+            rate_limit_key=target.rate_limit_key,
+        )
     )
 
 
-def prefer_once(tx: Connection, channel_id: int, at_most_once: bool) -> None:
-    """Whether the channel would rather miss a message than get it twice; what is in doubt follows at once."""
+def set_hours(tx: Connection, where: Channel, hours: ChannelHours) -> None:
+    tx.execute(update(channel).where(channel.c.id == where.id).values(asdict(hours)))
+    digest_schedule.reschedule_all(tx, where.account_id)
+
+
+def move(tx: Connection, channel_id: int, target: StoredTarget, *, verified: bool) -> None:
+    """Gives a channel another target and enables the channel."""
+    tx.execute(
+        update(channel)
+        .where(channel.c.id == channel_id)
+        .values(**asdict(target), disabled_because="", disabled_at=None, verified=verified)
+    )
+
+
+def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
+    """Links the subscriptions of one channel to another channel instead, and moves the items that are not sent."""
+    links = subscription_channel
+    tx.execute(
+        upsert(links)
+        .from_select(
+            ["account_id", "subscription_id", "channel_id"],
+            select(links.c.account_id, links.c.subscription_id, literal(to_id)).where(links.c.channel_id == from_id),
+        )
+        .on_conflict_do_nothing()
+    )
+    tx.execute(links.delete().where(links.c.channel_id == from_id))
+    on_target = select(delivery_item.c.paper_id).where(delivery_item.c.channel_id == to_id)
+    tx.execute(
+        update(delivery_item)
+        .where(
+            delivery_item.c.channel_id == from_id,
+            delivery_item.c.delivery_id.is_(None),
+            delivery_item.c.dropped_because == "",
+            delivery_item.c.paper_id.not_in(on_target),
+        )
+        .values(channel_id=to_id)
+    )
+
+
+def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
+    """Whether the owner prefers to miss a message over getting it twice.
+
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, deliveries in doubt are not
+    repeated from now on.
+    """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
-    row = rows(tx, select(channel).where(channel.c.id == channel_id))[0]
-    can_reconcile = plugins.notifier(row["kind"]).policy(row["target"], "message").can_reconcile
     if at_most_once and not can_reconcile:
-        doubtful = and_(delivery.c.channel_id == channel_id, delivery.c.state == "uncertain")
-        tx.execute(update(delivery).where(doubtful).values(next_attempt_at=None))
+        tx.execute(
+            update(delivery)
+            .where(delivery.c.channel_id == channel_id, delivery.c.state == "uncertain")
+            .values(next_attempt_at=None)
+        )
+
+
+def disable(tx: Connection, channel_id: int, reason: str) -> None:
+    tx.execute(
+        update(channel).where(channel.c.id == channel_id).values(disabled_because=reason, disabled_at=func.now())
+    )
+
+
+def disable_address(tx: Connection, address: str, reason: str) -> list[Channel]:
+    """Disables the e-mail channels of all accounts that have this address (lower case); returns those it disabled."""
+    enabled = fetch_all(
+        tx,
+        Channel,
+        select(channel)
+        .where(
+            channel.c.kind == "email",
+            func.lower(channel.c.label) == address,
+            channel.c.deleted_at.is_(None),
+            channel.c.disabled_because == "",
+        )
+        .with_for_update(),
+    )
+    for where in enabled:
+        disable(tx, where.id, reason)
+    return enabled
 
 
 def enable(tx: Connection, channel_id: int) -> None:
-    """Lets a disabled channel go on, with what has waited."""
+    """Enables a disabled channel. What has waited for it is sent."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(disabled_because="", disabled_at=None))
     wake(tx, "deliver")
 
 
-# ── transports ────────────────────────────────────────────────────────────────────────────────────────────────
-
-FIRST_CHECK = timedelta(seconds=30)
-MAX_CHECK = timedelta(minutes=15)
-EMBEDDER = "embedder:"
-"""How keys begin that no channel has: embedders rest under them, and are looked at by those who embed."""
+# ── ending ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def hold_transport(
-    tx: Connection, key: str, because: str, now: datetime, scale: float, after: float | None = None
-) -> bool:
-    """Holds all channels of a transport; whether that is new.
+def remove(tx: Connection, channel_id: int) -> None:
+    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    lock_with_deliveries(tx, channel_id)
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
+    drop_unsent(tx, channel_id, REMOVED)
 
-    The next look is in `after` seconds, where that was asked for, else in 30 s, doubling up to 15 minutes.
+
+def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
+    """Locks the open deliveries of a channel, then the channel.
+
+    Recording an outcome locks in the same order, so the two cannot deadlock.
     """
-    failures = tx.scalars(select(transport.c.failures).where(transport.c.key == key).with_for_update()).first() or 0
-    pause = min(FIRST_CHECK * (1 << min(failures, 8)), MAX_CHECK) * scale
-    pause = pause if after is None else timedelta(seconds=max(1.0, after))
-    values = {"down_because": because, "check_at": now + pause, "failures": failures + 1}
-    statement = upsert(transport).values(key=key, **values)
-    tx.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
-    return failures == 0
+    tx.execute(
+        select(delivery.c.id)
+        .where(
+            delivery.c.channel_id == channel_id,
+            delivery.c.state.in_(("pending", "claimed", "sending", "uncertain")),
+        )
+        .order_by(delivery.c.id)
+        .with_for_update()
+    )
+    tx.execute(select(channel.c.id).where(channel.c.id == channel_id).with_for_update())
 
 
-def release_transport(tx: Connection, key: str) -> None:
-    tx.execute(update(transport).where(transport.c.key == key).values(down_because="", check_at=None, failures=0))
+def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
+    """Cancels the deliveries that are not being sent and drops the items that were not sent.
+
+    A delivery in doubt keeps its state and is not repeated.
+    """
+    on_channel = delivery.c.channel_id == channel_id
+    tx.execute(
+        update(delivery)
+        .where(on_channel, delivery.c.state.in_(["pending", "claimed"]))
+        .values(state="cancelled", error=reason, next_attempt_at=None, lease_token=None, lease_until=None)
+    )
+    tx.execute(update(delivery).where(on_channel, delivery.c.state == "uncertain").values(next_attempt_at=None))
+    cancelled = select(delivery.c.id).where(on_channel, delivery.c.state == "cancelled")
+    tx.execute(
+        update(delivery_item)
+        .where(
+            delivery_item.c.channel_id == channel_id,
+            or_(delivery_item.c.delivery_id.is_(None), delivery_item.c.delivery_id.in_(cancelled)),
+            delivery_item.c.dropped_because == "",
+        )
+        .values(dropped_because=reason, delivery_id=None)
+    )
 
 
-def checks_due(now: datetime) -> Any:
-    return and_(transport.c.down_because != "", transport.c.check_at <= now, ~transport.c.key.startswith(EMBEDDER))
+def ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
+    """Those of the channels that were removed or unsubscribed."""
+    if not ids:
+        return []
+    return tx.scalars(
+        select(channel.c.id)
+        .where(
+            channel.c.id == any_(literal(list(ids), ARRAY(BigInteger))),
+            or_(channel.c.deleted_at.is_not(None), channel.c.unsubscribed_at.is_not(None)),
+        )
+        .order_by(channel.c.id)
+    ).all()
 
 
-def claim_check(tx: Connection, now: datetime, lease: timedelta) -> tuple[bool, Row | None]:
-    """Whether a held transport is to be looked at again, and a living channel of it; nobody else looks for `lease`."""
-    due = select(transport.c.key).where(checks_due(now)).order_by(transport.c.check_at).limit(1)
-    key = tx.scalars(due.with_for_update(skip_locked=True)).first()
-    if key is None:
-        return False, None
-    tx.execute(update(transport).where(transport.c.key == key).values(check_at=now + lease))
-    row = first(tx, select(channel).where(channel.c.transport == key, channel.c.deleted_at.is_(None)).limit(1))
-    if row is None:  # Its channels are gone: its next user will see.
-        release_transport(tx, key)
-    return True, row
+def drop_if_ended(tx: Connection, channel_id: int) -> None:
+    """Cancels retries after a send during which the channel was removed or unsubscribed."""
+    where = by_id(tx, channel_id)
+    if where is not None and (where.deleted_at or where.unsubscribed_at):
+        drop_unsent(tx, channel_id, REMOVED if where.deleted_at else UNSUBSCRIBED)
 
 
-def is_held(tx: Connection, key: str) -> bool:
-    return bool(tx.scalars(select(held(key))).one())
+# ── conditions ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def held(row_transport: Any) -> Any:
-    """SQL: whether the transport in a column is held."""
-    return select(transport.c.key).where(transport.c.key == row_transport, transport.c.down_because != "").exists()
+def sendable_now(now: datetime) -> Any:
+    """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
+    return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 
-def open_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at this moment; what is not verified, only to ask whether it wants to be."""
-    return and_(usable(), channel.c.transport.not_in(rate_limits.exhausted(now)))
-
-
-def usable() -> Any:
-    """SQL: channels that may be sent to, when their turn comes."""
+def sendable() -> Any:
+    """SQL: channels that may be sent to as soon as their rate limit allows it."""
     return and_(
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),
         channel.c.deleted_at.is_(None),
-        ~held(channel.c.transport),
-        ~whole_hold.on(),
+        circuit_breaker.is_closed(channel.c.transport),
+        ~sending_pause.is_active(),
     )

@@ -1,286 +1,142 @@
-"""Delivery items and deliveries: gathering what is due, claiming, and recording what became of it."""
+"""Deliveries: creating them, finding them, and another try on a person's request."""
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import fields
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Connection,
-    Select,
-    and_,
-    any_,
-    bindparam,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy import ARRAY, BigInteger, Connection, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services import plugins
-from services.domain.delivery.state_machine import Delivery, Policy, State
+from services.domain.delivery import state_machine
+from services.domain.delivery.state_machine import State
 from services.errors import NotFound
-from services.store.db.database import Row, first, pairs, rows
-from services.store.db.tables import (
-    account,
-    channel,
-    delivery,
-    delivery_item,
-    match,
-    subscription,
-    subscription_channel,
-)
-from services.store.delivery import digest_schedule, sending_pause
+from services.store.db.database import pairs
+from services.store.db.records import columns_for, fetch, fetch_all, fetch_first
+from services.store.db.tables import account, channel, delivery, delivery_item
+from services.store.delivery.records import Delivery, DeliveryPage, DeliverySummary, NewDelivery
 
-# ── items ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
-
-_GATHERED = and_(
-    channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.on()
-)
-"""Channels whose items become deliveries; in a hold none does, so that its end brings one message, not one a day."""
+_PROGRESS = tuple(field.name for field in fields(state_machine.Delivery) if field.name != "kind")
 
 
-def items_due(now: datetime) -> Any:
-    told = exists().where(channel.c.id == delivery_item.c.channel_id, _GATHERED)
-    return and_(WAITING, delivery_item.c.not_before <= now, told)
-
-
-def lock_due_channels(tx: Connection, now: datetime, most: int) -> dict[int, Row]:
-    """Locks channels with something due: items first, then their digests' slots. With their accounts' hours, by id."""
-    for query in _DUE_CHANNELS:
-        found = rows(tx, query, {"now": now, "most": most, "window": most * ITEMS_EACH})
-        if found:
-            return {row["id"]: row for row in sorted(found, key=lambda row: row["id"])}
-    return {}
-
-
-ITEMS_EACH = 16
-"""So many of the items that are due longest are looked at for each channel."""
-
-
-def _due_channels() -> Iterator[Select[Any]]:
-    """Asked in turn, each by an index on what is due: channels that are done with are not passed over and over."""
-    now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
-    hours = (account.c.timezone, account.c.quiet_from, account.c.quiet_to, account.c.email)
-    whole = select(channel, *hours).join(account, account.c.id == channel.c.account_id)
-    whole = whole.limit(bindparam("most")).with_for_update(skip_locked=True, of=channel)
-    items = select(delivery_item.c.channel_id).join(channel, channel.c.id == delivery_item.c.channel_id)
-    items = items.where(WAITING, delivery_item.c.not_before <= now, _GATHERED)
-    longest = items.order_by(delivery_item.c.not_before).limit(bindparam("window")).subquery()
-    yield whole.where(_GATHERED, channel.c.id.in_(select(longest.c.channel_id)))
-    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.next_digest_at <= now).order_by(
-        channel.c.next_digest_at
+def create(tx: Connection, new: NewDelivery, host: str) -> int | None:
+    """Creates a delivery that is due now, and returns its id; None when one with its idempotency key exists."""
+    of_channel = select(channel.c.rate_limit_key).where(channel.c.id == new.channel_id).scalar_subquery()
+    key = of_channel if new.rate_limit_key is None else new.rate_limit_key
+    statement = (
+        upsert(delivery)
+        .values({**_columns(new, host), "next_attempt_at": func.now(), "rate_limit_key": key})
+        .on_conflict_do_nothing(index_elements=["idem_key"])
+        .returning(delivery.c.id)
     )
-    yield whole.where(digest_schedule.has_digest_schedule(), channel.c.next_digest_at.is_(None))
+    delivery_id = tx.scalars(statement).first()
+    if delivery_id is not None:
+        _assign_items(tx, [(item_id, delivery_id) for item_id in new.item_ids])
+    return delivery_id
 
 
-_DUE_CHANNELS = tuple(_due_channels())
+def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
+    """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
 
-
-def due_items(tx: Connection, channel_ids: Collection[int], now: datetime) -> Sequence[Row]:
-    here = delivery_item.c.channel_id == any_(literal(list(channel_ids), ARRAY(BigInteger)))
-    query = select(delivery_item).where(here, WAITING, delivery_item.c.not_before <= now)
-    return rows(tx, query.order_by(delivery_item.c.id))
-
-
-def postpone(tx: Connection, ids: Collection[int], until: datetime) -> None:
-    if ids:
-        tx.execute(update(delivery_item).where(delivery_item.c.id.in_(ids)).values(not_before=until))
-
-
-def drop(tx: Connection, ids: Collection[int], because: str) -> None:
-    tx.execute(
-        update(delivery_item).where(delivery_item.c.id.in_(ids)).values(dropped_because=because, delivery_id=None)
-    )
-
-
-def reasons(tx: Connection, told: Collection[tuple[int, int]]) -> Sequence[Row]:
-    """For pairs (channel, paper) every match of the paper that a living subscription of the channel stands behind."""
-    names = ("name", "for_whom", "query", "interest", "terms", "threshold")
-    asked = pairs("channel_id", "paper_id", told)
-    query = select(asked.c.channel_id, match, *(subscription.c[name] for name in names)).select_from(asked)
-    query = query.join(subscription_channel, subscription_channel.c.channel_id == asked.c.channel_id)
-    query = query.join(subscription, subscription.c.id == subscription_channel.c.subscription_id)
-    query = query.join(match, and_(match.c.subscription_id == subscription.c.id, match.c.paper_id == asked.c.paper_id))
-    # A match of trending papers says only what may be chosen, until it was.
-    said = or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending"))
-    return rows(tx, query.where(subscription.c.deleted_at.is_(None), said).order_by(match.c.id))
-
-
-def items_of_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, list[Row]]:
-    """The items of each delivery that were not dropped."""
-    mine = delivery_item.c.delivery_id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
-    query = select(delivery_item).where(mine, delivery_item.c.dropped_because == "").order_by(delivery_item.c.id)
-    found: dict[int, list[Row]] = {one: [] for one in delivery_ids}
-    for row in rows(tx, query):
-        found[row["delivery_id"]].append(row)
-    return found
-
-
-def items_of(tx: Connection, delivery_id: int) -> Sequence[Row]:
-    mine = and_(delivery_item.c.delivery_id == delivery_id, delivery_item.c.dropped_because == "")
-    return rows(tx, select(delivery_item).where(mine).order_by(delivery_item.c.id))
-
-
-def paper_ids(tx: Connection, delivery_id: int) -> list[int]:
-    return [item["paper_id"] for item in items_of(tx, delivery_id)]
-
-
-# ── making ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def create(
-    tx: Connection, row: Row, kind: str, key: str, host: str, items: Collection[int] = (), **values: Any
-) -> int | None:
-    """A delivery on the channel `row` with its items; None when one with this idempotency key exists."""
-    given = {"account_id": row["account_id"], "channel_id": row["id"], "kind": kind, "idem_key": key}
-    own_gate = select(channel.c.rate_limit_key).where(channel.c.id == row["id"]).scalar_subquery()
-    now = {"message_id": _message_id(kind, host), "next_attempt_at": func.now()}
-    new = upsert(delivery).values({**given, **now, "rate_limit_key": own_gate, **values})
-    made = tx.scalars(new.on_conflict_do_nothing(index_elements=["idem_key"]).returning(delivery.c.id)).first()
-    if made is not None and items:
-        tx.execute(update(delivery_item).where(delivery_item.c.id.in_(items)).values(delivery_id=made))
-    return made
-
-
-class New(NamedTuple):
-    """A delivery to be made on a channel, of these items."""
-
-    channel: Row
-    kind: str
-    key: str
-    items: Sequence[int]
-
-
-def create_all(tx: Connection, wanted: Sequence[New], host: str, now: datetime) -> dict[str, int]:
-    """Deliveries that are due now, by their idempotency keys; none of a key that there was."""
-    if not wanted:
+    A key of an existing delivery is missing in the result.
+    """
+    if not new:
         return {}
-    given = [
-        {
-            "account_id": one.channel["account_id"],
-            "channel_id": one.channel["id"],
-            "kind": one.kind,
-            "idem_key": one.key,
-            "rate_limit_key": one.channel["rate_limit_key"],
-            "message_id": _message_id(one.kind, host),
-            "next_attempt_at": now,
-        }
-        for one in wanted
-    ]
-    new = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
-    made = {key: id for id, key in tx.execute(new.returning(delivery.c.id, delivery.c.idem_key), given)}
-    mine = pairs("item", "told_in", ((item, made[one.key]) for one in wanted if one.key in made for item in one.items))
-    tx.execute(update(delivery_item).where(delivery_item.c.id == mine.c.item).values(delivery_id=mine.c.told_in))
-    return made
+    rows = [{**_columns(one, host), "next_attempt_at": now, "rate_limit_key": one.rate_limit_key} for one in new]
+    statement = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
+    ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), rows)}
+    _assign_items(tx, [(item, ids[one.idem_key]) for one in new if one.idem_key in ids for item in one.item_ids])
+    return ids
 
 
-def _message_id(kind: str, host: str) -> str:
-    return f"<{kind}-{secrets.token_hex(12)}@{host}>"
+def _columns(new: NewDelivery, host: str) -> dict[str, Any]:
+    return {
+        "account_id": new.account_id,
+        "channel_id": new.channel_id,
+        "kind": new.kind,
+        "idem_key": new.idem_key,
+        "message_id": f"<{new.kind}-{secrets.token_hex(12)}@{host}>",
+        "about": new.about,
+        "subject": new.subject,
+        "notes": list(new.notes),
+    }
 
 
-# ── sending ───────────────────────────────────────────────────────────────────────────────────────────────────
+def _assign_items(tx: Connection, assigned: Sequence[tuple[int, int]]) -> None:
+    """Puts items into deliveries: pairs of item id and delivery id."""
+    if assigned:
+        given = pairs("item_id", "delivery_id", assigned)
+        in_delivery = update(delivery_item).where(delivery_item.c.id == given.c.item_id)
+        tx.execute(in_delivery.values(delivery_id=given.c.delivery_id))
 
 
-def state_of(row: Row) -> Delivery:
-    names = (
-        "kind",
-        "attempt",
-        "ambiguous_resends",
-        "expired_leases",
-        "bytes_final",
-        "refused_since",
-        "next_attempt_at",
-        "error",
-        "receipt",
-    )
-    return Delivery(state=State(row["state"]), **{name: row[name] for name in names})
+def progress_columns(after: state_machine.Delivery) -> dict[str, Any]:
+    """The columns that the state machine sets."""
+    return {name: getattr(after, name) for name in _PROGRESS}
 
 
-def columns_of(one: Delivery) -> dict[str, Any]:
-    names = (
-        "attempt",
-        "ambiguous_resends",
-        "expired_leases",
-        "bytes_final",
-        "refused_since",
-        "next_attempt_at",
-        "error",
-        "receipt",
-    )
-    return {"state": one.state.value, **{name: getattr(one, name) for name in names}}
+def find_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, Delivery]:
+    """Deliveries by id."""
+    if not delivery_ids:
+        return {}
+    wanted = delivery.c.id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
+    query = select(*columns_for(delivery, Delivery)).where(wanted)
+    return {found.id: found for found in fetch(tx, Delivery, query)}
 
 
-def policy_of(where: Row, kind: str) -> Policy:
-    """How deliveries of this kind take failures and doubts on a channel."""
-    plain = plugins.notifier(where["kind"]).policy(where["target"], kind)
-    return replace(plain, at_most_once=where["at_most_once"])
+def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Delivery:
+    """Locks a delivery. Raises NotFound, also for a delivery of another account than the given one."""
+    query = select(*columns_for(delivery, Delivery)).where(delivery.c.id == delivery_id).with_for_update()
+    if account_id is not None:
+        query = query.where(delivery.c.account_id == account_id)
+    locked = fetch_first(tx, Delivery, query)
+    if locked is None:
+        raise NotFound(f"no delivery {delivery_id}")
+    return locked
 
 
-# ── people's views and steps ──────────────────────────────────────────────────────────────────────────────────
+def store_replayed(tx: Connection, after: Delivery) -> None:
+    """Stores another try of a locked delivery, which no worker has claimed."""
+    values = {**progress_columns(after), "lease_token": None, "lease_until": None}
+    tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
 
 
-def all_of(tx: Connection, account_id: int | None = None, state: str | None = None, limit: int = 1000) -> Sequence[Row]:
-    """The newest deliveries with their channel and the ids of their papers."""
-    papers = (
+def list_all(
+    tx: Connection, account_id: int | None = None, state: State | None = None, limit: int = 1000
+) -> list[DeliverySummary]:
+    """The newest deliveries, of one account or of all."""
+    paper_ids = (
         select(func.array_agg(delivery_item.c.paper_id))
         .where(delivery_item.c.delivery_id == delivery.c.id, delivery_item.c.dropped_because == "")
         .scalar_subquery()
     )
-    query = select(
-        delivery, channel.c.label, channel.c.kind.label("channel_kind"), account.c.email, papers.label("papers")
-    )
-    query = query.join(channel, channel.c.id == delivery.c.channel_id).join(
-        account, account.c.id == delivery.c.account_id
+    query = (
+        select(
+            *columns_for(delivery, DeliverySummary),
+            channel.c.kind.label("channel_kind"),
+            channel.c.label,
+            account.c.email,
+            func.coalesce(paper_ids, literal([], ARRAY(BigInteger))).label("papers"),
+        )
+        .join(channel, channel.c.id == delivery.c.channel_id)
+        .join(account, account.c.id == delivery.c.account_id)
+        .order_by(delivery.c.id.desc())
+        .limit(limit)
     )
     query = query.where(delivery.c.account_id == account_id) if account_id is not None else query
-    query = query.where(delivery.c.state == state) if state else query
-    found = rows(tx, query.order_by(delivery.c.id.desc()).limit(limit))
-    return [{**row, "papers": row["papers"] or []} for row in found]
+    query = query.where(delivery.c.state == state) if state is not None else query
+    return fetch_all(tx, DeliverySummary, query)
 
 
-def find(tx: Connection, delivery_id: int) -> Row:
-    return rows(tx, select(delivery).where(delivery.c.id == delivery_id))[0]
-
-
-def lock_one(tx: Connection, delivery_id: int, account_id: int | None = None) -> Row:
-    wanted = delivery.c.id == delivery_id
-    wanted = and_(wanted, delivery.c.account_id == account_id) if account_id is not None else wanted
-    row = first(tx, select(delivery).where(wanted).with_for_update())
-    if row is None:
+def for_page(tx: Connection, account_id: int, delivery_id: int) -> DeliveryPage:
+    """A delivery of an account. Raises NotFound."""
+    query = (
+        select(*columns_for(delivery, DeliveryPage), channel.c.kind.label("channel_kind"), channel.c.label)
+        .join(channel, channel.c.id == delivery.c.channel_id)
+        .where(delivery.c.id == delivery_id, delivery.c.account_id == account_id)
+    )
+    found = fetch_first(tx, DeliveryPage, query)
+    if found is None:
         raise NotFound(f"no delivery {delivery_id}")
-    return row
-
-
-def set_state(tx: Connection, delivery_id: int, after: Delivery) -> None:
-    """A person's step on a locked row that no worker holds."""
-    tx.execute(
-        update(delivery)
-        .where(delivery.c.id == delivery_id)
-        .values(**columns_of(after), lease_token=None, lease_until=None)
-    )
-
-
-def item_of(tx: Connection, channel_ids: Collection[int], paper_id: int) -> Sequence[Row]:
-    """What became of a paper on these channels, with its delivery where there is one."""
-    columns = (
-        delivery.c.state,
-        delivery.c.sent_at,
-        delivery.c.error,
-        delivery.c.receipt,
-        delivery.c.kind,
-        delivery.c.next_attempt_at,
-    )
-    query = select(delivery_item, *columns, channel.c.label).join(channel, channel.c.id == delivery_item.c.channel_id)
-    query = query.outerjoin(delivery, delivery.c.id == delivery_item.c.delivery_id)
-    wanted = and_(delivery_item.c.channel_id.in_(channel_ids), delivery_item.c.paper_id == paper_id)
-    return rows(tx, query.where(wanted))
+    return found

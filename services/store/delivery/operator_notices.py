@@ -1,31 +1,46 @@
-"""Notices to an owner about something that went wrong and stays wrong: by mail, once a matter."""
+"""Notices by mail about a problem that a person has to solve: one for each problem."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
-from services.store.db.database import Row, first
+from services.domain.delivery.state_machine import DeliveryKind
+from services.store.db.records import fetch_first
 from services.store.db.tables import account, channel
 from services.store.delivery import deliveries
+from services.store.delivery.records import Channel, NewDelivery
 
 
-def tell(tx: Connection, account_id: int | None, key: str, text: str, host: str, notes: Sequence[str] = ()) -> bool:
-    """Tells the account (None: the first operator) by its first mail channel; False when it has none or knows already.
+def send(tx: Connection, account_id: int | None, key: str, text: str, host: str, notes: Sequence[str] = ()) -> bool:
+    """Sends a notice to the first usable e-mail channel of an account; None: of an operator.
 
-    `key` names the matter: the same one is told once. `notes` are lines that say more.
+    `key` names the problem: a second notice with the same key is not sent. `notes` are further lines. Returns False
+    when there is no such channel, or when the notice was sent before.
     """
-    whose = channel.c.account_id == account_id if account_id is not None else account.c.operator
-    usable = and_(channel.c.kind == "email", channel.c.verified, channel.c.deleted_at.is_(None), whose)
-    usable = and_(usable, channel.c.disabled_because == "", channel.c.unsubscribed_at.is_(None))
-    query = select(channel).join(account, account.c.id == channel.c.account_id).where(usable)
-    where = first(tx, query.order_by(channel.c.account_id, channel.c.id).limit(1))
+    where = fetch_first(
+        tx,
+        Channel,
+        select(channel)
+        .join(account, account.c.id == channel.c.account_id)
+        .where(
+            channel.c.kind == "email",
+            channel.c.verified,
+            channel.c.deleted_at.is_(None),
+            channel.c.account_id == account_id if account_id is not None else account.c.operator,
+            channel.c.disabled_because == "",
+            channel.c.unsubscribed_at.is_(None),
+        )
+        .order_by(channel.c.account_id, channel.c.id)
+        .limit(1),
+    )
     if where is None:
         return False
-    return deliveries.create(tx, where, "notice", f"notice:{key}", host, subject=text, notes=list(notes)) is not None
-
-
-def tell_operator(tx: Connection, where: Row, because: str, now: datetime, host: str) -> bool:
-    """That a transport waits for a person, once for each time that it does."""
-    text = f"Sending to {where['kind']} waits, nothing is lost: {because}"
-    return tell(tx, None, f"transport:{where['transport']}:{now:%s}", text, host)
+    notice = NewDelivery(
+        account_id=where.account_id,
+        channel_id=where.id,
+        kind=DeliveryKind.NOTICE,
+        idem_key=f"notice:{key}",
+        subject=text,
+        notes=notes,
+    )
+    return deliveries.create(tx, notice, host) is not None

@@ -1,129 +1,98 @@
-"""Whether somebody wants what a channel brings: asked, confirmed, unsubscribed; and the links in mails that say so."""
+"""Opt-in: requests for it, its confirmation, unsubscribing, and addresses that get no mail in any account."""
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.delivery import opt_in as domain
-from services.errors import NotFound
-from services.store.db.database import Row, first, lock, wake
-from services.store.db.secrets import SecretBox
+from services.store.db.database import wake
+from services.store.db.records import fetch_all
 from services.store.db.tables import channel, confirmation, suppression
-from services.store.delivery import channels, deliveries
+from services.store.delivery import channels
+from services.store.delivery.records import Channel, OptInRequest
 
-ASKING = "confirm"
-"""The kind of delivery that asks."""
-UNSUBSCRIBED = "unsubscribed"
-"""Why an item was dropped and a delivery cancelled."""
+REFUSED = "its owner does not want to be asked"
+"""Why an address is suppressed that was unsubscribed before it was confirmed."""
 
-# ── links ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def unsubscribe_token(secrets: SecretBox, row: Row) -> str:
-    """Opens one channel's unsubscribing, for as long as it has this address, and nothing else."""
-    return f"{row['id']}-{secrets.sign('unsubscribe', row['id'], row['label'])}"
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Row:
-    """The channel of a token, a removed one too. Raises NotFound for one that we did not make."""
-    number, _, signature = token.partition("-")
-    row = _channel(tx, number)
-    if row is None or not secrets.verify(signature, "unsubscribe", row["id"], row["label"]):
-        raise NotFound("this link is none of ours, or the address it stood for is not used any more")
-    return row
+def requests_since(tx: Connection, address: str, ip: str, since: datetime) -> Sequence[OptInRequest]:
+    """The requests to an address (lower case) or from an IP address."""
+    return fetch_all(
+        tx,
+        OptInRequest,
+        select(confirmation.c.address, confirmation.c.ip, confirmation.c.created_at).where(
+            or_(confirmation.c.address == address, confirmation.c.ip == ip), confirmation.c.created_at > since
+        ),
+    )
 
 
-def confirm_token(secrets: SecretBox, row: Row, asked_at: datetime) -> str:
-    """Confirms one channel's address; good for a week."""
-    moment = int(asked_at.timestamp())
-    return f"{row['id']}-{moment}-{secrets.sign('confirm', row['id'], row['label'], moment)}"
-
-
-def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Row:
-    """The channel of a token. Raises NotFound for one that we did not make, or too long ago."""
-    number, moment, signature = [*token.split("-"), "", ""][:3]
-    row = _channel(tx, number)
-    if row is None or not secrets.verify(signature, "confirm", row["id"], row["label"], moment):
-        raise NotFound("this link is none of ours, or the address it stood for is not asked for any more")
-    if datetime.fromtimestamp(int(moment), UTC) < now - domain.LINK_LIFETIME and not row["verified"]:
-        raise NotFound("this link is more than a week old; whoever asked for it can have another one sent")
-    return row
-
-
-def _channel(tx: Connection, number: str) -> Row | None:
-    plain = number.isascii() and number.isdigit() and len(number) < 19
-    return first(tx, select(channel).where(channel.c.id == int(number))) if plain else None
-
-
-# ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def ask(tx: Connection, row: Row, host: str, ip: str, now: datetime) -> bool:
-    """Sends a channel the question, unless it is asked too often or does not want to be; whether it went out."""
-    lock(tx, "confirmation")
-    address = row["label"].lower()
-    known = or_(confirmation.c.address == address, confirmation.c.ip == ip)
-    lately = tx.execute(select(confirmation).where(known, confirmation.c.created_at > now - domain.DAY)).all()
-    to_address = [one.created_at for one in lately if one.address == address]
-    from_ip = [one.created_at for one in lately if ip and one.ip == ip]
-    if suppressed(tx, address) or not domain.may_ask(to_address, from_ip, now):
-        return False
+def record_request(tx: Connection, address: str, ip: str, now: datetime) -> None:
     tx.execute(insert(confirmation).values(address=address, ip=ip, created_at=now))
-    asked = deliveries.create(tx, row, ASKING, f"{ASKING}:{row['id']}:{now.isoformat()}", host)
-    wake(tx, "deliver")
-    return asked is not None
 
 
 def confirm(tx: Connection, channel_id: int) -> None:
-    """What has waited for the channel goes out."""
+    """What has waited for the channel is sent."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(verified=True, unsubscribed_at=None))
     wake(tx, "deliver")
 
 
-def doubt(tx: Connection, channel_id: int) -> None:
-    """From now on nothing goes to the channel but the question."""
+def require_confirmation(tx: Connection, channel_id: int) -> None:
+    """From now on only the opt-in request is sent to the channel."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(verified=False, unsubscribed_at=None))
 
 
 # ── unsubscribing ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unsubscribe(tx: Connection, row: Row) -> None:
-    """Nothing goes to the channel from now on: what waits is dropped, what is claimed is not sent.
+def unsubscribe(tx: Connection, where: Channel) -> None:
+    """Drops what waits for the channel; claimed deliveries are not sent.
 
-    An address that never confirmed is not asked again either, whoever enters it.
+    An address that was never confirmed also gets no opt-in request any more, from any account.
     """
-    channels.lock_whole(tx, row["id"])
-    fresh = channel.c.unsubscribed_at.is_(None)
-    tx.execute(update(channel).where(channel.c.id == row["id"], fresh).values(unsubscribed_at=func.now()))
-    channels.drop_waiting(tx, row["id"], UNSUBSCRIBED)
-    if not row["verified"]:
-        suppress(tx, row["label"], "its owner does not want to be asked", refused=True)
+    channels.lock_with_deliveries(tx, where.id)
+    tx.execute(
+        update(channel)
+        .where(channel.c.id == where.id, channel.c.unsubscribed_at.is_(None))
+        .values(unsubscribed_at=func.now())
+    )
+    channels.drop_unsent(tx, where.id, channels.UNSUBSCRIBED)
+    if not where.verified:
+        suppress(tx, where.label, REFUSED, refused=True)
 
 
 def subscribe_again(tx: Connection, channel_id: int) -> None:
-    """What matches from now on is told again; what was dropped stays dropped."""
+    """New matches are sent again; what was dropped stays dropped."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(unsubscribed_at=None))
 
 
 # ── suppressed addresses ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def suppress(tx: Connection, address: str, because: str, *, refused: bool = False) -> None:
-    """No account's mails go to an address any more. `refused`: by its owner's wish, which only an operator lifts."""
-    values = {"address": address.lower(), "because": because, "refused": refused}
-    changed = {"because": because, "refused": or_(suppression.c.refused, literal(refused))}
-    tx.execute(upsert(suppression).values(values).on_conflict_do_update(index_elements=["address"], set_=changed))
+def suppress(tx: Connection, address: str, reason: str, *, refused: bool = False) -> None:
+    """Stops mail to an address in all accounts. `refused`: its owner asked for it, and only an operator may undo it."""
+    tx.execute(
+        upsert(suppression)
+        .values(address=address.lower(), because=reason, refused=refused)
+        .on_conflict_do_update(
+            index_elements=["address"],
+            set_={"because": reason, "refused": or_(suppression.c.refused, literal(refused))},
+        )
+    )
 
 
-def suppressed(tx: Connection, address: str) -> str:
-    """Why an address takes no mails; empty when it does."""
-    found = tx.scalars(select(suppression.c.because).where(suppression.c.address == address.lower())).first()
-    return found or ""
+def suppression_reason(tx: Connection, address: str) -> str:
+    """Why an address gets no mail; empty when it may get mail."""
+    because = select(suppression.c.because).where(suppression.c.address == address.lower())
+    return tx.scalars(because).first() or ""
 
 
-def lift(tx: Connection, address: str, *, refused: bool = False) -> None:
-    """Takes an address back into use; one whose owner refused only if `refused` says so."""
-    mine = suppression.c.address == address.lower()
-    tx.execute(delete(suppression).where(mine, or_(~suppression.c.refused, literal(refused))))
+def lift_suppression(tx: Connection, address: str, *, refused: bool = False) -> None:
+    """Allows mail to an address again. An address whose owner refused stays suppressed unless `refused` is given."""
+    tx.execute(
+        delete(suppression).where(
+            suppression.c.address == address.lower(), or_(~suppression.c.refused, literal(refused))
+        )
+    )

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from services.errors import EmbedderError
+from services.store.db import circuit_breaker
+from services.store.db.circuit_breaker import EMBEDDER_PREFIX
 from services.store.db.database import wake
 from services.store.db.records import fetch_first
 from services.store.db.tables import transport
-from services.store.delivery import channels
-from services.store.delivery.channels import EMBEDDER
 
 MAX_RETRY_AFTER = 3600.0
 """Seconds. A longer Retry-After is cut, so that one wrong header does not stop interests for a week."""
@@ -47,7 +47,7 @@ def record_failure(tx: Connection, name: str, error: EmbedderError, now: datetim
     minutes. `scale` multiplies the latter, for tests.
     """
     after = None if error.after is None else min(error.after, MAX_RETRY_AFTER)
-    channels.hold_transport(tx, EMBEDDER + name, str(error), now, scale, after)
+    circuit_breaker.open(tx, EMBEDDER_PREFIX + name, str(error), now, scale, after)
     last = failure(tx, name)
     delay = last.retry_at - now if last else timedelta()
     wake(tx, "slow", after=delay.total_seconds())
@@ -58,4 +58,4 @@ def record_success(tx: Connection, name: str) -> None:
 
 
 def _fails(name: str) -> ColumnElement[bool]:
-    return and_(transport.c.key == EMBEDDER + name, transport.c.down_because != "")
+    return and_(transport.c.key == EMBEDDER_PREFIX + name, transport.c.down_because != "")

@@ -50,7 +50,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
             tx, match.c.id, and_(match.c.notified_at.is_(None), match.c.created_at < now - GRACE)
         ),
         items_overdue=_count(tx, delivery_item.c.id, and_(overdue, _open(delivery_item.c.channel_id))),
-        leases_expired=_count(tx, delivery.c.id, claims.expired(now - LEASE_GRACE)),
+        leases_expired=_count(tx, delivery.c.id, claims.is_expired(now - LEASE_GRACE)),
         uncertain_overdue=_count(tx, delivery.c.id, doubtful),
         uncertain_spent=_count(tx, delivery.c.id, and_(uncertain, delivery.c.next_attempt_at.is_(None))),
         papers_set_aside=quarantine.count(tx),
@@ -59,7 +59,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
 
 def _open(channel_id: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether anything may be sent there; what may not waits for a person or a server."""
-    return exists().where(channel.c.id == channel_id, channel.c.verified, channels.usable())
+    return exists().where(channel.c.id == channel_id, channel.c.verified, channels.sendable())
 
 
 def _count(tx: Connection, column: ColumnElement[int], where: ColumnElement[bool]) -> int:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from services.store.db.database import Row, rows
-from services.store.db.tables import channel, delivery, match, subscription, subscription_channel
+from services.store.db.tables import match, subscription, subscription_channel
 from services.store.subscriptions.matches import LIVING
 
 
@@ -52,14 +52,6 @@ def uses(tx: Connection, account_id: int) -> dict[int, int]:
     )
     counted = query.where(_living(account_id)).group_by(subscription_channel.c.channel_id)
     return {one: int(count) for one, count in tx.execute(counted)}
-
-
-def delivery_of(tx: Connection, account_id: int, delivery_id: int) -> Row | None:
-    """One delivery with its channel, as long as it is the account's."""
-    query = select(delivery, channel.c.label, channel.c.kind.label("channel_kind"))
-    query = query.join(channel, channel.c.id == delivery.c.channel_id)
-    mine = and_(delivery.c.id == delivery_id, delivery.c.account_id == account_id)
-    return next(iter(rows(tx, query.where(mine))), None)
 
 
 def _living(account_id: int) -> ColumnElement[bool]:

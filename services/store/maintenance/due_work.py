@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, or_, select
 
-from services.domain.delivery.state_machine import DISABLED_FOR
-from services.store.db import rate_limits
+from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.tables import (
     batch,
     channel,
@@ -20,7 +20,7 @@ from services.store.db.tables import (
     subscription,
     transport,
 )
-from services.store.delivery import channels, claims, deliveries, digest_schedule, message_updates
+from services.store.delivery import claims, digest_schedule, items, message_updates
 from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
 from services.store.interests.embedding_models import unready
 from services.store.papers import search_index
@@ -47,9 +47,9 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
             and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
             search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
-            rate_limits.is_available("bounces", now),
+            rate_limits.available("bounces", now),
             exists(select(subscription.c.id).where(reminders.due(now))),
-            rate_limits.is_available("clean-up", now),
+            rate_limits.available("clean-up", now),
             exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
@@ -61,12 +61,12 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
 
 def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
     questions = (
-        exists(select(channel.c.id).where(digest_schedule.due(now))),
-        exists(select(delivery_item.c.id).where(deliveries.items_due(now))),
+        exists(select(channel.c.id).where(digest_schedule.is_due(now))),
+        exists(select(delivery_item.c.id).where(items.is_due(now))),
         exists(select(delivery.c.id).where(claims.sendable(now))),
-        exists(select(delivery.c.id).where(claims.expired(now))),
-        exists(select(transport.c.key).where(channels.checks_due(now))),
-        exists(select(delivery.c.id).where(message_updates.due(now))),
-        exists(select(channel.c.id).where(message_updates.given_up(now, DISABLED_FOR * scale))),
+        exists(select(delivery.c.id).where(claims.is_expired(now))),
+        exists(select(transport.c.key).where(circuit_breaker.probes_due(now))),
+        exists(select(delivery.c.id).where(message_updates.is_check_due(now))),
+        exists(select(channel.c.id).where(message_updates.is_given_up(now, KEPT_FOR_DISABLED_CHANNEL * scale))),
     )
     return any(tx.scalars(select(question)).one() for question in questions)

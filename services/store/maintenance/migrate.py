@@ -32,7 +32,7 @@ def upgrade(url: str, shards: int = 1) -> None:
             _refuse_newer(connection)
             command.upgrade(alembic_config(connection), "head")
             _set_shards(connection, shards)
-            sending_pause.look(connection, connection.scalars(select(func.now())).one())
+            sending_pause.start_if_copied(connection, connection.scalars(select(func.now())).one())
             connection.commit()
     except OperationalError as error:
         raise ConfigError(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None

@@ -1,14 +1,14 @@
-"""Where an account's papers are sent: channels, their state and their hours."""
+"""The Channels page: where an account's papers are sent, with the state and the hours of each channel."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.delivery.schedule import WEEKDAYS
+from services.domain.delivery.schedule import WEEKDAYS, ChannelHours, parse_time, parse_weekday
 from services.errors import ConfigError, NotFound, PaperwireError
-from services.flow.commands import opt_in, resend, subscribe
+from services.flow.commands import channels as channel_commands
+from services.flow.commands import opt_in, resend
 from services.store.delivery import bounces, channels
 from services.store.maintenance import dashboard
 from services.web.csrf_forms import Form, Posted
@@ -16,9 +16,8 @@ from services.web.request_context import Id, RequestContext, SignedIn
 
 router = APIRouter(prefix="/channels")
 KINDS = {"email": "E-mail address", "slack": "Slack channel", "slack-webhook": "Slack webhook", "webhook": "Webhook"}
-"""What a person may add here."""
-SOFT_FOR = timedelta(days=30)
-"""How long mails that came back without stopping a channel are counted."""
+"""The kinds of channel that the form offers."""
+SOFT_BOUNCES_COUNTED_FOR = timedelta(days=30)
 
 
 @router.get("")
@@ -33,41 +32,39 @@ def add(request: SignedIn, form: Posted) -> Response:
         if kind not in KINDS:
             raise ConfigError(f"a channel is one of {', '.join(KINDS.values())}")
         if not target:
-            raise ConfigError("say where to: a mail address, #papers, or a webhook's address")
+            raise ConfigError("enter a target: a mail address, #papers, or a webhook's address")
         app, word = request.app, f"{kind}:{target}"
-        added, secret = subscribe.open_channel(app.db, app.settings, request.account_id, word, **_hours(form))
-        asked = _ask(request, added)
+        added = channel_commands.add(app.db, app.settings, request.account_id, word, hours=_hours(form))
+        needs_opt_in = _request_opt_in(request, added.id)
     except NotFound:
         raise
     except PaperwireError as error:
         return _listing(request, error=str(error), status=422)
-    if secret:
-        return _listing(request, secret=secret, secret_of=added)
-    return request.redirect("/channels", "asked" if asked else "added")
+    if added.secret:
+        return _listing(request, secret=added.secret, secret_of=added.id)
+    return request.redirect("/channels", "asked" if needs_opt_in else "added")
 
 
 @router.post("/{channel_id}/ask")
 def ask(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    _ask(request, channel_id)
+    _request_opt_in(request, channel_id)
     return request.redirect("/channels", "asked")
 
 
 @router.post("/{channel_id}/hours")
 def hours(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    secrets = request.app.secrets
-    with request.app.db.transaction() as tx:
-        row = channels.find(tx, channel_id, request.account_id)
-        target = channels.target_of(row, secrets)
-        channels.add(tx, secrets, request.account_id, row["kind"], target, verified=row["verified"], **_hours(form))
-        channels.prefer_once(tx, row["id"], form.text("at_most_once") == "on")
+    app, at_most_once = request.app, form.text("at_most_once") == "on"
+    channel_commands.change(
+        app.db, app.settings, request.account_id, channel_id, _hours(form), at_most_once=at_most_once
+    )
     return request.redirect("/channels", "saved")
 
 
 @router.post("/{channel_id}/secret")
 def new_secret(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    """Shown in the answer to this alone: it is stored sealed and never read out again."""
+    """Makes a new secret and shows it in this answer only. It is stored encrypted and never displayed again."""
     try:
-        secret = subscribe.rotate_secret(request.app.db, request.app.settings, channel_id, request.account_id)
+        secret = channel_commands.rotate_secret(request.app.db, request.app.settings, channel_id, request.account_id)
     except ConfigError as error:
         return _listing(request, error=str(error), status=422)
     return _listing(request, secret=secret, secret_of=channel_id)
@@ -96,11 +93,11 @@ def test(request: SignedIn, form: Posted, channel_id: Id) -> Response:
 @router.get("/{channel_id}/remove")
 def confirm_remove(request: SignedIn, channel_id: Id) -> Response:
     with request.app.db.transaction() as tx:
-        row = channels.find(tx, channel_id, request.account_id)
+        channel = channels.find(tx, channel_id, request.account_id)
     return request.render(
         "confirm.html",
-        question=f"Remove the channel {row['label']}?",
-        consequence="What waits for it is dropped; subscriptions that tell only this channel then tell nobody.",
+        question=f"Remove the channel {channel.label}?",
+        consequence="What waits for it is dropped. A subscription without another channel sends nothing any more.",
         label="Remove",
         back="/channels",
     )
@@ -109,7 +106,7 @@ def confirm_remove(request: SignedIn, channel_id: Id) -> Response:
 @router.post("/{channel_id}/remove")
 def remove(request: SignedIn, form: Posted, channel_id: Id) -> Response:
     with request.app.db.transaction() as tx:
-        channels.remove(tx, channels.find(tx, channel_id, request.account_id)["id"])
+        channels.remove(tx, channels.find(tx, channel_id, request.account_id).id)
     return request.redirect("/channels", "removed")
 
 
@@ -117,24 +114,26 @@ def _listing(
     request: RequestContext, error: str = "", status: int = 200, secret: str = "", secret_of: int = 0
 ) -> Response:
     with request.app.db.transaction() as tx:
-        found = channels.all_of(tx, request.account_id)
+        listed = channels.all_of(tx, request.account_id)
         used = dashboard.uses(tx, request.account_id)
-        soft = bounces.soft_since(tx, request.account_id, datetime.now(UTC) - SOFT_FOR)
-    context = {"channels": found, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
+        soft = bounces.soft_bounces(tx, request.account_id, datetime.now(UTC) - SOFT_BOUNCES_COUNTED_FOR)
+    context = {"channels": listed, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
     answer = request.render("channels.html", status, **context, secret=secret, secret_of=secret_of)
     if secret:
         answer.headers["Cache-Control"] = "no-store"
     return answer
 
 
-def _ask(request: RequestContext, channel_id: int) -> bool:
-    """Asks an address that is not confirmed; whether it is one. Whether a mail went out could tell too much."""
+def _request_opt_in(request: RequestContext, channel_id: int) -> bool:
+    """Sends an opt-in request to a channel that is not confirmed; returns whether it is not confirmed.
+
+    The page does not tell whether a mail was sent, which would reveal requests of other accounts.
+    """
     with request.app.db.transaction() as tx:
-        verified = channels.find(tx, channel_id, request.account_id)["verified"]
-    opt_in.ask(request.app.db, request.app.settings, channel_id, request.account_id, request.ip)
+        verified = channels.find(tx, channel_id, request.account_id).verified
+    opt_in.request_opt_in(request.app.db, request.app.settings, channel_id, request.account_id, request.ip)
     return not verified
 
 
-def _hours(form: Form) -> dict[str, Any]:
-    at, weekday = form.text("at", "08:00"), form.text("weekday", "mon")
-    return {"at": channels.parse_at(at), "weekday": channels.parse_weekday(weekday)}
+def _hours(form: Form) -> ChannelHours:
+    return ChannelHours(parse_time(form.text("at", "08:00")), parse_weekday(form.text("weekday", "mon")))

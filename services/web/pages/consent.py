@@ -1,15 +1,15 @@
-"""What the links in mails open: pages that need no sign-in, set no cookie, and do nothing until a button is pressed.
+"""The pages behind the links in mails. They need no sign-in and set no cookie.
 
-Scanners open every link of a mail, so GET only asks. POST is what RFC 8058 calls one-click: no token of a form, no
-cookie, no redirect, any body, and as often as a mail program likes.
+Link scanners open every link of a mail, so GET only shows a button. POST is the one-click unsubscribing of RFC 8058: it
+needs no form token and no cookie, does not redirect, accepts any body, and may be repeated.
 """
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from services import render
-from services.flow.commands import opt_in as flow
-from services.store.delivery import opt_in
+from services.flow import opt_in_links
+from services.flow.commands import opt_in
 from services.web.context import App
 
 router = APIRouter()
@@ -18,31 +18,31 @@ router = APIRouter()
 @router.get("/unsubscribe/{token}")
 def ask_unsubscribe(app: App, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = opt_in.by_unsubscribe_token(tx, app.secrets, token)
-    done = bool(row["unsubscribed_at"] or row["deleted_at"])
-    return _page("unsubscribe.html", label=row["label"], done=done)
+        channel = opt_in_links.by_unsubscribe_token(tx, app.secrets, token)
+    done = bool(channel.unsubscribed_at or channel.deleted_at)
+    return _page("unsubscribe.html", label=channel.label, done=done)
 
 
 @router.post("/unsubscribe/{token}")
 def unsubscribe(app: App, token: str) -> Response:
-    row = flow.unsubscribe(app.db, app.secrets, token)
-    return _page("unsubscribe.html", label=row["label"], done=True)
+    channel = opt_in.unsubscribe(app.db, app.secrets, token)
+    return _page("unsubscribe.html", label=channel.label, done=True)
 
 
 @router.get("/confirm/{token}")
 def ask_confirm(app: App, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = opt_in.by_confirm_token(tx, app.secrets, token, app.db.now())
-    return _page("address_confirmed.html", label=row["label"], done=row["verified"])
+        channel = opt_in_links.by_confirm_token(tx, app.secrets, token, app.db.now())
+    return _page("address_confirmed.html", label=channel.label, done=channel.verified)
 
 
 @router.post("/confirm/{token}")
 def confirm(app: App, token: str) -> Response:
-    row = flow.confirm(app.db, app.secrets, token)
-    return _page("address_confirmed.html", label=row["label"], done=True)
+    channel = opt_in.confirm(app.db, app.secrets, token)
+    return _page("address_confirmed.html", label=channel.label, done=True)
 
 
 def _page(template: str, **context: object) -> Response:
-    # The address of the page is the secret.
+    # The page's address contains the secret token, so it must not reach other sites.
     headers = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
     return HTMLResponse(render.render(f"web/{template}", **context), headers=headers)

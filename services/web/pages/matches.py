@@ -37,7 +37,7 @@ def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = Non
         one = subscriptions.find(tx, subscription, request.account_id) if subscription else None
         rows = dashboard.matched(tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
         found = _found(tx, request.account_id, rows[:PAGE])
-    zone = ZoneInfo(request.account["timezone"])
+    zone = ZoneInfo(request.account.timezone)
     days = [(_day_name(day, zone), list(group)) for day, group in groupby(found, lambda f: _local(f, zone))]
     older = rows[PAGE - 1]["newest"] if len(rows) > PAGE else None
     return request.render("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)

@@ -1,11 +1,11 @@
-"""Signing in by a link, and out."""
+"""Signing in with a link, and signing out."""
 
 from dataclasses import replace
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.store.accounts import accounts
+from services.store.accounts import accounts, credentials
 from services.web.auth import COOKIE, SIGNIN_KEY_FILE, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
 from services.web.request_context import Anyone, RequestContext, SignedIn
@@ -15,10 +15,12 @@ router = APIRouter()
 
 @router.get("/signin")
 def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
-    """The printed key of a loopback server signs in at once; a single-use key waits for the button, since link
-    scanners open links; without a key the page says how to get one."""
+    """Signs in with the key that a loopback server printed; other keys wait for the button.
+
+    Link scanners open links, and would use up a single-use key.
+    """
     if key and _is_printed(request, key):
-        return _as_operator(request)
+        return _sign_in_operator(request)
     response = request.render("signin.html", key=key, printed=_prints_links(request))
     next_path = safe_next(next)
     if next_path != "/" and request.maybe_account is None:
@@ -29,10 +31,10 @@ def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
 @router.post("/signin")
 def use_key(request: Anyone, form: Posted) -> Response:
     with request.app.db.transaction() as tx:
-        account_id = accounts.use_link(tx, form.text("key"))
+        account_id = credentials.use_signin_link(tx, form.text("key"))
     if account_id is None:
         return request.render("signin_refused.html", 403)
-    return _enter(request, account_id)
+    return _sign_in(request, account_id)
 
 
 @router.post("/signout")
@@ -48,16 +50,16 @@ def _is_printed(request: RequestContext, key: str) -> bool:
     return is_printed_key(key, data_dir=settings.data_dir, bind=settings.bind, host_header=host)
 
 
-def _as_operator(request: RequestContext) -> Response:
+def _sign_in_operator(request: RequestContext) -> Response:
     with request.app.db.transaction() as tx:
-        first = accounts.first_operator(tx)
-    if first is None:
+        operator = accounts.first_operator(tx)
+    if operator is None:
         return request.render("signin_refused.html", 403)
-    return _enter(request, first["id"])
+    return _sign_in(request, operator.id)
 
 
-def _enter(request: RequestContext, account_id: int) -> Response:
-    """A new session (so nobody else knows it), and on to where the person wanted to go."""
+def _sign_in(request: RequestContext, account_id: int) -> Response:
+    """Starts a new session, whose nonce nobody else knows, and opens the page that was asked for."""
     response = request.redirect(request.session.next_path)
     request.set_session_cookie(response, request.app.sessions.new(account_id))
     return response

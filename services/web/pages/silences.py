@@ -38,7 +38,7 @@ def end(request: SignedIn, form: Posted, silence_id: Id) -> Response:
 def _add(request: RequestContext, form: Form) -> None:
     if not form.text("until"):
         raise ConfigError("say until when")
-    until = subscribe.start_of(form.text("until"), request.account["timezone"])
+    until = subscribe.start_of(form.text("until"), request.account.timezone)
     now = request.app.db.now()
     with request.app.db.transaction() as tx:
         subscription_id = form.number("subscription") or None

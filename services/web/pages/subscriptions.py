@@ -63,7 +63,7 @@ def change(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
 @router.post("/{subscription_id}/pause")
 def pause(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
     day = form.text("until")
-    _refuse_odd(day, request.account["timezone"])
+    _refuse_odd(day, request.account.timezone)
     subscribe.pause(request.app.db, subscription_id, day, request.account_id)
     return request.redirect("/subscriptions", "paused")
 

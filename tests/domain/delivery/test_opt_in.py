@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.domain.delivery.opt_in import may_ask
+from services.domain.delivery.opt_in import may_request
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -28,4 +28,4 @@ def minutes(*ago: float) -> list[datetime]:
 def test_once_an_hour_three_times_a_day_and_ten_an_hour_from_one_ip(
     address: list[float], ip: list[float], may: bool
 ) -> None:
-    assert may_ask(minutes(*address), minutes(*ip), NOW) is may
+    assert may_request(minutes(*address), minutes(*ip), NOW) is may

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from services.domain.delivery import state_machine as machine
 from services.domain.delivery.state_machine import (
     FINAL,
+    ChannelState,
     Delivery,
+    DeliveryKind,
     MaybeDelivered,
     Policy,
     Rejected,
@@ -21,7 +23,18 @@ from services.domain.delivery.state_machine import (
 )
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
-WAITING = Delivery(kind="digest", next_attempt_at=NOW)
+WAITING = Delivery(
+    kind=DeliveryKind.DIGEST,
+    state=State.PENDING,
+    attempt=0,
+    ambiguous_resends=0,
+    expired_leases=0,
+    bytes_final=False,
+    refused_since=None,
+    next_attempt_at=NOW,
+    error="",
+    receipt="",
+)
 CLAIMED = machine.claim(WAITING)
 SENDING = machine.commit(CLAIMED)
 
@@ -78,11 +91,11 @@ def test_a_second_silence_is_the_last() -> None:
     again = machine.record(machine.commit(machine.claim(doubtful)), MaybeDelivered("timeout"), NOW + timedelta(hours=1))
     assert again.state is State.UNCERTAIN
     assert again.next_attempt_at is None
-    assert not machine.claimable(again, NOW + timedelta(days=9))
+    assert not machine.is_claimable(again, NOW + timedelta(days=9), ChannelState())
 
 
 @pytest.mark.parametrize("kind", sorted(machine.AT_MOST_ONCE_KINDS))
-def test_what_people_ask_for_again_is_never_resent(kind: str) -> None:
+def test_what_people_ask_for_again_is_never_resent(kind: DeliveryKind) -> None:
     doubtful = machine.record(replace(SENDING, kind=kind), MaybeDelivered("timeout"), NOW)
     assert doubtful.next_attempt_at is None
 
@@ -117,7 +130,7 @@ def test_whatever_happens_at_most_two_sends_are_in_doubt(story: list[tuple[bool,
         if one.next_attempt_at is None:
             break
         now = max(now, one.next_attempt_at) + timedelta(seconds=1)
-        assert machine.claimable(one, now)
+        assert machine.is_claimable(one, now, ChannelState())
         one = machine.claim(one)
         one = machine.commit(one) if committed else one
         one = machine.expire(one, now) if outcome == "lost" else machine.record(one, outcome, now)  # type: ignore[arg-type]

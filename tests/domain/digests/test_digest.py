@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 from services.domain.digests import display_text
-from services.domain.digests.digest import MAX_PAPERS, Reason, compose, ledger_line, weighed
+from services.domain.digests.digest import MAX_PAPERS, Reason, compose, source_line, weighed
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import parse
 
@@ -97,8 +97,8 @@ def test_beyond_the_maximum_the_rest_is_counted() -> None:
 
 
 def test_the_foot_says_what_was_read() -> None:
-    assert ledger_line("cs.LG", 131, 131, 7) == "cs.LG: 131 announced, 131 read, 7 for you"
-    assert ledger_line("Lab", None, 12, 1) == "Lab: 12 read, 1 for you"
+    assert source_line("cs.LG", 131, 131, 7) == "cs.LG: 131 announced, 131 read, 7 for you"
+    assert source_line("Lab", None, 12, 1) == "Lab: 12 read, 1 for you"
     digest = compose("digest", {1: (paper(1), [reason()])}, DAY, "http://x", ["cs.LG: 1 read, 1 for you"])
     assert digest.foot[0] == "cs.LG: 1 read, 1 for you"
 

@@ -1,19 +1,19 @@
-"""What is worth telling once more: an upvote step, code, a version; nothing else."""
+"""What of a sent message is worth an update: an upvote step, code, a version, and nothing else."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
-from services.domain.digests.updates import key, shown, worth_telling
+from services.domain.digests.updates import idempotency_key, needs_update, snapshot
 from services.domain.papers.paper import Paper
 
 PAPER = Paper(id=1, title="A", announced_on=date(2026, 5, 4), first_seen_at=datetime(2026, 5, 4, tzinfo=UTC), upvotes=6)
-BEFORE = shown({1: PAPER})
+SENT = snapshot({1: PAPER})
 
 
 @pytest.mark.parametrize(
-    ("change", "worth"),
+    ("change", "expected"),
     [
         ({"upvotes": 9}, False),
         ({"upvotes": 10}, True),
@@ -23,14 +23,14 @@ BEFORE = shown({1: PAPER})
         ({"comments": 90, "abstract": "longer", "categories": ("cs.LG",)}, False),
     ],
 )
-def test_only_what_matters_is_told_once_more(change: dict[str, object], worth: bool) -> None:
-    assert worth_telling(BEFORE, shown({1: replace(PAPER, **change)})) is worth  # type: ignore[arg-type]
+def test_an_upvote_step_code_and_a_version_need_an_update(change: dict[str, object], expected: bool) -> None:
+    assert needs_update(SENT, snapshot({1: replace(PAPER, **change)})) is expected  # type: ignore[arg-type]
 
 
-def test_a_paper_that_is_gone_changes_nothing() -> None:
-    assert not worth_telling(BEFORE, {})
+def test_a_deleted_paper_needs_no_update() -> None:
+    assert not needs_update(SENT, {})
 
 
-def test_one_standing_has_one_key() -> None:
-    assert key(BEFORE) == key(shown({1: replace(PAPER, title="B")}))
-    assert key(BEFORE) != key(shown({1: replace(PAPER, version=2)}))
+def test_equal_snapshots_have_one_idempotency_key() -> None:
+    assert idempotency_key(SENT) == idempotency_key(snapshot({1: replace(PAPER, title="B")}))
+    assert idempotency_key(SENT) != idempotency_key(snapshot({1: replace(PAPER, version=2)}))

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from sqlalchemy import select, update
 
 from services import plugins
-from services.flow.commands import explain, subscribe
+from services.flow.commands import channels as channel_commands
+from services.flow.commands import explain
 from services.flow.commands import opt_in as consent_flow
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
@@ -115,7 +116,7 @@ def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
     smtp.always(".", reply)
     claimed = world.claim()
     body = world.render(claimed)
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     unsubscribe(world)
     assert isinstance(claimed.target, BaseModel)
     world.record(claimed, plugins.notifier("email").send(body, claimed.target, lambda: None))
@@ -138,7 +139,9 @@ def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(wor
 
 
 def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) -> None:
-    other = subscribe.add_channel(world.db, world.settings, world.account, "email:ada@work.example", verified=True)
+    other = channel_commands.find_or_add(
+        world.db, world.settings, world.account, "email:ada@work.example", verified=True
+    )
     world.subscribe("Both", query="planning", to=[world.email, other])
     unsubscribe(world)
     world.run(entry(AGENTS, 1))
@@ -148,7 +151,7 @@ def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) 
 def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None:
     unsubscribe(world)
     with world.db.transaction() as tx:
-        assert not operator_notices.tell(tx, world.account, "k", "text", "localhost")
+        assert not operator_notices.send(tx, world.account, "k", "text", "localhost")
         assert tx.execute(select(delivery_item)).all() == []
         assert tx.scalars(select(channel.c.unsubscribed_at)).one() is not None
 
@@ -157,8 +160,8 @@ def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None
 
 
 def ask_lab(world: World) -> int:
-    one = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
-    assert consent_flow.ask(world.db, world.settings, one)
+    one = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.request_opt_in(world.db, world.settings, one)
     return one
 
 
@@ -188,7 +191,7 @@ def test_what_waited_for_the_answer_comes_after_it(world: World, smtp: SmtpSink)
 def test_what_was_made_before_an_address_changed_waits_for_the_new_one(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     with world.db.transaction() as tx:
-        opt_in.doubt(tx, world.email)
+        opt_in.require_confirmation(tx, world.email)
     world.deliver()
     assert smtp.mails == []
     with world.db.transaction() as tx:
@@ -212,7 +215,7 @@ def test_an_operators_word_counts_as_a_yes(world: World, smtp: SmtpSink) -> None
     lab = ask_lab(world)
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
-    consent_flow.vouch(world.db, lab)
+    consent_flow.confirm_by_operator(world.db, SecretBox(world.settings.secret_key.get_secret_value()), lab)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     assert any(b"agent planning" in mail.body for mail in smtp.mails)
@@ -223,16 +226,16 @@ def test_only_an_operator_lifts_what_an_owner_refused(world: World, refused: boo
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "A@example.org", "why", refused=refused)
         opt_in.suppress(tx, "a@example.org", "bounced")
-        opt_in.lift(tx, "a@EXAMPLE.org")
-        assert bool(opt_in.suppressed(tx, "a@example.org")) is refused
-        opt_in.lift(tx, "a@example.org", refused=True)
-        assert opt_in.suppressed(tx, "a@example.org") == ""
+        opt_in.lift_suppression(tx, "a@EXAMPLE.org")
+        assert bool(opt_in.suppression_reason(tx, "a@example.org")) is refused
+        opt_in.lift_suppression(tx, "a@example.org", refused=True)
+        assert opt_in.suppression_reason(tx, "a@example.org") == ""
 
 
 def test_ten_questions_an_hour_from_one_ip(world: World) -> None:
     sent = []
     for number in range(12):
-        one = subscribe.add_channel(world.db, world.settings, world.account, f"email:p{number}@example.org")
-        sent.append(consent_flow.ask(world.db, world.settings, one, ip="203.0.113.9"))
+        one = channel_commands.find_or_add(world.db, world.settings, world.account, f"email:p{number}@example.org")
+        sent.append(consent_flow.request_opt_in(world.db, world.settings, one, ip="203.0.113.9"))
     assert sent == [True] * 10 + [False] * 2
-    assert consent_flow.ask(world.db, world.settings, one, ip="203.0.113.10")
+    assert consent_flow.request_opt_in(world.db, world.settings, one, ip="203.0.113.10")

@@ -3,16 +3,18 @@
 import pytest
 from sqlalchemy import update
 
+from services.domain.delivery.state_machine import can_replay
 from services.errors import Conflict, NotFound
+from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as consent_flow
-from services.flow.commands import resend, subscribe
+from services.flow.commands import resend
 from services.store.db.tables import delivery
 from services.store.delivery import channels, opt_in
 from tests.flow.conftest import World
 
 
 def test_a_test_goes_out_without_papers(world: World) -> None:
-    made = resend.send_test(world.db, world.settings, world.email, world.account)["delivery"]
+    made = resend.send_test(world.db, world.settings, world.email, world.account).delivery_id
     world.deliver()
     assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
 
@@ -23,7 +25,7 @@ def test_nobody_tests_another_accounts_channel(world: World) -> None:
 
 
 def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: World) -> None:
-    one = resend.send_test(world.db, world.settings, world.email)["delivery"]
+    one = resend.send_test(world.db, world.settings, world.email).delivery_id
     with pytest.raises(Conflict, match="pending"):
         resend.retry(world.db, one)
     with world.db.transaction() as tx:
@@ -42,10 +44,11 @@ def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: 
 
 
 def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: World) -> None:
-    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
-    assert consent_flow.ask(world.db, world.settings, lab)
+    lab = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
+    assert consent_flow.request_opt_in(world.db, world.settings, lab)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
-    with pytest.raises(Conflict, match="ask it again on its channel"):
+    with pytest.raises(Conflict, match="opt-in request"):
         resend.retry(world.db, 1, world.account)
-    assert not resend.may_retry(world.deliveries()[0])
+    row = world.deliveries()[0]
+    assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])

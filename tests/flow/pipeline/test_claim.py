@@ -22,5 +22,5 @@ def test_a_claim_looks_at_few_deliveries_however_many_wait_and_nobody_counted_th
         for statement in WAITING.split(";"):
             tx.execute(text(statement))
     with world.db.transaction() as tx:
-        assert len(claims.due(tx, world.db.now(tx), 16)) == 16
+        assert len(claims.lock_due(tx, world.db.now(tx), 16)) == 16
         assert tx.scalars(text(READ)).one() < 1000

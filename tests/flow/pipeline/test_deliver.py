@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
@@ -14,7 +14,7 @@ from services.store.db.tables import channel, delivery, match, paper, rate_limit
 from services.store.delivery import channels, deliveries
 from services.store.maintenance import audit
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import Configure, World, entry
+from tests.flow.conftest import Configure, World, entry, new_test
 from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
 
 AGENTS = "One paper about agent planning"
@@ -23,11 +23,11 @@ POST = "/chat.postMessage"
 
 
 def on_slack(world: World, name: str = "#papers") -> int:
-    return subscribe.add_channel(world.db, world.settings, world.account, f"slack:{name}", verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, world.account, f"slack:{name}", verified=True)
 
 
 def check(world: World) -> bool:
-    return restored_copy.check_transport(
+    return restored_copy.probe_transport(
         world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
     )
 
@@ -50,7 +50,7 @@ def test_an_announcement_is_one_mail_with_each_paper_once_and_all_its_reasons(wo
     assert "Planning" in mail
     assert "Agents" in mail
     with world.db.transaction() as tx:
-        assert sorted(deliveries.all_of(tx)[0]["papers"]) == sorted([world.paper(AGENTS), world.paper(ROBOTS)])
+        assert sorted(deliveries.list_all(tx)[0].papers) == sorted([world.paper(AGENTS), world.paper(ROBOTS)])
     assert oracle(world).clean
 
 
@@ -174,7 +174,7 @@ def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: World, 
 
     claimed = world.claim()
     with world.db.transaction() as tx:
-        channels.remove(tx, claimed.channel["id"])
+        channels.remove(tx, claimed.channel.id)
     with pytest.raises(LeaseLost):
         world.commit(claimed)
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
@@ -193,7 +193,7 @@ def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Wo
         assert (row["state"], row["attempt"]) == ("pending", 0)
         assert row["error"]
         with world.db.transaction() as tx:
-            assert channels.all_of(tx)[0]["down_because"]
+            assert channels.all_of(tx)[0].down_because
         world.make_due(transport, check_at=timedelta(hours=1))
         assert check(world)
         world.deliver()
@@ -293,7 +293,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
 def test_a_test_message_goes_out_without_papers(world: World) -> None:
     with world.db.transaction() as tx:
         where = channels.find(tx, world.email)
-        assert deliveries.create(tx, where, "test", "test:1", "localhost")
+        assert deliveries.create(tx, new_test(where.account_id, where.id), "localhost")
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
 

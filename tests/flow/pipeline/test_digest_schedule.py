@@ -1,17 +1,17 @@
 """Digests at people's hours: one a local date, decided once, whatever clocks, outages and people do."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import time, timedelta
 from itertools import pairwise
 
 import pytest
 from sqlalchemy import update
 
+from services.domain.delivery import schedule
 from services.domain.subscriptions.draft import Draft
 from services.flow.commands import subscribe
 from services.flow.pipeline.deliver.gather import gather_due
 from services.store.accounts import accounts
-from services.store.db.secrets import SecretBox
 from services.store.db.tables import source
 from services.store.delivery import channels, digest_schedule
 from services.store.maintenance import audit
@@ -24,15 +24,13 @@ def daily(world: TimedWorld, **values: object) -> int:
     return world.subscribe(**{"query": "planning", "cadence": "daily"} | values)  # type: ignore[arg-type]
 
 
-def move(world: TimedWorld, timezone: str, **hours: object) -> None:
-    """The account moves; its channel may get other hours."""
+def move(world: TimedWorld, timezone: str, at: time | None = None) -> None:
+    """The account gets another time zone, and its channel may get another digest time."""
     with world.db.transaction() as tx:
-        accounts.change(tx, world.account, timezone=timezone)
-        if hours:
-            row = channels.find(tx, world.email)
-            secrets = SecretBox(world.settings.secret_key.get_secret_value())
-            target = channels.target_of(row, secrets)
-            channels.add(tx, secrets, world.account, "email", target, verified=True, **hours)
+        accounts.set_hours(tx, world.account, timezone, None, None)
+        if at is not None:
+            channel = channels.find(tx, world.email)
+            channels.set_hours(tx, channel, schedule.ChannelHours(at, channel.weekday))
     world.notify()
     world.deliver()
 
@@ -73,7 +71,7 @@ def test_an_empty_slot_is_decided_too(timed: TimedWorld) -> None:
     timed.wait("2026-05-04T08:00")
     timed.clock.to("2026-05-04T08:05")
     paper = timed.hear()
-    move(timed, "UTC", at=channels.parse_at("09:00"))
+    move(timed, "UTC", at=schedule.parse_time("09:00"))
     timed.wait("2026-05-04T09:00")
     assert timed.digests() == []
     timed.wait("2026-05-05T09:00")
@@ -259,7 +257,7 @@ def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once
     timed: TimedWorld, zone: str, at: str, start: str
 ) -> None:
     timed.clock.to(start)
-    move(timed, zone, at=channels.parse_at(at))
+    move(timed, zone, at=schedule.parse_time(at))
     daily(timed)
     said = []
     for _ in range(22):

@@ -128,7 +128,7 @@ def test_deliveries_do_not_let_it_go(remote: World, server: EmbeddingServer) -> 
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
     rested(remote)
-    assert not restored_copy.check_transport(remote.db, remote.settings, SecretBox("a key"))
+    assert not restored_copy.probe_transport(remote.db, remote.settings, SecretBox("a key"))
     assert state(remote)[0] != ""
 
 

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.papers.paper import Entry, Identifier, Paper
 from services.domain.subscriptions.matcher import Match, Matcher
-from services.flow.commands import explain, subscribe
+from services.flow.commands import channels as channel_commands
+from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.database import Row
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
-from services.store.delivery import deliveries
+from services.store.delivery import deliveries, items
+from services.store.delivery.records import NewDelivery
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
 from services.store.papers import merging, papers, vectors
@@ -344,8 +347,14 @@ def bring_to(world: World, paper: int, subscription: int, channel: int, stage: s
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
         if stage in ("waits", "dropped"):
             return
-        where = {"id": channel, "account_id": world.account, "rate_limit_key": ""}
-        sent = deliveries.create(tx, where, "message", f"test:{made}", "localhost", [made])
+        message = NewDelivery(
+            account_id=world.account,
+            channel_id=channel,
+            kind=DeliveryKind.MESSAGE,
+            idem_key=f"test:{made}",
+            item_ids=[made],
+        )
+        sent = deliveries.create(tx, message, "localhost")
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None
         values: Row = {
@@ -367,7 +376,7 @@ def times_sent(world: World, *ids: int) -> dict[int, int]:
 @pytest.mark.parametrize("how", ["one subscription", "two subscriptions", "two channels"])
 @pytest.mark.parametrize("older", STAGES)
 def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, how: str, older: str) -> None:
-    other_channel = subscribe.add_channel(
+    other_channel = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
     channels = (world.email, other_channel if how == "two channels" else world.email)
@@ -433,7 +442,9 @@ def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
-    elsewhere = subscribe.add_channel(world.db, world.settings, world.account, "email:bob@example.org", verified=True)
+    elsewhere = channel_commands.find_or_add(
+        world.db, world.settings, world.account, "email:bob@example.org", verified=True
+    )
     bring_to(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
     bring_to(world, one, asked, world.email, "matched")
     bring_to(world, other, asked, world.email, "sent")
@@ -460,7 +471,7 @@ def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> No
     (kept_id,) = set(merged_into(world).values())
     assert f"Subject: {loaded(world, kept_id)[kept_id].title}\n" in mail
     with world.db.transaction() as tx:
-        assert deliveries.paper_ids(tx, world.deliveries()[0]["id"]) == [kept_id]
+        assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [kept_id]
 
 
 def test_a_message_left_without_papers_is_not_sent(world: World) -> None:

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.claim import next_due_in
 from services.flow.pipeline.deliver.send import send_due
 from services.notifiers import slack as plugin
@@ -16,7 +17,7 @@ from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries
-from tests.flow.conftest import Configure, World
+from tests.flow.conftest import Configure, World, new_test
 from tests.sinks import Answer, Asked, HttpSink
 
 POST = "/chat.postMessage"
@@ -25,15 +26,15 @@ LIMITED = '{"ok": false, "error": "ratelimited"}'
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
-    return subscribe.add_channel(world.db, world.settings, account or world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
 def waiting(world: World, channel: int, count: int) -> None:
     """That many messages for a channel, which carry no papers."""
     with world.db.transaction() as tx:
-        row = channels.find(tx, channel)
+        row = asdict(channels.find(tx, channel))
         for number in range(count):
-            deliveries.create(tx, row, "test", f"test:{channel}:{number}", "localhost")
+            deliveries.create(tx, new_test(row["account_id"], channel, number), "localhost")
 
 
 def work(world: World, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
@@ -176,4 +177,4 @@ def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(wor
     assert (first["state"], first["attempt"], second["state"]) == ("pending", 0, "sent")
     with world.db.transaction() as tx:
         row = channels.find(tx, first["channel_id"])
-    assert "PAPERWIRE_SECRET_KEY" in row["disabled_because"]
+    assert "PAPERWIRE_SECRET_KEY" in row.disabled_because

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
@@ -16,22 +16,23 @@ from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.tables import delivery, transport
 from services.store.delivery import channels, deliveries
-from tests.flow.conftest import Configure, World
+from tests.flow.conftest import Configure, World, new_test
 from tests.sinks import HttpSink, SmtpSink, refused_port
 
 POST = "/chat.postMessage"
 
 
 def add(world: World, word: str, account: int | None = None) -> int:
-    return subscribe.add_channel(world.db, world.settings, account or world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
 def waiting(world: World, channel: int, count: int = 1) -> list[int]:
     """Messages for a channel that carry no papers."""
     with world.db.transaction() as tx:
-        row = channels.find(tx, channel)
-        made = [deliveries.create(tx, row, "test", f"test:{channel}:{one}", "localhost") for one in range(count)]
-    return [one for one in made if one is not None]
+        account_id = channels.find(tx, channel).account_id
+        new = [new_test(account_id, channel, number) for number in range(count)]
+        ids = [deliveries.create(tx, one, "localhost") for one in new]
+    return [delivery_id for delivery_id in ids if delivery_id is not None]
 
 
 def readers(world: World, count: int) -> list[int]:
@@ -53,13 +54,13 @@ def states(world: World) -> list[str]:
 def test_two_messages_of_one_channel_are_never_claimed_together(world: World) -> None:
     first, _ = waiting(world, world.email, 2)
     (other,) = waiting(world, add(world, "email:eve@example.org"))
-    assert [one.row["id"] for one in claim(world)] == [first, other]
+    assert [one.id for one in claim(world)] == [first, other]
 
 
 def test_a_long_queue_of_one_channel_leaves_others_their_place(world: World) -> None:
     waiting(world, world.email, 10)
     (other,) = waiting(world, add(world, "email:eve@example.org"))
-    assert other in [one.row["id"] for one in claim(world, 2)]
+    assert other in [one.id for one in claim(world, 2)]
 
 
 def test_two_channels_with_one_gate_are_never_claimed_together(world: World, slack: HttpSink) -> None:
@@ -79,7 +80,7 @@ def test_of_a_workspace_one_is_claimed_at_a_time(world: World, slack: HttpSink) 
 
 def test_each_has_a_lease_of_its_own(world: World) -> None:
     readers(world, 3)
-    tokens = [one.row["lease_token"] for one in claim(world)]
+    tokens = [one.delivery.lease_token for one in claim(world)]
     assert len(set(tokens)) == 3
     assert [row["lease_token"] for row in world.deliveries()] == tokens
 
@@ -88,16 +89,16 @@ def test_what_lost_a_worker_is_claimed_alone(world: World) -> None:
     suspect, *others = readers(world, 3)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).where(delivery.c.id == suspect).values(expired_leases=1))
-    assert [one.row["id"] for one in claim(world)] == [suspect]
-    assert [one.row["id"] for one in claim(world)] == others
+    assert [one.id for one in claim(world)] == [suspect]
+    assert [one.id for one in claim(world)] == others
 
 
 def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: World, slack: HttpSink) -> None:
     waiting(world, add(world, "slack:#papers"))
     claimed = world.claim()
     with world.db.transaction() as tx:  # As a Retry-After does.
-        rate_limits.restart(tx, claimed.row["rate_limit_key"], world.now() + timedelta(hours=1))
-    with pytest.raises(LeaseLost, match="turn"):
+        rate_limits.postpone(tx, claimed.delivery.rate_limit_key, world.now() + timedelta(hours=1))
+    with pytest.raises(LeaseLost, match="rate limit"):
         world.commit(claimed)
     assert states(world) == ["claimed"]
 
@@ -138,7 +139,7 @@ def test_what_is_committed_together_is_committed_whole_or_not_at_all(world: Worl
     readers(world, 4)
     claimed = claim(world)
     with world.db.transaction() as tx:
-        channels.remove(tx, claimed[1].channel["id"])
+        channels.remove(tx, claimed[1].channel.id)
     with pytest.raises(LeaseLost):
         record.write(world.db, world.settings, claimed)
     assert states(world) == ["claimed", "cancelled", "claimed", "claimed"]

@@ -29,7 +29,7 @@ def end(world: World, last_day: date | None = None) -> int:
 
 def waiting(world: World) -> list[int]:
     with world.db.transaction() as tx:
-        return [row["papers"] for row in sending_pause.waiting(tx, world.now())]
+        return [row.papers for row in sending_pause.waiting_papers(tx, world.now())]
 
 
 def test_in_a_hold_nothing_is_sent_and_its_end_brings_one_message(world: World) -> None:
@@ -89,10 +89,10 @@ def test_a_message_whose_papers_all_count_as_sent_is_cancelled(world: World, sta
 
 def test_a_database_on_another_server_than_the_recorded_one_starts_in_hold(world: World) -> None:
     with world.db.transaction() as tx:
-        assert not sending_pause.look(tx, world.now())
-        assert not sending_pause.look(tx, world.now())
+        assert not sending_pause.start_if_copied(tx, world.now())
+        assert not sending_pause.start_if_copied(tx, world.now())
         tx.execute(update(installation).values(system_identifier="7300000000000000000"))
-        assert sending_pause.look(tx, world.now())
-        assert "copied from another server" in sending_pause.status(tx)["paused_because"]
+        assert sending_pause.start_if_copied(tx, world.now())
+        assert "copied from another server" in sending_pause.status(tx).paused_because
         sending_pause.end(tx)
-        assert not sending_pause.look(tx, world.now()), "it is this server's now"
+        assert not sending_pause.start_if_copied(tx, world.now()), "it is this server's now"

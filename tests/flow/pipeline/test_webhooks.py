@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from services.flow.commands import resend, subscribe
+from services.flow.commands import channels, resend
 from services.flow.upkeep import restored_copy
 from services.notifiers.webhook import RETRIES
 from services.store.db.tables import channel, delivery, rate_limit
@@ -26,7 +26,8 @@ def hook(configure: Configure) -> Iterator[HttpSink]:
 
 
 def add(world: World, hook: HttpSink) -> tuple[int, str]:
-    return subscribe.open_channel(world.db, world.settings, world.account, f"webhook:{hook.url}{HOOK}")
+    added = channels.add(world.db, world.settings, world.account, f"webhook:{hook.url}{HOOK}")
+    return added.id, added.secret
 
 
 def go_on(world: World, hours: int = 30) -> None:
@@ -129,7 +130,7 @@ def test_a_renewed_secret_signs_what_waits_beside_the_old_one(world: World, hook
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
-    subscribe.rotate_secret(world.db, world.settings, where)
+    channels.rotate_secret(world.db, world.settings, where)
     assert add(world, hook) == (where, ""), "adding it again changes hours alone"
     go_on(world)
     first, second = hook.to(HOOK)

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from services.flow import opt_in_links
+from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as consent_flow
-from services.flow.commands import subscribe
 from services.flow.upkeep import bounces, restored_copy
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import account, bounce, rate_limit
 from services.store.delivery import bounces as store
 from services.store.delivery import channels, operator_notices, opt_in
-from services.store.delivery.bounces import soft_since
+from services.store.delivery.bounces import soft_bounces
+from services.store.delivery.records import SoftBounces
 from services.store.maintenance import due_work
 from tests.flow.conftest import Configure, World, entry
 from tests.imap import ImapSink
@@ -29,20 +31,20 @@ def secrets(world: World) -> SecretBox:
 
 def report(world: World, name: str, message_id: str = "") -> bytes:
     """A server's report about the first mail that was sent."""
-    row = {"id": world.email, "label": "ada@example.org"}
-    link = f"{world.settings.base_url}/unsubscribe/{opt_in.unsubscribe_token(secrets(world), row)}"
+    token = opt_in_links.unsubscribe_token(secrets(world), world.email, "ada@example.org")
+    link = f"{world.settings.base_url}/unsubscribe/{token}"
     message_id = message_id or world.deliveries()[0]["message_id"]
     body = (SAMPLES / f"{name}.eml").read_bytes()
     return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
 
 
 def take(world: World, body: bytes) -> str:
-    return bounces.take(world.db, world.settings, secrets(world), body)
+    return bounces.handle_mail(world.db, world.settings, secrets(world), body)
 
 
 def disabled(world: World) -> list[str]:
     with world.db.transaction() as tx:
-        return [row["disabled_because"] for row in channels.all_of(tx)]
+        return [channel.disabled_because for channel in channels.all_of(tx)]
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_an_address_is_stopped_in_every_account_and_its_owners_are_told_elsewher
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     both = [
-        subscribe.add_channel(sent.db, sent.settings, other, f"email:{one}", verified=True)
+        channel_commands.find_or_add(sent.db, sent.settings, other, f"email:{one}", verified=True)
         for one in ("Ada@example.org", "ben@example.org")
     ]
     assert take(sent, report(sent, "postfix")) == "hard"
@@ -83,24 +85,24 @@ def test_what_waits_comes_when_its_owner_enables_the_channel(sent: World) -> Non
     sent.deliver()
     assert len(sent.mails()) == 2
     with sent.db.transaction() as tx:
-        assert opt_in.suppressed(tx, "ada@example.org") == ""
+        assert opt_in.suppression_reason(tx, "ada@example.org") == ""
 
 
 def test_a_stopped_address_is_not_asked_whether_it_wants_mails(sent: World) -> None:
     take(sent, report(sent, "postfix"))
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
-    one = subscribe.add_channel(sent.db, sent.settings, other, "email:ada@example.org")
-    assert not consent_flow.ask(sent.db, sent.settings, one)
+    one = channel_commands.find_or_add(sent.db, sent.settings, other, "email:ada@example.org")
+    assert not consent_flow.request_opt_in(sent.db, sent.settings, one)
 
 
 def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
     assert take(sent, report(sent, "full")) == "soft"
     assert disabled(sent) == [""]
     with sent.db.transaction() as tx:
-        found = soft_since(tx, sent.account, sent.now() - timedelta(days=1))
-        assert found == {sent.email: (1, "552 5.2.2 Mailbox full")}
-        assert soft_since(tx, sent.account, sent.now() + timedelta(days=1)) == {}
+        found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
+        assert found == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
+        assert soft_bounces(tx, sent.account, sent.now() + timedelta(days=1)) == {}
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])
@@ -114,18 +116,18 @@ def test_a_report_about_no_mail_of_ours_changes_nothing(sent: World, name: str) 
 
 def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
     with world.db.transaction() as tx:
-        assert operator_notices.tell(tx, world.account, "k", "text", "localhost")
+        assert operator_notices.send(tx, world.account, "k", "text", "localhost")
     body = report(world, "exchange")
     assert take(world, body) == "ignored"
 
 
 def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
-    token = opt_in.unsubscribe_token(secrets(sent), {"id": sent.email, "label": "ada@example.org"})
+    token = opt_in_links.unsubscribe_token(secrets(sent), sent.email, "ada@example.org")
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
     assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
     assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
     with sent.db.transaction() as tx:
-        assert channels.find(tx, sent.email)["unsubscribed_at"] is not None
+        assert channels.find(tx, sent.email).unsubscribed_at is not None
 
 
 def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
@@ -165,7 +167,7 @@ def read(world: World, times: int) -> None:
 
 def why_unreadable(world: World) -> str:
     with world.db.transaction() as tx:
-        return store.why_unreadable(tx)
+        return store.mailbox_failure(tx)
 
 
 def told(world: World) -> list[str]:
@@ -191,12 +193,12 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
         assert "refuses the sign-in" in why_unreadable(operated)
         assert told(operated) == []  # it may have been but a restart
         read(operated, 5)
-        assert [one.partition(": ")[0] for one in told(operated)] == ["Mails that come back are not read"]
+        assert [one.partition(": ")[0] for one in told(operated)] == ["Returned mails cannot be read"]
         assert "secret" not in told(operated)[0]
-        assert "not read" in operated.mails()[-1] + operated.mails()[0]
+        assert "cannot be read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
-            assert not restored_copy.check_transport(operated.db, operated.settings, secrets(operated))
-            assert channels.all_of(tx)[0]["down_because"] == ""
+            assert not restored_copy.probe_transport(operated.db, operated.settings, secrets(operated))
+            assert channels.all_of(tx)[0].down_because == ""
         sink.refuse = ""
         read(operated, 1)
         assert (why_unreadable(operated), sink.seen) == ("", {1})

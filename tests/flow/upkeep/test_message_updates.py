@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from services.domain.delivery import state_machine as domain
-from services.flow.commands import subscribe
+from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import message_updates, restored_copy
 from services.store.db.secrets import SecretBox
@@ -41,7 +41,7 @@ def slack(configure: Configure) -> Iterator[HttpSink]:
 
 
 def add(world: World, word: str = "slack:C012345") -> int:
-    return subscribe.add_channel(world.db, world.settings, world.account, word, verified=True)
+    return channel_commands.find_or_add(world.db, world.settings, world.account, word, verified=True)
 
 
 def go_on(world: World, rounds: int = 3) -> None:
@@ -166,7 +166,7 @@ def test_what_changes_between_rendering_and_sending_is_not_missed(world: World, 
     claimed = world.claim()
     world.render(claimed)
     world.announce(entry(AGENTS, 1, upvotes=30))
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     world.record(claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert len(slack.to(UPDATE)) == 1
@@ -208,8 +208,7 @@ def test_an_update_of_a_message_that_is_gone_ends_there(world: World, slack: Htt
 def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch: bool) -> None:
     where = add(world, to)
     if switch:
-        with world.db.transaction() as tx:
-            channels.prefer_once(tx, where, switch["at_most_once"])
+        channel_commands.set_at_most_once(world.db, where, switch["at_most_once"])
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
     assert kinds(world) == [("message", "uncertain")]
@@ -274,8 +273,7 @@ def test_a_webhook_that_reads_and_hangs_up_gets_two_copies_at_most_and_one_where
 def test_the_wish_counts_at_once_for_what_is_in_doubt(world: World, slack: HttpSink) -> None:
     slack.always(HOOK, SILENCE)
     doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}")
-    with world.db.transaction() as tx:
-        channels.prefer_once(tx, world.deliveries()[0]["channel_id"], True)
+    channel_commands.set_at_most_once(world.db, world.deliveries()[0]["channel_id"], True)
     go_on(world)
     assert len(slack.to(HOOK)) == 1
 
@@ -319,7 +317,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     secrets = SecretBox(world.settings.secret_key.get_secret_value())
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
-        restored_copy.check_transport(world.db, world.settings, secrets)
+        restored_copy.probe_transport(world.db, world.settings, secrets)
         go_on(world)
     assert len(slack.to(POST)) == 1, "the second channel is not tried with it"
     messages = [row for row in world.deliveries() if row["kind"] == "message"]
@@ -327,13 +325,13 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     (mail,) = world.mails()
     assert "token_revoked" in mail
     with world.db.transaction() as tx:
-        held = [row["down_because"] for row in channels.all_of(tx) if row["kind"] == "slack"]
+        held = [channel.down_because for channel in channels.all_of(tx) if channel.kind == "slack"]
     assert all("token_revoked" in because for because in held)
     assert world.rows(select(transport))[0]["check_at"] <= world.now() + timedelta(minutes=15)
     slack.always(POST, YES)
     slack.always("/auth.test", Answer(body='{"ok": true}'))
     world.make_due(transport, check_at=timedelta(hours=1))
-    restored_copy.check_transport(world.db, world.settings, secrets)
+    restored_copy.probe_transport(world.db, world.settings, secrets)
     go_on(world)
     assert {row["state"] for row in world.deliveries() if row["kind"] == "message"} == {"sent"}
 
@@ -365,7 +363,7 @@ def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(wo
     gather_due(world.db, world.settings)
     claimed = world.claim()
     world.render(claimed)
-    world.commit(claimed)
+    claimed = world.commit(claimed)
     world.expire_leases()
     assert restored_copy.expire(world.db, world.settings)
     world.record(claimed, domain.Sent("C012345 1.2"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from services.flow.commands import explain, resend, subscribe
+from services.flow.commands import channels, explain, resend
 from services.flow.upkeep import retention
 from services.store.db.tables import (
     bounce,
@@ -160,7 +160,7 @@ def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world
 
 
 def test_what_an_address_does_not_confirm_waits_a_week(world: World) -> None:
-    lab = subscribe.add_channel(world.db, world.settings, world.account, "email:lab@example.org")
+    lab = channels.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     clean_all(world)

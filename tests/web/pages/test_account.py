@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.store.delivery import opt_in
+from services.flow import opt_in_links
 from tests.web.conftest import Browser, Site, text_of
 
 SAME = {"email": "ada@example.org", "timezone": "Europe/Berlin"}
@@ -35,9 +35,9 @@ def test_mails_follow_an_operator_to_a_new_address(site: Site, ada: Browser) -> 
     ("fields", "said"),
     [
         ({"email": "ben@example.org"}, "already"),
-        ({"email": "nonsense"}, "no e-mail address"),
-        ({"timezone": "Mars/Olympus"}, "no time zone"),
-        ({"timezone": ""}, "no time zone"),
+        ({"email": "nonsense"}, "not an e-mail address"),
+        ({"timezone": "Mars/Olympus"}, "not a time zone"),
+        ({"timezone": ""}, "not a time zone"),
         ({"quiet_from": "22:00"}, "both a beginning and an end"),
         ({"quiet_from": "25:00", "quiet_to": "07:00"}, "quiet hours"),
     ],
@@ -63,8 +63,7 @@ def test_an_address_that_is_a_channel_already_is_refused(site: Site, ada: Browse
 def confirm(site: Site, channel: int) -> int:
     """What the owner of the new mailbox does; the status of the answer."""
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel}")
-    row = {"id": channel, "label": label}
-    token = opt_in.confirm_token(site.app.state.context.secrets, row, datetime.now(UTC))
+    token = opt_in_links.confirm_token(site.app.state.context.secrets, channel, label, datetime.now(UTC))
     return site.browser().client.post(f"/confirm/{token}").status_code
 
 

@@ -79,12 +79,12 @@ def test_what_asks_an_address_is_for_its_owner_alone(site: Site, ada: Browser) -
     assert ada.get(f"/deliveries/{one}/message").status_code == 404
 
 
-def test_operators_see_that_returned_mails_are_not_read(site: Site, ada: Browser, ben: Browser) -> None:
+def test_operators_see_that_returned_mails_cannot_be_read(site: Site, ada: Browser, ben: Browser) -> None:
     site.sql("INSERT INTO transport (key, down_because) VALUES ('bounces', 'the server <b>refuses</b> the sign-in')")
-    assert "Mails that come back are not read: the server <b>" not in ada.get("/deliveries").text
-    assert "not read: the server &lt;b&gt;refuses" in ada.get("/deliveries").text
-    assert "come back" not in text_of(ben.get("/deliveries"))
+    assert "Returned mails cannot be read: the server <b>" not in ada.get("/deliveries").text
+    assert "cannot be read: the server &lt;b&gt;refuses" in ada.get("/deliveries").text
+    assert "Returned mails" not in text_of(ben.get("/deliveries"))
     assert "paperwire_bounces_unread 1.0" in site.browser().get("/metrics").text
     site.sql("UPDATE transport SET down_because = ''")
-    assert "come back" not in text_of(ada.get("/deliveries"))
+    assert "Returned mails" not in text_of(ada.get("/deliveries"))
     assert "paperwire_bounces_unread 0.0" in site.browser().get("/metrics").text

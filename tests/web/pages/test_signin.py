@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from services.settings import Settings
 from services.settings import settings as process_settings
-from services.store.accounts import accounts
+from services.store.accounts import accounts, credentials
 from services.web.app import create_app
 from services.web.auth import COOKIE, SIGNIN_KEY_FILE
 from tests.web.conftest import BASE, Browser, Site, text_of
@@ -28,7 +28,7 @@ def nobody(site: Site) -> Browser:
 
 def link_key(site: Site, account_id: int) -> str:
     with site.db.transaction() as tx:
-        return accounts.new_link(tx, account_id)
+        return credentials.create_signin_link(tx, account_id)
 
 
 def signed_in_as(browser: Browser) -> str:

@@ -1,4 +1,4 @@
-"""Claiming: deliveries that may go now, each under a lease of its own, through its gates."""
+"""Claims due deliveries, each under a lease of its own, and acquires their rate limits."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,100 +8,121 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.delivery import state_machine as domain
+from services.domain.delivery.state_machine import CLAIM_LEASE, Policy
 from services.errors import ConfigError
-from services.ports import Outcome, RateLimit, RateLimited, Rejected
+from services.flow.channel_targets import target_of
+from services.ports import Notifier, Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import rate_limits
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels, claims
+from services.store.delivery import claims
+from services.store.delivery.claims import DueDelivery
+from services.store.delivery.records import ChannelWithAccount, Delivery
 from services.telemetry import fault_point
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery of ours. Its target is told from a Refused: then it cannot be sent at all."""
+    """A delivery that this worker has claimed, with all that is needed to send it.
 
-    row: Row
-    channel: Row
+    `target` is `Rejected` if the stored target cannot be read.
+    """
+
+    delivery: Delivery
+    channel: ChannelWithAccount
+    notifier: Notifier
     target: BaseModel | Rejected
+    policy: Policy
     rate_limit: RateLimit = RateLimit()
-    turn: datetime | None = None
-    """Until when its gate is closed for others; None: it has no gate."""
+    rate_limited_until: datetime | None = None
+    """The end of the pause of the channel's rate limit, as acquired with the claim; None without a rate limit."""
+
+    @property
+    def id(self) -> int:
+        return self.delivery.id
+
+    @property
+    def follow_ups(self) -> frozenset[str]:
+        """Which deliveries may follow this one: `thread`, `update`."""
+        return plugins.follow_ups(self.channel.kind, self.channel.target)
+
+    @property
+    def uses_channel_limit(self) -> bool:
+        return bool(self.delivery.rate_limit_key and self.rate_limit.per_channel)
+
+    @property
+    def rate_limit_keys(self) -> set[str]:
+        of_channel = {self.delivery.rate_limit_key} if self.uses_channel_limit else set()
+        return of_channel | ({self.channel.transport} if self.rate_limit.per_transport else set())
 
 
 class DeliveryOutcome(NamedTuple):
-    row: Row
-    channel: Row
+    claimed: ClaimedDelivery
     outcome: Outcome
 
 
 def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
-    """Whether anything was due, and what of it is ours now: of a channel one, of a gate one."""
+    """Claims due deliveries, at most one for each channel and rate limit. Also returns whether any was due."""
     with db.transaction() as tx:
         now = db.now(tx)
-        due = _without_suspects(claims.due(tx, now, most))
-        passed = _through_gates(tx, [_opened(row, channel, secrets) for row, channel in due], now)
-        rows = claims.claim_all(tx, [one.row for one in passed], now + domain.CLAIM_LEASE * settings.time_scale)
-    claimed = [one._replace(row=row) for one, row in zip(passed, rows, strict=True)]
+        due = _isolate_suspect(claims.lock_due(tx, now, most))
+        ready = _acquire_rate_limits(tx, [_with_notifier(one, secrets) for one in due], now)
+        deliveries = claims.claim_all(tx, [one.delivery for one in ready], now + CLAIM_LEASE * settings.time_scale)
+    claimed = [one._replace(delivery=delivery) for one, delivery in zip(ready, deliveries, strict=True)]
     for _ in claimed:
         fault_point("claimed")
     return bool(due), claimed
 
 
-def _without_suspects(due: Sequence[tuple[Row, Row]]) -> Sequence[tuple[Row, Row]]:
-    """What lost a worker may lose another, so it is claimed alone: the others would count its expired leases too."""
-    if due and due[0][0]["expired_leases"]:
+def _isolate_suspect(due: Sequence[DueDelivery]) -> Sequence[DueDelivery]:
+    """A delivery whose worker was lost is claimed alone, since losing another worker counts against all it claimed."""
+    if due and due[0].delivery.expired_leases:
         return due[:1]
-    return [(row, channel) for row, channel in due if not row["expired_leases"]]
+    return [one for one in due if not one.delivery.expired_leases]
 
 
-def _opened(row: Row, channel: Row, secrets: SecretBox) -> ClaimedDelivery:
+def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
+    delivery, channel = due.delivery, due.channel
+    notifier = plugins.notifier(channel.kind)
+    policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
     try:
-        target = channels.target_of(channel, secrets)
+        target = target_of(channel, secrets)
     except ConfigError as error:
-        return ClaimedDelivery(row, channel, Rejected(str(error), scope="channel"))
-    plugin = plugins.notifier(channel["kind"])
-    rate_limit = plugin.rate_limit(target, row["kind"]) if isinstance(plugin, RateLimited) else RateLimit()
-    return ClaimedDelivery(row, channel, target, rate_limit)
+        return ClaimedDelivery(delivery, channel, notifier, Rejected(str(error), scope="channel"), policy)
+    limit = notifier.rate_limit(target, delivery.kind) if isinstance(notifier, RateLimited) else RateLimit()
+    return ClaimedDelivery(delivery, channel, notifier, target, policy, limit)
 
 
-def _through_gates(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datetime) -> list[ClaimedDelivery]:
-    """Those whose gates were open: its channel's own, and the one that its transport shares."""
-    firsts = _first_of_each(wanted)
-    shared = {one.channel["transport"]: one.rate_limit.per_transport for one in firsts if one.rate_limit.per_transport}
-    passed = rate_limits.acquire_all(tx, shared, now, rate_limits.CATCH_UP)
-    firsts = [one for one in firsts if not one.rate_limit.per_transport or one.channel["transport"] in passed]
-    turns = rate_limits.acquire_all(
-        tx, {one.row["rate_limit_key"]: one.rate_limit.per_channel for one in firsts if _gated(one)}, now
-    )
+def _acquire_rate_limits(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datetime) -> list[ClaimedDelivery]:
+    """Those whose rate limits, of the transport and of the channel, could be acquired."""
+    first = _first_for_each_rate_limit(wanted)
+    by_transport = {
+        one.channel.transport: one.rate_limit.per_transport for one in first if one.rate_limit.per_transport
+    }
+    acquired = rate_limits.acquire_all(tx, by_transport, now, rate_limits.CATCH_UP)
+    first = [one for one in first if not one.rate_limit.per_transport or one.channel.transport in acquired]
+    by_channel = {one.delivery.rate_limit_key: one.rate_limit.per_channel for one in first if one.uses_channel_limit}
+    until = rate_limits.acquire_all(tx, by_channel, now)
     return [
-        one._replace(turn=turns.get(one.row["rate_limit_key"]))
-        for one in firsts
-        if not _gated(one) or one.row["rate_limit_key"] in turns
+        one._replace(rate_limited_until=until.get(one.delivery.rate_limit_key))
+        for one in first
+        if not one.uses_channel_limit or one.delivery.rate_limit_key in until
     ]
 
 
-def _first_of_each(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
-    """At most one a gate: the others find it closed."""
-    taken: set[str] = set()
-    firsts = []
+def _first_for_each_rate_limit(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
+    used: set[str] = set()
+    first = []
     for one in wanted:
-        gates = {one.row["rate_limit_key"]} if _gated(one) else set()
-        gates |= {one.channel["transport"]} if one.rate_limit.per_transport else set()
-        if not gates & taken:
-            taken |= gates
-            firsts.append(one)
-    return firsts
-
-
-def _gated(one: ClaimedDelivery) -> bool:
-    return bool(one.row["rate_limit_key"] and one.rate_limit.per_channel)
+        if not one.rate_limit_keys & used:
+            used |= one.rate_limit_keys
+            first.append(one)
+    return first
 
 
 def next_due_in(db: Database, within: timedelta) -> timedelta | None:
-    """How long until the next delivery that waits for its hour or its rate limit; None when none is due `within`."""
+    """How long until a delivery that waits for its time or a rate limit can be sent; None: longer than `within`."""
     now = db.now()
     with db.transaction() as tx:
-        at = claims.next_due_at(tx, now, within)
-    return at - now if at else None
+        due_at = claims.next_due_at(tx, now, within)
+    return due_at - now if due_at else None

@@ -1,7 +1,7 @@
-"""Gathering: what is due on a channel becomes one delivery."""
+"""Gathers the due items of each channel into deliveries."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import NamedTuple
@@ -10,100 +10,141 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from services.domain.delivery import schedule
+from services.domain.delivery.selection import ChannelPaper
+from services.domain.delivery.state_machine import DeliveryKind
+from services.domain.subscriptions.cadence import Cadence
+from services.flow.pipeline.deliver.trending import add_trending_items
 from services.settings import Settings
-from services.store.db.database import Database, Row
-from services.store.delivery import deliveries, digest_schedule
-from services.store.delivery.deliveries import New
+from services.store.db.database import Database
+from services.store.delivery import deliveries, digest_schedule, items
+from services.store.delivery.digest_schedule import DigestDecision
+from services.store.delivery.records import DeliveryItem, DigestChannel, NewDelivery
 from services.store.digests import content, trending
 from services.store.papers import merging
 from services.telemetry import fault_point
 
 CHANNELS_PER_BATCH = 32
-"""Channels."""
+"""Channels that are gathered in one transaction."""
 
 
 def gather_due(db: Database, settings: Settings) -> int:
-    """Makes the deliveries of a few channels that have something due; how many channels they are."""
+    """Creates the deliveries of some channels with due items or digests. Returns the number of channels."""
     now = db.now()
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
-        due = deliveries.lock_due_channels(tx, now, CHANNELS_PER_BATCH)
-        if not due:
+        channels = items.lock_due_channels(tx, now, CHANNELS_PER_BATCH)
+        if not channels:
             return 0
-        found = deliveries.due_items(tx, due.keys(), now)
-        heard = content.announcements_for(tx, [(due[item["channel_id"]], item["paper_id"]) for item in found], now)
-        living = content.living_items(tx, heard, found)
-        at_once = _by_channel(item for item in living if item["cadence"] == "immediate")
-        new = [New(due[one], "message", f"message:{one}:{items[0]}", items) for one, items in at_once.items()]
-        later = _by_channel(item for item in living if item["cadence"] != "immediate")
-        deliveries.create_all(tx, new, host, now)
-        _decide_slots(tx, [(channel, later.get(one, [])) for one, channel in due.items()], now, host, settings)
-    for _ in due:
+        due = _drop_unwanted(tx, items.due_on(tx, channels.keys(), now), now)
+        immediate = _ids_by_channel(item for item in due if item.cadence is Cadence.IMMEDIATE)
+        deliveries.create_all(tx, [_message(channels[id], item_ids) for id, item_ids in immediate.items()], host, now)
+        for_digest = _ids_by_channel(item for item in due if item.cadence is not Cadence.IMMEDIATE)
+        _make_digests(tx, channels, for_digest, now, host, settings.time_scale)
+    for _ in channels:
         fault_point("gathered")
-    return len(due)
+    return len(channels)
 
 
-def _by_channel(items: Iterable[Row]) -> dict[int, list[int]]:
-    """The ids of the items of each channel."""
-    found = defaultdict[int, list[int]](list)
-    for item in items:
-        found[item["channel_id"]].append(item["id"])
-    return found
+def _drop_unwanted(tx: Connection, due: Sequence[DeliveryItem], now: datetime) -> list[DeliveryItem]:
+    """Drops the items that nothing is to be sent of, and returns the others."""
+    wanted = [ChannelPaper(item.account_id, item.channel_id, item.paper_id) for item in due]
+    selection = content.load_selection(tx, wanted, now)
+    reasons = {item.id: selection.drop_reason(item.channel_id, item.paper_id) for item in due}
+    items.drop(tx, {item_id: reason for item_id, reason in reasons.items() if reason})
+    return [item for item in due if not reasons[item.id]]
 
 
-class _Slot(NamedTuple):
-    """What is decided of a channel's digest: the next slot; `day`, when one is made now, and of which local date."""
+def _ids_by_channel(of: Iterable[DeliveryItem]) -> dict[int, list[int]]:
+    ids = defaultdict[int, list[int]](list)
+    for item in of:
+        ids[item.channel_id].append(item.id)
+    return ids
 
-    following: datetime
-    day: date | None = None
+
+def _message(channel: DigestChannel, item_ids: Sequence[int]) -> NewDelivery:
+    return _new(channel, DeliveryKind.MESSAGE, f"message:{channel.id}:{item_ids[0]}", item_ids)
 
 
-def _decide_slots(
-    tx: Connection, waiting: Sequence[tuple[Row, list[int]]], now: datetime, host: str, settings: Settings
-) -> None:
-    """One digest a channel and local date, decided once, an empty one too; what comes later waits for the next."""
-    is_news_coming = cache(lambda planned: digest_schedule.news_is_coming(tx, planned))
-    decided = [_decide_slot(row, bool(items), now, settings.time_scale, is_news_coming) for row, items in waiting]
-    follows_trends = trending.followed_by(tx, [row["id"] for row, _ in waiting], now)
-    new, later = [], defaultdict[datetime, list[int]](list)
-    for (channel, items), slot in zip(waiting, decided, strict=True):
-        if slot.day is None:
-            later[slot.following] += items
-            continue
-        if channel["id"] in follows_trends:
-            items = list(
-                dict.fromkeys(
-                    [*items, *trending.take(tx, channel, digest_schedule.schedule_of(channel), slot.day, now)]
-                )
-            )
-        if items:
-            new.append(
-                (
-                    New(channel, "digest", digest_schedule.idempotency_key(channel["id"], slot.day), items),
-                    slot.following,
-                )
-            )
-    made = deliveries.create_all(tx, [one for one, _ in new], host, now)
-    for one, following in new:
-        if one.key not in made:
-            later[following] += one.items
-    for until, ids in later.items():
-        deliveries.postpone(tx, ids, until)
-    digest_schedule.record_decisions(
-        tx, [(row, one.day, one.following) for (row, _), one in zip(waiting, decided, strict=True)]
+def _digest(channel: DigestChannel, day: date, item_ids: Sequence[int]) -> NewDelivery:
+    """A channel has one digest for each local date: its idempotency key."""
+    return _new(channel, DeliveryKind.DIGEST, f"digest:{channel.id}:{day}", item_ids)
+
+
+def _new(channel: DigestChannel, kind: DeliveryKind, idem_key: str, item_ids: Sequence[int]) -> NewDelivery:
+    return NewDelivery(
+        account_id=channel.account_id,
+        channel_id=channel.id,
+        kind=kind,
+        idem_key=idem_key,
+        rate_limit_key=channel.rate_limit_key,
+        item_ids=item_ids,
     )
 
 
-def _decide_slot(
-    channel: Row, has_items: bool, now: datetime, scale: float, is_news_coming: Callable[[datetime], bool]
-) -> _Slot:
-    rhythm, told, planned = digest_schedule.schedule_of(channel), channel["last_digest_on"], channel["next_digest_at"]
-    come = planned <= now if planned is not None else has_items
-    slot = schedule.missed_digest_time(rhythm, now, told) if come else None
-    if slot is None:
-        return _Slot(planned if planned is not None and planned > now else schedule.next_digest_time(rhythm, now, told))
+class _NextDigest(NamedTuple):
+    """When the next digest of a channel is due. `day`: the local date of the digest that is made now, if one is."""
+
+    due_at: datetime
+    day: date | None = None
+
+
+def _make_digests(
+    tx: Connection,
+    channels: Mapping[int, DigestChannel],
+    item_ids: Mapping[int, Sequence[int]],
+    now: datetime,
+    host: str,
+    scale: float,
+) -> None:
+    """Makes the digests that are due, one for each channel and local date. Items that come later wait for the next.
+
+    An empty digest is not sent, but its date counts as done.
+    """
+    is_news_coming = cache(lambda planned: digest_schedule.news_is_coming(tx, planned))
+    decided = {
+        channel.id: _decide(channel, bool(item_ids.get(channel.id)), now, scale, is_news_coming)
+        for channel in channels.values()
+    }
+    with_trends = trending.channels_with_trends(tx, channels.keys(), now)
+    new, postponed = [], defaultdict[datetime, list[int]](list)
+    for channel in channels.values():
+        due_at, day = decided[channel.id]
+        ids = list(item_ids.get(channel.id, ()))
+        if day is None:
+            postponed[due_at] += ids
+            continue
+        if channel.id in with_trends:
+            ids = list(dict.fromkeys([*ids, *add_trending_items(tx, channel, day, now)]))
+        if ids:
+            new.append(_digest(channel, day, ids))
+    created = deliveries.create_all(tx, new, host, now)
+    for digest in new:
+        if digest.idem_key not in created:
+            postponed[decided[digest.channel_id].due_at] += digest.item_ids
+    for until, ids in postponed.items():
+        items.postpone(tx, ids, until)
+    digest_schedule.record_decisions(
+        tx,
+        [
+            DigestDecision(channel.id, due_at, day or channel.last_digest_on)
+            for channel, (due_at, day) in zip(channels.values(), decided.values(), strict=True)
+            if day or due_at != channel.next_digest_at
+        ],
+    )
+
+
+def _decide(
+    channel: DigestChannel, has_items: bool, now: datetime, scale: float, is_news_coming: Callable[[datetime], bool]
+) -> _NextDigest:
+    hours, last, planned = channel.schedule, channel.last_digest_on, channel.next_digest_at
+    is_due = planned <= now if planned is not None else has_items
+    missed = schedule.missed_digest_time(hours, now, last) if is_due else None
+    if missed is None:
+        if planned is not None and planned > now:
+            return _NextDigest(planned)
+        return _NextDigest(schedule.next_digest_time(hours, now, last))
     if planned is not None and schedule.is_late(planned, now, scale) and is_news_coming(planned):
-        return _Slot(now + schedule.CATCH_UP_DELAY * scale)
-    day = schedule.local_date(slot, rhythm.timezone)
-    return _Slot(schedule.next_digest_time(rhythm, now, day), day)
+        return _NextDigest(now + schedule.CATCH_UP_DELAY * scale)
+    day = schedule.local_date(missed, hours.timezone)
+    return _NextDigest(schedule.next_digest_time(hours, now, day), day)

@@ -1,106 +1,141 @@
-"""Recording: the two commits of a delivery, before it goes out and when its answer has come, of several together."""
+"""Records deliveries: the commit before a message is sent, and its outcome; several deliveries in one transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from services import plugins
-from services.domain.delivery import state_machine as domain
+from services.domain.delivery import state_machine
+from services.domain.delivery.state_machine import DeliveryKind, State
+from services.domain.digests.updates import UPDATE_DELAY
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
 from services.ports import Rejected, Retry, Sent, TransportDown
 from services.settings import Settings
-from services.store.db import rate_limits
-from services.store.db.database import Database, Row
+from services.store.db import circuit_breaker, rate_limits
+from services.store.db.database import Database
+from services.store.db.rate_limits import Renewal
 from services.store.delivery import channels, claims, deliveries, message_updates, operator_notices
+from services.store.delivery.records import Delivery, NewDelivery
 from services.telemetry import log
 
 
 def write(
-    db: Database, settings: Settings, going: Sequence[ClaimedDelivery], answered: Sequence[DeliveryOutcome] = ()
-) -> None:
-    """Commits `sending` for those that are about to go out, and what became of others; all of it or nothing.
+    db: Database, settings: Settings, going: Sequence[ClaimedDelivery], finished: Sequence[DeliveryOutcome] = ()
+) -> list[ClaimedDelivery]:
+    """Commits deliveries that are about to be sent, and records the outcomes of others. Returns the committed ones.
 
-    Raises LeaseLost when one of them is not ours any more.
+    Raises LeaseLost, and writes nothing, when another worker has claimed one of them.
     """
     with db.transaction() as tx:
         now = db.now(tx)
-        committed = {one.row["id"]: domain.commit(deliveries.state_of(one.row)) for one in going}
-        leases = [now + plugins.notifier(one.channel["kind"]).lease * settings.time_scale for one in going]
-        claims.commit_all(
-            tx, [(one.row, committed[one.row["id"]], until) for one, until in zip(going, leases, strict=True)], now
-        )
-        # The pause counts from here: what comes before may have taken longer.
-        rate_limits.restart_all(
-            tx, {one.row["rate_limit_key"]: (one.turn, now + one.rate_limit.per_channel) for one in going if one.turn}
-        )
-        afters = _settle(tx, settings, answered, now)
-    for one in going:
-        after = committed[one.row["id"]]
-        one.row.update(state=after.state.value, ambiguous_resends=after.ambiguous_resends)
-    for row, channel, _ in answered:
-        after = afters[row["id"]]
-        log.info("delivery " + after.state.value, delivery=row["id"], channel=channel["id"], why=after.error or None)
+        committed = [_committed(one, now, settings.time_scale) for one in going]
+        claims.commit_all(tx, [one.delivery for one in committed])
+        # The pause starts again now, since rendering and connecting may have taken longer than the pause.
+        renewals = {
+            one.delivery.rate_limit_key: Renewal(one.rate_limited_until, now + one.rate_limit.per_channel)
+            for one in committed
+            if one.rate_limited_until
+        }
+        rate_limits.renew_all(tx, renewals)
+        afters = _record_outcomes(tx, settings, finished, now)
+    for after in afters:
+        log.info(f"delivery {after.state}", delivery=after.id, channel=after.channel_id, why=after.error or None)
+    return committed
 
 
-def release(db: Database, rows: Sequence[Row]) -> None:
-    """Ends the claim of deliveries that nothing was tried with."""
+def release(db: Database, claimed: ClaimedDelivery) -> None:
+    """Ends the claim of a delivery that was not sent."""
     with db.transaction() as tx:
-        back = [(row, domain.release(deliveries.state_of(row))) for row in rows]
-        claims.finish_all(tx, back, db.now(tx))
+        claims.finish_all(tx, [state_machine.release(claimed.delivery)], db.now(tx))
 
 
-def is_plain(one: DeliveryOutcome) -> bool:
-    """Whether it concerns its delivery alone; others lock rows that several may want, and are written one by one."""
-    followed_up = plugins.follow_ups(one.channel["kind"], one.channel["target"])
-    return isinstance(one.outcome, Sent) and not followed_up
+def concerns_one_delivery(finished: DeliveryOutcome) -> bool:
+    """Whether an outcome changes its delivery alone.
+
+    Other outcomes lock rows that several deliveries share, so they are written one by one.
+    """
+    return isinstance(finished.outcome, Sent) and not finished.claimed.follow_ups
 
 
-def _settle(
-    tx: Connection, settings: Settings, answered: Sequence[DeliveryOutcome], now: datetime
-) -> dict[int, domain.Delivery]:
-    """Writes down what became of deliveries, and what that means for their channels and transports."""
-    afters = {}
-    for row, channel, outcome in answered:
-        policy = deliveries.policy_of(channel, row["kind"])
-        afters[row["id"]] = domain.record(deliveries.state_of(row), outcome, now, settings.time_scale, policy)
-    claims.finish_all(tx, [(one.row, afters[one.row["id"]]) for one in answered], now)
-    for one in answered:
-        _follow(tx, settings, one, afters[one.row["id"]], now)
-    # What was sent is over anyhow, but for its thread.
-    left = {one.channel["id"] for one in answered if not is_plain(one)}
-    for channel_id in channels.over(tx, left):
-        channels.drop_if_over(tx, channel_id)
+def _committed(claimed: ClaimedDelivery, now: datetime, scale: float) -> ClaimedDelivery:
+    lease_until = now + claimed.notifier.lease * scale
+    sending = replace(state_machine.commit(claimed.delivery), lease_until=lease_until, committed_at=now)
+    return claimed._replace(delivery=sending)
+
+
+def _record_outcomes(
+    tx: Connection, settings: Settings, finished: Sequence[DeliveryOutcome], now: datetime
+) -> list[Delivery]:
+    """Stores the outcomes, and what follows from them for channels and transports."""
+    afters = [
+        state_machine.record(claimed.delivery, outcome, now, settings.time_scale, claimed.policy)
+        for claimed, outcome in finished
+    ]
+    claims.finish_all(tx, afters, now)
+    for one, after in zip(finished, afters, strict=True):
+        _follow_up(tx, settings, one, after, now)
+    # On a channel that was removed or unsubscribed meanwhile, nothing more is sent.
+    shared = {one.claimed.channel.id for one in finished if not concerns_one_delivery(one)}
+    for channel_id in channels.ended(tx, shared):
+        channels.drop_if_ended(tx, channel_id)
     return afters
 
 
-def _follow(tx: Connection, settings: Settings, one: DeliveryOutcome, after: domain.Delivery, now: datetime) -> None:
-    row, channel, outcome = one
-    host = urlsplit(settings.base_url).hostname or "localhost"
+def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, after: Delivery, now: datetime) -> None:
+    """What an outcome means beyond its delivery."""
+    claimed, outcome = finished
+    channel, host = claimed.channel, _host(settings)
     if isinstance(outcome, TransportDown):
-        _hold(tx, settings, channel, outcome, now, host)
+        _stop_transport(tx, settings, claimed, outcome, now)
     elif isinstance(outcome, Rejected) and outcome.scope == "channel":
-        channels.disable(tx, channel["id"], outcome.reason)
-        text = f"{channel['kind']} {channel['label']} was disabled: {outcome.reason}"
-        operator_notices.tell(
-            tx, channel["account_id"], f"channel:{channel['id']}:{row['id']}:{row['attempt']}", text, host
-        )
+        channels.disable(tx, channel.id, outcome.reason)
+        text = f"{channel.kind} {channel.label} was disabled: {outcome.reason}"
+        key = f"channel:{channel.id}:{after.id}:{claimed.delivery.attempt}"
+        operator_notices.send(tx, channel.account_id, key, text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
-        rate_limits.restart(
-            tx, row["rate_limit_key"], after.next_attempt_at
-        )  # What waits behind it keeps to that as well.
-    elif after.state is domain.State.DEAD and deliveries.policy_of(channel, row["kind"]).retries:
-        text = f"A message to {channel['kind']} {channel['label']} was given up: {after.error}"
-        operator_notices.tell(tx, channel["account_id"], f"dead:{channel['id']}:{now:%Y-%m-%d}", text, host)
-    elif after.state is domain.State.SENT:
-        message_updates.note_sent(tx, row, channel, now, settings.time_scale, host)
+        # The receiver named a pause. It holds for all deliveries with this rate limit.
+        rate_limits.postpone(tx, after.rate_limit_key, after.next_attempt_at)
+    elif after.state is State.DEAD and claimed.policy.retries:
+        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
+        operator_notices.send(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)
+    elif after.state is State.SENT:
+        _follow_up_sent(tx, settings, claimed, now)
 
 
-def _hold(tx: Connection, settings: Settings, channel: Row, outcome: TransportDown, now: datetime, host: str) -> None:
-    """Once: the others that were on their way say only the same."""
-    if channels.is_held(tx, channel["transport"]):
+def _stop_transport(
+    tx: Connection, settings: Settings, claimed: ClaimedDelivery, outcome: TransportDown, now: datetime
+) -> None:
+    """Stops the transport, once. Deliveries that were being sent at the same time report the same failure."""
+    channel = claimed.channel
+    if circuit_breaker.is_open(tx, channel.transport):
         return
-    newly = channels.hold_transport(tx, channel["transport"], outcome.reason, now, settings.time_scale)
-    if newly and outcome.person:
-        operator_notices.tell_operator(tx, channel, outcome.reason, now, host)
+    is_new = circuit_breaker.open(tx, channel.transport, outcome.reason, now, settings.time_scale)
+    if is_new and outcome.person:
+        text = f"Sending to {channel.kind} waits, nothing is lost: {outcome.reason}"
+        operator_notices.send(tx, None, f"transport:{channel.transport}:{now:%s}", text, _host(settings))
+
+
+def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery, now: datetime) -> None:
+    """After a message was sent: its thread is created, and its first check for changes is scheduled."""
+    sent = claimed.delivery
+    if sent.kind is DeliveryKind.UPDATE and sent.about is not None:
+        message_updates.store_snapshot(tx, sent.about, sent.snapshot)
+    if sent.kind not in (DeliveryKind.MESSAGE, DeliveryKind.DIGEST):
+        return
+    if "thread" in claimed.follow_ups:
+        thread = NewDelivery(
+            account_id=sent.account_id,
+            channel_id=sent.channel_id,
+            kind=DeliveryKind.THREAD,
+            idem_key=f"thread:{sent.id}",
+            about=sent.id,
+        )
+        deliveries.create(tx, thread, _host(settings))
+    if "update" in claimed.follow_ups:  # A paper may have changed while the message was being sent.
+        message_updates.reschedule_check(tx, sent.id, now + UPDATE_DELAY * settings.time_scale)
+
+
+def _host(settings: Settings) -> str:
+    return urlsplit(settings.base_url).hostname or "localhost"

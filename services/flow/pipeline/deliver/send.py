@@ -1,7 +1,8 @@
-"""A round of sending: threads carry the messages, and one alone, ours, reads and writes the rows.
+"""The send loop: a pool of threads sends messages, and only the main thread records what became of them.
 
-So a slow receiver keeps one thread and nobody else, and what comes together is committed together: `sending` before
-the byte that cannot be taken back, the answer at once when it has come.
+A slow receiver occupies one thread and delays no other delivery. What several threads report at the same time is
+recorded in one transaction (group commit): `sending` before the first byte that cannot be taken back, and the outcome
+when it is known.
 """
 
 import time
@@ -29,262 +30,267 @@ from services.ports import (
     TransportDown,
 )
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import deliveries
 from services.telemetry import STAGE_ERRORS, fault_point, log
 
 MAX_IN_FLIGHT = 16
-"""Messages on their way; so many may be in doubt when the worker is lost."""
+"""Messages that are being sent at once. As many may have an unknown outcome when a worker is lost."""
 CLAIM_BATCH_SIZE = 16
-"""Deliveries claimed and rendered together."""
+"""Deliveries that are claimed and rendered together."""
 PREFETCH_LOW_WATER = CLAIM_BATCH_SIZE // 2
-"""Fewer that are ready make it claim more."""
+"""The next batch is claimed when fewer rendered messages than this are left."""
 MAX_RENDER_AGE = 15.0
-"""Seconds after which what is rendered and has found no free thread is given back."""
+"""Seconds. A rendered message that has found no free thread for longer is released, to be rendered anew."""
 COMMIT_DELAY = 0.005
-"""Seconds that what asks or has answered waits for others on their way, so that they share a commit."""
+"""Seconds. An event waits for others so long, so that they share a transaction."""
 POLL_INTERVAL = 0.2
-"""Seconds until it is asked again whether something is due, while a slow receiver is waited for."""
+"""Seconds between two looks for due deliveries while a slow receiver is waited for."""
 
 
-def send_due(db: Database, settings: Settings, secrets: SecretBox, turn: float = 0.0) -> int:
-    """Sends what is due, one claim of it or as long as the turn lasts; how many were. Ends when all answered."""
-    return _SendLoop(db, settings, secrets).run(turn)
+def send_due(db: Database, settings: Settings, secrets: SecretBox, time_budget: float = 0.0) -> int:
+    """Sends what is due: one batch, or as many as can be claimed in `time_budget` seconds. Returns how many were due.
+
+    Ends when all messages have an outcome.
+    """
+    return _SendLoop(db, settings, secrets).run(time_budget)
 
 
 class _CommitRequest(NamedTuple):
-    """A thread asks to commit `sending`, and waits."""
+    """A thread asks to have its delivery committed as `sending`, and waits for the committed delivery."""
 
     claimed: ClaimedDelivery
-    may: "Future[None]"
-
-    @property
-    def row(self) -> Row:
-        return self.claimed.row
+    committed: "Future[ClaimedDelivery]"
 
 
 class _SendFailed(NamedTuple):
-    """A thread ended without an outcome."""
+    """A thread ended with an error instead of an outcome."""
 
-    row: Row
+    claimed: ClaimedDelivery
     error: BaseException
 
 
-class _Rendered(NamedTuple):
-    """What was claimed and rendered meanwhile; `found`: something was due."""
+class _BatchRendered(NamedTuple):
+    """A batch was claimed and rendered. `any_due`: whether any delivery was due."""
 
-    found: bool
-    ready: Sequence[RenderedMessage] = ()
-    refused: Sequence[DeliveryOutcome] = ()
+    any_due: bool
+    messages: Sequence[RenderedMessage] = ()
+    rejected: Sequence[DeliveryOutcome] = ()
+    """Deliveries whose stored target cannot be read."""
     error: Exception | None = None
 
 
-_Event = _CommitRequest | DeliveryOutcome | _SendFailed
+_DeliveryEvent = _CommitRequest | DeliveryOutcome | _SendFailed
 
 
 class _SendLoop:
     def __init__(self, db: Database, settings: Settings, secrets: SecretBox) -> None:
-        self._db, self._settings, self._vault = db, settings, secrets
-        self._events: SimpleQueue[_Event | _Rendered] = SimpleQueue()
+        self._db, self._settings, self._secrets = db, settings, secrets
+        self._events: SimpleQueue[_DeliveryEvent | _BatchRendered] = SimpleQueue()
         self._ready: deque[tuple[RenderedMessage, float]] = deque()
-        self._flying = self._count = 0
-        self._fetching, self._found, self._looked = False, True, 0.0
-        self._failed: Exception | None = None
+        """Rendered messages, each with the time of the monotonic clock when it was rendered."""
+        self._in_flight = self._due_count = 0
+        self._is_claiming, self._any_due, self._claimed_at = False, True, 0.0
+        self._claim_error: Exception | None = None
 
-    def run(self, turn: float) -> int:
-        end = time.monotonic() + turn
-        with _connections(), ThreadPoolExecutor(MAX_IN_FLIGHT + 1, "deliver") as pool:
+    def run(self, time_budget: float) -> int:
+        deadline = time.monotonic() + time_budget
+        with _reused_connections(), ThreadPoolExecutor(MAX_IN_FLIGHT + 1, "deliver") as pool:
             try:
                 while True:
-                    if not self._fetching and self._may_fetch(end):
-                        pool.submit(self._fetch)
-                        self._fetching, self._looked = True, time.monotonic()
-                    self._hand_out(pool)
-                    if not (self._flying or self._fetching):
-                        return self._count
-                    self._write(self._happened(POLL_INTERVAL))
-                    if self._failed:
-                        raise self._failed
+                    if not self._is_claiming and self._may_claim(deadline):
+                        pool.submit(self._claim_and_render)
+                        self._is_claiming, self._claimed_at = True, time.monotonic()
+                    self._dispatch(pool)
+                    if not (self._in_flight or self._is_claiming):
+                        return self._due_count
+                    self._record(self._next_events(POLL_INTERVAL))
+                    if self._claim_error:
+                        raise self._claim_error
             finally:
-                self._break_off()
+                self._abort()
 
-    def _may_fetch(self, end: float) -> bool:
-        """Always once; then ahead of need, for as long as there is something and the turn lasts."""
-        clock = time.monotonic()
-        if not self._looked:
+    def _may_claim(self, deadline: float) -> bool:
+        """The first batch always. Others ahead of need, while deliveries are due and time is left."""
+        now = time.monotonic()
+        if not self._claimed_at:
             return True
-        again = self._found or (self._flying > 0 and clock >= self._looked + POLL_INTERVAL)
+        is_worthwhile = self._any_due or (self._in_flight > 0 and now >= self._claimed_at + POLL_INTERVAL)
         return (
-            again
-            and clock < end
+            is_worthwhile
+            and now < deadline
             and len(self._ready) < PREFETCH_LOW_WATER
-            and self._flying + len(self._ready) < 2 * MAX_IN_FLIGHT
+            and self._in_flight + len(self._ready) < 2 * MAX_IN_FLIGHT
         )
 
-    def _hand_out(self, pool: ThreadPoolExecutor) -> None:
+    def _dispatch(self, pool: ThreadPoolExecutor) -> None:
+        """Hands rendered messages to free threads, and releases those that are too old."""
         while self._ready and time.monotonic() - self._ready[0][1] > MAX_RENDER_AGE:
-            self._give_back(self._ready.popleft()[0])
-        while self._ready and self._flying < MAX_IN_FLIGHT:
-            pool.submit(self._carry, self._ready.popleft()[0])
-            self._flying += 1
+            self._release(self._ready.popleft()[0])
+        while self._ready and self._in_flight < MAX_IN_FLIGHT:
+            pool.submit(self._send_one, self._ready.popleft()[0])
+            self._in_flight += 1
 
-    def _give_back(self, one: RenderedMessage) -> None:
-        """Nothing was tried with it: it is claimed again, and read again, when there is room."""
-        with self._caught(one.claimed.row):
-            record.release(self._db, [one.claimed.row])
+    def _release(self, message: RenderedMessage) -> None:
+        """Ends the claim of a message that was not sent, so that it is claimed and rendered again."""
+        with self._logged_errors(message.claimed):
+            record.release(self._db, message.claimed)
 
-    # ── in threads ────────────────────────────────────────────────────────────────────────────────────────────
+    # ── in the threads of the pool ────────────────────────────────────────────────────────────────────────────
 
-    def _fetch(self) -> None:
-        """Claims and renders what is due, while others are on their way."""
+    def _claim_and_render(self) -> None:
         try:
-            found, claimed = claim_due(self._db, self._settings, self._vault, CLAIM_BATCH_SIZE)
-            refused = [
-                DeliveryOutcome(one.row, one.channel, one.target) for one in claimed if isinstance(one.target, Rejected)
-            ]
-            usable = [one for one in claimed if not isinstance(one.target, Rejected)]
-            self._events.put(_Rendered(found, render_claimed(self._db, self._settings, self._vault, usable), refused))
+            any_due, claimed = claim_due(self._db, self._settings, self._secrets, CLAIM_BATCH_SIZE)
+            rejected = [DeliveryOutcome(one, one.target) for one in claimed if isinstance(one.target, Rejected)]
+            sendable = [one for one in claimed if not isinstance(one.target, Rejected)]
+            messages = render_claimed(self._db, self._settings, self._secrets, sendable)
+            self._events.put(_BatchRendered(any_due, messages, rejected))
         except Exception as error:
-            self._events.put(_Rendered(False, error=error))
+            self._events.put(_BatchRendered(False, error=error))
 
-    def _carry(self, one: RenderedMessage) -> None:
+    def _send_one(self, message: RenderedMessage) -> None:
+        claimed = message.claimed
+
+        def commit() -> None:
+            nonlocal claimed
+            claimed = self._commit(claimed)
+
         try:
-            row, channel = one.claimed.row, one.claimed.channel
-            self._events.put(DeliveryOutcome(row, channel, self._outcome(one)))
+            outcome = _reconcile(message) if message.reconciles else None
+            if outcome is None:
+                outcome = claimed.notifier.send(message.body, message.target, commit)
+                fault_point("answered")
+            self._events.put(DeliveryOutcome(claimed, outcome))
         except BaseException as error:
-            self._events.put(_SendFailed(one.claimed.row, error))
+            self._events.put(_SendFailed(claimed, error))
 
-    def _outcome(self, one: RenderedMessage) -> Outcome:
-        plugin = plugins.notifier(one.claimed.channel["kind"])
-        found = _reconcile(one) if one.asks else None
-        if found is not None:
-            return found
-        outcome = plugin.send(one.body, one.target, lambda: self._commit(one.claimed))
-        fault_point("answered")
-        return outcome
-
-    def _commit(self, one: ClaimedDelivery) -> None:
-        """What the notifier calls before the first byte that cannot be taken back; raises LeaseLost to stop it."""
+    def _commit(self, claimed: ClaimedDelivery) -> ClaimedDelivery:
+        """Called by the notifier before the first byte that cannot be taken back. Raises LeaseLost to stop it."""
         fault_point("accepted")
-        may: Future[None] = Future()
-        self._events.put(_CommitRequest(one, may))
-        may.result()
+        request = _CommitRequest(claimed, Future())
+        self._events.put(request)
+        committed = request.committed.result()
         fault_point("sending")
+        return committed
 
-    # ── in ours ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── in the main thread ────────────────────────────────────────────────────────────────────────────────────
 
-    def _happened(self, within: float) -> list[_Event]:
-        """What has come from the threads: waits for the first."""
-        events: list[_Event | _Rendered] = []
+    def _next_events(self, timeout: float) -> list[_DeliveryEvent]:
+        """What the threads have reported; waits for the first event."""
+        events: list[_DeliveryEvent | _BatchRendered] = []
         with suppress(Empty):
-            events.append(self._events.get(timeout=within))
-            if self._flying > 1:
+            events.append(self._events.get(timeout=timeout))
+            if self._in_flight > 1:
                 time.sleep(COMMIT_DELAY)
             while True:
                 events.append(self._events.get_nowait())
-        plain = [event for event in events if not isinstance(event, _Rendered)]
-        self._flying -= sum(not isinstance(event, _CommitRequest) for event in plain)
+        of_deliveries = [event for event in events if not isinstance(event, _BatchRendered)]
+        self._in_flight -= sum(not isinstance(event, _CommitRequest) for event in of_deliveries)
         for event in events:
-            if isinstance(event, _Rendered):
-                plain += self._take(event)
-        return plain
+            if isinstance(event, _BatchRendered):
+                self._add_batch(event)
+                of_deliveries += event.rejected
+        return of_deliveries
 
-    def _take(self, fetched: _Rendered) -> Sequence[_Event]:
-        self._fetching, self._found = False, fetched.found
-        self._ready += [(one, time.monotonic()) for one in fetched.ready]
-        self._count += max(len(fetched.ready), int(fetched.found))
-        if fetched.error:
-            self._failed = fetched.error
-        return fetched.refused
+    def _add_batch(self, batch: _BatchRendered) -> None:
+        self._is_claiming, self._any_due = False, batch.any_due
+        self._ready += [(message, time.monotonic()) for message in batch.messages]
+        self._due_count += max(len(batch.messages), int(batch.any_due))
+        if batch.error:
+            self._claim_error = batch.error
 
-    def _write(self, events: Sequence[_Event]) -> None:
-        """What is plain together; all else, and all of it when that fails, one by one, so that none costs another."""
-        together = [event for event in events if _is_plain(event)]
-        alone = [event for event in events if not _is_plain(event)]
+    def _record(self, events: Sequence[_DeliveryEvent]) -> None:
+        """Records events that concern one delivery each together, and the others one by one.
+
+        When the transaction fails, all events are recorded one by one, so that one error affects one delivery.
+        """
+        alone = [event for event in events if not _can_be_grouped(event)]
         try:
-            self._write_all(together)
+            self._record_together([event for event in events if _can_be_grouped(event)])
         except Exception:
             alone = list(events)
         for event in alone:
-            with self._caught(event.row):
-                self._write_one(event)
+            with self._logged_errors(event.claimed):
+                self._record_one(event)
 
-    def _write_one(self, event: _Event) -> None:
+    def _record_one(self, event: _DeliveryEvent) -> None:
         if isinstance(event, _SendFailed):
             raise event.error
         try:
-            self._write_all([event])
+            self._record_together([event])
         except Exception as error:
             if isinstance(event, DeliveryOutcome):
                 raise
-            event.may.set_exception(error)
-            if isinstance(error, LeaseLost):  # If it was its turn alone, another comes.
-                record.release(self._db, [event.row])
+            event.committed.set_exception(error)
+            if isinstance(error, LeaseLost):  # When only the rate limit was lost, the delivery is claimed again.
+                record.release(self._db, event.claimed)
         if isinstance(event, DeliveryOutcome) and isinstance(event.outcome, TransportDown):
-            self._keep_from(event.channel["transport"])
+            self._release_ready_on(event.claimed.channel.transport)
 
-    def _write_all(self, events: Sequence[_Event]) -> None:
-        going = [one for one in events if isinstance(one, _CommitRequest)]
-        answered = [one for one in events if isinstance(one, DeliveryOutcome)]
-        if events:
-            record.write(self._db, self._settings, [one.claimed for one in going], answered)
-        for one in going:
-            one.may.set_result(None)
+    def _record_together(self, events: Sequence[_DeliveryEvent]) -> None:
+        if not events:
+            return
+        requests = [event for event in events if isinstance(event, _CommitRequest)]
+        finished = [event for event in events if isinstance(event, DeliveryOutcome)]
+        committed = record.write(self._db, self._settings, [request.claimed for request in requests], finished)
+        for request, claimed in zip(requests, committed, strict=True):
+            request.committed.set_result(claimed)
 
-    def _keep_from(self, transport: str) -> None:
-        """A transport that is down: what was to go through it next is not tried."""
-        for one in [one for one, _ in self._ready if one.claimed.channel["transport"] == transport]:
-            self._give_back(one)
-        self._ready = deque(pair for pair in self._ready if pair[0].claimed.channel["transport"] != transport)
+    def _release_ready_on(self, transport: str) -> None:
+        """Releases the rendered messages of a transport that is down."""
+        for message in [message for message, _ in self._ready if message.claimed.channel.transport == transport]:
+            self._release(message)
+        self._ready = deque(pair for pair in self._ready if pair[0].claimed.channel.transport != transport)
 
-    def _break_off(self) -> None:
-        """After an error of ours: who has not sent yet does not, and who has is waited for."""
-        while self._flying or self._fetching:
-            events = self._happened(POLL_INTERVAL)
+    def _abort(self) -> None:
+        """After an error in the loop: refuses all commits, and waits for the outcomes of committed messages."""
+        while self._in_flight or self._is_claiming:
+            events = self._next_events(POLL_INTERVAL)
             for event in events:
                 if isinstance(event, _CommitRequest):
-                    event.may.set_exception(LeaseLost("the worker broke off"))
-            self._write([event for event in events if not isinstance(event, _CommitRequest)])
+                    event.committed.set_exception(LeaseLost("the send loop ended"))
+            self._record([event for event in events if not isinstance(event, _CommitRequest)])
         while self._ready:
-            self._give_back(self._ready.popleft()[0])
+            self._release(self._ready.popleft()[0])
 
     @contextmanager
-    def _caught(self, row: Row) -> Iterator[None]:
-        """One delivery's error is its own: its lease runs out, and the others go on."""
+    def _logged_errors(self, claimed: ClaimedDelivery) -> Iterator[None]:
+        """Logs an error of one delivery, whose lease then runs out, and lets the others go on."""
         try:
             yield
         except LeaseLost as lost:
-            log.info("delivery left to another worker", delivery=row["id"], why=str(lost))
+            log.info("another worker has the delivery", delivery=claimed.id, why=str(lost))
         except OperationalError as error:
-            log.warning("database lost", delivery=row["id"], why=str(error.orig).splitlines()[0])
+            log.warning("database connection lost", delivery=claimed.id, why=str(error.orig).splitlines()[0])
         except Exception:
             STAGE_ERRORS.labels("deliver").inc()
-            log.exception("delivery failed", delivery=row["id"])
+            log.exception("delivery failed", delivery=claimed.id)
 
 
-def _is_plain(event: _Event) -> bool:
-    return isinstance(event, _CommitRequest) or (isinstance(event, DeliveryOutcome) and record.is_plain(event))
+def _can_be_grouped(event: _DeliveryEvent) -> bool:
+    return isinstance(event, _CommitRequest) or (
+        isinstance(event, DeliveryOutcome) and record.concerns_one_delivery(event)
+    )
 
 
-def _reconcile(one: RenderedMessage) -> Outcome | None:
-    """What became of a message in doubt, where its receiver can be asked; None: it is to be sent once more."""
-    row, channel = one.claimed.row, one.claimed.channel
-    sent_at = row["committed_at"] or row["created_at"]
-    plugin = plugins.notifier(channel["kind"])
-    assert isinstance(plugin, Reconcilable), "its policy says that it can reconcile"
-    found = plugin.reconcile(one.body, one.target, one.receipt, sent_at)
-    at_most_once = deliveries.policy_of(channel, row["kind"]).at_most_once
-    if isinstance(found, NotDelivered) or (isinstance(found, MaybeDelivered) and not at_most_once):
+def _reconcile(message: RenderedMessage) -> Outcome | None:
+    """Asks the receiver what became of a message that may have been sent. None: the message is to be sent again."""
+    claimed, delivery = message.claimed, message.claimed.delivery
+    assert isinstance(claimed.notifier, Reconcilable), "its policy says that it can reconcile"
+    sent_at = delivery.committed_at or delivery.created_at
+    outcome = claimed.notifier.reconcile(message.body, message.target, message.last_receipt, sent_at)
+    if isinstance(outcome, NotDelivered):
         return None
-    return found
+    if isinstance(outcome, MaybeDelivered) and not claimed.policy.at_most_once:
+        return None
+    return outcome
 
 
 @contextmanager
-def _connections() -> Iterator[None]:
-    """What the notifiers keep open from one message to the next."""
-    with ExitStack() as kept:
-        for plugin in plugins.notifiers().values():
-            if isinstance(plugin, ConnectionReusing):
-                kept.enter_context(plugin.reuse_connections())
+def _reused_connections() -> Iterator[None]:
+    """Keeps connections of notifiers open from one message to the next."""
+    with ExitStack() as contexts:
+        for notifier in plugins.notifiers().values():
+            if isinstance(notifier, ConnectionReusing):
+                contexts.enter_context(notifier.reuse_connections())
         yield

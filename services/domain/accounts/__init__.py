@@ -1,0 +1,1 @@
+"""Accounts: reads what people enter about their account. Open profile.py first."""
