@@ -355,19 +355,19 @@ def test_a_child_that_has_grown_is_replaced() -> None:
 
 
 def test_answers_are_not_mixed_up_between_requests_and_threads(parser: ParserProcess) -> None:
-    def read(first: int, found: list[str]) -> None:
+    def read(first: int, titles: list[str]) -> None:
         for number in range(first, first + 100):
             listing = parser.parse("feed", rss(f"<item><title>Paper number {number}</title></item>"), DAY)
-            found.append(listing.entries[0].title)
+            titles.append(listing.entries[0].title)
 
-    found: tuple[list[str], list[str]] = [], []
-    threads = [threading.Thread(target=read, args=(1000 * n, found[n])) for n in (0, 1)]
+    titles: tuple[list[str], list[str]] = [], []
+    threads = [threading.Thread(target=read, args=(1000 * n, titles[n])) for n in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for n in (0, 1):
-        assert found[n] == [f"Paper number {number}" for number in range(1000 * n, 1000 * n + 100)]
+        assert titles[n] == [f"Paper number {number}" for number in range(1000 * n, 1000 * n + 100)]
 
 
 def test_an_interrupted_exchange_is_not_continued(rogue: ParserProcess) -> None:

@@ -20,10 +20,10 @@ def test_a_damaged_entry_is_skipped_and_named(paperwire: Paperwire) -> None:
     answer = paperwire("import", LISTINGS / "papers.jsonl", "--json").json()
     assert answer["skipped"] == len(answer["skipped_entries"]) == 3
     assert {"where": "line 4", "reason": "it is no JSON"} in answer["skipped_entries"]
-    told = paperwire("import", LISTINGS / "papers.jsonl")
-    assert told.code == 0
-    assert "3 skipped" in told.out
-    assert "skipped line 4: it is no JSON" in told.out
+    answer = paperwire("import", LISTINGS / "papers.jsonl")
+    assert answer.code == 0
+    assert "3 skipped" in answer.out
+    assert "skipped line 4: it is no JSON" in answer.out
 
 
 def test_a_gzip_file_is_unpacked(paperwire: Paperwire, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_body_of_a_recorded_answer_is_read(paperwire: Paperwire, tmp_path: P
 def test_the_day_of_the_announcement_is_an_option(paperwire: Paperwire) -> None:
     assert paperwire("import", PAGE, "--date", "2025-11-06").code == 0
     seen = paperwire("preview", "--query", "models", "--json").json()
-    assert {one["date"] for one in seen["per_day"]} == {"2025-11-06"}
+    assert {day["date"] for day in seen["per_day"]} == {"2025-11-06"}
     assert "2025-11-06" in paperwire("import", PAGE, "--date", "yesterday").error()
 
 

@@ -43,10 +43,10 @@ def test_an_old_id_keeps_its_archive_and_authors_lose_their_affiliations() -> No
     [("new", False), ("cross", False), ("replace", True), ("replace-cross", True), ("absonly", True), ("other", False)],
 )
 def test_the_announce_type_tells_replacements_from_new_papers(kind: str, replacement: bool) -> None:
-    told = f"<arxiv:announce_type>{kind}</arxiv:announce_type>"
+    extra = f"<arxiv:announce_type>{kind}</arxiv:announce_type>"
     item = "<title>T</title><guid>oai:arXiv.org:2401.00001v2</guid><description>{}</description>{}"
     for body in (
-        rss(item.format("", told)),
+        rss(item.format("", extra)),
         rss(item.format(f"arXiv:2401.00001v2 Announce Type: {kind} Abstract: A", "")),
     ):
         assert parse("arxiv", body).entries[0].replacement == replacement
@@ -65,8 +65,8 @@ def test_the_description_gives_the_version_that_a_guid_lacks() -> None:
 
 
 def test_a_doi_is_read_from_the_journal_reference() -> None:
-    told = "<arxiv:journal_reference>J. Example 7 (2024), https://doi.org/10.1000/xyz.7</arxiv:journal_reference>"
-    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>{told}")
+    extra = "<arxiv:journal_reference>J. Example 7 (2024), https://doi.org/10.1000/xyz.7</arxiv:journal_reference>"
+    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>{extra}")
     assert ids(parse("arxiv", body).entries[0]) == ["arxiv:2401.00001", "doi:10.1000/xyz.7"]
 
 

@@ -195,16 +195,16 @@ def test_an_answer_to_another_request_is_an_error() -> None:
 
 
 def test_several_categories_are_requested_by_times_of_submission() -> None:
-    found = asked("cs.LG+hep-th+math", FRIDAY)
-    assert found["search_query"] == (
+    parameters = asked("cs.LG+hep-th+math", FRIDAY)
+    assert parameters["search_query"] == (
         "(cat:cs.LG OR cat:hep-th OR cat:math.*) AND submittedDate:[202505281800 TO 202505291800]"
     )
-    assert (found["sortBy"], found["sortOrder"], found["start"]) == ("submittedDate", "descending", "0")
+    assert (parameters["sortBy"], parameters["sortOrder"], parameters["start"]) == ("submittedDate", "descending", "0")
 
 
 def test_a_query_covers_holidays_and_moderated_papers() -> None:
-    found = asked("query:ti:transformer", FRIDAY)
-    assert found["search_query"] == "(ti:transformer) AND submittedDate:[202505261800 TO 202505291800]"
+    parameters = asked("query:ti:transformer", FRIDAY)
+    assert parameters["search_query"] == "(ti:transformer) AND submittedDate:[202505261800 TO 202505291800]"
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_the_title_of_an_answer_gives_its_announcement_day(quote: str) -> None:
 def test_a_long_answer_has_a_next_page(quote: str) -> None:
     title = f"search_query=ti:x AND submittedDate:{quote}[202505261800 TO 202505291800]{quote}&amp;id_list=&amp;start=4"
     listing = parse("arxiv", api(title, total=9, start=4, entries=3))
-    found = parse_qs(urlsplit(listing.next_url).query)
-    assert found["search_query"] == ["ti:x AND submittedDate:[202505261800 TO 202505291800]"]
-    assert found["start"] == ["7"]
+    parameters = parse_qs(urlsplit(listing.next_url).query)
+    assert parameters["search_query"] == ["ti:x AND submittedDate:[202505261800 TO 202505291800]"]
+    assert parameters["start"] == ["7"]
     assert listing.announced == 9
 
 

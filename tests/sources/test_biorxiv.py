@@ -22,8 +22,8 @@ def preprint(**fields: Any) -> dict[str, Any]:
 
 
 def entry(**fields: Any) -> Entry:
-    (found,) = parse("biorxiv", answer(preprint(**fields))).entries
-    return found
+    (parsed,) = parse("biorxiv", answer(preprint(**fields))).entries
+    return parsed
 
 
 def test_a_preprint_has_its_doi_version_authors_and_links() -> None:
@@ -59,7 +59,7 @@ def test_a_preprint_without_a_journal_version_has_one_doi(published: str | None)
 
 
 def test_a_withdrawn_preprint_is_marked() -> None:
-    assert [one.withdrawn for one in parse("biorxiv", sample("biorxiv.json")).entries] == [False, False, True]
+    assert [entry.withdrawn for entry in parse("biorxiv", sample("biorxiv.json")).entries] == [False, False, True]
 
 
 def test_a_preprint_without_a_doi_is_skipped_and_named() -> None:

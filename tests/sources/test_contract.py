@@ -140,9 +140,9 @@ def reads(name: str) -> Listing | None:
 @pytest.mark.parametrize(("name", "expected"), FORMATS.items())
 def test_a_listing_is_recognised_by_its_content(name: str, expected: str) -> None:
     body = (SAMPLES / name).read_bytes()
-    found = [form for source in sources().values() if (form := source.recognise(body))]
-    assert found[0] == expected
-    assert set(found[1:]) <= {"rss"}, "arXiv's feeds are feeds as well; nothing else is two things"
+    formats = [form for source in sources().values() if (form := source.recognise(body))]
+    assert formats[0] == expected
+    assert set(formats[1:]) <= {"rss"}, "only feeds of arXiv have two formats"
 
 
 def test_every_sample_and_every_format_is_covered() -> None:

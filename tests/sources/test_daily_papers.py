@@ -115,9 +115,9 @@ def test_an_entry_that_cannot_be_read_is_skipped_and_named() -> None:
 
 def test_archived_python_reprs_are_read_and_broken_ones_salvaged() -> None:
     listing = parse("daily-papers", sample("daily_papers_2024.json"))
-    whole, _, salvaged = listing.entries
-    assert whole.title.startswith("Theory of Mind in Large Language Models")
-    assert whole.authors
+    intact, _, salvaged = listing.entries
+    assert intact.title.startswith("Theory of Mind in Large Language Models")
+    assert intact.authors
     assert salvaged.title.startswith("Enriching the Korean Learner Corpus")
     assert ids(salvaged) == ["arxiv:2505.00261"]
     assert [skipped.where for skipped in listing.skipped] == ["entry 4"]

@@ -37,9 +37,9 @@ from services.domain.papers.identifiers import recognise
     ],
 )
 def test_identifiers_are_recognised(text: str, identifier: str, version: int | None) -> None:
-    found = recognise(text)
-    assert found
-    assert (str(found.identifier), found.version) == (identifier, version)
+    recognised = recognise(text)
+    assert recognised
+    assert (str(recognised.identifier), recognised.version) == (identifier, version)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,6 @@ def test_no_text_raises(text: str) -> None:
 
 
 def test_an_identifier_gives_its_links() -> None:
-    found = recognise("10.1145/ABC.1")
-    assert found
-    assert identifiers.links(found.identifier) == {"abstract": "https://doi.org/10.1145/abc.1"}
+    recognised = recognise("10.1145/ABC.1")
+    assert recognised
+    assert identifiers.links(recognised.identifier) == {"abstract": "https://doi.org/10.1145/abc.1"}

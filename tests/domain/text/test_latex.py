@@ -62,7 +62,7 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "joined"),
     [
         ("On Poincar\\'e and Erd\\H{o}s", "On Poincaré and Erdős"),
         ("Variational {B}ayes with \\emph{deep} nets", "Variational Bayes with deep nets"),
@@ -70,8 +70,8 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
         ("No LaTeX at $5 and -- dashes", "No LaTeX at $5 and -- dashes"),
     ],
 )
-def test_words_split_by_latex_are_joined(text: str, found: str) -> None:
-    assert words(text) == found
+def test_words_split_by_latex_are_joined(text: str, joined: str) -> None:
+    assert words(text) == joined
 
 
 def test_the_words_of_formulas_stay_separate() -> None:

@@ -8,15 +8,15 @@ from tests.web.conftest import Browser, Site, text_of
 def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
     fields = {"kind": "feed", "location": "https://example.org/feed.xml", "minutes": "30"}
     assert ada.post("/sources", fields).status_code == 303
-    ((one, minutes),) = site.sql("SELECT id, extract(epoch FROM every)::int / 60 FROM source WHERE polled")
+    ((source_id, minutes),) = site.sql("SELECT id, extract(epoch FROM every)::int / 60 FROM source WHERE polled")
     assert minutes == 30
     site.sql("UPDATE source SET next_poll_at = now() + interval '1 day'")
-    ada.post(f"/sources/{one}/poll")
+    ada.post(f"/sources/{source_id}/poll")
     assert site.sql("SELECT next_poll_at <= now() FROM source") == [(True,)]
-    assert "example.org/feed.xml" in ada.get(f"/sources/{one}/remove").text
-    ada.post(f"/sources/{one}/remove")
+    assert "example.org/feed.xml" in ada.get(f"/sources/{source_id}/remove").text
+    ada.post(f"/sources/{source_id}/remove")
     assert site.sql("SELECT polled FROM source") == [(False,)]
-    assert ada.post(f"/sources/{one}/poll").status_code == 404
+    assert ada.post(f"/sources/{source_id}/poll").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_every_account_sees_the_batches_of_a_source(site: Site, ben: Browser) ->
         "INSERT INTO batch (source_id, announced_on, announced, fetched, new, skipped, state, note, updated_at)"
         " SELECT id, '2026-05-04', NULL, 131, 120, 2, 'partial', '2 entries could not be read', now() FROM source"
     )
-    ((one,),) = site.sql("SELECT id FROM source")
-    answer = ben.get(f"/sources/{one}")
+    ((source_id,),) = site.sql("SELECT id FROM source")
+    answer = ben.get(f"/sources/{source_id}")
     for words in ("https://example.org/feed", "not stated", "131", "2 entries could not be read"):
         assert words in text_of(answer)
     for secret in ("s3", "a:b"):
         assert secret not in answer.text + ben.get("/sources").text
-    assert ben.get(f"/sources/{one + 1}").status_code == 404
+    assert ben.get(f"/sources/{source_id + 1}").status_code == 404
