@@ -174,7 +174,7 @@ def test_a_payload_of_any_papers_stays_small() -> None:
         (Answer(status=500), Retry("the webhook answered 500")),
         (Answer(status=429, headers={"Retry-After": "7"}), Retry("the webhook answered 429", after=7.0)),
         (Answer(status=503, headers={"Retry-After": "soon"}), Retry("the webhook answered 503")),
-        (Answer(close=True), MaybeDelivered("the connection broke, or what came is not HTTP")),
+        (Answer(close=True), MaybeDelivered("the connection broke, or the answer is not HTTP")),
     ],
 )
 def test_the_outcome_follows_from_the_answer(
