@@ -11,7 +11,6 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe
 from services.flow.pipeline import embed, ingest, match, notify, poll
 from services.flow.pipeline.deliver import claim, gather, send
 from services.flow.upkeep import (
@@ -19,6 +18,7 @@ from services.flow.upkeep import (
     message_updates,
     model_rollover,
     no_match_reminder,
+    recalibrate,
     restored_copy,
     retention,
     sentence_vectors,
@@ -102,7 +102,7 @@ def run_slow() -> None:
     """Work that must not delay alerts, the most urgent first."""
     if drain("slow", lambda: poll.look_back(db(), settings(), fetcher()), ONE_STEP):
         wake("ingest")
-    if drain("slow", lambda: subscribe.recompile(db(), embedder(), settings().time_scale), ONE_STEP):
+    if drain("slow", lambda: recalibrate.compile_waiting(db(), embedder(), settings().time_scale), ONE_STEP):
         wake("notify")
     if drain("slow", lambda: embed.work_backlog(db(), settings(), *embedders()), ONE_STEP):
         wake("embed")
@@ -111,7 +111,7 @@ def run_slow() -> None:
     drain("slow", lambda: bounces.work(db(), settings(), secrets()))
     drain("slow", lambda: retention.work(db(), settings()), RETENTION_TIME_BUDGET)
     drain("slow", lambda: embed.index_papers(db()))
-    drain("slow", lambda: subscribe.recalibrate(db(), embedder(), settings().time_scale), ONE_STEP)
+    drain("slow", lambda: recalibrate.recalibrate_due(db(), embedder(), settings().time_scale), ONE_STEP)
     if drain("slow", lambda: no_match_reminder.work(db(), settings(), embedder()), ONE_STEP):
         wake("deliver")
 

@@ -1,76 +1,53 @@
 """Figures and lists that the pages show of one account. Read-only."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
 from services.store.db.records import fetch, fetch_all
 from services.store.db.tables import match, subscription, subscription_channel
-from services.store.subscriptions.matches import LIVING
-
-
-@dataclass(frozen=True, slots=True)
-class MatchedPaper:
-    paper_id: int
-    newest_match: int
-    """The id of the paper's newest match: the cursor of a page."""
-    matched_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class MatchReason:
-    """Why a subscription matched a paper."""
-
-    paper_id: int
-    name: str
-    for_whom: str
-    why: str
+from services.store.subscriptions.matches import OF_CURRENT_PAPER
+from services.store.subscriptions.records import MatchedPaper, MatchReason
 
 
 def matched_papers(
     tx: Connection, account_id: int, *, before: int | None, subscription_id: int | None, limit: int
-) -> Sequence[MatchedPaper]:
-    """Papers that the account's subscriptions matched, the latest first.
+) -> list[MatchedPaper]:
+    """Papers that undeleted subscriptions of the account matched, the latest first.
 
-    `before`: only papers whose newest match is older than this one.
+    `before` is the cursor of a page: only papers whose newest match has a lower id.
     """
     newest = func.max(match.c.id)
-    return fetch_all(
-        tx,
-        MatchedPaper,
-        select(match.c.paper_id, newest.label("newest_match"), func.max(match.c.created_at).label("matched_at"))
+    query = (
+        select(match.c.paper_id, newest.label("newest_match_id"), func.max(match.c.created_at).label("matched_at"))
         .where(
             match.c.subscription_id.in_(select(subscription.c.id).where(_is_of(account_id))),
-            LIVING,
             match.c.subscription_id == subscription_id if subscription_id is not None else true(),
+            OF_CURRENT_PAPER,
         )
         .group_by(match.c.paper_id)
         .having(newest < before if before is not None else true())
         .order_by(newest.desc())
-        .limit(limit),
+        .limit(limit)
     )
+    return fetch_all(tx, MatchedPaper, query)
 
 
 def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict[int, list[MatchReason]]:
-    """Paper → why it was matched, an entry for each of the account's subscriptions that matched it."""
-    by_paper: dict[int, list[MatchReason]] = {}
-    for reason in fetch(
-        tx,
-        MatchReason,
-        select(
-            match.c.paper_id,
-            subscription.c.name,
-            subscription.c.for_whom,
-            func.coalesce(match.c.decided["why"].astext, "").label("why"),
-        )
+    """The reasons by paper, one for each undeleted subscription that matched."""
+    reason = func.coalesce(match.c.decided["why"].astext, "").label("reason")
+    query = (
+        select(match.c.paper_id, subscription.c.name, subscription.c.for_whom, reason)
         .join(subscription, subscription.c.id == match.c.subscription_id)
         .where(_is_of(account_id), match.c.paper_id.in_(paper_ids))
-        .order_by(match.c.id),
-    ):
-        by_paper.setdefault(reason.paper_id, []).append(reason)
-    return by_paper
+        .order_by(match.c.id)
+    )
+    by_paper = defaultdict[int, list[MatchReason]](list)
+    for row in fetch(tx, MatchReason, query):
+        by_paper[row.paper_id].append(row)
+    return dict(by_paper)
 
 
 def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, int]:
@@ -78,7 +55,7 @@ def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, 
     rows = tx.execute(
         select(match.c.subscription_id, func.count())
         .join(subscription, subscription.c.id == match.c.subscription_id)
-        .where(_is_of(account_id), match.c.created_at >= since, LIVING)
+        .where(_is_of(account_id), match.c.created_at >= since, OF_CURRENT_PAPER)
         .group_by(match.c.subscription_id)
     )
     return {subscription_id: int(count) for subscription_id, count in rows}

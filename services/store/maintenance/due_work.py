@@ -40,12 +40,12 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     is_due: dict[str, ColumnElement[bool]] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
         "ingest": exists(select(listing.c.id).where(listings.due(now))),
-        "embed": exists(select(run.c.id).where(match_runs.unembedded(now))),
-        "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
+        "embed": exists(select(run.c.id).where(match_runs.is_unembedded(now))),
+        "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
         "slow": _is_upkeep_due(now, models),
     }
     row = tx.execute(select(*(question.label(stage) for stage, question in is_due.items()))).mappings().one()
-    shards = tx.scalars(select(match_job.c.shard).where(match_runs.unmatched(now)).distinct())
+    shards = tx.scalars(select(match_job.c.shard).where(match_runs.is_unmatched(now)).distinct())
     due = [stage for stage in is_due if row[stage]] + [f"match.{shard}" for shard in shards]
     return [*due, "deliver"] if _is_delivery_due(tx, now, scale) else due
 
@@ -65,7 +65,7 @@ def _is_upkeep_due(now: datetime, models: tuple[str, ...]) -> ColumnElement[bool
         search_index.any_unindexed(),
         *(and_(sentence_vectors.any_wanted(model), ~embedder_health.retry_pending(model, now)) for model in models),
         rate_limits.available("bounces", now),
-        exists(select(subscription.c.id).where(reminders.due(now))),
+        exists(select(subscription.c.id).where(reminders.is_due(now))),
         rate_limits.available("clean-up", now),
         exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == serving)),
     )

@@ -1,4 +1,4 @@
-"""The papers matched lately, by the day of the match."""
+"""The page of recent matches, grouped by day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,52 +15,50 @@ from services.domain.papers.paper import Paper
 from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
+from services.store.subscriptions.records import MatchedPaper, MatchReason
 from services.web.request_context import SignedIn
 
 router = APIRouter()
 PAGE_SIZE = 30
-"""Papers."""
 Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedEntry:
+class PaperWithReasons:
     paper: Paper
     matched_at: datetime
-    reasons: list[dashboard.MatchReason]
+    reasons: list[MatchReason]
 
 
 @router.get("/matches")
 def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
+    account_id, zone = request.account_id, ZoneInfo(request.account.timezone)
     with request.app.db.transaction() as tx:
-        own_subscriptions = subscriptions.all_of(tx, request.account_id)
-        one = subscriptions.find(tx, subscription, request.account_id) if subscription else None
-        matched = dashboard.matched_papers(
-            tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1
+        listed = subscriptions.list_all(tx, account_id)
+        selected = subscriptions.find(tx, subscription, account_id) if subscription else None
+        rows = dashboard.matched_papers(
+            tx, account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1
         )
-        entries = _entries(tx, request.account_id, matched[:PAGE_SIZE])
-    zone = ZoneInfo(request.account.timezone)
-    days = [
-        (_day_name(day, zone), list(group)) for day, group in groupby(entries, lambda entry: _local_day(entry, zone))
-    ]
-    older = matched[PAGE_SIZE - 1].newest_match if len(matched) > PAGE_SIZE else None
+        matched = _with_reasons(tx, account_id, rows[:PAGE_SIZE])
+    by_day = groupby(matched, lambda match: match.matched_at.astimezone(zone).date())
     return request.render(
-        "matches.html", days=days, older=older, before=before, subscription=one, subscriptions=own_subscriptions
+        "matches.html",
+        days=[(_day_name(day, zone), list(group)) for day, group in by_day],
+        older=rows[PAGE_SIZE - 1].newest_match_id if len(rows) > PAGE_SIZE else None,
+        before=before,
+        subscription=selected,
+        subscriptions=listed,
     )
 
 
-def _entries(tx: Connection, account_id: int, matched: Sequence[dashboard.MatchedPaper]) -> list[MatchedEntry]:
-    ids = [match.paper_id for match in matched]
+def _with_reasons(tx: Connection, account_id: int, rows: Sequence[MatchedPaper]) -> list[PaperWithReasons]:
+    ids = [row.paper_id for row in rows]
     loaded, reasons = papers.load(tx, ids), dashboard.reasons(tx, account_id, ids)
     return [
-        MatchedEntry(loaded[match.paper_id], match.matched_at, reasons[match.paper_id])
-        for match in matched
-        if match.paper_id in loaded
+        PaperWithReasons(loaded[row.paper_id], row.matched_at, reasons[row.paper_id])
+        for row in rows
+        if row.paper_id in loaded
     ]
-
-
-def _local_day(entry: MatchedEntry, zone: ZoneInfo) -> date:
-    return entry.matched_at.astimezone(zone).date()
 
 
 def _day_name(day: date, zone: ZoneInfo) -> str:
