@@ -198,7 +198,7 @@ def in_field(name: str, operand: Query) -> Query:
 
 
 def is_bounded(query: Query, negated: bool = False) -> bool:
-    """Whether a paper must contain something to match. `-a` and `a OR -b` are not bounded and match nearly all papers."""
+    """Whether a paper must contain something to match. `-a` and `a OR -b` match nearly all papers."""
     match query:
         case Not(operand):
             return is_bounded(operand, not negated)

@@ -61,7 +61,7 @@ class ClauseIndex:
         """The slots of words, categories and sources of earlier papers."""
 
     def slot(self, clause: Clause, field: str) -> int:
-        """The slot of the clause, a new one if no query has it yet. `field` is `title`, `abstract`, or empty for both."""
+        """The slot of the clause, a new one if no query has it. `field` is `title`, `abstract`, or empty for both."""
         match clause:
             case Phrase(words=words):
                 return self._phrase(words, field)
