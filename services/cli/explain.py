@@ -54,7 +54,7 @@ def preview(
     """Show what a subscription would have matched in the past, without saving it."""
     from services.flow.commands.preview import preview
 
-    wishes = SubscriptionOptions(
+    options = SubscriptionOptions(
         name=name,
         for_whom=for_whom,
         query=query,
@@ -71,7 +71,7 @@ def preview(
     with command_context() as context:
         account_id = context.account(email) if email else None
         with context.db.transaction() as tx:
-            draft = wishes.draft(tx)
+            draft = options.draft(tx)
         with output.working("looking through the archive"):
             seen = preview(context.db, context.embedder, draft, days=days, account_id=account_id).as_json()
     output.as_json(seen) if json else _print_preview(seen)
@@ -106,11 +106,11 @@ def why(
     subscription: Annotated[int, typer.Argument(min=1, max=MAX_ID, show_default=False)],
     json: Json = False,
 ) -> None:
-    """Show each step of a paper for a subscription, and why it was or was not sent."""
-    from services.flow.commands.explain import trace
+    """Tell a paper's whole way to a subscription, also why it was not sent."""
+    from services.flow.commands.explain import explain
 
     with command_context() as context:
-        steps = trace(context.db, context.embedder, paper, subscription)
+        steps = explain(context.db, context.embedder, paper, subscription)
     if json:
         output.as_json([{"stage": stage, "what": what} for stage, what in steps])
         return

@@ -108,7 +108,7 @@ def test_while_one_secret_replaces_another_both_sign(configure: Configure, http:
     (asked,) = http.to(HOOK)
     assert passes(asked, old.secret.get_secret_value())
     assert passes(asked, secret)
-    assert both.held(datetime.now(UTC) + timedelta(hours=25)) == (secret,)
+    assert both.stored_secrets(datetime.now(UTC) + timedelta(hours=25)) == (secret,)
 
 
 def test_a_retry_has_the_same_id_and_a_time_of_its_own(
@@ -168,7 +168,7 @@ def test_a_payload_stays_small_whatever_the_papers_hold() -> None:
     [
         (Answer(status=200), Sent("HTTP 200")),
         (Answer(status=204, body=""), Sent("HTTP 204")),
-        (Answer(status=410), Rejected("the webhook answered 410: it wants no more", scope="channel")),
+        (Answer(status=410), Rejected("the webhook answered 410: it is gone", scope="channel")),
         (Answer(status=404), Retry("the webhook answered 404")),
         (Answer(status=401), Retry("the webhook answered 401")),
         (Answer(status=500), Retry("the webhook answered 500")),
