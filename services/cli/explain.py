@@ -106,7 +106,7 @@ def why(
     subscription: Annotated[int, typer.Argument(min=1, max=MAX_ID, show_default=False)],
     json: Json = False,
 ) -> None:
-    """Tell a paper's whole way to a subscription, also why it was not sent."""
+    """Show each step of a paper for a subscription, and why it was or was not sent."""
     from services.flow.commands.explain import explain
 
     with command_context() as context:

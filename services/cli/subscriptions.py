@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from services.store.subscriptions.records import SubscriptionWithEmail
 
-commands = typer.Typer(help="What each subscription matches, and where it sends papers.", no_args_is_help=True)
+commands = typer.Typer(help="Subscriptions: show, change, pause and delete them.", no_args_is_help=True)
 
 
 def subscribe(
@@ -91,7 +91,7 @@ def set_(
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
-    """Change what is given; an empty text, or 0, removes a setting."""
+    """Change a subscription. Only the given options change; an empty text or 0 removes one."""
     from services.flow.commands import subscribe
     from services.store.subscriptions import subscriptions
 
@@ -145,7 +145,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
 
 @commands.command()
 def show(subscription: Id, json: Json = False) -> None:
-    """Show all of one subscription."""
+    """Show one subscription with all its options."""
     from services.store.subscriptions import subscriptions
 
     with command_context() as context, context.db.transaction() as tx:
