@@ -96,7 +96,7 @@ def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
 def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("channel", "add", ada, "email", "lab@example.org")
     assert answer.code == 0
-    assert "nothing is sent to lab@example.org until its owner opts in: a mail with a link is sent" in answer.err
+    assert "nothing is sent to lab@example.org until its owner confirms: a confirmation mail is sent" in answer.err
     assert "not confirmed" in paperwire("channel", "test", 1).error()
     assert "got one lately" in paperwire("channel", "ask", 1).err
     assert [row["kind"] for row in paperwire("deliveries", "--json").json()] == ["confirm"]
@@ -109,7 +109,7 @@ def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire
 
 def test_an_address_named_in_a_subscription_is_asked_too(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("subscribe", ada, "--query", "agents", "--to", "email:lab@example.org", "--to", "email")
-    assert "until its owner opts in" in answer.err
+    assert "until its owner confirms" in answer.err
     assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [False, True]
 
 

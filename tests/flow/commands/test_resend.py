@@ -48,7 +48,7 @@ def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: Worl
     assert consent_flow.request_opt_in(world.db, world.settings, lab)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
-    with pytest.raises(Conflict, match="opt-in request"):
+    with pytest.raises(Conflict, match="confirmation mail"):
         resend.retry(world.db, 1, world.account)
     row = world.deliveries()[0]
     assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])

@@ -83,7 +83,7 @@ def test_a_new_address_counts_when_it_is_confirmed_and_what_waits_moves_along(si
     assert emails(site) == [("ben@example.org", "ben@new.example")]
     ((_, _, first), (new, label, verified)) = living(site)
     assert (first, label, verified) == (True, "ben@new.example", False)
-    assert "Until ben@new.example is confirmed" in text_of(ben.get("/account"))
+    assert "until the link mailed to ben@new.example is followed" in text_of(ben.get("/account"))
     site.subscription(site.ben, int(str(new)), name="Other")
     paper = site.paper("A paper")
     columns = "(account_id, channel_id, paper_id, not_before, cadence)"

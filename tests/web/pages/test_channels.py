@@ -100,11 +100,11 @@ def test_a_disabled_channel_says_why_and_is_enabled(site: Site, ada: Browser) ->
     assert site.sql("SELECT disabled_because FROM channel") == [("",)]
 
 
-def test_a_held_channel_says_what_it_waits_for(site: Site, ada: Browser) -> None:
+def test_a_channel_whose_transport_is_down_shows_the_reason(site: Site, ada: Browser) -> None:
     site.channel(site.ada, "email:ada@example.org")
     site.sql("INSERT INTO transport (key, down_because) VALUES ('smtp', 'connection refused')")
     page = text_of(ada.get("/channels"))
-    assert "held" in page
+    assert "waiting" in page
     assert "connection refused" in page
     assert "nothing is lost" in page
 

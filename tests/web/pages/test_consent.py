@@ -165,7 +165,7 @@ def test_another_address_is_asked_and_confirms_without_signing_in(site: Site, ma
     assert ada.post("/channels/1/test").status_code == 409
     for _ in range(2):
         page = mailer.get(confirm_link(site, 1))
-        assert "Send alerts to lab@example.org?" in text_of(page)
+        assert "Send mail to lab@example.org?" in text_of(page)
         assert "set-cookie" not in page.headers
     assert verified(site) == [False]
     for _ in range(2):
