@@ -92,7 +92,7 @@ def _print_preview(seen: dict[str, Any]) -> None:
 
 def chart(seen: dict[str, Any]) -> str:
     """A bar a day, a line a month at most: the days that brought nothing are dots."""
-    counts = {date.fromisoformat(one["date"]): one["papers"] for one in seen["per_day"]}
+    counts = {date.fromisoformat(day["date"]): day["papers"] for day in seen["per_day"]}
     most = max(counts.values())
     first = date.fromisoformat(seen["until"]) - timedelta(days=seen["days"] - 1)
     days = [first + timedelta(days=number) for number in range(seen["days"])]
