@@ -1,4 +1,4 @@
-"""`paperwire preview` and `why`: what would match, and what became of a paper."""
+"""`paperwire preview` and `why`: what a subscription would match, and what happened to a paper."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -91,7 +91,7 @@ def _print_preview(seen: dict[str, Any]) -> None:
 
 
 def chart(seen: dict[str, Any]) -> str:
-    """A bar a day, a line a month at most: the days that brought nothing are dots."""
+    """One bar for each day, 30 days in a line. A day without a match is a dot."""
     counts = {date.fromisoformat(day["date"]): day["papers"] for day in seen["per_day"]}
     most = max(counts.values())
     first = date.fromisoformat(seen["until"]) - timedelta(days=seen["days"] - 1)
