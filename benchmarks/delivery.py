@@ -46,7 +46,7 @@ from services.store.maintenance import migrate  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 from tests.digests import ENVELOPE, digest  # noqa: E402
 from tests.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
-from workers.tasks import GATHERING_TURN, TURN  # noqa: E402
+from workers.tasks import GATHER_TIME_BUDGET, TIME_BUDGET  # noqa: E402
 
 _POSTED = '{"ok": true, "ts": "1.2", "channel": "C1"}'
 KEY = "a key for benchmarks"
@@ -146,10 +146,10 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         # As workers/tasks.py: a while for gathering, then a while for sending.
-        turn, gathered = time.monotonic() + min(left, GATHERING_TURN), False
+        turn, gathered = time.monotonic() + min(left, GATHER_TIME_BUDGET), False
         while time.monotonic() < turn and gather_due(db, config):
             gathered = True
-        sent = send_due(db, config, secrets, min(left, TURN))
+        sent = send_due(db, config, secrets, min(left, TIME_BUDGET))
         if not gathered and not sent:
             next_turn = next_due_in(db, within=SOON)
             if next_turn is None:

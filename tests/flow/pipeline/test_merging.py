@@ -102,7 +102,7 @@ def test_every_old_identifier_leads_to_the_kept_paper(world: World) -> None:
         for name in (str(gone), f"id:{gone}", "arxiv:2605.00001", "doi:10.1000/x"):
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
-        seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
+        seen = dashboard.matched_papers(tx, world.account, before=None, subscription_id=None, limit=9)
         assert [row.paper_id for row in seen] == [one]
         assert matches.recent_paper_ids(tx, world.account, limit=9) == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
