@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy are slow to import, and `paperwire --h
 
 MAX_ID = 2**63 - 1
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
-MaybeId = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=MAX_ID, show_default=False)]
+MaybeId = Annotated[int | None, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address of the account.", show_default=False)]
-MaybeEmail = Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Only this account.", show_default=False)]
+MaybeEmail = Annotated[str | None, typer.Argument(metavar="EMAIL", help="Only this account.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -1,4 +1,4 @@
-"""`paperwire preview` and `why`: what would match, and what became of a paper."""
+"""`paperwire preview` and `why`: what a subscription would match, and what happened to a paper."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -30,9 +30,13 @@ MAX_DAYS = 3650
 def preview(
     email: Annotated[
         str | None,
-        typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
+        typer.Argument(
+            metavar="EMAIL",
+            help="Also show which papers no other subscription of this account matches.",
+            show_default=False,
+        ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="How far to look back.")] = 60,
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="The number of past days.")] = 60,
     json: Json = False,
     name: Name = None,
     for_whom: ForWhom = None,
@@ -47,7 +51,7 @@ def preview(
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
-    """Show what a subscription would have matched, without saving it."""
+    """Show what a subscription would have matched in the past, without saving it."""
     from services.flow.commands.preview import preview
 
     options = SubscriptionOptions(
@@ -87,8 +91,8 @@ def _print_preview(seen: dict[str, Any]) -> None:
 
 
 def chart(seen: dict[str, Any]) -> str:
-    """A bar a day, a line a month at most: the days that brought nothing are dots."""
-    counts = {date.fromisoformat(one["date"]): one["papers"] for one in seen["per_day"]}
+    """One bar for each day, 30 days in a line. A day without a match is a dot."""
+    counts = {date.fromisoformat(day["date"]): day["papers"] for day in seen["per_day"]}
     most = max(counts.values())
     first = date.fromisoformat(seen["until"]) - timedelta(days=seen["days"] - 1)
     days = [first + timedelta(days=number) for number in range(seen["days"])]
@@ -102,7 +106,7 @@ def why(
     subscription: Annotated[int, typer.Argument(min=1, max=MAX_ID, show_default=False)],
     json: Json = False,
 ) -> None:
-    """Tell a paper's whole way to a subscription, also why it was not sent."""
+    """Show each step of a paper for a subscription, and why it was or was not sent."""
     from services.flow.commands.explain import explain
 
     with command_context() as context:
