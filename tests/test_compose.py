@@ -22,7 +22,7 @@ from services.cli import up
 from services.local import servers
 from services.settings import Settings, load
 from tests.local.processes import DEADLINE, until
-from tests.sinks import refused_port
+from tests.support.sinks import refused_port
 from workers.app import QUEUES
 from workers.scheduler import HEARTBEAT_QUEUES
 

@@ -16,7 +16,7 @@ from typing import cast
 import psutil
 import pytest
 
-from tests.service import POST, SAMPLE, Service, service, until
+from tests.support.service import POST, SAMPLE, Service, service, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 

@@ -16,10 +16,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from services.local import redis_url
-from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
+from tests.support.sinks import Answer, HttpSink, SmtpSink, refused_port
 
 POST = "/chat.postMessage"
-SAMPLE = Path(__file__).parent.parent / "services" / "local" / "sample_announcement.txt"
+SAMPLE = Path(__file__).parents[2] / "services" / "local" / "sample_announcement.txt"
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
