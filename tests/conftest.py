@@ -21,6 +21,8 @@ from services.store.db.tables import metadata, shard
 from services.store.maintenance import migrate
 
 CACHED = (process_settings, email_settings, slack_settings)
+MAX_WORKERS = 8
+"""Processes of pytest-xdist. With more, the longest group of tests alone decides how long all take."""
 
 _TABLES = [f'"{table.name}"' for table in metadata.sorted_tables if table is not shard]
 _IN_USE = " UNION ALL ".join(
@@ -37,6 +39,23 @@ _RESTART_SEQUENCES = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", type=int, default=60, help="seconds of random kills (tests/faults)")
     parser.addoption("--soak-seed", type=int, default=1, help="of the dice that choose whom to kill")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since tests that start processes mostly wait; each has a database server."""
+    return min((os.cpu_count() or 1) + 1, MAX_WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes run one after another, so that none makes another one wait beyond its deadline.
+
+    Those that start the whole service name the group `service`, which runs beside the group of all others.
+    """
+    for item in items:
+        if item.get_closest_marker("processes") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(scope="session")
