@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -21,6 +20,7 @@ from services.store.db.tables import channel, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
 from services.store.maintenance import audit
 from tests.flow.conftest import Configure
+from tests.support.service import until
 from tests.support.sinks import SmtpSink
 from tests.support.world import Pipeline, entry
 
@@ -97,9 +97,7 @@ def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: Pipeline
     smtp.delays["RCPT"] = 2.0
     sending = threading.Thread(target=world.deliver)
     sending.start()
-    deadline = time.monotonic() + 10
-    while not said(smtp, "RCPT") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: said(smtp, "RCPT"), "the recipient is named", 10)
     assert world.deliveries()[0]["state"] == "claimed"
     unsubscribe(world)
     sending.join(20)
