@@ -7,6 +7,7 @@ every lock and every activity of their server.
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
@@ -19,6 +20,7 @@ from services.settings import settings as process_settings
 from services.store.db.database import Database
 from services.store.db.tables import metadata, shard
 from services.store.maintenance import migrate
+from tests.support.parallel import Grouped, group_of
 
 CACHED = (process_settings, email_settings, slack_settings)
 MAX_WORKERS = 8
@@ -47,15 +49,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return min((os.cpu_count() or 1) + 1, MAX_WORKERS)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start processes run one after another, so that none makes another one wait beyond its deadline.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped:
+    return Grouped(config, log)
 
-    Those that start the whole service name the group `service`, which runs beside the group of all others.
-    """
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("processes") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("processes"))
+        if item.get_closest_marker("processes") and group_of(item.nodeid) is None:
+            raise pytest.UsageError(f"{item.nodeid} starts processes: name its file or folder in {group_of.__module__}")
 
 
 @pytest.fixture(scope="session")

@@ -276,7 +276,6 @@ def test_a_role_that_has_fallen_silent_is_no_longer_healthy(tmp_path: Path) -> N
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("service")
 def test_every_role_becomes_healthy_and_ends_when_told(standins: dict[str, str], tmp_path: Path) -> None:
     migrate = Container(ROLES["migrate"], tmp_path / "migrate", standins)
     migrate.start()

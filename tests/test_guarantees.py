@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.service import POST, SAMPLE, Service, service, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 HEAD, *PAPERS = re.split(r"(?<=\d\n)\n", SAMPLE.read_text(), maxsplit=0)
 

@@ -19,7 +19,7 @@ import pytest
 from tests.local.processes import until
 from tests.support.sinks import refused_port
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("service"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS = 120.0
