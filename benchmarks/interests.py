@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.relevance import DEFAULT, load  # noqa: E402
-from services.domain.interests.index import Found, InterestIndex  # noqa: E402
+from services.domain.interests.index import InterestIndex, MatchedPairs  # noqa: E402
 from services.domain.interests.terms import TermTable  # noqa: E402
 
 Vector = NDArray[np.float32]
@@ -98,7 +98,7 @@ def report(
     for id in range(size):
         index.put(id, weights[id], float(thresholds[id]))
     built = time.perf_counter() - begin
-    found: Found = index.match(papers)
+    found: MatchedPairs = index.match(papers)
     ours, peer = best(lambda: index.match(papers), lambda: product_of(weights, papers))
     surely, perhaps = expected(weights, thresholds, papers)
     pairs = set(zip(found.papers.tolist(), found.ids.tolist(), strict=True))

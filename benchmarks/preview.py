@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.relevance import DEFAULT, embedded, read  # noqa: E402
 from services import local  # noqa: E402
 from services.domain.interests.calibration import embedding_text  # noqa: E402
-from services.domain.interests.terms import packed, terms_of  # noqa: E402
+from services.domain.interests.terms import pack_terms, terms_of  # noqa: E402
 from services.domain.papers.paper import Paper, title_key  # noqa: E402
 from services.domain.query.paper_text import PaperText  # noqa: E402
 from services.domain.query.tsquery import to_tsvector  # noqa: E402
@@ -105,7 +105,7 @@ def _stored(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         first_seen_at=datetime.now(UTC),
     )
     words = PaperText.of(one)
-    return values, {"terms": packed(terms_of(words)), "words": to_tsvector(words)}
+    return values, {"terms": pack_terms(terms_of(words)), "words": to_tsvector(words)}
 
 
 def measure(db: Database, count: int) -> None:

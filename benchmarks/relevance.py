@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.ranking_peers import Asked, Peer, Words, peers  # noqa: E402
 from services.domain.interests.calibration import embedding_text  # noqa: E402
 from services.domain.interests.learning import Archive, Interest, Sample, learn  # noqa: E402
-from services.domain.interests.terms import CATEGORY, TermTable, counted, stems, terms_of_words, weighted  # noqa: E402
+from services.domain.interests.terms import CATEGORY_PREFIX, TermTable, bm25_weights, count_terms, stems, terms_of_words  # noqa: E402
 from services.embedders.minilm import plugin  # noqa: E402
 
 DEFAULT = ROOT / "tests" / "data" / "relevance-small"
@@ -77,9 +77,9 @@ def embedded(texts: Sequence[str]) -> Vector:
 
 def papers(rows: Sequence[dict[str, Any]]) -> Papers:
     vectors = embedded([embedding_text(row["title"], row["summary"]) for row in rows])
-    counts = [counted([stems(row["title"]), stems(row["summary"])]) for row in rows]
+    counts = [count_terms([stems(row["title"]), stems(row["summary"])]) for row in rows]
     terms = [
-        weighted(words) | {CATEGORY + one: 1.0 for one in row["categories"]}
+        bm25_weights(words) | {CATEGORY_PREFIX + one: 1.0 for one in row["categories"]}
         for words, row in zip(counts, rows, strict=True)
     ]
     return Papers([row["id"] for row in rows], vectors, counts, terms, TermTable.of(terms))
@@ -96,7 +96,7 @@ def load(data: Path) -> tuple[Papers, Papers, Papers, list[Topic]]:
     topics = [
         Topic(
             Sample(vector[None], [terms_of_words(topic["description"])]),
-            counted([stems(topic["description"])]),
+            count_terms([stems(topic["description"])]),
             [row_of[name] for name in topic["examples"] if name in row_of],
             np.isin(ranked.names, topic["relevant"]),
         )

@@ -1,4 +1,4 @@
-"""The command line: `paperwire`, or `python -P -m services.cli`. Open `app.py` first: it lists every command.
+"""The command line: `paperwire`, or `python -P -m services.cli`. Open app.py first: it lists every command.
 
 Commands import the database, numpy and FastAPI inside their functions, so that `paperwire --help` starts quickly.
 """

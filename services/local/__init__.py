@@ -1,6 +1,6 @@
 """The embedded PostgreSQL and Valkey, and the processes of `paperwire up`.
 
-Open `servers.py` first: it starts, shares and stops the two servers. `supervisor.py` runs the processes of `up`.
+Open servers.py first: it starts, shares and stops the two servers. `supervisor.py` runs the processes of `up`.
 """
 
 from services.local.backup import backup, restore

@@ -32,5 +32,5 @@ async def _read_start(request: Request) -> bytes:
     """The part of the body that contains the report. The rest is read and dropped."""
     start = b""
     async for chunk in request.stream():
-        start += chunk[: email.LARGEST_BOUNCE - len(start)]
+        start += chunk[: email.MAX_BOUNCE_BYTES - len(start)]
     return start

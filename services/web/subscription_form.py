@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.interests.calibration import DAYS
+from services.domain.interests.calibration import DAYS_PER_PERIOD
 from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound
@@ -43,7 +43,7 @@ class Fields:
     channels: Sequence[str] = (OWN_EMAIL,)
     trending: str = ""
     cadences: Sequence[str] = field(default=tuple(Cadence))
-    periods: Sequence[str] = field(default=tuple(DAYS))
+    periods: Sequence[str] = field(default=tuple(DAYS_PER_PERIOD))
 
     @property
     def asks_nothing(self) -> bool:

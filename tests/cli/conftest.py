@@ -1,4 +1,4 @@
-"""Commands run in this process, on the tests' database."""
+"""Runs commands in this process on the test database."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from services.store.db.database import Database
 LISTINGS = Path(__file__).parents[1] / "data" / "listings"
 
 
-class Answer(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
@@ -25,40 +25,40 @@ class Answer(NamedTuple):
         return json.loads(self.out)
 
     def error(self) -> str:
-        """The one line that says what went wrong."""
+        """The error line; fails if there is other output."""
         assert (self.code, self.out) == (1, ""), self
         assert self.err.startswith("error: ")
         assert self.err.count("\n") == 1, self.err
         return self.err.strip()
 
 
-Paperwire = Callable[..., Answer]
+Paperwire = Callable[..., Result]
 
 
 @pytest.fixture
 def paperwire(
     db: Database, settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Paperwire:
-    """Runs a command as a person would; `stdin` is what is piped into it."""
+    """Runs a command with arguments; `stdin` is its standard input."""
 
-    def command(*words: object, stdin: bytes = b"") -> Answer:
+    def command(*arguments: object, stdin: bytes = b"") -> Result:
         monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(stdin)))
-        code = run([str(word) for word in words])
-        return Answer(code, *capsys.readouterr())
+        code = run([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
 
     return command
 
 
 @pytest.fixture
 def ada(paperwire: Paperwire) -> str:
-    """An account with nothing in it."""
+    """An account without subscriptions and channels."""
     assert paperwire("user", "add", "ada@example.org", "--timezone", "Europe/Berlin").code == 0
     return "ada@example.org"
 
 
 @pytest.fixture
 def archive(paperwire: Paperwire) -> Path:
-    """A few papers, announced to nobody."""
+    """A few papers in the archive, imported silently."""
     file = LISTINGS / "papers.jsonl"
     assert paperwire("import", file, "--silent", "--date", "2025-05-02").code == 0
     return file

@@ -1,13 +1,15 @@
-"""How commands fail: one line, the right exit code, never a traceback."""
+"""Errors of commands: one line on stderr, the right exit code, no traceback."""
 
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from services.cli import output
 from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store.db.database import Database
@@ -15,18 +17,18 @@ from tests.cli.conftest import LISTINGS, Paperwire
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [["source", "--nonsense"], ["nonsense"], ["user", "add"], ["retry", "seven"], ["preview", "--days", "0"]],
 )
-def test_wrong_words_are_one_line_and_exit_code_2(paperwire: Paperwire, words: list[str]) -> None:
-    answer = paperwire(*words)
+def test_wrong_arguments_print_one_line_and_exit_with_code_2(paperwire: Paperwire, arguments: list[str]) -> None:
+    answer = paperwire(*arguments)
     assert answer.code == 2
     assert answer.err.startswith("error: ")
     assert answer.err.count("\n") == 1
     assert "--help" in answer.err
 
 
-def test_a_query_that_does_not_parse_shows_the_place(paperwire: Paperwire, ada: str) -> None:
+def test_a_query_that_does_not_parse_shows_the_position(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("subscribe", ada, "--query", "agents OR (graph")
     assert answer.code == 1
     line, query, caret = answer.err.splitlines()
@@ -35,7 +37,7 @@ def test_a_query_that_does_not_parse_shows_the_place(paperwire: Paperwire, ada: 
     assert query[caret.index("^")] == "("
 
 
-def test_a_database_that_is_not_migrated_is_named_with_the_way_out(
+def test_a_database_without_migrations_is_reported_with_the_command_to_run(
     paperwire: Paperwire, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = settings.database_url.get_secret_value()
@@ -55,7 +57,7 @@ def test_a_database_that_is_not_migrated_is_named_with_the_way_out(
         engine.dispose()
 
 
-def test_an_unreachable_database_is_one_line_without_its_password(
+def test_an_unreachable_database_is_reported_in_one_line_without_its_password(
     paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAPERWIRE_DATABASE_URL", "postgresql+psycopg://user:hunter2@127.0.0.1:9/none")
@@ -65,13 +67,13 @@ def test_an_unreachable_database_is_one_line_without_its_password(
     assert "hunter2" not in error
 
 
-def test_a_setting_that_cannot_be_used_is_named(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_named(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERWIRE_SHARDS", "none")
     process_settings.cache_clear()
     assert "PAPERWIRE_SHARDS" in paperwire("audit").error()
 
 
-def test_roles_without_servers_say_what_is_missing(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roles_without_servers_name_the_missing_setting(paperwire: Paperwire, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PAPERWIRE_BROKER_URL" in paperwire("worker").error()
     assert "PAPERWIRE_BROKER_URL" in paperwire("scheduler").error()
     monkeypatch.delenv("PAPERWIRE_DATABASE_URL")
@@ -79,7 +81,7 @@ def test_roles_without_servers_say_what_is_missing(paperwire: Paperwire, monkeyp
     assert "PAPERWIRE_DATABASE_URL" in paperwire("web").error()
 
 
-def test_an_unexpected_error_is_one_line_too(paperwire: Paperwire, db: Database) -> None:
+def test_an_unexpected_error_is_reported_in_one_line(paperwire: Paperwire, db: Database) -> None:
     with db.transaction() as tx:
         tx.execute(text("ALTER TABLE channel RENAME TO mislaid"))
     try:
@@ -91,7 +93,7 @@ def test_an_unexpected_error_is_one_line_too(paperwire: Paperwire, db: Database)
     assert "PAPERWIRE_DEBUG=1" in error
 
 
-def test_a_reader_that_stops_reading_hears_no_complaint(settings: Settings, paperwire: Paperwire) -> None:
+def test_a_closed_pipe_prints_no_error(settings: Settings, paperwire: Paperwire) -> None:
     command = [sys.executable, "-P", "-m", "services.cli", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as process:
         assert process.stdout is not None
@@ -100,7 +102,7 @@ def test_a_reader_that_stops_reading_hears_no_complaint(settings: Settings, pape
         assert process.stderr.read() == b""
 
 
-def test_help_needs_neither_numpy_nor_the_database() -> None:
+def test_help_imports_neither_numpy_nor_the_database() -> None:
     code = (
         "import sys; from services.cli.app import run; run(['--help']);"
         "print(sorted({'numpy', 'sqlalchemy', 'onnxruntime', 'pydantic', 'fastapi'} & set(sys.modules)))"
@@ -109,7 +111,7 @@ def test_help_needs_neither_numpy_nor_the_database() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_packages_of_the_same_name_in_the_working_directory_are_not_taken(tmp_path: Path) -> None:
+def test_packages_of_the_same_name_in_the_working_directory_are_not_imported(tmp_path: Path) -> None:
     for name in ("services", "workers"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
@@ -117,3 +119,15 @@ def test_packages_of_the_same_name_in_the_working_directory_are_not_taken(tmp_pa
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot read")
+
+
+@pytest.mark.parametrize("command", [["import"], ["restore"], ["user", "add"]])
+def test_the_usage_line_names_required_arguments_without_braces(paperwire: Paperwire, command: list[str]) -> None:
+    usage = next(line for line in paperwire(*command, "--help").out.splitlines() if "Usage:" in line)
+    assert "{" not in usage
+    assert usage.split()[-1] in ("FILE", "EMAIL")
+
+
+def test_a_time_span_is_printed_in_the_form_that_options_take() -> None:
+    spans = (timedelta(minutes=30), timedelta(hours=2), timedelta(days=1), timedelta(seconds=90), timedelta(0))
+    assert [output.duration(span) for span in spans] == ["30m", "2h", "1d", "90s", "0s"]

@@ -194,7 +194,7 @@ def test_a_model_of_zeros_is_refused(server: EmbeddingServer, model: Embedder) -
 
 def test_a_model_that_tells_nothing_apart_is_refused(server: EmbeddingServer, model: Embedder) -> None:
     server.embed = lambda texts: np.ones((len(texts), 3), np.float32)
-    with pytest.raises(EmbedderError, match="not apart"):
+    with pytest.raises(EmbedderError, match="nearly identical vectors"):
         _ = model.score_quantiles
 
 

@@ -1,4 +1,4 @@
-"""A way to the broker that can swallow everything: open connections and new ones, without a word."""
+"""A proxy before the broker that can drop all traffic while its connections stay open."""
 
 import socket
 import threading
@@ -8,10 +8,10 @@ from types import TracebackType
 
 
 class Gateway:
-    """A port that leads to a unix socket while it is not a `hole`."""
+    """A TCP port that forwards to a unix socket, unless `drops_traffic` is set."""
 
     def __init__(self, to: Path) -> None:
-        self.hole = False
+        self.drops_traffic = False
         self._to = to
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
@@ -25,10 +25,10 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in (self._listener, *self._open):
+        for connection in (self._listener, *self._open):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
         for thread in self._threads:
             thread.join(5)
 
@@ -40,14 +40,14 @@ class Gateway:
                 inside.connect(str(self._to))
                 self._open += [outside, inside]
                 for pair in ((outside, inside), (inside, outside)):
-                    thread = threading.Thread(target=self._pump, args=pair)
+                    thread = threading.Thread(target=self._forward, args=pair)
                     self._threads.append(thread)
                     thread.start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if not self.hole:
+                if not self.drops_traffic:
                     sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What people were to get, what the sinks took for them, and what the difference may be."""
+"""Compares the alerts that subscribers should get with the messages that the sinks accepted."""
 
 import email
 import email.policy
@@ -14,14 +14,14 @@ from tests.service import POST
 from tests.sinks import Asked, HttpSink, Mail, SmtpSink
 
 TOKEN = re.compile(r"\bP\d{5}\b")
-"""Stands in the title of every paper that a test announces."""
+"""The token in the title of every paper that a test announces."""
 
-DOUBTFUL = "SELECT count(*) FROM delivery WHERE ambiguous_resends > 0"
-"""How many sendings were repeated for a doubt, as the service itself keeps it."""
+RESENT_DELIVERIES = "SELECT count(*) FROM delivery WHERE ambiguous_resends > 0"
+"""The number of deliveries that the service sent again because the first attempt may have arrived."""
 
 
-class Told(NamedTuple):
-    """One paper on one channel; the channel is an address or `#name`."""
+class Alert(NamedTuple):
+    """A paper on a channel, which is an address or `#name`."""
 
     channel: str
     paper: str
@@ -29,7 +29,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A body that a sink took. `identity` is what a receiver could tell copies by."""
+    """A message that a sink accepted. Copies of a message have the same `identity`."""
 
     channel: str
     body: bytes
@@ -37,54 +37,54 @@ class Message:
     papers: frozenset[str]
 
 
-def of_mail(mail: Mail) -> Message:
+def message_from_mail(mail: Mail) -> Message:
     parsed = cast(EmailMessage, email.message_from_bytes(mail.body, policy=email.policy.default))
     part = parsed.get_body(("plain",))
     assert part is not None
-    words = f"{parsed['Subject']}\n{part.get_content()}"
-    return Message(mail.recipient, mail.body, str(parsed["Message-ID"]), frozenset(TOKEN.findall(words)))
+    text = f"{parsed['Subject']}\n{part.get_content()}"
+    return Message(mail.recipient, mail.body, str(parsed["Message-ID"]), frozenset(TOKEN.findall(text)))
 
 
-def of_post(asked: Asked) -> Message:
-    payload = json.loads(asked.body)
-    papers = frozenset(TOKEN.findall(asked.body.decode()))
-    return Message(payload["channel"], asked.body, payload["client_msg_id"], papers)
+def message_from_post(request: Asked) -> Message:
+    payload = json.loads(request.body)
+    papers = frozenset(TOKEN.findall(request.body.decode()))
+    return Message(payload["channel"], request.body, payload["client_msg_id"], papers)
 
 
 def received(smtp: SmtpSink, slack: HttpSink, refused: Iterable[Asked] = ()) -> list[Message]:
-    """Every message with papers that was taken; replies in a thread repeat their message's papers and do not count."""
-    no = list(refused)
-    posts = [one for one in slack.to(POST) if one not in no and "thread_ts" not in json.loads(one.body)]
-    messages = [of_mail(mail) for mail in list(smtp.mails)] + [of_post(one) for one in posts]
-    return [one for one in messages if one.papers]
+    """Every accepted message with papers. Thread replies repeat the papers of their message, so they do not count."""
+    rejected = list(refused)
+    posts = [post for post in slack.to(POST) if post not in rejected and "thread_ts" not in json.loads(post.body)]
+    messages = [message_from_mail(mail) for mail in list(smtp.mails)] + [message_from_post(post) for post in posts]
+    return [message for message in messages if message.papers]
 
 
-def told(messages: Iterable[Message]) -> set[Told]:
-    return {Told(one.channel, paper) for one in messages for paper in one.papers}
+def alerts_in(messages: Iterable[Message]) -> set[Alert]:
+    return {Alert(message.channel, paper) for message in messages for paper in message.papers}
 
 
 def copies(messages: Iterable[Message]) -> dict[str, list[Message]]:
-    found: dict[str, list[Message]] = defaultdict(list)
-    for one in messages:
-        found[one.identity].append(one)
-    return found
+    by_identity: dict[str, list[Message]] = defaultdict(list)
+    for message in messages:
+        by_identity[message.identity].append(message)
+    return by_identity
 
 
-def judge(expected: set[Told], messages: list[Message], *, doubtful: int) -> None:
-    """Everything asked for, nothing else, each paper in one message a channel, and no more copies than doubts.
+def check_alerts(expected: set[Alert], messages: list[Message], *, resent: int) -> None:
+    """Fails unless every expected alert arrived, no other one did, and each paper came in one message a channel.
 
-    A copy is the same message byte for byte; each doubtful sending allows one.
+    A message may have one copy, byte for byte the same, if the service sent it again; `resent` is how often it did.
     """
-    got = told(messages)
-    assert got - expected == set(), "somebody got what was not for him"
-    assert expected - got == set(), "something was lost"
-    told_in: dict[Told, set[str]] = defaultdict(set)
-    for one in messages:
-        for paper in one.papers:
-            told_in[Told(one.channel, paper)].add(one.identity)
-    assert {what: where for what, where in told_in.items() if len(where) > 1} == {}, "a paper came in two messages"
+    arrived = alerts_in(messages)
+    assert arrived - expected == set(), "an alert arrived that nobody subscribed to"
+    assert expected - arrived == set(), "an alert was lost"
+    identities: dict[Alert, set[str]] = defaultdict(set)
+    for message in messages:
+        for paper in message.papers:
+            identities[Alert(message.channel, paper)].add(message.identity)
+    assert {alert for alert, found in identities.items() if len(found) > 1} == set(), "a paper came in two messages"
     for same in copies(messages).values():
-        assert len(same) <= 2, "a third copy went out"
-        assert len({one.body for one in same}) == 1, "a copy differs from the first"
+        assert len(same) <= 2, "a third copy was sent"
+        assert len({message.body for message in same}) == 1, "a copy differs from the first message"
     extra = len(messages) - len(copies(messages))
-    assert extra <= doubtful, f"{extra} copies, but only {doubtful} sendings were in doubt"
+    assert extra <= resent, f"{extra} copies, but the service sent only {resent} messages again"

@@ -1,4 +1,4 @@
-"""One process of the service under test, and hands to hurt it with."""
+"""One process of the service under test: its log, and signals to it and its children."""
 
 import os
 import signal
@@ -8,35 +8,34 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.nursery import Nursery
+from tests.faults.fork_server import ForkServer
 
 
 class Role:
-    """One process of the service, with its children."""
-
-    def __init__(self, nursery: Nursery, words: Sequence[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, fork_server: ForkServer, arguments: Sequence[str], env: dict[str, str], log: Path) -> None:
         self.log = log
         self.log.touch()
-        self.process = nursery.start(words, env, log)
+        self.process = fork_server.start(arguments, env, log)
 
-    def said(self, words: str) -> int:
-        return self.log.read_text(errors="replace").count(words)
+    def logged(self, text: str) -> int:
+        """How often the text is in the log."""
+        return self.log.read_text(errors="replace").count(text)
 
-    def lost(self) -> int:
-        """How many of its children, or itself, died by `kill -9`."""
-        return self.said("signal 9") + (self.process.poll() == -signal.SIGKILL)
+    def sigkilled(self) -> int:
+        """How many of its processes SIGKILL ended."""
+        return self.logged("signal 9") + (self.process.poll() == -signal.SIGKILL)
 
     def tree(self) -> list[psutil.Process]:
         try:
-            whole = psutil.Process(self.process.pid)
-            return [whole, *whole.children(recursive=True)]
+            root = psutil.Process(self.process.pid)
+            return [root, *root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
     def send(self, number: signal.Signals) -> None:
-        for one in self.tree():
+        for process in self.tree():
             with suppress(psutil.NoSuchProcess):
-                one.send_signal(number)
+                process.send_signal(number)
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):

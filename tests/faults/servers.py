@@ -1,4 +1,4 @@
-"""One real PostgreSQL and one real Valkey for all fault tests, a database of its own for each, and a clock to set."""
+"""One real PostgreSQL and Valkey for all fault tests, with a database for each test and a clock that tests set."""
 
 import os
 import signal
@@ -24,17 +24,18 @@ CLOCK = """
         AS 'SELECT pg_catalog.now() + ahead FROM clock.setting';
     CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
         AS 'SELECT pg_catalog.clock_timestamp() + ahead FROM clock.setting';
-    DO $$ DECLARE one record; BEGIN
-        FOR one IN SELECT table_name, column_name FROM information_schema.columns
+    DO $$ DECLARE defaulted record; BEGIN
+        FOR defaulted IN SELECT table_name, column_name FROM information_schema.columns
                    WHERE table_schema = 'public' AND column_default = 'now()' LOOP
-            EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT clock.now()', one.table_name, one.column_name);
+            EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT clock.now()',
+                           defaulted.table_name, defaulted.column_name);
         END LOOP;
     END $$"""
-"""Clocks of our own before PostgreSQL's: every process then lives in a time that a test can set."""
+"""Functions that shadow `now()` and `clock_timestamp()`, so that a test can set the time of all processes."""
 
 
 class Servers:
-    """The embedded servers as `up` keeps them: whoever kills one sees it come back."""
+    """The embedded servers, which are restarted after a kill as in `up`."""
 
     def __init__(self, data_dir: Path, database_url: str, broker_url: str) -> None:
         self.data_dir, self.database_url, self.broker_url = data_dir, database_url, broker_url
@@ -54,14 +55,15 @@ class Servers:
         url = self.database_url.replace("postgresql+psycopg", "postgresql").replace("/paperwire?", f"/{name}?")
         return psycopg.connect(url, autocommit=True)
 
-    def stop_database_at_once(self) -> None:
-        """As `pg_ctl stop -m immediate`; back when this returns."""
+    def stop_database_immediately(self) -> None:
+        """Stops PostgreSQL like `pg_ctl stop -m immediate`; returns when it is running again."""
         before = self._postmaster()
         os.kill(before, signal.SIGQUIT)
         until(lambda: self._postmaster() not in (0, before) and self._answers(), "the database is back", 60)
 
     def _postmaster(self) -> int:
-        return next((one.pid for one in without_children(processes_in("postgres", self.data_dir / "postgres"))), 0)
+        processes = without_children(processes_in("postgres", self.data_dir / "postgres"))
+        return processes[0].pid if processes else 0
 
     def _answers(self) -> bool:
         try:
@@ -73,9 +75,9 @@ class Servers:
     def cut_connections(self, database_url: str) -> int:
         """Ends every session of a database."""
         name = database_url.partition("?")[0].rpartition("/")[2]
-        question = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
+        statement = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
         with self._connected("postgres") as connection:
-            row = connection.execute(question, [name]).fetchone()
+            row = connection.execute(statement, [name]).fetchone()
         return int(str(row[0])) if row else 0
 
     def broker(self) -> "redis.Redis":

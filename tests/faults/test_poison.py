@@ -1,49 +1,51 @@
-"""Row 16: a paper that ends every worker which touches it."""
+"""Row 16: a paper that crashes every worker that processes it."""
 
 from datetime import timedelta
 
 import pytest
 
-from tests.faults.rig import Rig
+from tests.faults.harness import FaultHarness
 
 pytestmark = [pytest.mark.processes, pytest.mark.faults, pytest.mark.timeout(300)]
 
 
-def run_until_settled(rig: Rig, queues: str, fault: str) -> int:
-    """Replaces the worker each time it dies, as a supervisor does, with its lease over; how many died."""
-    deaths, worker = 0, rig.worker(queues, FAULT=fault)
+def run_until_settled(harness: FaultHarness, queues: str, fault: str) -> int:
+    """Replaces the worker each time it crashes, with its lease expired. Returns the number of crashes."""
+    crashes, worker = 0, harness.worker(queues, FAULT=fault)
 
     def done() -> bool:
-        nonlocal deaths, worker
+        nonlocal crashes, worker
         if worker.process.poll() is not None:
-            deaths += 1
-            rig.set_clock(deaths * timedelta(minutes=10))
-            worker = rig.worker(queues, FAULT=fault)
-        return rig.settled()
+            crashes += 1
+            harness.set_clock(crashes * timedelta(minutes=10))
+            worker = harness.worker(queues, FAULT=fault)
+        return harness.settled()
 
-    rig.until(done, "everything but the poison is told", 200)
-    return deaths
+    harness.until(done, "every other paper is sent", 200)
+    return crashes
 
 
-def test_row_16_a_paper_that_ends_its_matcher_is_left_out_alone(rig: Rig) -> None:
-    rig.reader("ada", "alpha", to=["email"])
-    tokens = rig.announce("alpha", 5)
+def test_row_16_only_a_paper_that_crashes_matching_is_quarantined(harness: FaultHarness) -> None:
+    harness.subscribe("ada", "alpha", to=["email"])
+    tokens = harness.announce("alpha", 5)
     poison = tokens[2]
-    rig.expected = {told for told in rig.expected if told.paper != poison}
-    rig.worker()
-    rig.scheduler()
-    deaths = run_until_settled(rig, "embed,match", f"matching:{poison} about alpha")
-    assert 2 <= deaths <= 5
-    rig.settle()
-    assert rig.query("SELECT p.title FROM quarantine JOIN paper p ON p.id = paper_id") == [(f"{poison} about alpha",)]
-    assert rig.audit().papers_set_aside == 1
+    harness.expected = {alert for alert in harness.expected if alert.paper != poison}
+    harness.worker()
+    harness.scheduler()
+    crashes = run_until_settled(harness, "embed,match", f"matching:{poison} about alpha")
+    assert 2 <= crashes <= 5
+    harness.settle()
+    assert harness.query("SELECT p.title FROM quarantine JOIN paper p ON p.id = paper_id") == [
+        (f"{poison} about alpha",)
+    ]
+    assert harness.audit().papers_set_aside == 1
 
 
-def test_row_16_a_paper_that_ends_its_embedder_is_matched_by_its_words(rig: Rig) -> None:
-    rig.reader("ada", "alpha", to=["email"])
-    tokens = rig.announce("alpha", 5)
-    rig.worker()
-    rig.scheduler()
-    deaths = run_until_settled(rig, "embed,match,slow", f"embedding:{tokens[2]} about alpha")
-    assert 2 <= deaths <= 5
-    rig.settle()
+def test_row_16_a_paper_that_crashes_embedding_is_matched_by_keywords(harness: FaultHarness) -> None:
+    harness.subscribe("ada", "alpha", to=["email"])
+    tokens = harness.announce("alpha", 5)
+    harness.worker()
+    harness.scheduler()
+    crashes = run_until_settled(harness, "embed,match,slow", f"embedding:{tokens[2]} about alpha")
+    assert 2 <= crashes <= 5
+    harness.settle()

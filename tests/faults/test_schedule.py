@@ -1,4 +1,4 @@
-"""Rows 17 to 20: schedulers that are two or none, and clocks that jump, stop and change."""
+"""Rows 17 to 20: two schedulers or none, and clocks that jump or change their offset."""
 
 import signal
 from collections import Counter
@@ -10,85 +10,87 @@ from sqlalchemy import text, update
 
 from services.store.db.tables import account
 from services.store.maintenance import due_work
-from tests.faults.rig import Rig
+from tests.faults.harness import FaultHarness
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-class Time:
-    """Sets a rig's clock to moments, and counts the digests that come by local date."""
+class LocalClock:
+    """Sets the clock of a harness and counts the digests of each local date."""
 
-    def __init__(self, rig: Rig, zone: str) -> None:
-        self.rig, self.zone = rig, ZoneInfo(zone)
+    def __init__(self, harness: FaultHarness, zone: str) -> None:
+        self.harness, self.zone = harness, ZoneInfo(zone)
         self.digests: Counter[date] = Counter()
 
-    def go(self, moment: datetime) -> None:
-        """Sets the clock; returns when everything that was due by then is done."""
-        before = len(self.rig.messages())
-        self.rig.set_clock(moment - datetime.now(UTC))
-        self.rig.wake("deliver")
-        self.rig.until(self._idle, f"nothing is due at {moment}")
-        self.digests[moment.astimezone(self.zone).date()] += len(self.rig.messages()) - before
+    def advance_to(self, moment: datetime) -> None:
+        """Sets the clock and waits until everything that is due is done."""
+        before = len(self.harness.messages())
+        self.harness.set_clock(moment - datetime.now(UTC))
+        self.harness.wake("deliver")
+        self.harness.until(self._idle, f"nothing is due at {moment}")
+        self.digests[moment.astimezone(self.zone).date()] += len(self.harness.messages()) - before
 
     def _idle(self) -> bool:
-        if set(self.rig.states()) - {"sent"}:
+        if set(self.harness.states()) - {"sent"}:
             return False
-        with self.rig.db.transaction() as tx:
-            return "deliver" not in due_work.stages_with_work(tx, self.rig.db.now(), self.rig.scale, "words")
+        with self.harness.db.transaction() as tx:
+            return "deliver" not in due_work.stages_with_work(tx, self.harness.db.now(), self.harness.scale, "words")
 
     def local(self, *numbers: int) -> datetime:
         return datetime(*numbers, tzinfo=self.zone).astimezone(UTC)  # type: ignore[arg-type,misc]
 
 
-def test_row_17_a_second_scheduler_stands_by_and_there_is_one_digest(rig: Rig) -> None:
-    first = rig.scheduler()
-    rig.until(lambda: first.said("scheduler active"), "one is active")
-    second = rig.scheduler()
-    rig.worker()
-    now = rig.db.now()
-    rig.reader("ada", "alpha", cadence="daily", at=time((now + HOUR).hour, now.minute))
-    rig.tell("alpha", 2)
+def test_row_17_a_second_scheduler_takes_over_and_sends_one_digest(harness: FaultHarness) -> None:
+    first = harness.scheduler()
+    harness.until(lambda: first.logged("scheduler active"), "the first is active")
+    second = harness.scheduler()
+    harness.worker()
+    now = harness.db.now()
+    harness.subscribe("ada", "alpha", cadence="daily", at=time((now + HOUR).hour, now.minute))
+    harness.announce_and_notify("alpha", 2)
     first.kill()
-    rig.until(lambda: second.said("scheduler active"), "the other takes over", 30)
-    third = rig.scheduler()
-    rig.set_clock(2 * HOUR)
-    assert len(rig.settle()) == 1
-    rig.db.close()
-    rig.servers.stop_database_at_once()
-    rig.until(lambda: second.said("scheduler active") + third.said("scheduler active") == 2, "the lock is taken again")
-    rig.tell("alpha")
-    rig.set_clock(26 * HOUR)
-    assert len(rig.settle()) == 2
+    harness.until(lambda: second.logged("scheduler active"), "the second takes over", 30)
+    third = harness.scheduler()
+    harness.set_clock(2 * HOUR)
+    assert len(harness.settle()) == 1
+    harness.db.close()
+    harness.servers.stop_database_immediately()
+    harness.until(
+        lambda: second.logged("scheduler active") + third.logged("scheduler active") == 2, "the lock is taken again"
+    )
+    harness.announce_and_notify("alpha")
+    harness.set_clock(26 * HOUR)
+    assert len(harness.settle()) == 2
 
 
 @pytest.mark.faults
-def test_row_17_a_scheduler_whose_first_look_fails_looks_again(rig: Rig) -> None:
-    rig.reader("ada", "alpha")
-    with rig.db.transaction() as tx:
-        tx.execute(text("ALTER TABLE match_job RENAME TO out_of_reach"))
-    first = rig.scheduler()
-    rig.until(lambda: first.said("tick failed"), "it looks in vain")
-    with rig.db.transaction() as tx:
-        tx.execute(text("ALTER TABLE out_of_reach RENAME TO match_job"))
-    rig.worker("embed,match")
-    rig.worker()
-    rig.announce("alpha")
-    rig.settle()
-    assert first.said("scheduler active") == 1
+def test_row_17_a_scheduler_retries_after_its_first_query_failed(harness: FaultHarness) -> None:
+    harness.subscribe("ada", "alpha")
+    with harness.db.transaction() as tx:
+        tx.execute(text("ALTER TABLE match_job RENAME TO renamed_match_job"))
+    first = harness.scheduler()
+    harness.until(lambda: first.logged("tick failed"), "its query fails")
+    with harness.db.transaction() as tx:
+        tx.execute(text("ALTER TABLE renamed_match_job RENAME TO match_job"))
+    harness.worker("embed,match")
+    harness.worker()
+    harness.announce("alpha")
+    harness.settle()
+    assert first.logged("scheduler active") == 1
 
 
-def test_row_18_after_26_hours_without_a_scheduler_one_digest_brings_everything(rig: Rig) -> None:
-    now = rig.db.now()
-    rig.reader("ada", "alpha", cadence="daily", at=time((now + HOUR).hour, now.minute))
-    rig.tell("alpha", 2)
-    rig.set_clock(14 * HOUR)
-    rig.tell("alpha", 2)
-    rig.set_clock(27 * HOUR)
-    rig.worker()
-    rig.scheduler()
-    (digest,) = rig.settle()
+def test_row_18_after_26_hours_without_a_scheduler_one_digest_has_every_paper(harness: FaultHarness) -> None:
+    now = harness.db.now()
+    harness.subscribe("ada", "alpha", cadence="daily", at=time((now + HOUR).hour, now.minute))
+    harness.announce_and_notify("alpha", 2)
+    harness.set_clock(14 * HOUR)
+    harness.announce_and_notify("alpha", 2)
+    harness.set_clock(27 * HOUR)
+    harness.worker()
+    harness.scheduler()
+    (digest,) = harness.settle()
     assert len(digest.papers) == 4
 
 
@@ -103,84 +105,86 @@ CLOCKS = {
 
 @pytest.mark.faults
 @pytest.mark.parametrize("case", CLOCKS)
-def test_row_19_a_clock_change_brings_no_second_digest_and_loses_no_paper(rig: Rig, case: str) -> None:
+def test_row_19_a_change_of_the_utc_offset_sends_no_second_digest_and_loses_no_paper(
+    harness: FaultHarness, case: str
+) -> None:
     zone, at, start = CLOCKS[case]
-    clock = Time(rig, zone)
-    rig.set_clock(clock.local(start.year, start.month, start.day, 0, 5) - datetime.now(UTC))
-    rig.reader("ada", "alpha", cadence="daily", at=at, timezone=zone)
-    rig.worker()
-    rig.scheduler()
+    clock = LocalClock(harness, zone)
+    harness.set_clock(clock.local(start.year, start.month, start.day, 0, 5) - datetime.now(UTC))
+    harness.subscribe("ada", "alpha", cadence="daily", at=at, timezone=zone)
+    harness.worker()
+    harness.scheduler()
     moment = clock.local(start.year, start.month, start.day, 0, 10)
     end = moment + 4 * DAY
     while moment < end:
         local = moment.astimezone(clock.zone)
         near = abs((datetime.combine(local.date(), local.time()) - datetime.combine(local.date(), at)).total_seconds())
         if local.hour % 12 == 0:
-            rig.tell("alpha")
-        clock.go(moment)
+            harness.announce_and_notify("alpha")
+        clock.advance_to(moment)
         moment += timedelta(minutes=30) if near <= 5400 else timedelta(hours=1) if local.hour < 9 else 3 * HOUR
-    clock.go(end + DAY)
-    rig.settle()
+    clock.advance_to(end + DAY)
+    harness.settle()
     assert max(clock.digests.values()) == 1
     assert sum(clock.digests.values()) >= 3
 
 
 @pytest.mark.faults
-def test_row_19_a_time_zone_edited_after_the_digest_brings_no_second_one_that_day(rig: Rig) -> None:
-    clock = Time(rig, "Pacific/Auckland")
+def test_row_19_a_time_zone_changed_after_the_digest_sends_no_second_one_that_day(harness: FaultHarness) -> None:
+    clock = LocalClock(harness, "Pacific/Auckland")
     morning = clock.local(2027, 6, 15, 7, 50)
-    rig.set_clock(morning - datetime.now(UTC))
-    ada = rig.reader("ada", "alpha", cadence="daily", at=time(8), timezone="Pacific/Auckland")
-    rig.tell("alpha", 2)
-    rig.worker()
-    rig.scheduler()
-    clock.go(morning + timedelta(minutes=20))
-    assert len(rig.messages()) == 1
-    with rig.db.transaction() as tx:
+    harness.set_clock(morning - datetime.now(UTC))
+    ada = harness.subscribe("ada", "alpha", cadence="daily", at=time(8), timezone="Pacific/Auckland")
+    harness.announce_and_notify("alpha", 2)
+    harness.worker()
+    harness.scheduler()
+    clock.advance_to(morning + timedelta(minutes=20))
+    assert len(harness.messages()) == 1
+    with harness.db.transaction() as tx:
         tx.execute(update(account).where(account.c.id == ada.account).values(timezone="America/Los_Angeles"))
-    rig.tell("alpha")
+    harness.announce_and_notify("alpha")
     west = ZoneInfo("America/Los_Angeles")
     for hours in range(1, 40, 3):
-        clock.go(morning + timedelta(hours=hours))
-    # In Los Angeles it was still the 14th when the 15th's digest came: its next one is the 16th's.
+        clock.advance_to(morning + timedelta(hours=hours))
+    # The digest of the 15th came on the 14th in Los Angeles, so the next one is that of the 16th.
     moments = [morning + timedelta(hours=hours) for hours in range(40, 60)]
     for moment in moments:
-        if len(rig.messages()) == 2:
+        if len(harness.messages()) == 2:
             break
-        clock.go(moment)
-    assert (rig.db.now().astimezone(west).date()) == date(2027, 6, 16)
-    rig.settle()
+        clock.advance_to(moment)
+    assert (harness.db.now().astimezone(west).date()) == date(2027, 6, 16)
+    harness.settle()
 
 
 @pytest.mark.faults
-def test_row_20_a_clock_that_steps_back_and_forth_doubles_nothing(rig: Rig) -> None:
-    rig.reader("ada", "alpha", to=["email", "#papers"])
-    daily = rig.db.now() + HOUR
-    rig.reader("eve", "alpha", cadence="daily", at=time(daily.hour, daily.minute))
-    rig.worker(concurrency=2)
-    rig.scheduler()
+def test_row_20_a_clock_that_steps_back_and_forth_sends_nothing_twice(harness: FaultHarness) -> None:
+    harness.subscribe("ada", "alpha", to=["email", "#papers"])
+    daily = harness.db.now() + HOUR
+    harness.subscribe("eve", "alpha", cadence="daily", at=time(daily.hour, daily.minute))
+    harness.worker(concurrency=2)
+    harness.scheduler()
     for ahead in (timedelta(0), -HOUR, DAY, DAY - HOUR, DAY, 2 * DAY):
-        rig.set_clock(ahead)
-        rig.tell("alpha")
-        rig.until(lambda: not {"claimed", "sending"} & set(rig.states()), "nothing is in hand")
-    rig.set_clock(3 * DAY)
-    rig.settle()
+        harness.set_clock(ahead)
+        harness.announce_and_notify("alpha")
+        harness.until(lambda: not {"claimed", "sending"} & set(harness.states()), "nothing is being sent")
+    harness.set_clock(3 * DAY)
+    harness.settle()
 
 
 @pytest.mark.faults
-def test_row_20_a_frozen_worker_whose_own_clock_stood_still_goes_by_the_database(rig: Rig) -> None:
-    """A lease that the database says is over is over, however little time the worker thinks has passed."""
-    rig.reader("ada", "alpha")
-    rig.smtp.delays["RCPT"] = 2.0
-    rig.tell("alpha")
-    slow = rig.worker()
-    rig.until(lambda: rig.smtp.tries("RCPT"), "the recipient is named")
-    slow.send(signal.SIGSTOP)
-    rig.set_clock(DAY)
-    rig.smtp.delays.clear()
-    rig.scheduler()
-    rig.worker()
-    rig.settle()
-    slow.send(signal.SIGCONT)
-    rig.until(lambda: slow.said("left to another worker"), "it sees that it is late")
-    rig.settle()
+def test_row_20_a_stopped_worker_uses_the_clock_of_the_database(harness: FaultHarness) -> None:
+    """A lease has expired if it has by the clock of the database, even if no time passed for the worker."""
+    harness.subscribe("ada", "alpha")
+    harness.smtp.delays["RCPT"] = 2.0
+    harness.announce_and_notify("alpha")
+    stopped = harness.worker()
+    harness.until(lambda: harness.smtp.tries("RCPT"), "the recipient was sent")
+    stopped.send(signal.SIGSTOP)
+    harness.set_clock(DAY)
+    harness.smtp.delays.clear()
+    harness.scheduler()
+    harness.worker()
+    harness.settle()
+    stopped.send(signal.SIGCONT)
+    harness.until(lambda: stopped.logged("left to another worker"), "it notices that its lease has expired")
+    harness.settle()

@@ -1,4 +1,4 @@
-"""Row 28: papers flow while everything is killed at random; afterwards everybody has what he asked for."""
+"""Row 28: papers are announced while processes are killed at random; afterwards every alert has arrived."""
 
 import json
 import os
@@ -24,47 +24,49 @@ from services.store.db.database import Database
 from services.store.maintenance.audit import audit
 from services.store.sources import sources
 from tests.faults import oracle
-from tests.faults.oracle import Told
-from tests.faults.rig import SOON
+from tests.faults.harness import AFTER_AUDIT_GRACE
+from tests.faults.oracle import Alert
 from tests.service import Service, service, until
 
-READERS = {
+SUBSCRIBERS = {
     "ada@example.org": ("alpha", ("ada@example.org", "#papers")),
     "eve@example.org": ("alpha", ("eve@example.org",)),
     "bob@example.org": ("beta", ("bob@example.org", "#lab")),
 }
-MOST_WAITING = 8
-"""Papers announced and not yet told, beyond which no more come: a message names so many and only counts the rest."""
+MAX_UNSENT = 8
+"""No paper is announced while this many are unsent: a message names that many papers and only counts the others."""
+
+SERVER_PROCESS = "services.local.server_process"
 
 
 class Soak:
-    WAYS: ClassVar = {
-        "kill_role": 70, "flush": 10, "kill_broker": 7, "stop_database": 12, "kill_keeper": 8, "kill_up": 6,
+    FAULTS: ClassVar = {
+        "kill_role": 70, "flush": 10, "kill_broker": 7, "stop_database": 12, "kill_server_process": 8, "kill_up": 6,
     }  # fmt: skip
-    """With how often each is taken; the last three end everything at once."""
+    """The weight of each fault. The last three stop the whole service."""
 
-    def __init__(self, one: Service, seed: int) -> None:
-        self.one, self.dice = one, random.Random(seed)
-        self.expected: set[Told] = set()
-        self.hits: dict[str, int] = {}
-        self.db = Database(json.loads((one.data_dir / "run" / "up.json").read_text())["database_url"])
+    def __init__(self, service: Service, seed: int) -> None:
+        self.service, self.random = service, random.Random(seed)
+        self.expected: set[Alert] = set()
+        self.injected: dict[str, int] = {}
+        self.db = Database(json.loads((service.data_dir / "run" / "up.json").read_text())["database_url"])
         self._numbers = count(30_000)
-        self._came = 0
+        self._messages_before = 0
 
     def announce(self) -> None:
-        """One to three papers on a topic, stored for certain: what may have failed is done again."""
-        if len(self.expected - oracle.told(self.messages())) >= MOST_WAITING:
+        """Announces one to three papers on a topic; repeats the import until it succeeds."""
+        if len(self.expected - oracle.alerts_in(self.messages())) >= MAX_UNSENT:
             return
-        topic = self.dice.choice(("alpha", "beta"))
-        tokens = [f"P{next(self._numbers)}" for _ in range(self.dice.randint(1, 3))]
+        topic = self.random.choice(("alpha", "beta"))
+        tokens = [f"P{next(self._numbers)}" for _ in range(self.random.randint(1, 3))]
         entries = tuple(
             Entry(title=f"{token} about {topic}", identifiers=(Identifier("arxiv", f"2605.{token[1:]}"),))
             for token in tokens
         )
         listing = Listing(format="test", entries=entries, announced_on=date(2026, 5, 4))
-        until(lambda: self._stored(listing), "the database takes papers", 120)
-        wanted = {channel for about, channels in READERS.values() if about == topic for channel in channels}
-        self.expected |= {Told(channel, token) for channel in wanted for token in tokens}
+        until(lambda: self._stored(listing), "the database accepts papers", 120)
+        receiving = {channel for about, channels in SUBSCRIBERS.values() if about == topic for channel in channels}
+        self.expected |= {Alert(channel, token) for channel in receiving for token in tokens}
 
     def _stored(self, listing: Listing) -> bool:
         try:
@@ -73,110 +75,111 @@ class Soak:
                     tx, sources.source_of_imports(tx, "daily-papers"), listing, now=self.db.now(), silent=False
                 )
         except DBAPIError:
-            self._revive()
+            self._restart_up()
             return False
         return True
 
-    def hurt(self) -> None:
-        """Ends something; what takes everything along only after a message came through since the last time."""
-        came = len(self.messages())
-        ways = list(self.WAYS)[: None if came > self._came else 3]
-        (way,) = self.dice.choices(ways, weights=[self.WAYS[one] for one in ways])
-        if way not in ways[:3]:
-            self._came = came
+    def inject_fault(self) -> None:
+        """Injects a random fault. One that stops the whole service needs a new message since the last such fault."""
+        arrived = len(self.messages())
+        faults = list(self.FAULTS)[: None if arrived > self._messages_before else 3]
+        (fault,) = self.random.choices(faults, weights=[self.FAULTS[name] for name in faults])
+        if fault not in faults[:3]:
+            self._messages_before = arrived
         with suppress(psutil.NoSuchProcess, ProcessLookupError, redis.RedisError, FileNotFoundError):
-            getattr(self, way)()
-            self.hits[way] = self.hits.get(way, 0) + 1
-        self._revive()
+            getattr(self, fault)()
+            self.injected[fault] = self.injected.get(fault, 0) + 1
+        self._restart_up()
 
     def kill_role(self) -> None:
-        """A worker, the scheduler, the page, or a child of theirs."""
-        if victims := [one for one in self._tree() if "keeper" not in " ".join(one.cmdline())]:
-            self.dice.choice(victims).kill()
+        """Kills a process of a worker, the scheduler or the web process."""
+        if victims := [process for process in self._tree() if SERVER_PROCESS not in process.cmdline()]:
+            self.random.choice(victims).kill()
 
-    def kill_keeper(self) -> None:
-        for one in psutil.process_iter(["cmdline"]):
-            line = one.info["cmdline"] or []
-            if "services.local.server_process" in line and str(self.one.data_dir) in line and self.dice.random() < 0.5:
-                one.kill()
+    def kill_server_process(self) -> None:
+        for process in psutil.process_iter(["cmdline"]):
+            arguments = process.info["cmdline"] or []
+            ours = SERVER_PROCESS in arguments and str(self.service.data_dir) in arguments
+            if ours and self.random.random() < 0.5:
+                process.kill()
 
     def flush(self) -> None:
-        self.one.flush()
+        self.service.flush()
 
     def kill_broker(self) -> None:
-        for one in processes_in("valkey-server", self.one.data_dir / "valkey"):
-            one.kill()
+        for process in processes_in("valkey-server", self.service.data_dir / "valkey"):
+            process.kill()
 
     def stop_database(self) -> None:
-        for one in without_children(processes_in("postgres", self.one.data_dir / "postgres")):
-            one.send_signal(self.dice.choice((signal.SIGQUIT, signal.SIGKILL)))
+        for process in without_children(processes_in("postgres", self.service.data_dir / "postgres")):
+            process.send_signal(self.random.choice((signal.SIGQUIT, signal.SIGKILL)))
 
     def kill_up(self) -> None:
-        """`up` and everything that it started, as a power cut would."""
-        tree = [self.one.up.pid, *(one.pid for one in self._tree())] if self.one.up else []
+        """Kills `up` and every process that it started."""
+        tree = [self.service.up.pid, *(process.pid for process in self._tree())] if self.service.up else []
         for pid in tree:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def _tree(self) -> list[psutil.Process]:
-        assert self.one.up is not None
-        return psutil.Process(self.one.up.pid).children(recursive=True)
+        assert self.service.up is not None
+        return psutil.Process(self.service.up.pid).children(recursive=True)
 
-    def _revive(self) -> None:
-        """Starts `up` again when it is gone, as a service manager would."""
-        if self.one.up is not None and self.one.up.poll() is not None:
-            self.one.spawn()
+    def _restart_up(self) -> None:
+        """Starts `up` again if it has ended, as a service manager does."""
+        if self.service.up is not None and self.service.up.poll() is not None:
+            self.service.spawn()
 
     def messages(self) -> list[oracle.Message]:
-        return oracle.received(self.one.smtp, self.one.slack)
+        return oracle.received(self.service.smtp, self.service.slack)
 
     def settled(self) -> bool:
-        self._revive()
-        if not self.expected <= oracle.told(self.messages()):
+        self._restart_up()
+        if not self.expected <= oracle.alerts_in(self.messages()):
             return False
-        open_ones = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
-        doubtful = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
+        unsent = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
+        uncertain = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
         try:
             with self.db.transaction() as tx:
-                waits = any(tx.scalars(text(question)).one() for question in (open_ones, doubtful))
-                return not waits and audit(tx, self.db.now() + SOON).clean
+                pending = any(tx.scalars(text(statement)).one() for statement in (unsent, uncertain))
+                return not pending and audit(tx, self.db.now() + AFTER_AUDIT_GRACE).clean
         except DBAPIError:
             return False
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """An answer, when the database is there to give one."""
+        """The rows of a query, repeated until the database answers."""
         found: list[tuple[Any, ...]] = []
 
-        def asked() -> bool:
+        def answered() -> bool:
             with suppress(DBAPIError), self.db.transaction() as tx:
                 found[:] = [tuple(row) for row in tx.execute(text(sql))]
                 return True
             return False
 
-        until(asked, "the database answers", 120)
+        until(answered, "the database answers", 120)
         return found
 
 
-def soaked(folder: Path, seconds: float, seed: int) -> Soak:
-    with service(folder / "data", PAPERWIRE_TIME_SCALE="0.0333") as one:
-        for address, (topic, channels) in READERS.items():
-            one.cli("user", "add", address)
-            to = [word for name in channels for word in ("--to", f"slack:{name}" if name[0] == "#" else "email")]
-            one.cli("subscribe", address, "--name", topic, "--query", topic, "--cadence", "immediate", *to)
-        one.start()
-        soak = Soak(one, seed)
+def run_soak(folder: Path, seconds: float, seed: int) -> Soak:
+    with service(folder / "data", PAPERWIRE_TIME_SCALE="0.0333") as running:
+        for address, (topic, channels) in SUBSCRIBERS.items():
+            running.cli("user", "add", address)
+            to = [option for name in channels for option in ("--to", f"slack:{name}" if name[0] == "#" else "email")]
+            running.cli("subscribe", address, "--name", topic, "--query", topic, "--cadence", "immediate", *to)
+        running.start()
+        soak = Soak(running, seed)
         try:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 soak.announce()
-                soak.hurt()
-                time.sleep(soak.dice.uniform(0.05, 3.0))
-            until(soak.settled, "everything is sent and nothing waits", 300)
-            oracle.judge(soak.expected, soak.messages(), doubtful=soak.rows(oracle.DOUBTFUL)[0][0])
-            one.cli("audit")
+                soak.inject_fault()
+                time.sleep(soak.random.uniform(0.05, 3.0))
+            until(soak.settled, "everything is sent and nothing is pending", 300)
+            oracle.check_alerts(soak.expected, soak.messages(), resent=soak.rows(oracle.RESENT_DELIVERIES)[0][0])
+            running.cli("audit")
         except AssertionError:
-            print(one.log.read_text(errors="replace")[-8000:])
-            print("missing:", sorted(soak.expected - oracle.told(soak.messages())), "hits:", soak.hits)
+            print(running.log.read_text(errors="replace")[-8000:])
+            print("missing:", sorted(soak.expected - oracle.alerts_in(soak.messages())), "faults:", soak.injected)
             print(soak.rows("SELECT id, state, attempt, expired_leases, error FROM delivery WHERE state <> 'sent'"))
             raise
         finally:
@@ -186,23 +189,23 @@ def soaked(folder: Path, seconds: float, seed: int) -> Soak:
 
 @pytest.mark.processes
 @pytest.mark.timeout(480)
-def test_row_28_a_short_soak_ends_with_the_oracle_clean(tmp_path: Path) -> None:
-    soak = soaked(tmp_path, 25, seed=28)
+def test_row_28_a_short_soak_loses_nothing(tmp_path: Path) -> None:
+    soak = run_soak(tmp_path, 25, seed=28)
     assert len(soak.expected) >= 6
-    assert sum(soak.hits.values()) >= 8
+    assert sum(soak.injected.values()) >= 8
 
 
 @pytest.mark.processes
 @pytest.mark.faults
 @pytest.mark.timeout(7200)
-def test_row_28_a_long_soak_ends_with_the_oracle_clean(
+def test_row_28_a_long_soak_loses_nothing(
     tmp_path: Path, pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seconds, seed = pytestconfig.getoption("soak"), pytestconfig.getoption("soak_seed")
-    soak = soaked(tmp_path, seconds, seed)
-    assert len(soak.expected) >= seconds / 5, "too little was told to say that nothing is lost"
-    assert sum(soak.hits.values()) >= seconds / 10
-    assert len(soak.hits) == len(soak.WAYS) or seconds < 300, "every way to hurt was taken"
+    soak = run_soak(tmp_path, seconds, seed)
+    assert len(soak.expected) >= seconds / 5, "too few papers were announced for the test to mean anything"
+    assert sum(soak.injected.values()) >= seconds / 10
+    assert len(soak.injected) == len(soak.FAULTS) or seconds < 300, "not every fault was injected"
     copies = len(soak.messages()) - len(oracle.copies(soak.messages()))
     with capsys.disabled():
-        print(f"\nsoak of {seconds} s, seed {seed}: {len(soak.expected)} told, {copies} copies, {soak.hits}")
+        print(f"\nsoak of {seconds} s, seed {seed}: {len(soak.expected)} alerts, {copies} copies, {soak.injected}")

@@ -1,4 +1,4 @@
-"""Real servers and processes in directories of their own; whatever a test leaves running fails it."""
+"""Real servers and processes, each in a directory of its own. A test fails if it leaves a process running."""
 
 import os
 import subprocess
@@ -35,23 +35,23 @@ def used_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def used(settings: Settings, used_data_dir: Path) -> Settings:
-    """Settings of a data directory that has been in use before: quicker than a fresh one."""
+    """The settings of a data directory with an existing database, which starts faster than a new one."""
     subprocess.run(["cp", "-a", used_data_dir, settings.data_dir], check=True)
     return settings
 
 
-def _ours() -> set[int]:
+def _child_pids() -> set[int]:
     return {process.pid for process in psutil.Process().children(recursive=True) if alive(process.pid)}
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(tmp_path: Path) -> Iterator[None]:
-    before = _ours()
+    before = _child_pids()
     yield
-    until(lambda: _ours() <= before, "every child of the test has ended")
+    until(lambda: _child_pids() <= before, "every child process of the test has ended")
     for process in psutil.process_iter():
         try:
-            at_home = Path(os.path.realpath(process.cwd())).is_relative_to(os.path.realpath(tmp_path))
+            in_test_dir = Path(os.path.realpath(process.cwd())).is_relative_to(os.path.realpath(tmp_path))
         except (psutil.Error, OSError):
             continue
-        assert not at_home, f"left running: {process}"
+        assert not in_test_dir, f"left running: {process}"

@@ -1,4 +1,4 @@
-"""Waiting for processes, and scripts to kill."""
+"""Helpers that start processes, wait for conditions and query the database."""
 
 import os
 import subprocess
@@ -11,16 +11,16 @@ from typing import Any
 import psutil
 import psycopg
 
-DEADLINE = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """What `condition` gives as soon as it is true."""
+def until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT_SECONDS) -> Any:
+    """Waits until `condition()` is true and returns its value."""
     end = time.monotonic() + seconds
     while True:
-        if found := condition():
-            return found
-        assert time.monotonic() < end, f"waited {seconds:g} s in vain until {what}"
+        if value := condition():
+            return value
+        assert time.monotonic() < end, f"after {seconds:g} s it is not true that {what}"
         time.sleep(0.02)
 
 
@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 
 
 def script(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
-    """Runs Python code as a process; its first line on stdout says that it has come so far."""
+    """Starts Python code as a process. Its first line on stdout tells the test that it is ready."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PAPERWIRE_")}
     environment |= options.pop("env", {})
     return subprocess.Popen(
@@ -53,7 +53,7 @@ def finish(process: "subprocess.Popen[str]", *, kill: bool = False) -> int:
     if kill:
         process.kill()
     try:
-        return process.wait(DEADLINE)
+        return process.wait(TIMEOUT_SECONDS)
     finally:
         process.kill()
         process.wait()
@@ -65,9 +65,9 @@ def connect(url: str) -> "psycopg.Connection[tuple[Any, ...]]":
     return psycopg.connect(url.replace("postgresql+psycopg", "postgresql"), autocommit=True)
 
 
-def ask(url: str, question: str) -> Any:
+def query(url: str, sql: str) -> Any:
     with connect(url) as connection:
-        cursor = connection.execute(question.encode())
+        cursor = connection.execute(sql.encode())
         row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 

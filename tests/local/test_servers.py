@@ -16,7 +16,7 @@ from services.local.file_locks import Locks
 from services.local.process import without_children
 from services.local.servers import restarted_when_killed
 from services.settings import Settings
-from tests.local.processes import alive, ask, finish, first_line, postmaster, script, until
+from tests.local.processes import alive, finish, first_line, postmaster, query, script, until
 
 pytestmark = pytest.mark.processes
 
@@ -32,7 +32,7 @@ with database(Settings(data_dir=Path(sys.argv[1]))) as url:
 UP = USE.replace("database", "servers").replace("as url", "as (url, broker)")
 
 
-def test_two_commands_share_a_server_and_the_last_one_out_stops_it(used: Settings) -> None:
+def test_two_commands_share_a_server_and_the_last_one_stops_it(used: Settings) -> None:
     first = script(USE, used.data_dir, stdin=subprocess.PIPE)
     assert first_line(first)
     with database(used) as url:
@@ -40,12 +40,12 @@ def test_two_commands_share_a_server_and_the_last_one_out_stops_it(used: Setting
         assert first.stdin
         first.stdin.close()
         assert finish(first) == 0
-        assert ask(url, "SELECT 1") == 1
+        assert query(url, "SELECT 1") == 1
         assert postmaster(used.data_dir) == shared
     assert not alive(shared)
 
 
-def test_killing_the_command_that_started_it_leaves_the_other_working(used: Settings) -> None:
+def test_killing_the_command_that_started_the_server_does_not_affect_the_other(used: Settings) -> None:
     first = script(USE, used.data_dir, stdin=subprocess.PIPE)
     assert first_line(first)
     with database(used) as url:
@@ -53,25 +53,25 @@ def test_killing_the_command_that_started_it_leaves_the_other_working(used: Sett
         finish(first, kill=True)
         assert first.stdin
         first.stdin.close()
-        assert ask(url, "SELECT 1") == 1
+        assert query(url, "SELECT 1") == 1
     assert not alive(shared)
 
 
-def test_after_kill_9_of_the_last_user_the_server_goes_and_the_data_stays(used: Settings) -> None:
+def test_after_sigkill_of_the_last_user_the_server_stops_and_the_data_stays(used: Settings) -> None:
     only = script(USE, used.data_dir, stdin=subprocess.PIPE)
-    ask(first_line(only), "CREATE TABLE kept AS SELECT 42 AS answer")
+    query(first_line(only), "CREATE TABLE kept AS SELECT 42 AS answer")
     number = postmaster(used.data_dir)
     finish(only, kill=True)
     assert only.stdin
     only.stdin.close()
-    until(lambda: not alive(number), "the server has noticed")
+    until(lambda: not alive(number), "the server has stopped")
     with database(used) as url:
-        assert ask(url, "SELECT answer FROM kept") == 42
+        assert query(url, "SELECT answer FROM kept") == 42
 
 
-def test_after_kill_9_of_everything_the_next_up_works(used: Settings) -> None:
+def test_after_sigkill_of_every_process_the_next_up_works(used: Settings) -> None:
     up = script(UP, used.data_dir, stdin=subprocess.PIPE)
-    ask(first_line(up), "CREATE TABLE kept AS SELECT 42 AS answer")
+    query(first_line(up), "CREATE TABLE kept AS SELECT 42 AS answer")
     home = DataDir.at(used.data_dir)
     server_processes = [int((home.run / f"{name}.process").read_text()) for name in ("postgres", "valkey")]
     for number in (up.pid, *server_processes, postmaster(used.data_dir)):
@@ -80,38 +80,38 @@ def test_after_kill_9_of_everything_the_next_up_works(used: Settings) -> None:
     assert up.stdin
     up.stdin.close()
     with servers(used) as (url, _):
-        assert ask(url, "SELECT answer FROM kept") == 42
+        assert query(url, "SELECT answer FROM kept") == 42
 
 
-def test_up_starts_a_killed_keeper_again(used: Settings) -> None:
-    said: list[str] = []
-    with servers(used, say=said.append) as (url, _):
+def test_up_restarts_a_killed_server_process(used: Settings) -> None:
+    messages: list[str] = []
+    with servers(used, say=messages.append) as (url, _):
         locks = Locks(DataDir.at(used.data_dir), "postgres")
         killed = locks.process_lock.read_note()
         os.kill(int(killed), signal.SIGKILL)
-        until(lambda: locks.process_lock.read_note() != killed, "there is a new keeper")
+        until(lambda: locks.process_lock.read_note() != killed, "there is a new server process")
         locks.close()
 
         def answer() -> bool:
             try:
-                return bool(ask(url, "SELECT 1"))
+                return bool(query(url, "SELECT 1"))
             except psycopg.OperationalError:
                 return False
 
         assert until(answer, "the server is back")
-    assert said == ["PostgreSQL has ended; restarting it"]
+    assert messages == ["PostgreSQL has ended; restarting it"]
 
 
-def test_a_second_up_is_refused_and_says_who_runs(used: Settings) -> None:
+def test_a_second_up_is_rejected_and_names_the_running_one(used: Settings) -> None:
     with servers(used) as (url, broker_url):
         up = running(used)
         assert up
         assert (up.pid, up.database_url, up.broker_url) == (os.getpid(), url, broker_url)
         assert (used.data_dir / "run" / "up.json").stat().st_mode & 0o777 == 0o600
-        refused = rf"already running on .*data \(process {os.getpid()}, http://127.0.0.1:8400\)"
-        with pytest.raises(Conflict, match=refused), servers(used):
+        expected = rf"already running on .*data \(process {os.getpid()}, http://127.0.0.1:8400\)"
+        with pytest.raises(Conflict, match=expected), servers(used):
             pass
-        assert ask(url, "SELECT 1") == 1
+        assert query(url, "SELECT 1") == 1
     assert running(used) is None
     assert not (used.data_dir / "run" / "up.json").exists()
 
@@ -120,10 +120,10 @@ def test_a_command_joins_the_server_of_up_and_does_not_stop_it(used: Settings) -
     with servers(used) as (url, _):
         with database(used) as joined:
             assert joined == url
-        assert ask(url, "SELECT 1") == 1
+        assert query(url, "SELECT 1") == 1
 
 
-def test_with_urls_set_nothing_is_started(settings: Settings) -> None:
+def test_no_server_is_started_if_the_urls_are_set(settings: Settings) -> None:
     urls = {"database_url": SecretStr("postgresql://db/x"), "broker_url": SecretStr("redis://broker/0")}
     elsewhere = settings.model_copy(update=urls)
     with servers(elsewhere) as found:
@@ -131,17 +131,17 @@ def test_with_urls_set_nothing_is_started(settings: Settings) -> None:
         with database(elsewhere) as url:
             assert url == "postgresql://db/x"
         with database(settings) as url:
-            assert url == "postgresql://db/x", "a command joins the database that `up` was told of"
+            assert url == "postgresql://db/x", "a command uses the database of `up`"
     assert not (settings.data_dir / "postgres").exists()
 
 
-def test_the_database_is_prepared_before_anybody_uses_it(settings: Settings) -> None:
+def test_the_database_is_prepared_before_it_is_used(settings: Settings) -> None:
     prepared: list[str] = []
     with database(settings, prepared.append) as url:
         assert prepared == [url]
 
 
-def test_a_failed_preparation_stops_the_server_and_may_be_tried_again(used: Settings) -> None:
+def test_a_failed_preparation_stops_the_server_and_can_be_retried(used: Settings) -> None:
     def fail(url: str) -> None:
         raise ConfigError("the migration failed")
 
@@ -149,10 +149,10 @@ def test_a_failed_preparation_stops_the_server_and_may_be_tried_again(used: Sett
         pass
     assert not (used.data_dir / "postgres" / "postmaster.pid").exists()
     with database(used) as url:
-        assert ask(url, "SELECT 1") == 1
+        assert query(url, "SELECT 1") == 1
 
 
-def test_a_server_that_does_not_start_says_why(used: Settings) -> None:
+def test_a_server_that_does_not_start_reports_the_reason(used: Settings) -> None:
     with database(used):
         pass
     (used.data_dir / "postgres" / "global" / "pg_control").unlink()
@@ -161,7 +161,7 @@ def test_a_server_that_does_not_start_says_why(used: Settings) -> None:
         pass
 
 
-def test_an_unusable_data_directory_is_said_in_one_line(
+def test_an_unusable_data_directory_is_reported_in_one_line(
     tmp_path: Path, settings_at: Callable[[Path], Settings]
 ) -> None:
     (tmp_path / "file").touch()
@@ -170,51 +170,51 @@ def test_an_unusable_data_directory_is_said_in_one_line(
         pass
 
 
-def test_roles_left_by_a_killed_up_are_ended_and_nobody_else(settings: Settings, tmp_path: Path) -> None:
+def test_only_roles_of_a_killed_up_on_this_directory_are_ended(settings: Settings, tmp_path: Path) -> None:
     wait = "import time; print('here', flush=True); time.sleep(600)"
     environment = role_environment(settings, "postgresql://db/x", "redis://broker/0")
     supervised = {**environment, "PAPERWIRE_SUPERVISED": "1"}
     orphan = script(wait, env=supervised)
     command = script(wait, env=environment)
     neighbour = script(wait, env={**supervised, "PAPERWIRE_DATA_DIR": str(tmp_path / "other")})
-    everyone = (orphan, command, neighbour)
+    processes_of_three = (orphan, command, neighbour)
     try:
-        assert [first_line(process) for process in everyone] == ["here"] * 3
+        assert [first_line(process) for process in processes_of_three] == ["here"] * 3
         urls = {"database_url": SecretStr("postgresql://db/x"), "broker_url": SecretStr("redis://broker/0")}
         with servers(settings.model_copy(update=urls)):
             assert not alive(orphan.pid)
             assert alive(command.pid)
             assert alive(neighbour.pid)
     finally:
-        for process in everyone:
+        for process in processes_of_three:
             finish(process, kill=True)
 
 
-class Stumbling:
-    """A share whose server cannot be looked at the first time."""
+class FailingOnce:
+    """A server whose first `revive` fails."""
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.calls = 0
 
     def revive(self) -> None:
-        self.looks += 1
-        if self.looks == 1:
+        self.calls += 1
+        if self.calls == 1:
             raise psutil.NoSuchProcess(1)
 
 
-def test_who_keeps_servers_alive_goes_on_after_any_fault() -> None:
-    share, said = Stumbling(), list[str]()
-    with restarted_when_killed([share], said.append):
-        until(lambda: share.looks >= 3, "it looks again")
-    assert len(said) == 1
-    assert "no longer exists" in said[0]
+def test_the_restarting_thread_continues_after_an_error() -> None:
+    server, messages = FailingOnce(), list[str]()
+    with restarted_when_killed([server], messages.append):
+        until(lambda: server.calls >= 3, "it is called again")
+    assert len(messages) == 1
+    assert "no longer exists" in messages[0]
 
 
-def test_a_process_that_ends_while_it_is_looked_at_leads_nobody() -> None:
+def test_a_process_that_ends_during_the_check_is_left_out() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
-        gone, here = psutil.Process(child.pid), psutil.Process()
-        assert without_children([here, gone]) == [here]
-        assert without_children([gone]) == [gone]
+        ended, current = psutil.Process(child.pid), psutil.Process()
+        assert without_children([current, ended]) == [current]
+        assert without_children([ended]) == [ended]
         child.kill()
-    assert without_children([here, gone]) == [here]
-    assert without_children([gone]) == []
+    assert without_children([current, ended]) == [current]
+    assert without_children([ended]) == []

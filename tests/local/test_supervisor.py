@@ -38,7 +38,7 @@ def supervised(*children: Child) -> Iterator[io.StringIO]:
 
 
 def pids(log: io.StringIO, mark: str) -> list[int]:
-    """The numbers that children have printed behind `mark`, in order."""
+    """The pids that children have printed after `mark`, in order."""
     return [int(line.rsplit(maxsplit=1)[1]) for line in log.getvalue().splitlines() if f"| {mark} " in line]
 
 
@@ -46,17 +46,17 @@ def printing(mark: str, then: str) -> str:
     return f"import os, sys, time; print({mark!r}, os.getpid(), flush=True)\n{then}"
 
 
-def test_the_log_names_who_said_what_in_whole_lines() -> None:
+def test_the_log_has_whole_lines_with_the_name_of_the_process() -> None:
     code = "import os; os.write(1, b'half '); os.write(2, b'a line\\n'); print('second', flush=True)\n" + SLEEP
     with supervised(Child("web", python(code)), Child("worker", python("print('hi')\n" + SLEEP))) as log:
-        until(lambda: log.getvalue().count("\n") >= 3, "they have spoken")
+        until(lambda: log.getvalue().count("\n") >= 3, "every line is in the log")
     lines = log.getvalue().splitlines()
     assert [line for line in lines if line.startswith("web ")] == ["web    | half a line", "web    | second"]
     assert "worker | hi" in lines
     assert lines[-1] == "up     | stopping …"
 
 
-def test_garbage_bytes_and_endless_lines_do_not_break_the_log() -> None:
+def test_invalid_bytes_and_very_long_lines_do_not_break_the_log() -> None:
     code = (
         "import os, time; os.write(1, b'\\xff\\x1b[2J\\x00 bad\\n'); os.write(1, b'x' * 20000 + b'\\n');"
         "os.write(1, b'good\\n'); time.sleep(600)"
@@ -69,38 +69,38 @@ def test_garbage_bytes_and_endless_lines_do_not_break_the_log() -> None:
     assert sum(line.count("x") for line in lines) == 20000
 
 
-def test_a_flooding_child_blocks_neither_the_others_nor_the_end() -> None:
+def test_a_child_with_much_output_blocks_neither_the_others_nor_the_end() -> None:
     flood = "while True: print('flood ' * 20)"
     with supervised(Child("flood", python(flood)), Child("calm", python("print('calm')\n" + SLEEP))) as log:
-        until(lambda: "| calm" in log.getvalue(), "the calm one is heard")
+        until(lambda: "| calm" in log.getvalue(), "the line of the calm child is in the log")
         started = time.monotonic()
     assert time.monotonic() - started < 3
 
 
-def test_a_child_that_dies_is_started_again() -> None:
+def test_a_child_that_exits_is_restarted() -> None:
     with supervised(Child("web", python(printing("run", "sys.exit(3)")))) as log:
         until(lambda: len(pids(log, "run")) >= 3, "it has run three times")
     assert "up  | web ended with exit code 3; restarting in 0.5 s" in log.getvalue()
     assert "restarting in 1 s" in log.getvalue()
 
 
-def test_a_program_that_cannot_be_run_is_tried_again_and_named() -> None:
+def test_a_program_that_cannot_be_started_is_named_and_retried() -> None:
     with supervised(Child("web", ["/no/such/program"])) as log:
-        until(lambda: "restarting" in log.getvalue(), "it was tried")
+        until(lambda: "restarting" in log.getvalue(), "it was retried")
     assert "cannot start /no/such/program: No such file or directory" in log.getvalue()
 
 
-def test_what_a_dead_child_left_behind_goes_with_it() -> None:
+def test_children_of_an_exited_child_are_ended() -> None:
     code = printing(
         "run", f"import subprocess; p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}])\n"
         "print('grandchild', p.pid, flush=True); os._exit(1)",
     )  # fmt: skip
     with supervised(Child("web", python(code))) as log:
         first = until(lambda: pids(log, "grandchild"), "there is a grandchild")[0]
-        until(lambda: not alive(first), "it is gone")
+        until(lambda: not alive(first), "it has ended")
 
 
-def test_a_child_whose_heart_stops_is_started_again(tmp_path: Path) -> None:
+def test_a_child_whose_heartbeat_stops_is_restarted(tmp_path: Path) -> None:
     beat = tmp_path / "beat"
     code = printing(
         "run", "from pathlib import Path\nfor _ in 'beat': Path(sys.argv[1]).touch(); time.sleep(0.1)\ntime.sleep(600)"
@@ -112,22 +112,22 @@ def test_a_child_whose_heart_stops_is_started_again(tmp_path: Path) -> None:
     assert "was ended by SIGKILL" in log.getvalue()
 
 
-def test_a_child_whose_heart_beats_is_left_alone(tmp_path: Path) -> None:
+def test_a_child_with_a_heartbeat_is_not_restarted(tmp_path: Path) -> None:
     beat = tmp_path / "beat"
     code = "from pathlib import Path\nfor _ in range(20): Path(sys.argv[1]).touch(); time.sleep(0.1)\n"
     argv = python(printing("run", code + "print('done', flush=True)\n" + SLEEP), beat)
     with supervised(Child("worker", argv, heartbeat=beat, max_silence=1.0)) as log:
-        until(lambda: "| done" in log.getvalue(), "it has beaten for longer than it may be silent")
+        until(lambda: "| done" in log.getvalue(), "it has run for longer than max_silence")
         assert len(pids(log, "run")) == 1
 
 
 def test_children_know_that_they_are_supervised_and_get_their_environment() -> None:
     code = "import os; print(os.environ['PAPERWIRE_SUPERVISED'], os.environ['X'], flush=True)\n" + SLEEP
     with supervised(Child("web", python(code), {"X": "y"})) as log:
-        until(lambda: "web | 1 y" in log.getvalue(), "it has said so")
+        until(lambda: "web | 1 y" in log.getvalue(), "its line is in the log")
 
 
-def test_the_hook_runs_once_everything_is_started() -> None:
+def test_on_started_runs_after_the_children_are_started() -> None:
     started = threading.Event()
     supervisor = Supervisor([Child("web", python(SLEEP))], log=io.StringIO(), on_started=started.set)
     thread = threading.Thread(target=supervisor.run)
@@ -157,7 +157,7 @@ WATCHFUL = (
 
 
 def family_of(up: "subprocess.Popen[str]") -> list[int]:
-    """The child and the grandchild that a stubborn child has named."""
+    """The pids of a stubborn child and its child, which it has printed."""
     return [int(first_line(up).rsplit(maxsplit=1)[1]) for _ in range(2)]
 
 
@@ -171,7 +171,7 @@ def test_an_orderly_stop_is_quick(number: signal.Signals) -> None:
     assert time.monotonic() - started < 3
 
 
-def test_a_child_that_ignores_sigterm_is_gone_within_ten_seconds_with_its_children() -> None:
+def test_a_child_that_ignores_sigterm_is_killed_within_ten_seconds_with_its_children() -> None:
     up = script(UP, STUBBORN)
     family = family_of(up)
     started = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_child_that_ignores_sigterm_is_gone_within_ten_seconds_with_its_childr
     assert not any(map(alive, family))
 
 
-def test_a_second_ctrl_c_ends_it_at_once() -> None:
+def test_a_second_ctrl_c_kills_the_children_at_once() -> None:
     up = script(UP, STUBBORN)
     family = family_of(up)
     up.send_signal(signal.SIGINT)
@@ -193,22 +193,22 @@ def test_a_second_ctrl_c_ends_it_at_once() -> None:
     assert not any(map(alive, family))
 
 
-def test_children_and_their_children_die_with_a_killed_supervisor() -> None:
+def test_children_and_their_children_end_with_a_killed_supervisor() -> None:
     up = script(UP, WATCHFUL)
     family = family_of(up)
     finish(up, kill=True)
-    until(lambda: not any(map(alive, family)), "all of them are gone")
+    until(lambda: not any(map(alive, family)), "all of them have ended")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
-def test_on_linux_even_a_child_that_watches_nothing_dies_with_its_supervisor() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a parent-death signal")
+def test_on_linux_a_child_that_does_not_watch_its_parent_ends_with_its_supervisor() -> None:
     up = script(UP, printing("run", SLEEP))
     child = int(first_line(up).rsplit(maxsplit=1)[1])
     finish(up, kill=True)
-    until(lambda: not alive(child), "it is gone", 5)
+    until(lambda: not alive(child), "it has ended", 5)
 
 
-def test_the_pause_before_a_restart_grows_to_half_a_minute_and_health_resets_it() -> None:
+def test_the_pause_before_a_restart_doubles_to_30_seconds_and_a_long_run_resets_it() -> None:
     backoff = Backoff()
     assert [backoff.after(1.0) for _ in range(8)] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     assert backoff.after(61.0) == 0.5

@@ -16,11 +16,11 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """With a database elsewhere, that nobody asks here."""
+    """Settings with an external database, which these tests do not use."""
     return settings.model_copy(update={"database_url": type(settings.database_url)("postgresql:///elsewhere")})
 
 
-def test_celery_and_redis_py_both_reach_it(settings: Settings) -> None:
+def test_celery_and_redis_py_can_both_connect(settings: Settings) -> None:
     with servers(settings) as (_, url):
         with Connection(url) as connection:
             connection.ensure_connection(max_retries=1, timeout=3)
@@ -32,29 +32,29 @@ def test_celery_and_redis_py_both_reach_it(settings: Settings) -> None:
             assert client.ping()
 
 
-def test_it_keeps_nothing_evicts_nothing_and_is_private(settings: Settings) -> None:
+def test_it_persists_and_evicts_nothing_and_its_socket_is_private(settings: Settings) -> None:
     with servers(settings) as (_, url), redis.Redis.from_url(redis_url(url)) as client:
         wanted = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction", "port": "0"}
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
         assert (settings.data_dir / "run" / "valkey" / "valkey.sock").stat().st_mode & 0o077 == 0
 
 
-def test_a_killed_valkey_comes_back(settings: Settings) -> None:
+def test_a_killed_valkey_is_restarted(settings: Settings) -> None:
     with servers(settings) as (_, url), redis.Redis.from_url(redis_url(url)) as client:
         number = int(client.info()["process_id"])
         os.kill(number, 9)
-        until(lambda: not alive(number), "it is dead")
+        until(lambda: not alive(number), "it has ended")
 
-        def back() -> bool:
+        def answers() -> bool:
             try:
                 return bool(client.ping())
             except redis.ConnectionError:
                 return False
 
-        assert until(back, "it answers again")
+        assert until(answers, "it answers again")
 
 
-def test_leftovers_of_a_killed_run_are_dealt_with(settings: Settings) -> None:
+def test_an_orphaned_valkey_is_ended_before_a_new_one_starts(settings: Settings) -> None:
     server = Valkey(DataDir.at(settings.data_dir))
     server.prepare()
     orphan = server.spawn()
@@ -68,6 +68,6 @@ def test_leftovers_of_a_killed_run_are_dealt_with(settings: Settings) -> None:
         orphan.wait()
 
 
-def test_a_url_that_is_no_socket_is_left_as_it_is() -> None:
+def test_a_url_without_a_unix_socket_is_unchanged() -> None:
     assert redis_url("redis://localhost:6379/2") == "redis://localhost:6379/2"
     assert redis_url("redis+socket:///run/valkey.sock?virtual_host=2") == "unix:///run/valkey.sock?db=2"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.domain.delivery.bounce import is_hard, status_of
 from services.errors import ConfigError
-from services.notifiers.email import LARGEST_BOUNCE, email_settings, plugin
+from services.notifiers.email import MAX_BOUNCE_BYTES, email_settings, plugin
 from services.ports import BounceReading, Mailbox
 from tests.certificates import certificate
 from tests.digests import ENVELOPE, digest
@@ -179,7 +179,7 @@ def test_without_a_mailbox_nothing_is_read() -> None:
 
 
 def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
-    large = b"Subject: large\r\n\r\n" + b"x" * (2 * LARGEST_BOUNCE)
+    large = b"Subject: large\r\n\r\n" + b"x" * (2 * MAX_BOUNCE_BYTES)
     with ImapSink('Back "in"', mails=[b"Subject: one\r\n\r\n", large]) as sink:
         configure(bounce_url=f"imap://me%40example.org:gehe%20im@127.0.0.1:{sink.port}/Back%20%22in%22?tls=none")
         with bounce_mailbox() as mailbox:
@@ -188,7 +188,7 @@ def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
             bodies = [mailbox.body(key) for key in keys]
             mailbox.seen(keys[0])
             assert mailbox.unread(10) == keys[1:]
-        assert bodies == [b"Subject: one\r\n\r\n", large[:LARGEST_BOUNCE]]
+        assert bodies == [b"Subject: one\r\n\r\n", large[:MAX_BOUNCE_BYTES]]
         assert sink.signed_in == [("me@example.org", "gehe im")]
         assert sink.seen == {1}
 

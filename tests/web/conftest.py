@@ -1,4 +1,4 @@
-"""The web application on a real database, and browsers that are signed in or not."""
+"""The web application on a real database, and browsers with and without a session."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ DAY = date(2026, 5, 4)
 
 
 class Browser:
-    """One person's browser: keeps cookies, follows no redirects, sends what browsers send."""
+    """A browser that keeps cookies, sends `Origin` and the form token, and follows no redirects."""
 
     def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
@@ -37,7 +37,7 @@ class Browser:
         session = app.state.context.sessions.new(account_id)
         self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
-        # As the cookie jar itself stores what an answer sets.
+        # The domain under which the cookie jar stores cookies of this host.
         domain = host if "." in host else f"{host}.local"
         self.client.cookies.set(COOKIE, app.state.context.sessions.write(session), domain=domain)
 
@@ -101,10 +101,10 @@ def ada(site: Site) -> Browser:
 
 @pytest.fixture
 def ben(site: Site) -> Browser:
-    """Somebody else's, who is no operator."""
+    """The browser of another account, which is not an operator."""
     return site.browser(site.ben)
 
 
 def text_of(response: Response) -> str:
-    """The words of a page."""
+    """The text of a page without tags."""
     return " ".join(re.sub(r"<[^>]+>", " ", response.text).split())

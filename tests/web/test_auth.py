@@ -1,4 +1,4 @@
-"""Keys, sessions and where one may be sent after signing in."""
+"""Sign-in keys, sessions and redirects after signing in."""
 
 from pathlib import Path
 
@@ -33,30 +33,30 @@ def test_the_printed_key_signs_in_on_this_machine(data_dir: Path, host: str) -> 
         ("the-key", "127.0.0.1", ""),
     ],
 )
-def test_the_printed_key_is_refused_otherwise(data_dir: Path, key: str, bind: str, host: str) -> None:
+def test_the_printed_key_is_rejected_elsewhere(data_dir: Path, key: str, bind: str, host: str) -> None:
     assert not is_printed_key(key, data_dir=data_dir, bind=bind, host_header=host)
 
 
-def test_an_empty_key_file_signs_nobody_in(data_dir: Path) -> None:
+def test_an_empty_key_file_allows_no_sign_in(data_dir: Path) -> None:
     (data_dir / SIGNIN_KEY_FILE).write_text("\n")
     assert not is_printed_key("", data_dir=data_dir, bind="127.0.0.1", host_header="localhost")
 
 
-def test_a_host_header_gives_its_name_alone() -> None:
+def test_the_port_of_a_host_header_is_ignored() -> None:
     assert host_name("[::1]:8400") == "::1"
     assert is_loopback("LOCALHOST")
     assert not is_loopback("10.0.0.1")
 
 
 @pytest.mark.parametrize("path", ["/", "/matches", "/matches?before=3"])
-def test_signing_in_may_lead_to_our_pages(path: str) -> None:
+def test_the_next_path_may_be_a_path_of_this_server(path: str) -> None:
     assert safe_next(path) == path
 
 
 @pytest.mark.parametrize(
     "path", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/a\r\nb", "/\t/evil.example"]
 )
-def test_signing_in_never_leads_elsewhere(path: str) -> None:
+def test_the_next_path_is_never_another_site(path: str) -> None:
     assert safe_next(path) == "/"
 
 
@@ -64,7 +64,7 @@ def test_a_key_is_quoted_in_its_link() -> None:
     assert signin_url("https://p.example", "a+b/c") == "https://p.example/signin?key=a%2Bb%2Fc"
 
 
-def test_a_session_is_read_back_and_only_by_its_key() -> None:
+def test_a_session_is_only_readable_with_its_key() -> None:
     sessions = Sessions("one")
     session = sessions.new(7, "/matches")
     assert Sessions("one").read(sessions.write(session)) == session
@@ -73,9 +73,9 @@ def test_a_session_is_read_back_and_only_by_its_key() -> None:
     assert sessions.read("") is None
 
 
-def test_a_form_token_fits_its_session_only() -> None:
+def test_a_form_token_is_valid_for_its_session_only() -> None:
     sessions = Sessions("one")
-    mine, other = sessions.new(7), sessions.new(7)
-    assert sessions.is_form_token(sessions.form_token(mine), mine)
-    assert not sessions.is_form_token(sessions.form_token(other), mine)
-    assert not sessions.is_form_token("ü", mine)
+    session, other = sessions.new(7), sessions.new(7)
+    assert sessions.is_form_token(sessions.form_token(session), session)
+    assert not sessions.is_form_token(sessions.form_token(other), session)
+    assert not sessions.is_form_token("ü", session)

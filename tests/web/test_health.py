@@ -1,4 +1,4 @@
-"""Health for machines, and the application without what it needs."""
+"""Endpoints for monitoring, and the application without a database or a key."""
 
 from dataclasses import fields
 
@@ -20,9 +20,9 @@ def test_a_migrated_database_is_ready(site: Site) -> None:
     assert nobody.get("/readyz").text == "ready\n"
 
 
-def test_metrics_tell_what_is_overdue(site: Site) -> None:
-    one = site.subscription(site.ada)
-    site.match(site.ada, one, site.paper("Forgotten"))
+def test_metrics_count_overdue_work(site: Site) -> None:
+    subscription = site.subscription(site.ada)
+    site.match(site.ada, subscription, site.paper("Forgotten"))
     site.sql("UPDATE match SET created_at = now() - interval '1 hour'")
     metrics = site.browser().get("/metrics").text
     assert 'paperwire_audit{figure="matches_not_notified"} 1.0' in metrics
@@ -32,7 +32,7 @@ def test_metrics_tell_what_is_overdue(site: Site) -> None:
     assert "example.org" not in metrics
 
 
-def test_metrics_tell_whether_interests_wait_for_the_embedder(site: Site) -> None:
+def test_metrics_report_a_failing_embedder(site: Site) -> None:
     assert "paperwire_embedder_up 1.0" in site.browser().get("/metrics").text
     site.sql(
         "INSERT INTO transport (key, down_because, check_at) "
@@ -55,7 +55,7 @@ def test_a_database_that_is_not_migrated_is_not_ready(
 
 
 @pytest.mark.usefixtures("settings")
-def test_without_a_database_pages_ask_for_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_database_pages_answer_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERWIRE_DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/none")
     process_settings.cache_clear()
     app = create_app()

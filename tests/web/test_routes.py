@@ -1,4 +1,4 @@
-"""Every route × {anonymous, stranger}: a new one fails here until it is listed."""
+"""Access to every route, anonymous and from another account. A new route fails a test until it is listed here."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ OPEN = {
     ("POST", "/bounces"),
     ("GET", "/feeds/{token}"),
 }
-"""For everybody; a token in the address is the key to what it opens."""
+"""Routes without sign-in. A token in the path is the authorisation."""
 OWN = {
     ("GET", "/subscriptions"),
     ("POST", "/subscriptions"),
@@ -39,7 +39,7 @@ OWN = {
     ("POST", "/account"),
     ("POST", "/signout"),
 }
-"""For whoever is signed in, about themselves."""
+"""Routes that show or change the signed-in account."""
 FOREIGN = {
     ("GET", "/subscriptions/{subscription_id}"),
     ("POST", "/subscriptions/{subscription_id}"),
@@ -61,7 +61,7 @@ FOREIGN = {
     ("POST", "/deliveries/{delivery_id}/retry"),
     ("GET", "/deliveries/{delivery_id}/message"),
 }
-"""A row's owner alone: 404 for others."""
+"""Routes for the owner of a row; other accounts get 404."""
 OPERATORS = {
     ("POST", "/sources"),
     ("POST", "/sources/{source_id}/poll"),
@@ -74,14 +74,14 @@ OPERATORS = {
     ("GET", "/templates"),
     ("GET", "/templates/{sample}/html"),
 }
-"""404 for everybody else."""
+"""Routes for operators; other accounts get 404."""
 REDIRECT = {("GET", "/")}
 VALID = {"name": "x", "query": "stolen", "cadence": "daily", "at": "09:00", "weekday": "tue", "until": ""}
 
 
 @pytest.fixture
 def adas(site: Site) -> dict[str, str]:
-    """Ids of things that are Ada's."""
+    """The ids of Ada's rows."""
     channel = site.channel(site.ada, "email:ada@example.org")
     subscription = site.subscription(site.ada, channel)
     site.sql(
@@ -135,7 +135,7 @@ def test_every_route_is_listed_here(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(OWN | FOREIGN | OPERATORS))
-def test_the_anonymous_are_sent_to_sign_in(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+def test_anonymous_visitors_are_sent_to_the_sign_in(site: Site, adas: dict[str, str], method: str, path: str) -> None:
     before, nobody = state_of(site), site.browser()
     address = path.replace(":path", "").format(**adas)
     answer = nobody.get(address) if method == "GET" else nobody.post(address, VALID)
@@ -145,27 +145,27 @@ def test_the_anonymous_are_sent_to_sign_in(site: Site, adas: dict[str, str], met
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(FOREIGN | OPERATORS))
-def test_a_stranger_finds_nothing(site: Site, adas: dict[str, str], method: str, path: str) -> None:
-    before, stranger = state_of(site), site.browser(site.ben)
+def test_another_account_gets_404(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+    before, other = state_of(site), site.browser(site.ben)
     address = path.format(**adas)
-    answer = stranger.get(address) if method == "GET" else stranger.post(address, VALID)
+    answer = other.get(address) if method == "GET" else other.post(address, VALID)
     assert answer.status_code == 404
     assert state_of(site) == before
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(FOREIGN | OPERATORS))
-def test_the_owner_finds_it(site: Site, adas: dict[str, str], method: str, path: str) -> None:
-    """Else the tests above would pass for routes that answer 404 to everybody."""
+def test_the_owner_gets_an_answer(site: Site, adas: dict[str, str], method: str, path: str) -> None:
+    """Without this test, a route that always answers 404 would pass the tests above."""
     owner = site.browser(site.ada)
     address = path.format(**adas)
     fields = {**VALID, "kind": "feed", "location": "https://example.org/feed"}
     answer = owner.get(address) if method == "GET" else owner.post(address, fields)
-    # An address has no signing secret to renew; that this is said shows that it was found.
+    # An e-mail channel has no signing secret; the 422 shows that the channel was found.
     assert answer.status_code in ((422,) if path.endswith("/secret") else (200, 303))
 
 
 @pytest.mark.parametrize("path", ["/subscriptions", "/matches", "/channels", "/deliveries", "/sources", "/account"])
-def test_a_stranger_sees_nothing_of_another_account(site: Site, adas: dict[str, str], path: str) -> None:
+def test_pages_show_nothing_of_another_account(site: Site, adas: dict[str, str], path: str) -> None:
     paper = site.paper("Ada's paper")
     site.match(site.ada, int(adas["subscription_id"]), paper)
     page = site.browser(site.ben).get(path)
@@ -177,13 +177,13 @@ def test_a_stranger_sees_nothing_of_another_account(site: Site, adas: dict[str, 
 @pytest.mark.parametrize(
     "path", ["/matches?subscription={subscription_id}", "/papers/1?subscription={subscription_id}"]
 )
-def test_a_stranger_cannot_ask_about_a_foreign_subscription(site: Site, adas: dict[str, str], path: str) -> None:
+def test_a_subscription_of_another_account_gives_404(site: Site, adas: dict[str, str], path: str) -> None:
     site.paper("A paper")
     assert site.browser(site.ben).get(path.format(**adas)).status_code == 404
     assert site.browser(site.ada).get(path.format(**adas)).status_code == 200
 
 
-def test_a_foreign_channel_cannot_be_subscribed_to(site: Site, adas: dict[str, str]) -> None:
+def test_a_channel_of_another_account_cannot_be_used(site: Site, adas: dict[str, str]) -> None:
     before = state_of(site)
     answer = site.browser(site.ben).post("/subscriptions", {"query": "x", "channels": adas["channel_id"]})
     assert answer.status_code == 404
@@ -193,7 +193,7 @@ def test_a_foreign_channel_cannot_be_subscribed_to(site: Site, adas: dict[str, s
 @pytest.mark.parametrize(
     "path", ["/subscriptions/0", "/subscriptions/x", "/deliveries/99999999999999999999", "/nowhere"]
 )
-def test_an_impossible_address_is_a_page_that_says_so(site: Site, path: str) -> None:
+def test_an_invalid_path_is_a_404_page(site: Site, path: str) -> None:
     answer = site.browser(site.ada).get(path)
     assert answer.status_code == 404
     assert "Not found" in answer.text

@@ -3,8 +3,6 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-OPT_IN_REQUEST = "confirm"
-"""The kind of delivery that asks an address to opt in."""
 LINK_LIFETIME = timedelta(days=7)
 REQUESTS_COUNTED_FOR = timedelta(days=1)
 """Requests older than this have no effect on the limits."""

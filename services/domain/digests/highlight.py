@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from services.domain.interests.terms import CATEGORY, FUNCTION_WORDS, stems
+from services.domain.interests.terms import CATEGORY_PREFIX, FUNCTION_WORDS, stems
 from services.domain.query.paper_text import FieldText, PaperText, Span
 from services.domain.text.tokens import fold
 
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
 
 def distinctive_stems(text: str, terms: Iterable[str] = ()) -> frozenset[str]:
     """The stems of what an interest is about: its text's, and those of the terms it has learned."""
-    words = [*stems(text), *(word for term in terms if not term.startswith(CATEGORY) for word in term.split())]
+    words = [*stems(text), *(word for term in terms if not term.startswith(CATEGORY_PREFIX) for word in term.split())]
     return frozenset(word for word in words if len(word) >= MIN_STEM) - FUNCTION_WORDS
 
 

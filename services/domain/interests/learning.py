@@ -1,7 +1,7 @@
-"""An interest learned against the archive: what tells a text and example papers from everything else announced.
+"""Learning: an interest becomes the hyperplane that separates its text and example papers from the archive.
 
-A score is a sum of standardised parts, scaled so that 0 is the archive's average paper and 0.2 what one paper in twenty
-reaches, whatever the interest was learned from.
+A score is a weighted sum of parts, each scaled to a standard deviation of 1 over the archive. The sum is scaled so that
+the archive's mean paper scores 0 and one paper in twenty scores `FLOOR` or more, whatever the interest is learned from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.domain.interests.calibration import FLOOR as COSINE_FLOOR
 from services.domain.interests.terms import (
-    ALWAYS,
+    CONSTANT_TERM,
     Terms,
     TermTable,
     distinctive_categories,
@@ -25,32 +25,33 @@ from services.domain.interests.terms import (
 Vector = NDArray[np.float32]
 
 MIN_PAPERS = 300
-"""Below so many the archive does not show what is usual."""
+"""Papers that the archive must hold; fewer do not represent what is announced."""
 MAX_PAPERS = 2_500
-"""Twice as many rank as well and take twice the time; with 1,500 it gets worse."""
+"""The newest papers that an interest is learned from. 5,000 rank as well in twice the time; 1,500 rank worse."""
 FLOOR = 0.2
-"""A learned score below which nothing is similar: one paper in twenty reaches it. Of those that curators put to a topic
-nine in ten do with a text, five examples or all, and seven in ten with a single liked paper."""
-ORDINARY = 0.95
-"""The share of the archive's papers that stay below the floor."""
+"""The least threshold of a learned interest, a score that one paper in twenty reaches. Of the papers that curators
+assign to a topic, nine in ten reach it with a text, five or all examples, and seven in ten with one liked paper."""
+FLOOR_QUANTILE = 0.95
+"""The share of the archive's papers that score below the floor."""
 USUAL_QUANTILES = ((0.1, 0.12), (0.05, 0.17), (0.02, 0.23), (0.01, 0.3), (0.003, 0.43), (0.001, 0.54))
-"""Shares of papers and the score that they reach, as a median over interests of all kinds."""
+"""(share of papers, score that they reach), the median over interests of all kinds."""
 MAX_TERMS = 64
-SOFT_EXAMPLES = 12
-TEXT_WORDS, SOFT_WEIGHT = 0.2, 0.5
-EXAMPLE_WORDS, EXAMPLE_CATEGORIES = 0.3, 0.3
-DISLIKED = 0.3
-MARGIN_COST = 0.25
-"""Of the support vector machine, for either side as a whole."""
-MAX_STEPS = 12
+"""Terms of an interest, the constant included."""
+PSEUDO_LIKED_PAPERS = 12
+TEXT_TERMS_WEIGHT, PSEUDO_LIKED_WEIGHT = 0.2, 0.5
+EXAMPLE_TERMS_WEIGHT, EXAMPLE_CATEGORIES_WEIGHT = 0.3, 0.3
+DISLIKED_WEIGHT = 0.3
+SVM_COST = 0.25
+"""C of the support vector machine, for each side as a whole."""
+MAX_NEWTON_STEPS = 12
 MIN_SPREAD = 0.1
-"""Of a score over the archive, while its parts spread by 1 each."""
-_ALMOST_NOTHING = 1e-9
+"""The least standard deviation of a score over the archive before scaling, while each part has 1."""
+_EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Papers, or a text, with unit vectors (n, dimensions) and terms."""
+    """Papers, or a text: unit vectors of shape (n, dimensions), and n sets of terms."""
 
     vectors: Vector
     terms: Sequence[Terms]
@@ -61,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Archive:
-    """Earlier papers, the newest first."""
+    """Earlier papers, the newest first: unit vectors of shape (n, dimensions), and their terms."""
 
     vectors: Vector
     terms: TermTable
@@ -75,22 +76,25 @@ class Archive:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interest:
-    """A hyperplane: a paper scores the product of its vector with `weights` plus the sum of its terms' weights."""
+    """A hyperplane: a paper's score is `vector · weights` plus the sum of its terms' weights."""
 
     weights: Vector
     terms: Mapping[str, float]
 
     def floor(self, cosine: float = COSINE_FLOOR) -> float:
-        """The least threshold; without terms a score is a plain cosine, whose least is its model's affair."""
+        """The least threshold. Without terms a score is a cosine, whose floor `cosine` depends on the model."""
         return FLOOR if self.terms else cosine
 
     def scores(self, vectors: Vector, terms: TermTable) -> Vector:
-        found: Vector = vectors @ self.weights + terms.scores(self.terms)
-        return found
+        scores: Vector = vectors @ self.weights + terms.scores(self.terms)
+        return scores
 
 
 def usual_percentile(score: float) -> float:
-    """The share of papers that a typical learned interest scores lower, between 0.5 and 1 (linear in its logarithm)."""
+    """The share of papers with a lower score for a typical learned interest, between 0.5 and 1.
+
+    Log-linear interpolation of `USUAL_QUANTILES`, extrapolated along the last two.
+    """
     shares, scores = zip((0.5, 0.0), *USUAL_QUANTILES, strict=True)
     steepness = (np.log(shares[-2]) - np.log(shares[-1])) / (scores[-1] - scores[-2])
     beyond = max(0.0, score - scores[-1]) * steepness
@@ -98,10 +102,10 @@ def usual_percentile(score: float) -> float:
 
 
 def learn(text: Sample | None, liked: Sample, disliked: Vector, archive: Archive) -> Interest:
-    """The interest of a text (one row), of liked and disliked papers, or of both. The archive holds 300 papers or more.
+    """The interest of a text (one row), of liked and disliked papers, or of both.
 
-    For a text alone the papers of the archive closest to it stand in for liked ones (pseudo-relevance feedback): by
-    their vectors only, since their words would repeat what made them the closest.
+    The archive holds at least `MIN_PAPERS` papers. For a text alone, the papers of the archive closest to it serve as
+    liked papers (pseudo-relevance feedback). Only their vectors are used, since their terms made them the closest.
     """
     archive = archive.newest(MAX_PAPERS)
     parts: list[tuple[float, Interest]] = []
@@ -110,100 +114,103 @@ def learn(text: Sample | None, liked: Sample, disliked: Vector, archive: Archive
     if len(liked):
         parts.append((1.0, _examples_part(liked, archive)))
     elif text is not None:
-        closest = np.argsort(-parts[0][1].scores(archive.vectors, archive.terms), kind="stable")[:SOFT_EXAMPLES]
-        parts.append((SOFT_WEIGHT, _direction(archive.vectors[closest], archive)))
+        closest = np.argsort(-parts[0][1].scores(archive.vectors, archive.terms), kind="stable")[:PSEUDO_LIKED_PAPERS]
+        parts.append((PSEUDO_LIKED_WEIGHT, _svm_part(archive.vectors[closest], archive)))
     if len(disliked):
-        parts.append((-DISLIKED, Interest(_standard(disliked.mean(axis=0), archive), {})))
-    return _scaled(_sum(parts), archive, [one for one in (text, liked) if one is not None and len(one)])
+        parts.append((-DISLIKED_WEIGHT, Interest(_with_unit_spread(disliked.mean(axis=0), archive), {})))
+    return _scaled_to_archive(
+        _weighted_sum(parts), archive, [sample for sample in (text, liked) if sample is not None and len(sample)]
+    )
 
 
 def _text_part(text: Sample, archive: Archive) -> Interest:
-    return _sum(
+    return _weighted_sum(
         [
-            (1.0, Interest(_standard(text.vectors[0], archive), {})),
-            (TEXT_WORDS, _standard_terms(rare_terms(text.terms[0], archive.terms), archive)),
+            (1.0, Interest(_with_unit_spread(text.vectors[0], archive), {})),
+            (TEXT_TERMS_WEIGHT, _terms_with_unit_spread(rare_terms(text.terms[0], archive.terms), archive)),
         ]
     )
 
 
 def _examples_part(examples: Sample, archive: Archive) -> Interest:
-    words = distinctive_terms(examples.terms, archive.terms, MAX_TERMS)
+    terms = distinctive_terms(examples.terms, archive.terms, MAX_TERMS)
     categories = distinctive_categories(examples.terms, archive.terms)
-    return _sum(
+    return _weighted_sum(
         [
-            (1.0, _direction(examples.vectors, archive)),
-            (EXAMPLE_WORDS, _standard_terms(words, archive)),
-            (EXAMPLE_CATEGORIES, _standard_terms(categories, archive)),
+            (1.0, _svm_part(examples.vectors, archive)),
+            (EXAMPLE_TERMS_WEIGHT, _terms_with_unit_spread(terms, archive)),
+            (EXAMPLE_CATEGORIES_WEIGHT, _terms_with_unit_spread(categories, archive)),
         ]
     )
 
 
-def _direction(examples: Vector, archive: Archive) -> Interest:
-    return Interest(_standard(separating(examples, archive.vectors, MARGIN_COST), archive), {})
+def _svm_part(examples: Vector, archive: Archive) -> Interest:
+    return Interest(_with_unit_spread(svm_direction(examples, archive.vectors, SVM_COST), archive), {})
 
 
-def separating(liked: Vector, others: Vector, cost: float) -> Vector:
+def svm_direction(liked: Vector, others: Vector, cost: float) -> Vector:
     """The direction of a linear support vector machine: liked papers on one side, the archive on the other.
 
-    Squared hinge, either side weighing the same, by Newton's method over those inside the margin (Chapelle, "Training
-    a support vector machine in the primal", 2007). Papers of the archive that are liked count as liked alone.
+    Squared hinge loss, both sides with the same total weight, minimised by Newton's method over the papers inside the
+    margin (Chapelle, "Training a support vector machine in the primal", Neural Computation 19, 2007). Papers of the
+    archive that are liked are left out of the archive's side.
     """
-    apart = (others @ liked.T).max(axis=1) < 1 - 1e-4
-    others = others[apart] if apart.any() else others
+    is_not_liked = (others @ liked.T).max(axis=1) < 1 - 1e-4
+    others = others[is_not_liked] if is_not_liked.any() else others
     spread = float(np.sqrt(others.var(axis=0).mean())) or 1.0
     rows = (np.concatenate([liked, others]) - others.mean(axis=0)) / spread
     rows = np.column_stack([rows, np.ones(len(rows))]).astype(np.float32)
     sizes = [len(liked), len(others)]
-    sides = np.repeat(np.array([1, -1], np.float32), sizes)
+    labels = np.repeat(np.array([1, -1], np.float32), sizes)
     costs = np.repeat(np.array([2 * cost / len(liked), 2 * cost / max(1, len(others))], np.float32), sizes)
     penalty = np.diag([*np.ones(rows.shape[1] - 1), 1e-3])
     inside, plane = np.ones(len(rows), bool), np.zeros(rows.shape[1], np.float32)
-    for _ in range(MAX_STEPS):
-        weighed = rows[inside] * costs[inside, None]
-        plane = np.linalg.solve(weighed.T @ rows[inside] + penalty, weighed.T @ sides[inside]).astype(np.float32)
-        before, inside = inside, sides * (rows @ plane) < 1
-        if np.array_equal(before, inside) or not inside.any():
+    for _ in range(MAX_NEWTON_STEPS):
+        weighted = rows[inside] * costs[inside, None]
+        plane = np.linalg.solve(weighted.T @ rows[inside] + penalty, weighted.T @ labels[inside]).astype(np.float32)
+        previous, inside = inside, labels * (rows @ plane) < 1
+        if np.array_equal(previous, inside) or not inside.any():
             break
     direction: Vector = plane[:-1]
     return direction
 
 
-def _standard(weights: Vector, archive: Archive) -> Vector:
-    """Scaled so that the archive's papers spread by 1."""
-    return np.asarray(weights / max(float((archive.vectors @ weights).std()), _ALMOST_NOTHING), np.float32)
+def _with_unit_spread(weights: Vector, archive: Archive) -> Vector:
+    """Scaled so that the scores of the archive have a standard deviation of 1."""
+    return np.asarray(weights / max(float((archive.vectors @ weights).std()), _EPSILON), np.float32)
 
 
-def _standard_terms(terms: Mapping[str, float], archive: Archive) -> Interest:
-    """Words that no paper of the archive has spread by nothing; they count as if one in its size had them."""
+def _terms_with_unit_spread(terms: Mapping[str, float], archive: Archive) -> Interest:
+    """Scaled as above. Terms that no paper of the archive has are scaled as if one paper had them."""
     spread = float(archive.terms.scores(terms).std()) if terms else 1.0
-    least = max(map(abs, terms.values()), default=1.0) / np.sqrt(len(archive))
-    nothing = np.zeros(archive.vectors.shape[1], np.float32)
-    return Interest(nothing, {term: weight / max(spread, least) for term, weight in terms.items()})
+    min_spread = max(map(abs, terms.values()), default=1.0) / np.sqrt(len(archive))
+    no_weights = np.zeros(archive.vectors.shape[1], np.float32)
+    return Interest(no_weights, {term: weight / max(spread, min_spread) for term, weight in terms.items()})
 
 
-def _sum(parts: Sequence[tuple[float, Interest]]) -> Interest:
+def _weighted_sum(parts: Sequence[tuple[float, Interest]]) -> Interest:
     terms: dict[str, float] = {}
-    for share, part in parts:
+    for factor, part in parts:
         for term, weight in part.terms.items():
-            terms[term] = terms.get(term, 0.0) + share * weight
-    return Interest(np.sum([share * part.weights for share, part in parts], axis=0, dtype=np.float32), terms)
+            terms[term] = terms.get(term, 0.0) + factor * weight
+    return Interest(np.sum([factor * part.weights for factor, part in parts], axis=0, dtype=np.float32), terms)
 
 
-def _scaled(whole: Interest, archive: Archive, own: Sequence[Sample]) -> Interest:
-    """With the strongest terms only, the archive's mean at 0 and what one paper in twenty reaches at the floor.
+def _scaled_to_archive(interest: Interest, archive: Archive, samples: Sequence[Sample]) -> Interest:
+    """Keeps the strongest terms, and scales scores: the archive's mean to 0, its `FLOOR_QUANTILE` to `FLOOR`.
 
-    Where more than those are what is wanted, as in a few sources on one subject, the floor lies halfway to the text
-    and papers that the interest is made of.
+    If more than one paper in twenty is relevant, as in an archive on one subject, the floor lies halfway between the
+    mean and the scores of the samples that the interest is made of.
     """
-    names = list(whole.terms)
-    _, _, variance = archive.terms.moments(names)
-    strength = np.abs(list(whole.terms.values())) * np.sqrt(variance + 1 / len(archive))
-    kept = {names[i]: whole.terms[names[i]] for i in np.argsort(-strength, kind="stable")[: MAX_TERMS - 1]}
-    whole = Interest(whole.weights, kept)
-    scores = whole.scores(archive.vectors, archive.terms)
-    usual, spread = float(scores.mean()), float(scores.std())
-    reached = [float(whole.scores(one.vectors, TermTable.of(one.terms)).mean()) for one in own]
-    ordinary, halfway = float(np.quantile(scores, ORDINARY)), (usual + float(np.mean(reached))) / 2
-    scale = max(min(ordinary, halfway) - usual, spread / 2, MIN_SPREAD) / FLOOR
-    terms = {ALWAYS: -usual / scale} | {term: weight / scale for term, weight in kept.items()}
-    return Interest(np.asarray(whole.weights / scale, np.float32), terms)
+    names = list(interest.terms)
+    _, _, variances = archive.terms.moments(names)
+    strengths = np.abs(list(interest.terms.values())) * np.sqrt(variances + 1 / len(archive))
+    kept = {names[i]: interest.terms[names[i]] for i in np.argsort(-strengths, kind="stable")[: MAX_TERMS - 1]}
+    interest = Interest(interest.weights, kept)
+    scores = interest.scores(archive.vectors, archive.terms)
+    mean, spread = float(scores.mean()), float(scores.std())
+    sample_means = [float(interest.scores(each.vectors, TermTable.of(each.terms)).mean()) for each in samples]
+    at_quantile, halfway = float(np.quantile(scores, FLOOR_QUANTILE)), (mean + float(np.mean(sample_means))) / 2
+    scale = max(min(at_quantile, halfway) - mean, spread / 2, MIN_SPREAD) / FLOOR
+    terms = {CONSTANT_TERM: -mean / scale} | {term: weight / scale for term, weight in kept.items()}
+    return Interest(np.asarray(interest.weights / scale, np.float32), terms)

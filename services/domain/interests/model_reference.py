@@ -1,7 +1,8 @@
-"""What cosines mean in a model that nobody measured: its own on a few texts, compared with those of one that was.
+"""Score quantiles and floor of an embedding model that was not measured, derived from those of all-MiniLM-L6-v2.
 
-Models differ in where unrelated texts lie (0.1 with one, 0.75 with another) and in how far they spread. Both are
-measured on sixteen interests and sixteen abstracts that do not belong together; the tail's shape is all-MiniLM-L6-v2's.
+Models differ in the mean cosine of unrelated texts (0.1 in one, 0.75 in another) and in its standard deviation. Both
+are measured on sixteen interests and sixteen abstracts that do not belong together. The shape of the tail is taken
+from all-MiniLM-L6-v2.
 """
 
 from collections.abc import Sequence
@@ -51,41 +52,43 @@ ABSTRACTS = (
 )
 TEXTS = INTERESTS + ABSTRACTS
 
-# all-MiniLM-L6-v2 (as prepared) on these texts: unrelated pairs lie at MEASURED[0], spread by MEASURED[1].
-MEASURED = (0.1155, 0.0996)
-TAIL = (
+MINILM_UNRELATED = (0.1155, 0.0996)
+"""Mean and standard deviation of the cosines of unrelated TEXTS in all-MiniLM-L6-v2, as prepared."""
+MINILM_QUANTILES = (
     *((0.2, 0.33), (0.1, 0.39), (0.05, 0.44), (0.02, 0.50), (0.01, 0.54)),
     *((0.005, 0.58), (0.002, 0.64), (0.001, 0.68)),
 )
-"""(share of papers, cosine) of its typical interests; see `embedders/minilm`."""
-LEAST = 0.3
-"""Its cosine below which nothing is similar."""
+"""(share of papers, cosine) of typical interests in all-MiniLM-L6-v2, from `SCORE_QUANTILES` of embedders/minilm."""
+MINILM_FLOOR = 0.3
+"""The floor of all-MiniLM-L6-v2, see `calibration.FLOOR`."""
 
 
-def quantiles(vectors: Vector) -> Sequence[tuple[float, float]]:
-    """(share of papers, cosine) of a typical interest, of a model whose unit `vectors` of TEXTS these are.
+def score_quantiles(vectors: Vector) -> Sequence[tuple[float, float]]:
+    """(share of papers, cosine) of a typical interest in the model that gave these unit `vectors` of TEXTS.
 
-    Raises EmbedderError when it gives unrelated texts the same vector.
+    Raises EmbedderError if the model gives unrelated texts the same vector.
     """
-    where, spread = unrelated(vectors)
-    return tuple((share, min(1.0, where + spread * _standard(cosine))) for share, cosine in TAIL)
+    mean, spread = unrelated_cosines(vectors)
+    return tuple((share, min(1.0, mean + spread * _standardised(cosine))) for share, cosine in MINILM_QUANTILES)
 
 
-def floor(vectors: Vector) -> float:
-    """The cosine below which nothing is similar."""
-    where, spread = unrelated(vectors)
-    return min(1.0, where + spread * _standard(LEAST))
+def score_floor(vectors: Vector) -> float:
+    """The least threshold of a cosine in the model that gave these unit `vectors` of TEXTS."""
+    mean, spread = unrelated_cosines(vectors)
+    return min(1.0, mean + spread * _standardised(MINILM_FLOOR))
 
 
-def unrelated(vectors: Vector) -> tuple[float, float]:
-    """Mean and spread of the cosines between interests and the abstracts of other ones."""
+def unrelated_cosines(vectors: Vector) -> tuple[float, float]:
+    """Mean and standard deviation of the cosines between interests and the abstracts of other interests."""
     cosines = vectors[: len(INTERESTS)] @ vectors[len(INTERESTS) :].T
     others = cosines[~np.eye(len(INTERESTS), dtype=bool)]
-    where, spread = float(others.mean()), float(others.std())
+    mean, spread = float(others.mean()), float(others.std())
     if spread < 1e-4:
-        raise EmbedderError("the embedding model tells different texts not apart; check which model answers")
-    return where, spread
+        raise EmbedderError(
+            "the embedding model returns nearly identical vectors for different texts; check which model is served"
+        )
+    return mean, spread
 
 
-def _standard(cosine: float) -> float:
-    return (cosine - MEASURED[0]) / MEASURED[1]
+def _standardised(cosine: float) -> float:
+    return (cosine - MINILM_UNRELATED[0]) / MINILM_UNRELATED[1]

@@ -44,11 +44,11 @@ class RemoteModel:
 
     @property
     def score_quantiles(self) -> Sequence[tuple[float, float]]:
-        return model_reference.quantiles(self._reference)
+        return model_reference.score_quantiles(self._reference)
 
     @property
     def floor(self) -> float:
-        return model_reference.floor(self._reference)
+        return model_reference.score_floor(self._reference)
 
     @cached_property
     def _reference(self) -> Vector:

@@ -13,8 +13,8 @@ from services.domain.interests.calibration import (
     CompiledInterest,
     Delivered,
     Volume,
-    compile_interest,
     correction,
+    cosine_weights,
     embedding_text,
     parse_volume,
     relaxed_volumes,
@@ -127,7 +127,7 @@ def _learn(text: Sample | None, liked: Sample, disliked: Sample, archive: Archiv
     """The interest as learned from the archive; while the archive is small, the cosine with text and examples."""
     if len(archive) < MIN_PAPERS:
         vector = text.vectors[0] if text is not None else None
-        return Interest(compile_interest(vector, liked.vectors, disliked.vectors), {})
+        return Interest(cosine_weights(vector, liked.vectors, disliked.vectors), {})
     return learn(text, liked, disliked.vectors, archive)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.accounts.profile import normalize_email
-from services.domain.delivery.opt_in import OPT_IN_REQUEST, REQUESTS_COUNTED_FOR, may_request
+from services.domain.delivery.opt_in import REQUESTS_COUNTED_FOR, may_request
 from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
 from services.flow import email_address, opt_in_links
@@ -136,7 +136,7 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
         return False
     opt_in.record_request(tx, address, ip, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
-    key = f"{OPT_IN_REQUEST}:{channel.id}:{now.isoformat()}"
+    key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)
     delivery_id = deliveries.create(tx, request, host)
     wake(tx, "deliver")

@@ -1,4 +1,4 @@
-"""E-mail: one recipient a mail, through an SMTP server or into the outbox folder."""
+"""E-mail: one recipient a mail, sent by an SMTP server or written to the outbox folder."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ from services.domain.digests.digest import Digest
 from services.errors import TargetError
 from services.notifiers.email import config, connection, files, smtp
 from services.notifiers.email.bounces import dsn
-from services.notifiers.email.bounces.dsn import LARGEST as LARGEST_BOUNCE
+from services.notifiers.email.bounces.dsn import MAX_BYTES as MAX_BOUNCE_BYTES
 from services.notifiers.email.bounces.mailbox import opened
 from services.notifiers.email.config import EmailSettings, email_settings
 from services.notifiers.email.digest import confirm_parts, digest_parts
@@ -20,7 +20,7 @@ from services.notifiers.email.message import message
 from services.ports import Bounce, Envelope, Mailbox, Outcome, Policy, TransportDown
 
 __all__ = [
-    "LARGEST_BOUNCE",
+    "MAX_BOUNCE_BYTES",
     "EmailSettings",
     "EmailTarget",
     "OutboxMail",
@@ -46,7 +46,7 @@ class EmailTarget(BaseModel):
 
 class Email:
     kind = "email"
-    summary = "Mail with everything in it, as HTML and as plain text"
+    summary = "A mail with all papers, as HTML and as plain text"
     example = "ada@example.org"
     target: type[BaseModel] = EmailTarget
     lease = timedelta(minutes=15)

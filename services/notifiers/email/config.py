@@ -1,4 +1,4 @@
-"""The settings of mail: which server, and in whose name."""
+"""The settings of mail: the server, the sender and the mailbox of returned mails."""
 
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -14,7 +14,7 @@ from services.settings import Configured, load, settings
 
 
 class Server(NamedTuple):
-    """An SMTP server; `tls` is `implicit` (smtps), `starttls` (asked for), `none`, or empty: whatever it offers."""
+    """An SMTP server. `tls` is `implicit` (smtps), `starttls` (required), `none`, or empty: STARTTLS if offered."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Server(NamedTuple):
     tls: str
     timeout: float
     connections: int = 4
-    """Of one worker at once."""
+    """At most so many connections of one worker at once."""
 
 
 class EmailSettings(Configured):
@@ -59,7 +59,7 @@ def email_settings() -> EmailSettings:
     return load(EmailSettings)
 
 
-# Asked for with every mail, as are the sender and the recipients.
+# Cached, since every mail reads the settings, its sender and its recipient.
 @lru_cache(16)
 def parse_smtp_url(url: str) -> Server:
     """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30&connections=4` or `smtps://…`.
@@ -96,13 +96,13 @@ def parse_sender(text: str) -> Address:
 
 @lru_cache(4096)
 def address(text: str, name: str = "") -> Address:
-    """An address with its domain as every server knows it: lower case, IDNA. Raises ValueError."""
+    """An address with its domain in lower case and IDNA. Raises ValueError."""
     local, _, domain = text.strip().rpartition("@")
     try:
         domain = domain.lower().encode("idna").decode()
         if not (local and domain and len(text) <= 254 and text.strip().isprintable()) or " " in local + domain:
             raise ValueError
-        # Only `username` takes a local part beyond ASCII, only `addr_spec` checks the others.
+        # `Address` accepts a local part beyond ASCII only as `username`, and checks the syntax only of `addr_spec`.
         if local.isascii():
             return Address(name, addr_spec=f"{local}@{domain}")
         return Address(name, username=local, domain=domain)
@@ -111,21 +111,21 @@ def address(text: str, name: str = "") -> Address:
 
 
 def server() -> Server | None:
-    """None: mails are written to files."""
+    """None: no server is configured, and mails are written to files."""
     url = email_settings().smtp_url.get_secret_value()
     return parse_smtp_url(url) if url else None
 
 
 def bounce_box() -> Box | None:
-    """None: nobody reads what comes back."""
+    """None: no mailbox is configured."""
     url = email_settings().bounce_url.get_secret_value()
     return parse_bounce_url(url) if url else None
 
 
 def sender() -> Address:
-    """PAPERWIRE_MAIL_FROM, else paperwire at the host that people know this service by."""
+    """PAPERWIRE_MAIL_FROM, else `paperwire@` the host of PAPERWIRE_BASE_URL."""
     if email_settings().mail_from:
         return parse_sender(email_settings().mail_from)
     host = urlsplit(settings().base_url).hostname or "localhost"
-    known = "." in host and not host.replace(".", "").isdigit() and ":" not in host
-    return address(f"paperwire@{host if known else 'localhost'}", "paperwire")
+    has_domain = "." in host and not host.replace(".", "").isdigit() and ":" not in host
+    return address(f"paperwire@{host if has_domain else 'localhost'}", "paperwire")

@@ -1,4 +1,4 @@
-"""A digest as a mail: subject, plain text and HTML that say the same."""
+"""A digest as a mail: subject, plain text, and HTML with the same content."""
 
 from services.domain.digests.digest import Digest
 from services.ports import Envelope
@@ -6,13 +6,13 @@ from services.render import line, link, render, title
 from services.settings import settings
 
 MAX_HTML = 95_000
-"""In bytes: Gmail cuts a mail at about 102 kB and shows no foot, hence no unsubscribe link."""
+"""Bytes. Gmail cuts a mail at about 102 kB, and with its end the unsubscribe link."""
 ABSTRACTS = (600, 280, 0)
-"""Longest abstract in characters, tried in turn until the mail is small enough."""
+"""The greatest lengths of an abstract in characters, tried in turn until the mail is small enough."""
 
 
 def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
-    """(subject, text, HTML). A mail too large loses abstracts, then all but titles and reasons, but never a paper."""
+    """(subject, text, HTML). A large mail has shorter abstracts, or only titles and reasons, but always all papers."""
     context = {
         "digest": digest,
         "subject": subject(digest),
@@ -29,7 +29,7 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
 
 
 def confirm_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
-    """The one mail that goes to an address which nobody confirmed; it holds no word of whoever entered that."""
+    """The opt-in request. It contains nothing that the person who entered the address has written."""
     context = {
         "subject": subject(digest),
         "preheader": "",
@@ -45,5 +45,5 @@ def subject(digest: Digest) -> str:
 
 
 def preheader(digest: Digest) -> str:
-    """What a mail program shows beside the subject: the first titles."""
+    """The first titles, which mail programs show next to the subject."""
     return line(" · ".join(title(item.paper, 90) for item in digest.papers[:3]))

@@ -1,4 +1,4 @@
-"""Mails as files, for a service without a mail server: `DATA_DIR/outbox/<delivery>.eml`."""
+"""Mails as files in `DATA_DIR/outbox`, for a service without a mail server."""
 
 import os
 import re
@@ -29,7 +29,7 @@ class OutboxMail(NamedTuple):
 
 
 class ReadMail(NamedTuple):
-    """A mail as `/outbox` shows it; `html` is a whole document, to be shown in a sandboxed frame."""
+    """A mail as `/outbox` shows it. `html` is a whole document for a sandboxed frame."""
 
     name: str
     headers: tuple[tuple[str, str], ...]
@@ -42,32 +42,32 @@ def folder() -> Path:
 
 
 def write(body: bytes, commit: Callable[[], None]) -> Outcome:
-    """Writes one mail so that it is there whole or not at all; the same mail again replaces itself."""
+    """Writes one mail atomically. A resend replaces the file of the same mail."""
     path = folder() / _file_name(body)
     try:
-        temporary = _beside(path, body)
+        temporary = _write_temporary(path, body)
     except OSError as error:
-        return _held(error)
+        return _outage(error)
     try:
         commit()
-        return _moved(temporary, path)
+        return _rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _moved(temporary: Path, path: Path) -> Outcome:
+def _rename(temporary: Path, path: Path) -> Outcome:
     try:
         os.replace(temporary, path)
     except OSError as error:
-        return _held(error)
+        return _outage(error)
     return Sent(path.name)
 
 
 def delete_files(before: datetime) -> int:
-    """Deletes mails that were written before then, and what an interrupted writing left; how many."""
-    found = [path for pattern in ("*.eml", ".writing-*") for path in folder().glob(pattern)]
+    """Deletes the mails written before `before`, and what interrupted writes left; returns how many files."""
+    paths = [path for pattern in ("*.eml", ".writing-*") for path in folder().glob(pattern)]
     count = 0
-    for path in found:
+    for path in paths:
         with suppress(OSError):
             if path.stat().st_mtime < before.timestamp():
                 path.unlink()
@@ -76,33 +76,33 @@ def delete_files(before: datetime) -> int:
 
 
 def probe() -> TransportDown | None:
-    """Whether the folder takes files."""
+    """Checks whether files can be written to the folder."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder(), prefix=".check-") as probe:
             probe.write(b"x" * 4096)
             probe.flush()
     except OSError as error:
-        return _held(error)
+        return _outage(error)
     return None
 
 
-def _held(error: OSError) -> TransportDown:
+def _outage(error: OSError) -> TransportDown:
     return TransportDown(f"cannot write to the outbox: {error.strerror or type(error).__name__}")
 
 
 def outbox(limit: int = 500) -> list[OutboxMail]:
-    """What lies in the outbox, newest first; files that are no mail of ours are left out."""
-    found = []
+    """The newest mails in the outbox, newest first. Files with other names are left out."""
+    by_age = []
     for path in folder().glob("*.eml"):
-        with suppress(OSError):  # Retention may take a file away meanwhile.
-            found.append((path.stat().st_mtime, path.name))
-    mails = (_summary(name, written) for written, name in sorted(found, reverse=True)[:limit] if _NAME.fullmatch(name))
+        with suppress(OSError):  # Retention may delete a file meanwhile.
+            by_age.append((path.stat().st_mtime, path.name))
+    mails = (_summary(name, written) for written, name in sorted(by_age, reverse=True)[:limit] if _NAME.fullmatch(name))
     return [mail for mail in mails if mail]
 
 
 def read_outbox(name: str) -> ReadMail:
-    """One mail by its file's name. Raises NotFound, also for whatever lies outside the folder."""
+    """One mail by the name of its file. Raises NotFound, also for a path outside the folder."""
     if not _NAME.fullmatch(name):
         raise NotFound(f"no mail {name[:100]!r} in the outbox")
     try:
@@ -116,19 +116,19 @@ def read_outbox(name: str) -> ReadMail:
 
 
 def as_html(body: bytes) -> str:
-    """A mail as a document; one without HTML as its text."""
+    """A mail as an HTML document, made of its text when it has no HTML part."""
     mail = message_from_bytes(body, policy=SMTP)
     return _content(mail, "html") or f"<pre>{escape(_content(mail, 'plain'))}</pre>"
 
 
 def _file_name(body: bytes) -> str:
-    """From the Message-ID, which every sending of one delivery shares."""
+    """Made of the Message-ID, which every attempt of a delivery shares."""
     local = str(_headers(body)["Message-ID"] or "").strip("<> ").partition("@")[0]
     return (re.sub(r"[^A-Za-z0-9._-]+", "_", local).strip("._-")[:100] or "mail") + ".eml"
 
 
-def _beside(path: Path, body: bytes) -> Path:
-    """A finished file in the same folder, ready to take its name."""
+def _write_temporary(path: Path, body: bytes) -> Path:
+    """A temporary file in the same folder, so that a rename puts it in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:

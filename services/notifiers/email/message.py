@@ -1,4 +1,4 @@
-"""A mail's bytes after RFC 5322: the same ones for the same words and envelope."""
+"""A mail's bytes (RFC 5322), equal for equal content and envelope."""
 
 import hashlib
 import re
@@ -22,25 +22,25 @@ _ADDRESS = re.compile(r"[A-Za-z0-9]+([._+-][A-Za-z0-9]+)*@[A-Za-z0-9.-]+")
 
 class _Policy(EmailPolicy):
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """Folding turns a long URL into encoded words, which no mail program's unsubscribe button reads."""
+        """Does not fold List-Unsubscribe: folding encodes a long URL in a way that mail programs do not read."""
         if name == "List-Unsubscribe":
             return f"{name}: {value}{self.linesep}".encode("ascii")
         return super().fold_binary(name, value)
 
 
-# A local part beyond ASCII has no other form than UTF-8 headers; all else fits into seven bits.
+# Only a local part beyond ASCII needs UTF-8 headers (RFC 6532).
 _SEVEN_BITS = _Policy(linesep="\r\n")
 _UTF8 = _Policy(linesep="\r\n", utf8=True)
 
 
 def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> bytes:
-    """A complete mail to one address, plain text and HTML; whatever `subject` holds, it stays one header.
+    """A complete mail to one address, as plain text and HTML. `subject` cannot add another header.
 
-    The library folds its headers; put together by it as well, a mail would cost twice as much.
+    The email package folds the headers only, since building the whole mail with it takes twice as long.
     """
     author, recipient = sender(), address(to)
     policy = _SEVEN_BITS if author.username.isascii() and recipient.username.isascii() else _UTF8
-    # The default boundary is random, and a resend must not differ in a byte.
+    # The email package makes a random boundary, but a resend must have the same bytes.
     boundary = "=_" + hashlib.sha256(envelope.message_id.encode()).hexdigest()[:32]
     headers = {
         "From": _parts(author),
@@ -60,14 +60,14 @@ def message(subject: str, text: str, html: str, to: str, envelope: Envelope) -> 
     return b"".join([folded, both, *parts, f"--{boundary}--\r\n".encode()])
 
 
-def _parts(one: Address) -> tuple[str, str, str]:
-    return one.display_name, one.username, one.domain
+def _parts(author: Address) -> tuple[str, str, str]:
+    return author.display_name, author.username, author.domain
 
 
 @lru_cache(1024)
 def _folded(policy: _Policy, name: str, value: str | tuple[str, str, str]) -> bytes:
-    """A header, or that of the parts of an address; kept, since most are the same in mail after mail."""
-    if plain := _as_it_is(value):
+    """A header; an address is given by its parts. Cached, since most headers are the same in every mail."""
+    if plain := _unfolded(value):
         header = f"{name}: {plain}"
         if len(header) <= MAX_LINE:
             return f"{header}\r\n".encode("ascii")
@@ -75,8 +75,11 @@ def _folded(policy: _Policy, name: str, value: str | tuple[str, str, str]) -> by
     return policy.fold_binary(name, parsed)
 
 
-def _as_it_is(value: str | tuple[str, str, str]) -> str:
-    """What the library, which takes ten times as long, writes as it stands if it fits on a line; else empty."""
+def _unfolded(value: str | tuple[str, str, str]) -> str:
+    """A value that needs neither encoding nor folding if it fits on a line; empty for any other value.
+
+    The email package would write it unchanged, but takes ten times as long.
+    """
     if isinstance(value, str):
         return value if _WORDS.fullmatch(value) else ""
     name, username, domain = value
@@ -91,7 +94,7 @@ def _part(boundary: str, subtype: str, words: str) -> bytes:
 
 
 def _unsubscribe(url: str, author: Address) -> dict[str, str]:
-    """One click is offered for https alone: RFC 8058 knows no other. By mail where somebody reads it."""
+    """One-click unsubscribing needs https (RFC 8058); unsubscribing by mail needs a mailbox that is read."""
     usable = link(url)
     if not usable:
         return {}

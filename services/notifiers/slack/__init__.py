@@ -1,4 +1,4 @@
-"""Slack: a channel through a bot token, or an incoming webhook."""
+"""Slack: messages to a channel with a bot token, or to an incoming webhook."""
 
 import json
 import uuid
@@ -27,12 +27,12 @@ __all__ = ["SlackSettings", "SlackTarget", "plugin", "slack_settings"]
 Payload = dict[str, Any]
 # https://docs.slack.dev/apis/web-api/rate-limits: one message a second in a channel or through an incoming webhook, and
 # "several hundred" a minute in a workspace.
-POSTS = timedelta(seconds=1)
-WORKSPACE = timedelta(minutes=1) / 235
-"""A few less than 240, since late turns are made up for."""
-UPDATES = timedelta(minutes=1) / 50
+POST_INTERVAL = timedelta(seconds=1)
+WORKSPACE_INTERVAL = timedelta(minutes=1) / 235
+"""Slightly fewer than 240 a minute, since the rate limit makes up for late messages."""
+UPDATE_INTERVAL = timedelta(minutes=1) / 50
 """`chat.update` is Tier 3."""
-# A name space of our own, so that one delivery has one client_msg_id in all its sendings.
+# Makes the client_msg_id of a delivery, which is equal in all its attempts.
 _DELIVERIES = uuid.UUID("6e2f0e6c-5a0c-4b2b-9a53-6d3cf1c1b8a4")
 
 
@@ -54,37 +54,37 @@ class Slack:
         return target
 
     def label(self, target: BaseModel) -> str:
-        wanted = _slack(target)
-        url, token = wanted.webhook_url.get_secret_value(), wanted.token.get_secret_value()
+        slack = _slack(target)
+        url, token = slack.webhook_url.get_secret_value(), slack.token.get_secret_value()
         if url:
             return f"webhook …{url[-4:]}"
-        # One name may be two channels in two workspaces, and an id never is.
-        by_name = wanted.channel.startswith("#") and token
-        return f"{wanted.channel} (token {digest_of(token, 6)})" if by_name else wanted.channel
+        # Two workspaces may have channels of one name, but never of one id.
+        is_name = slack.channel.startswith("#") and token
+        return f"{slack.channel} (token {digest_of(token, 6)})" if is_name else slack.channel
 
     def transport(self, target: BaseModel) -> str:
-        wanted = _slack(target)
-        if wanted.channel:
-            return f"slack:{digest_of(wanted.bot_token(), 12)}"
-        return f"slack:{urlsplit(wanted.webhook_url.get_secret_value()).hostname}"
+        slack = _slack(target)
+        if slack.channel:
+            return f"slack:{digest_of(slack.bot_token(), 12)}"
+        return f"slack:{urlsplit(slack.webhook_url.get_secret_value()).hostname}"
 
     def rate_limit_key(self, target: BaseModel) -> str:
-        wanted = _slack(target)
-        own = wanted.channel or digest_of(wanted.webhook_url.get_secret_value(), 12)
-        return f"{self.transport(target)}:{own}"
+        slack = _slack(target)
+        place = slack.channel or digest_of(slack.webhook_url.get_secret_value(), 12)
+        return f"{self.transport(target)}:{place}"
 
     def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
-        per_channel = UPDATES if kind == "update" else POSTS
-        per_transport = WORKSPACE if _slack(target).channel else timedelta()
+        per_channel = UPDATE_INTERVAL if kind == "update" else POST_INTERVAL
+        per_transport = WORKSPACE_INTERVAL if _slack(target).channel else timedelta()
         return RateLimit(per_channel=per_channel, per_transport=per_transport)
 
     def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
-        """A second update of a message changes nothing; a webhook can be asked nothing."""
-        bot = bool(public_fields.get("channel"))
-        return Policy(can_reconcile=bot and kind != "update", idempotent=kind == "update")
+        """A repeated update changes nothing. A webhook offers no lookup of its messages."""
+        has_token = bool(public_fields.get("channel"))
+        return Policy(can_reconcile=has_token and kind != "update", idempotent=kind == "update")
 
     def follow_ups(self, public_fields: Mapping[str, Any]) -> frozenset[str]:
-        """A webhook gives back no `ts` that a thread or an update could name."""
+        """A webhook answers without the `ts` that a thread or an update has to name."""
         return frozenset({"thread", "update"} if public_fields.get("channel") else ())
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
@@ -100,17 +100,17 @@ class Slack:
         return preview.preview(body)
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
-        wanted = _slack(target)
+        slack = _slack(target)
         payload: Payload = json.loads(body)
-        unready = _unready(wanted)
-        if unready:
-            return unready
+        obstacle = _obstacle(slack)
+        if obstacle:
+            return obstacle
         commit()
-        result = _post(payload, wanted)
+        result = _post(payload, slack)
         if isinstance(result, InvalidBlocks):
-            # Slack took nothing, so a plain form of the same message is no second one.
+            # Slack has posted nothing, so the plain form is not a second message.
             plain = {name: value for name, value in payload.items() if name != "blocks"}
-            result = _post(plain | ({"blocks": []} if "ts" in payload else {}), wanted)
+            result = _post(plain | ({"blocks": []} if "ts" in payload else {}), slack)
         return Rejected(f"Slack: {result}") if isinstance(result, InvalidBlocks) else result
 
     def reconcile(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
@@ -119,12 +119,12 @@ class Slack:
 
     def probe(self, target: BaseModel) -> TransportDown | None:
         """A webhook has nothing to ask: its next message is the check."""
-        wanted = _slack(target)
-        if not wanted.channel:
+        slack = _slack(target)
+        if not slack.channel:
             return None
-        if not wanted.bot_token():
+        if not slack.bot_token():
             return _NO_TOKEN
-        answer = client.ask(wanted.bot_token(), "auth.test", {})
+        answer = client.ask(slack.bot_token(), "auth.test", {})
         if not isinstance(answer, Answer):
             return TransportDown(answer.reason)
         return (
@@ -143,17 +143,17 @@ def _slack(target: BaseModel) -> SlackTarget:
 
 
 def _address(channel: str, kind: str, envelope: Envelope) -> Payload:
-    """Where a bot's message goes, and by what it is found again."""
-    known, _, ts = envelope.about.partition(" ")
+    """Where a bot's message goes, and the metadata that `reconcile` looks for."""
+    channel_id, _, ts = envelope.about.partition(" ")
     if kind == "update":
-        return {"channel": known, "ts": ts}
-    named = {"channel": known, "thread_ts": ts} if kind == "thread" else {"channel": channel}
+        return {"channel": channel_id, "ts": ts}
+    place = {"channel": channel_id, "thread_ts": ts} if kind == "thread" else {"channel": channel}
     client_msg_id = str(uuid.uuid5(_DELIVERIES, envelope.message_id))
-    return named | {"client_msg_id": client_msg_id, "metadata": reconcile.metadata(envelope.delivery_id)}
+    return place | {"client_msg_id": client_msg_id, "metadata": reconcile.metadata(envelope.delivery_id)}
 
 
-def _unready(target: SlackTarget) -> TransportDown | Rejected | None:
-    """What forbids to send at all."""
+def _obstacle(target: SlackTarget) -> TransportDown | Rejected | None:
+    """What makes a message impossible before any request."""
     if target.channel:
         return None if target.bot_token() else _NO_TOKEN
     try:

@@ -1,4 +1,4 @@
-"""A digest as Slack's Block Kit, inside every limit and with nothing in it that Slack would act on."""
+"""A digest as Slack's Block Kit, within its limits. Text of papers cannot mention people or make links."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ MAX_PAPERS = 15
 MAX_HEADER = 150
 MAX_SECTION = 3000
 MAX_BLOCKS = 9000
-"""Blocks of about 13,200 characters in all are refused (slackapi/bolt-js#2509); 12,000 are safe, less the text."""
+"""Characters of all blocks. Slack rejects blocks and text of together about 13,200 (slackapi/bolt-js#2509)."""
 MAX_TEXT = 2800
 _MAX_FOOT = 1000
 _MAX_NAMES = 64
@@ -23,7 +23,7 @@ Block = dict[str, Any]
 def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
     """`blocks`, and `text` for notifications and for clients that cannot show blocks.
 
-    `brief`: with the beginnings of the abstracts, for want of a thread.
+    `brief`: with the beginnings of the abstracts, where no thread follows.
     """
     papers = digest.papers[:MAX_PAPERS]
     more = digest.more + len(digest.papers) - len(papers)
@@ -39,13 +39,13 @@ def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
 
 
 def thread(digest: Digest) -> dict[str, Any]:
-    """The abstracts, to stand in the message's thread; no blocks when there are none."""
+    """The abstracts, for the message's thread; no blocks when no paper has an abstract."""
     papers = [item.paper for item in digest.papers[:MAX_PAPERS] if item.paper.abstract]
     room = min(MAX_SECTION, MAX_BLOCKS // max(len(papers), 1))
     blocks = [_section(_abstract(paper, room)) for paper in papers]
     heading = "The abstract" if len(papers) == 1 else f"{len(papers)} abstracts"
-    least = (MAX_TEXT - len(heading)) // max(len(papers), 1) - 1
-    plain = "\n".join([heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, least)}", least) for paper in papers)])
+    size = (MAX_TEXT - len(heading)) // max(len(papers), 1) - 1
+    plain = "\n".join([heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, size)}", size) for paper in papers)])
     return {"text": plain, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
@@ -56,13 +56,13 @@ def _abstract(paper: Paper, room: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Slack shows as it is: no mention, link or command, and no mark-up by accident."""
+    """Text without the characters that Slack reads as a mention, a link or a format."""
     inert = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return inert.replace("*", "∗").replace("`", "ˋ").replace("~", "∼")
 
 
 def fitted(text: str, limit: int) -> str:
-    """The escaped text in at most `limit` characters, cut before escaping so that no entity is cut in two."""
+    """The escaped text in at most `limit` characters. It is cut before escaping, so that no entity is cut in two."""
     room = limit
     while len(escaped := escape(line(text, room))) > limit:
         room = min(room - 1, room * limit // len(escaped))
@@ -80,7 +80,7 @@ def _section(text: str) -> Block:
 
 
 def _paper(item: DigestPaper, room: int, words: int) -> str:
-    """One section of at most `room` characters: the title, then by weight the reasons, the facts, the rest."""
+    """One section of at most `room` characters: the title, and as many other lines as fit, reasons first."""
     paper = item.paper
     heading = f"*{linked(home(paper), title(paper), 150)}*"
     reasons = list(dict.fromkeys(_reason(reason) for reason in item.reasons))
@@ -122,10 +122,10 @@ def _foot(digest: Digest, more: int) -> str:
 
 
 def _plain(heading: str, papers: tuple[DigestPaper, ...], more: int) -> str:
-    """The whole message as one text: what is shown when the blocks are refused."""
+    """The message as one text, which is sent alone when Slack rejects the blocks."""
     room = (MAX_TEXT - MAX_HEADER - 40) // max(len(papers), 1)
     lines = [fitted(heading, MAX_HEADER)]
     for item in papers:
-        whole = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
-        lines.append(whole if len(whole) < room else f"• {fitted(title(item.paper), 80)}")
+        entry = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
+        lines.append(entry if len(entry) < room else f"• {fitted(title(item.paper), 80)}")
     return "\n".join(lines + ([f"and {more} more"] if more else []))

@@ -16,9 +16,9 @@ from services.notifiers.slack.transport import Unreached
 from services.ports import MaybeDelivered, TransportDown
 from services.render import line
 
-RETRY_AFTER = 30.0
-"""Seconds, when a rate limit comes without a usable Retry-After."""
-# It logs URLs, which hold a webhook's secret.
+RETRY_AFTER_SECONDS = 30.0
+"""The pause after a rate limit without a usable Retry-After."""
+# The SDK logs URLs, and the URL of a webhook is a secret.
 _SILENT = logging.Logger("slack_sdk", level=logging.CRITICAL + 1)
 
 
@@ -28,7 +28,7 @@ def ask(token: str, method: str, payload: dict[str, Any]) -> Answer | TransportD
 
 
 def read(token: str, method: str, payload: dict[str, Any]) -> Answer | TransportDown | MaybeDelivered:
-    """One call that only reads: those take no JSON everywhere."""
+    """One call that only reads. Not all such methods accept JSON."""
     return _call(token, method, params=payload)
 
 
@@ -38,13 +38,13 @@ def _call(token: str, method: str, **request: dict[str, Any]) -> Answer | Transp
         response = client.api_call(method, **request)  # type: ignore[arg-type]
     except SlackApiError as error:
         response = error.response
-    except Exception as error:  # Whatever the SDK trips over came after the POST.
+    except Exception as error:  # An error of the SDK itself comes after the POST.
         return _failure(error)
     data = response.data if isinstance(response.data, dict) else {}
     return Answer(
         status=response.status_code,
         ok=data.get("ok") is True,
-        error=_word(str(data.get("error", ""))),
+        error=_error_code(str(data.get("error", ""))),
         retry_after=_retry_after(response.headers),
         receipt=line(f"{data.get('channel', '')} {data.get('ts', '')}", 80),
         data=data,
@@ -57,20 +57,20 @@ def post(url: str, payload: dict[str, Any]) -> Answer | TransportDown | MaybeDel
         response = IncomingWebhookClient(url, logger=_SILENT, retry_handlers=[]).send_dict(payload)
     except Exception as error:
         return _failure(error)
-    said = response.body.strip()
+    text = response.body.strip()
     wait = _retry_after(response.headers)
-    return Answer(status=response.status_code, ok=said == "ok", error=_word(said), retry_after=wait, receipt="ok")
+    return Answer(status=response.status_code, ok=text == "ok", error=_error_code(text), retry_after=wait, receipt="ok")
 
 
-def _word(text: str) -> str:
-    """Slack's errors are single words; anything else is somebody's page, and of no use in a reason."""
+def _error_code(text: str) -> str:
+    """Slack's error codes are single words. Other text comes from another server and is dropped."""
     return text if text.isidentifier() and text.isascii() and len(text) <= 60 and text != "ok" else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    named = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
-    wait = retry_after(named, datetime.now(UTC))
-    return RETRY_AFTER if wait is None else wait
+    header = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
+    wait = retry_after(header, datetime.now(UTC))
+    return RETRY_AFTER_SECONDS if wait is None else wait
 
 
 def _failure(error: Exception) -> TransportDown | MaybeDelivered:
@@ -81,7 +81,7 @@ def _failure(error: Exception) -> TransportDown | MaybeDelivered:
 
 
 def _describe_error(error: object) -> str:
-    """In words that hold no URL."""
+    """The error without its URL, which may be a secret."""
     if isinstance(error, TimeoutError):
         return "timed out"
     return line(error.strerror) if isinstance(error, OSError) and error.strerror else type(error).__name__

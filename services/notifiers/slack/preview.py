@@ -1,4 +1,4 @@
-"""A Slack message as a page of ours: the part of Block Kit and mrkdwn that `blocks` writes, and no more."""
+"""A Slack message as HTML. It knows the part of Block Kit and mrkdwn that blocks.py writes."""
 
 import html
 import json
@@ -18,9 +18,9 @@ class Span(NamedTuple):
 
 
 def preview(body: bytes) -> str:
-    """A whole HTML document."""
+    """A rendered message as an HTML document."""
     message = json.loads(body)
-    # Refused blocks were sent as the text alone; this shows what was meant.
+    # When Slack rejected the blocks, the text alone was sent. The preview shows the blocks.
     blocks = [_block(block) for block in message.get("blocks", ())] or [("section", _lines(message["text"]))]
     return render("slack/message.html", blocks=blocks, thread="thread_ts" in message, edited="ts" in message)
 
@@ -28,7 +28,7 @@ def preview(body: bytes) -> str:
 def _block(block: dict[str, Any]) -> tuple[str, list[list[Span]]]:
     if block["type"] == "header":
         return "header", [[Span(block["text"]["text"])]]
-    text = block["text"]["text"] if "text" in block else " ".join(one["text"] for one in block["elements"])
+    text = block["text"]["text"] if "text" in block else " ".join(element["text"] for element in block["elements"])
     return block["type"], _lines(text)
 
 
@@ -37,20 +37,20 @@ def _lines(text: str) -> list[list[Span]]:
 
 
 def _spans(line: str) -> list[Span]:
-    """Bold and links of one line; a bold stretch may hold a link."""
-    found: list[Span] = []
+    """The spans of one line. Bold text may contain a link."""
+    spans: list[Span] = []
     for number, part in enumerate(_BOLD.split(line)):
-        found += _links(part, bold=number % 2 == 1)
-    return found
+        spans += _links(part, bold=number % 2 == 1)
+    return spans
 
 
 def _links(text: str, *, bold: bool) -> list[Span]:
-    found, end = [], 0
+    spans, end = [], 0
     for match in _LINK.finditer(text):
-        found += _plain(text[end : match.start()], bold)
-        found.append(Span(html.unescape(match[2]), link(html.unescape(match[1])), bold))
+        spans += _plain(text[end : match.start()], bold)
+        spans.append(Span(html.unescape(match[2]), link(html.unescape(match[1])), bold))
         end = match.end()
-    return found + _plain(text[end:], bold)
+    return spans + _plain(text[end:], bold)
 
 
 def _plain(text: str, bold: bool) -> list[Span]:

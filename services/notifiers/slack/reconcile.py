@@ -1,4 +1,4 @@
-"""Looking up whether a message in doubt arrived: by the delivery's id, which travels in its metadata."""
+"""Looks up whether a message in doubt arrived, by the delivery's id in the message's metadata."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -9,9 +9,11 @@ from services.notifiers.slack.outcome import TOKEN_ERRORS, Answer
 from services.ports import MaybeDelivered, NotDelivered, Outcome, Retry, Sent, TransportDown
 
 EVENT = "paperwire_delivery"
-_AROUND = timedelta(minutes=2)
-"""Between Slack's clock, the database's and the longest send."""
-_CANNOT = frozenset({"missing_scope", "channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"})
+_TOLERANCE = timedelta(minutes=2)
+"""For the difference of Slack's clock from the database's, and for the duration of a send."""
+_LOOKUP_ERRORS = frozenset(
+    {"missing_scope", "channel_not_found", "not_in_channel", "method_not_supported_for_channel_type"}
+)
 
 
 def metadata(delivery_id: int) -> dict[str, Any]:
@@ -19,23 +21,23 @@ def metadata(delivery_id: int) -> dict[str, Any]:
 
 
 def reconcile(token: str, payload: Mapping[str, Any], receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-    """`receipt`: of an earlier message to the place, since reading needs the channel's id and posting only its name."""
+    """`receipt` of an earlier message tells the channel's id, which reading needs. Posting needs only the name."""
     channel = _channel_id(str(payload["channel"]), receipt)
     if not channel:
-        return MaybeDelivered("whether it arrived cannot be looked up before Slack has named the channel's id")
-    asked = {
+        return MaybeDelivered("whether it arrived cannot be looked up before Slack has told the channel's id")
+    request = {
         "channel": channel,
-        "oldest": f"{(sent_at - _AROUND).timestamp():.6f}",
-        "latest": f"{(sent_at + _AROUND).timestamp():.6f}",
+        "oldest": f"{(sent_at - _TOLERANCE).timestamp():.6f}",
+        "latest": f"{(sent_at + _TOLERANCE).timestamp():.6f}",
         "inclusive": True,
         "include_all_metadata": True,
         "limit": 100,
     }
     if "thread_ts" in payload:
         return _read(
-            client.read(token, "conversations.replies", asked | {"ts": payload["thread_ts"]}), payload, channel
+            client.read(token, "conversations.replies", request | {"ts": payload["thread_ts"]}), payload, channel
         )
-    return _read(client.read(token, "conversations.history", asked), payload, channel)
+    return _read(client.read(token, "conversations.history", request), payload, channel)
 
 
 def _read(
@@ -45,7 +47,7 @@ def _read(
         return answer
     if answer.status == 429 or answer.error == "ratelimited":
         return Retry("Slack's rate limit for looking up messages", after=answer.retry_after)
-    if answer.error in TOKEN_ERRORS - _CANNOT:
+    if answer.error in TOKEN_ERRORS - _LOOKUP_ERRORS:
         return TransportDown(f"Slack refuses the token: {answer.error}", person=True)
     messages = answer.data.get("messages")
     if not answer.ok or not isinstance(messages, list):

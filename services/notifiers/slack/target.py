@@ -1,4 +1,4 @@
-"""Slack's settings, and where a message goes: a channel by bot token, or an incoming webhook."""
+"""Slack's settings and targets: a channel with a bot token, or an incoming webhook."""
 
 import hashlib
 import re
@@ -35,7 +35,7 @@ def slack_settings() -> SlackSettings:
 
 
 class SlackTarget(BaseModel):
-    """Either `channel`, with a token of its own or else the setting's, or `webhook_url`."""
+    """Either `channel`, with its own token or that of the settings, or `webhook_url`."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -51,20 +51,20 @@ class SlackTarget(BaseModel):
             return text
         name = text.removeprefix("#")
         if not _CHANNEL_NAME.fullmatch(name) or name != name.lower():
-            raise ValueError("is no Slack channel; it reads #papers or C0123ABCD")
+            raise ValueError("is not a Slack channel; it reads #papers or C0123ABCD")
         return f"#{name}"
 
     @field_validator("webhook_url")
     @classmethod
     def _webhook(cls, url: SecretStr) -> SecretStr:
         if url.get_secret_value() and not _is_webhook(url.get_secret_value()):
-            raise ValueError(f"is no Slack webhook; it reads https://{WEBHOOK_HOSTS[0]}/services/…")
+            raise ValueError(f"is not a Slack webhook; it reads https://{WEBHOOK_HOSTS[0]}/services/…")
         return url
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> "SlackTarget":
+    def _channel_or_webhook(self) -> "SlackTarget":
         if bool(self.channel) == bool(self.webhook_url.get_secret_value()):
-            raise ValueError("names either a channel or a webhook_url")
+            raise ValueError("must have either a channel or a webhook_url")
         return self
 
     def bot_token(self) -> str:
@@ -72,7 +72,7 @@ class SlackTarget(BaseModel):
 
 
 def _is_webhook(url: str) -> bool:
-    """By its form alone: a stored target stays readable when the allowed hosts change."""
+    """Checks the form only, so that a stored target stays valid when the allowed hosts change."""
     try:
         parts = urlsplit(url)
         port_is_a_number = parts.port is None or parts.port > 0

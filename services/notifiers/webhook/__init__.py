@@ -1,4 +1,4 @@
-"""Webhooks after Standard Webhooks: a signed POST to whatever address a person names."""
+"""Webhooks by the Standard Webhooks specification: a signed POST of JSON to any address."""
 
 import json
 import threading
@@ -34,13 +34,14 @@ from services.settings import settings
 
 __all__ = ["WebhookTarget", "plugin"]
 
-# The specification's example schedule; its first attempt is at once.
+# The example schedule of the specification, without its first, immediate attempt:
+# https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#delivery-retries
 RETRIES = (
     timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=5),
     timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24),
 )  # fmt: skip
-TIMEOUT = 20.0
-SPACING = timedelta(milliseconds=100)
+TIMEOUT_SECONDS = 20.0
+INTERVAL = timedelta(milliseconds=100)
 
 
 class Webhook:
@@ -57,7 +58,7 @@ class Webhook:
         except NotAllowed as error:
             raise TargetError(str(error)) from None
         except (ValidationError, ValueError):
-            raise TargetError("this is no webhook; it reads https://example.org/hooks/papers") from None
+            raise TargetError("this is not a webhook; it reads https://example.org/hooks/papers") from None
         return target
 
     def label(self, target: BaseModel) -> str:
@@ -71,11 +72,11 @@ class Webhook:
         return f"{self.transport(target)}:posts"
 
     def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
-        """Hardly any, but a gate: a Retry-After closes it for all that waits."""
-        return RateLimit(per_channel=SPACING)
+        """A short interval. A Retry-After header makes it longer for every waiting message."""
+        return RateLimit(per_channel=INTERVAL)
 
     def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
-        """Receivers know a message by its `webhook-id`, so silence is a failure like any other."""
+        """Receivers recognise a repeated message by its `webhook-id`, so a missing answer is simply a failure."""
         return Policy(idempotent=True, retries=RETRIES)
 
     def with_new_secret(self, target: BaseModel, now: datetime) -> tuple[BaseModel, str]:
@@ -90,21 +91,21 @@ class Webhook:
 
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         url, now = _url(target), int(time.time())
-        held = _webhook(target).held(datetime.fromtimestamp(now, UTC))
-        if not all(held):
+        secrets = _webhook(target).stored_secrets(datetime.fromtimestamp(now, UTC))
+        if not all(secrets):
             return Rejected("it has no signing secret: make a new one", scope="channel")
-        signed = signing.headers(json.loads(body)["id"], now, body, *held)
+        signed = signing.headers(json.loads(body)["id"], now, body, *secrets)
         try:
             require_allowed(url)
             commit()
-            timeout = max(1.0, TIMEOUT * settings().time_scale)
+            timeout = max(1.0, TIMEOUT_SECONDS * settings().time_scale)
             answer = _fetcher().post(url, body, {"Content-Type": "application/json", **signed}, timeout)
         except NotAllowed as error:
             return Rejected(str(error), scope="channel")
         return _outcome(answer)
 
     def probe(self, target: BaseModel) -> TransportDown | None:
-        """Nothing holds a webhook: each has its own schedule."""
+        """A webhook's transport is never down: each webhook has its own retry schedule."""
         return None
 
 
@@ -113,15 +114,15 @@ def _outcome(answer: Answered | Failed) -> Outcome:
         return MaybeDelivered(answer.reason)
     if 200 <= answer.status < 300:
         return Sent(f"HTTP {answer.status}")
-    said = f"the webhook answered {answer.status}"
+    reason = f"the webhook answered {answer.status}"
     if answer.status == 410:
-        return Rejected(f"{said}: it wants no more", scope="channel")
+        return Rejected(f"{reason}: it is gone", scope="channel")
     if 300 <= answer.status < 400:
-        return Retry(f"{said}, a redirect, which is not followed: name the new address")
-    return Retry(said, after=answer.retry_after)
+        return Retry(f"{reason}, a redirect, which is not followed: add the new address instead")
+    return Retry(reason, after=answer.retry_after)
 
 
-_making = threading.Lock()
+_fetcher_lock = threading.Lock()
 
 
 @cache
@@ -130,7 +131,7 @@ def _fetcher_of(user_agent: str, allowed: tuple[str, ...]) -> Fetcher:
 
 
 def _fetcher() -> Fetcher:
-    with _making:  # It reads the machine's certificates: once, not in every thread that comes first.
+    with _fetcher_lock:  # Loading the system's certificates is slow, so one thread does it for all.
         return _fetcher_of(settings().user_agent, settings().allowed_hosts)
 
 

@@ -10,14 +10,14 @@ from services.render import abstract, line, link, title
 
 TYPES = {"message": "papers.announced", "digest": "papers.digest", "test": "channel.test", "notice": "notice"}
 ABSTRACTS = 16_000
-"""Characters of all abstracts together: a payload is best below 20 kB, the specification says."""
+"""Characters of all abstracts together, since the specification advises payloads below 20 kB."""
 MAX_ABSTRACT = 2000
 MAX_AUTHORS = 50
 MAX_REASONS = 20
 
 
 def payload(digest: Digest, envelope: Envelope) -> dict[str, Any]:
-    # A number alone may come again after a restored backup; what follows it does not, and tells nobody anything.
+    # A delivery id may be used again after a restored backup, so the id of the message gets a hash as well.
     distinct = hashlib.sha256(envelope.message_id.encode()).hexdigest()[:16]
     words = min(MAX_ABSTRACT, ABSTRACTS // max(len(digest.papers), 1))
     return {
@@ -43,7 +43,7 @@ def _paper(item: DigestPaper, words: int) -> dict[str, Any]:
         "authors": [line(name, 100) for name in paper.authors[:MAX_AUTHORS]],
         "author_count": max(paper.author_count or 0, len(paper.authors)),
         "categories": [line(category, 60) for category in paper.categories[:20]],
-        "identifiers": {one.scheme: line(one.value, 200) for one in paper.identifiers},
+        "identifiers": {identifier.scheme: line(identifier.value, 200) for identifier in paper.identifiers},
         "announced_on": paper.announced_on.isoformat(),
         "version": paper.version,
         "upvotes": paper.upvotes,

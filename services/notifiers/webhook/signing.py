@@ -1,4 +1,4 @@
-"""Signatures after Standard Webhooks: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
+"""Signatures by Standard Webhooks: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ import hmac
 import secrets
 
 PREFIX = "whsec_"
-LEAST_BYTES, MOST_BYTES = 24, 64
+MIN_KEY_BYTES, MAX_KEY_BYTES = 24, 64
 
 
 def new_secret() -> str:
@@ -15,22 +15,24 @@ def new_secret() -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes of a secret as people hold it. Raises ValueError, without the secret in it."""
+    """The bytes of a secret in its text form. Raises ValueError, whose text does not contain the secret."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(PREFIX) or not LEAST_BYTES <= len(key) <= MOST_BYTES:
-        raise ValueError(f"must read {PREFIX} and the base64 of {LEAST_BYTES} to {MOST_BYTES} bytes")
+    if not secret.startswith(PREFIX) or not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"must read {PREFIX} and the base64 of {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
     return key
 
 
-def headers(message_id: str, seconds: int, body: bytes, *held: str) -> dict[str, str]:
-    """The three headers, signed with every secret held: two of them while one replaces the other."""
+def headers(message_id: str, seconds: int, body: bytes, *signing_secrets: str) -> dict[str, str]:
+    """The three headers, with one signature for each secret."""
     signed = f"{message_id}.{seconds}.".encode() + body
-    signatures = (base64.b64encode(hmac.digest(key_of(one), signed, hashlib.sha256)).decode() for one in held)
+    signatures = (
+        base64.b64encode(hmac.digest(key_of(secret), signed, hashlib.sha256)).decode() for secret in signing_secrets
+    )
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(seconds),
-        "webhook-signature": " ".join(f"v1,{one}" for one in signatures),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.interests.terms import packed, terms_of
+from services.domain.interests.terms import pack_terms, terms_of
 from services.domain.papers.paper import Paper
 from services.domain.query.paper_text import PaperText
 from services.domain.query.tsquery import to_tsvector
@@ -17,7 +17,7 @@ _IS_UNINDEXED = and_(paper.c.merged_into.is_(None), ~exists().where(paper_words.
 def index(tx: Connection, loaded: Iterable[Paper]) -> None:
     """Adds papers; a paper that is indexed already stays as it is, since it was indexed with the same text."""
     texts = [(paper.id, PaperText.of(paper)) for paper in loaded]
-    rows = [{"paper_id": id, "terms": packed(terms_of(text)), "words": to_tsvector(text)} for id, text in texts]
+    rows = [{"paper_id": id, "terms": pack_terms(terms_of(text)), "words": to_tsvector(text)} for id, text in texts]
     if rows:
         tx.execute(upsert(paper_words).on_conflict_do_nothing(), rows)
 

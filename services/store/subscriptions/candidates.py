@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, literal, select
 
-from services.domain.interests.calibration import describe_interest, nearest
+from services.domain.interests.calibration import describe_interest, nearest_liked
 from services.domain.interests.learning import usual_percentile
 from services.domain.interests.terms import top_terms
 from services.domain.papers.paper import Paper
@@ -72,7 +72,7 @@ class Likes(NamedTuple):
 
     def nearest(self, candidate: Candidate) -> str | None:
         """The title of the one that is closest to the candidate."""
-        return None if candidate.vector is None else self.titles[nearest(self.vectors, candidate.vector)[0]]
+        return None if candidate.vector is None else self.titles[nearest_liked(self.vectors, candidate.vector)[0]]
 
 
 def why(

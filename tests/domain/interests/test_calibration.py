@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 
 from services.domain.interests.calibration import (
     FLOOR,
-    HALF_LIFE,
+    HALF_LIFE_DAYS,
     Delivered,
     Vector,
     Volume,
-    compile_interest,
     correction,
+    cosine_weights,
     describe_interest,
     embedding_text,
-    nearest,
+    nearest_liked,
     parse_volume,
     score,
     threshold_from_quantiles,
@@ -39,20 +39,20 @@ def units(seed: int, count: int) -> Vector:
 def test_the_weights_have_length_one(seed: int, likes: int, dislikes: int, with_text: bool) -> None:
     rows = units(seed, likes + dislikes + 1)
     text = rows[-1] if with_text or not likes else None
-    weights = compile_interest(text, rows[:likes], rows[likes : likes + dislikes])
+    weights = cosine_weights(text, rows[:likes], rows[likes : likes + dislikes])
     assert weights.dtype == np.float32
     assert np.linalg.norm(weights) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_text_alone_is_its_own_vector() -> None:
     text = units(1, 1)[0]
-    assert compile_interest(text, NONE, NONE) == pytest.approx(text, abs=1e-6)
+    assert cosine_weights(text, NONE, NONE) == pytest.approx(text, abs=1e-6)
 
 
 @given(seeds)
 def test_a_liked_paper_pulls_the_interest_towards_itself(seed: int) -> None:
     text, liked = units(seed, 2)
-    before, after = compile_interest(text, NONE, NONE), compile_interest(text, liked[None], NONE)
+    before, after = cosine_weights(text, NONE, NONE), cosine_weights(text, liked[None], NONE)
     assert after @ liked >= before @ liked - 1e-6
     assert after @ text > -1e-6
 
@@ -60,27 +60,27 @@ def test_a_liked_paper_pulls_the_interest_towards_itself(seed: int) -> None:
 @given(seeds)
 def test_a_disliked_paper_pushes_the_interest_away(seed: int) -> None:
     text, liked, disliked = units(seed, 3)
-    before = compile_interest(text, liked[None], NONE)
-    after = compile_interest(text, liked[None], disliked[None])
+    before = cosine_weights(text, liked[None], NONE)
+    after = cosine_weights(text, liked[None], disliked[None])
     assert after @ disliked <= before @ disliked + 1e-6
 
 
 def test_a_dislike_weighs_less_than_a_like() -> None:
     liked, disliked = np.eye(8, dtype=np.float32)[:2]
-    weights = compile_interest(None, liked[None], disliked[None])
+    weights = cosine_weights(None, liked[None], disliked[None])
     assert weights @ liked > -(weights @ disliked) > 0
 
 
 def test_what_cancels_out_still_gives_an_interest() -> None:
     text, same = units(3, 1)[0], units(3, 1)
-    assert compile_interest(text, -same, NONE) == pytest.approx(text, abs=1e-6)
-    assert compile_interest(None, np.concatenate([same, -same]), NONE) == pytest.approx(text, abs=1e-6)
-    assert np.linalg.norm(compile_interest(text, NONE, same)) == pytest.approx(1, abs=1e-5)
+    assert cosine_weights(text, -same, NONE) == pytest.approx(text, abs=1e-6)
+    assert cosine_weights(None, np.concatenate([same, -same]), NONE) == pytest.approx(text, abs=1e-6)
+    assert np.linalg.norm(cosine_weights(text, NONE, same)) == pytest.approx(1, abs=1e-5)
 
 
 def test_dislikes_alone_are_no_interest() -> None:
     with pytest.raises(ConfigError, match="needs a text or a paper you like"):
-        compile_interest(None, NONE, units(0, 2))
+        cosine_weights(None, NONE, units(0, 2))
 
 
 def test_scores_are_cosines_row_by_row() -> None:
@@ -91,7 +91,7 @@ def test_scores_are_cosines_row_by_row() -> None:
 
 def test_the_nearest_liked_paper_is_named_with_its_cosine() -> None:
     rows = units(6, 5)
-    row, cosine = nearest(rows, rows[3])
+    row, cosine = nearest_liked(rows, rows[3])
     assert row == 3
     assert cosine == pytest.approx(1, abs=1e-6)
 
@@ -144,8 +144,8 @@ def test_the_calibrated_threshold_lets_the_volume_through(seed: int, volume: Vol
     assert int((scores >= threshold).sum()) == min(len(scores), volume.count)
     ages = np.repeat(np.arange(days), -(-3000 // days))[:3000].astype(np.float32)
     threshold = threshold_from_scores(scores, ages, days, volume, floor=-1.0)
-    weight = np.exp2(-ages / HALF_LIFE)
-    wanted = volume.per_day * np.exp2(-np.arange(days) / HALF_LIFE).sum()
+    weight = np.exp2(-ages / HALF_LIFE_DAYS)
+    wanted = volume.per_day * np.exp2(-np.arange(days) / HALF_LIFE_DAYS).sum()
     passing = weight[scores >= threshold].sum()
     assert passing >= min(wanted, weight.sum()) - 1e-6 or threshold == -1.0
     assert passing - wanted < 1 or threshold == -1.0

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.domain.interests.index import BLOCK, InterestIndex, prepare
+from services.domain.interests.index import BLOCK_SIZE, InterestIndex, prepare
 from services.domain.interests.int8_matmul import ZERO, product
-from services.domain.interests.kernels import compiled
-from services.domain.interests.terms import ALWAYS, TermTable
+from services.domain.interests.kernels import compiled_kernels
+from services.domain.interests.terms import CONSTANT_TERM, TermTable
 
 Vector = NDArray[np.float32]
 WORDS = [f"word{n}" for n in range(40)]
@@ -62,7 +62,7 @@ def test_heavy_and_light_weights_lose_nothing(seed: int, size: float, constant: 
     exact = papers.astype(np.float64) @ weights.T.astype(np.float64) + constant
     index = InterestIndex(24)
     for id, row in enumerate(weights):
-        index.put(id, row, float(exact[0, id]), {ALWAYS: constant})
+        index.put(id, row, float(exact[0, id]), {CONSTANT_TERM: constant})
     over, found = exact - exact[0], answers(index, papers)
     doubt = 1e-6 * (size + abs(constant))
     assert found >= {(int(a), int(b)) for a, b in np.argwhere(over > doubt)}
@@ -76,8 +76,8 @@ def test_terms_and_the_constant_are_added(seed: int, interests: int, count: int)
     theirs, mine = TermTable.of(some_terms(seed + 2, count)), some_terms(seed + 3, interests)
     index, expected = InterestIndex(24), np.empty((count, interests), np.float32)
     for id, (row, terms) in enumerate(zip(weights, mine, strict=True)):
-        index.put(id, row, 0.4, terms | {ALWAYS: -0.1})
-        expected[:, id] = papers @ row + theirs.scores(terms | {ALWAYS: -0.1})
+        index.put(id, row, 0.4, terms | {CONSTANT_TERM: -0.1})
+        expected[:, id] = papers @ row + theirs.scores(terms | {CONSTANT_TERM: -0.1})
     found = index.match(papers, theirs)
     pairs = set(zip(found.papers.tolist(), found.ids.tolist(), strict=True))
     assert pairs >= {(int(a), int(b)) for a, b in np.argwhere(expected > 0.4 + 1e-4)}
@@ -87,7 +87,7 @@ def test_terms_and_the_constant_are_added(seed: int, interests: int, count: int)
 
 def test_beside_a_large_constant_a_score_rounds_as_float32_does() -> None:
     index, papers = InterestIndex(24), units(6, 1)
-    index.put(1, papers[0] * np.float32(-1e-4), 1e6, {ALWAYS: 1e6})
+    index.put(1, papers[0] * np.float32(-1e-4), 1e6, {CONSTANT_TERM: 1e6})
     assert answers(index, papers) == {(0, 1)}
 
 
@@ -120,13 +120,13 @@ def test_the_loops_are_compiled_once_and_only_when_something_is_matched() -> Non
         index.match(np.asarray(batch), TermTable.of([{"agent": 1.0}] * len(batch)))
         index.put(2, papers[1], 0.9, {"agent": 1.0})
     prepare()
-    assert [len(loop.signatures) for loop in compiled()] == [1, 1]  # type: ignore[attr-defined]
+    assert [len(loop.signatures) for loop in compiled_kernels()] == [1, 1]  # type: ignore[attr-defined]
     code = "import sys, services.flow.pipeline.match; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_interests_are_replaced_and_removed_in_place() -> None:
-    rows, papers = units(4, 3 * BLOCK // 2), units(5, 7)
+    rows, papers = units(4, 3 * BLOCK_SIZE // 2), units(5, 7)
     index, kept = InterestIndex(24), {}
     for id, row in enumerate(rows):
         index.put(id, row, 0.5, {"word1": 0.0})
@@ -172,7 +172,7 @@ def test_fewer_terms_replace_more() -> None:
 
 
 def test_threads_find_the_same() -> None:
-    rows, papers = units(11, 2 * BLOCK + 5), units(12, 30)
+    rows, papers = units(11, 2 * BLOCK_SIZE + 5), units(12, 30)
     one, three = InterestIndex(24), InterestIndex(24, threads=3)
     for id, row in enumerate(rows):
         one.put(id, row, 0.5)

@@ -6,15 +6,15 @@ from services.domain.interests.learning import (
     FLOOR,
     MAX_TERMS,
     MIN_PAPERS,
-    SOFT_EXAMPLES,
+    PSEUDO_LIKED_PAPERS,
     Archive,
     Interest,
     Sample,
     learn,
-    separating,
+    svm_direction,
     usual_percentile,
 )
-from services.domain.interests.terms import ALWAYS, TermTable
+from services.domain.interests.terms import CONSTANT_TERM, TermTable
 
 Vector = NDArray[np.float32]
 SIZE = 16
@@ -81,7 +81,7 @@ def test_where_a_tenth_of_the_archive_is_what_is_wanted_all_of_it_is_above_the_f
 
 def test_a_text_alone_learns_from_the_papers_closest_to_it() -> None:
     """They share a direction that the text itself says nothing of."""
-    closest = cloud(1, SOFT_EXAMPLES, 5)
+    closest = cloud(1, PSEUDO_LIKED_PAPERS, 5)
     closest[:, 9] += 1
     archive = Archive(np.concatenate([cloud(0, 388), units(closest)]), TermTable.of([{}] * 400))
     text = np.zeros((1, SIZE), np.float32)
@@ -95,7 +95,7 @@ def test_terms_are_at_most_64_with_the_constant() -> None:
     many = Sample(LIKED.vectors, [{f"{row}-{n}": 1.0 for n in range(90)} for row in range(6)])
     interest = learn(TEXT, many, NOTHING.vectors, ARCHIVE)
     assert len(interest.terms) == MAX_TERMS
-    assert ALWAYS in interest.terms
+    assert CONSTANT_TERM in interest.terms
 
 
 def test_a_disliked_paper_loses() -> None:
@@ -116,7 +116,7 @@ def test_words_alone_make_a_difference() -> None:
 
 def test_a_liked_paper_of_the_archive_is_not_also_its_opposite() -> None:
     inside, outside = ARCHIVE.vectors[390:], ARCHIVE.vectors[:390]
-    assert separating(inside, ARCHIVE.vectors, 0.15) == pytest.approx(separating(inside, outside, 0.15), abs=1e-5)
+    assert svm_direction(inside, ARCHIVE.vectors, 0.15) == pytest.approx(svm_direction(inside, outside, 0.15), abs=1e-5)
 
 
 @pytest.mark.parametrize("vectors", [ARCHIVE.vectors, np.repeat(ARCHIVE.vectors[:1], 400, axis=0)])

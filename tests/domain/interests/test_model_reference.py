@@ -20,23 +20,23 @@ def moved(vectors: NDArray[np.float32], by: float) -> NDArray[np.float32]:
 
 
 def test_of_the_model_that_was_measured_it_says_what_was_measured(measured: NDArray[np.float32]) -> None:
-    assert model_reference.unrelated(measured) == pytest.approx(model_reference.MEASURED, abs=0.005)
+    assert model_reference.unrelated_cosines(measured) == pytest.approx(model_reference.MINILM_UNRELATED, abs=0.005)
     shipped = dict(plugins.embedder("minilm").score_quantiles)
-    for share, cosine in model_reference.quantiles(measured):
+    for share, cosine in model_reference.score_quantiles(measured):
         assert cosine == pytest.approx(shipped[share], abs=0.02)
-    assert model_reference.floor(measured) == pytest.approx(calibration.FLOOR, abs=0.02)
+    assert model_reference.score_floor(measured) == pytest.approx(calibration.FLOOR, abs=0.02)
 
 
 @pytest.mark.parametrize("by", [0.5, 1.0, 1.7])
 def test_a_model_that_lies_elsewhere_lets_the_same_pairs_through(measured: NDArray[np.float32], by: float) -> None:
     texts = len(model_reference.INTERESTS)
     other = moved(measured, by)
-    for share, cosine in model_reference.quantiles(measured)[::3]:
-        there = dict(model_reference.quantiles(other))[share]
+    for share, cosine in model_reference.score_quantiles(measured)[::3]:
+        there = dict(model_reference.score_quantiles(other))[share]
         before = np.mean(measured[:texts] @ measured[texts:].T >= cosine)
         assert np.mean(other[:texts] @ other[texts:].T >= there) == pytest.approx(before, abs=0.02)
 
 
 def test_a_model_that_tells_nothing_apart_is_refused() -> None:
-    with pytest.raises(EmbedderError, match="check which model answers"):
-        model_reference.floor(np.ones((len(model_reference.TEXTS), 3), np.float32) / np.sqrt(3, dtype=np.float32))
+    with pytest.raises(EmbedderError, match="check which model is served"):
+        model_reference.score_floor(np.ones((len(model_reference.TEXTS), 3), np.float32) / np.sqrt(3, dtype=np.float32))

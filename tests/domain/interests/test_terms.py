@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from services.domain.interests.terms import (
-    ALWAYS,
+    CONSTANT_TERM,
     TermTable,
     distinctive_categories,
     distinctive_terms,
-    packed,
+    pack_terms,
     rare_terms,
     terms_of,
     terms_of_words,
@@ -43,7 +43,7 @@ def test_a_text_without_words_has_no_terms() -> None:
 
 def test_scores_add_up_the_terms_and_the_constant() -> None:
     table = TermTable.of([{"agent": 1.0, "tool": 0.5}, {"tool": 1.5}, {"robot": 1.0}])
-    assert list(table.scores({"agent": 2.0, "tool": -1.0, "unknown": 9.0, ALWAYS: 10.0})) == [11.5, 8.5, 10]
+    assert list(table.scores({"agent": 2.0, "tool": -1.0, "unknown": 9.0, CONSTANT_TERM: 10.0})) == [11.5, 8.5, 10]
     assert list(table.part(1, 5).scores({"tool": 2.0})) == [3, 0]
     assert list(table.scores({})) == [0, 0, 0]
     assert len(TermTable.of([])) == 0
@@ -59,7 +59,7 @@ def test_moments_are_those_of_the_columns() -> None:
 
 def test_what_is_kept_in_bytes_reads_the_same() -> None:
     terms = {"agent": 1.0, "tool use": 0.125}
-    table = TermTable.joined(packed(terms) + packed({}), [len(packed(terms)), 0, 0])
+    table = TermTable.joined(pack_terms(terms) + pack_terms({}), [len(pack_terms(terms)), 0, 0])
     assert len(table) == 3
     assert list(table.scores({"agent": 1.0, "tool use": 2.0})) == [1.25, 0, 0]
 

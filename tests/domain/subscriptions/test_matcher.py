@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.interests.index import BLOCK
+from services.domain.interests.index import BLOCK_SIZE
 from services.domain.papers.paper import Paper
 from services.domain.query.ast import is_bounded
 from services.domain.query.evaluate import PaperText, matches
@@ -179,10 +179,10 @@ def test_put_replaces_and_remove_forgets() -> None:
 
 def test_interests_beyond_one_block_are_scored() -> None:
     matcher = Matcher()
-    for id in range(BLOCK + 5):
-        matcher.put(standing(id, weights=[0, 1] if id % 1000 == 3 or id >= BLOCK else [1, 0]))
+    for id in range(BLOCK_SIZE + 5):
+        matcher.put(standing(id, weights=[0, 1] if id % 1000 == 3 or id >= BLOCK_SIZE else [1, 0]))
     found = [match.subscription for match in matcher.match([candidate(1), candidate(2, [0, 1])])]
-    assert found == [*range(3, BLOCK, 1000), *range(BLOCK, BLOCK + 5)]
+    assert found == [*range(3, BLOCK_SIZE, 1000), *range(BLOCK_SIZE, BLOCK_SIZE + 5)]
 
 
 def texts() -> st.SearchStrategy[str]:

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from services.domain.interests.calibration import CompiledInterest
-from services.domain.interests.terms import ALWAYS, terms_of
+from services.domain.interests.terms import CONSTANT_TERM, terms_of
 from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.matcher import explain_non_match
 from services.flow.commands import subscribe
@@ -51,7 +51,7 @@ def full(world: World) -> World:
 def test_an_interest_is_learned_where_there_is_an_archive(full: World) -> None:
     row = found(full, full.subscribe(interest="diffusion agents", volume="1/day"))
     assert row["terms"]["diffus"] > 0
-    assert ALWAYS in row["terms"]
+    assert CONSTANT_TERM in row["terms"]
     assert not row["estimated"]
     assert row["calibrated_at"] is not None
 

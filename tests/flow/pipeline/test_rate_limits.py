@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -32,9 +31,9 @@ def add(world: World, word: str, account: int | None = None) -> int:
 def waiting(world: World, channel: int, count: int) -> None:
     """That many messages for a channel, which carry no papers."""
     with world.db.transaction() as tx:
-        row = asdict(channels.find(tx, channel))
+        row = channels.find(tx, channel)
         for number in range(count):
-            deliveries.create(tx, new_test(row["account_id"], channel, number), "localhost")
+            deliveries.create(tx, new_test(row.account_id, channel, number), "localhost")
 
 
 def work(world: World, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
@@ -106,8 +105,8 @@ def test_a_workspace_takes_no_more_than_240_a_minute_and_hardly_less(world: Worl
         for number in range(7):
             try:
                 with world.db.transaction() as tx:
-                    rate_limits.acquire(tx, f"channel {number}", plugin.POSTS, now)
-                    rate_limits.acquire(tx, "workspace", plugin.WORKSPACE, now, rate_limits.CATCH_UP)
+                    rate_limits.acquire(tx, f"channel {number}", plugin.POST_INTERVAL, now)
+                    rate_limits.acquire(tx, "workspace", plugin.WORKSPACE_INTERVAL, now, rate_limits.CATCH_UP)
             except LeaseLost:
                 continue
             passed += 1

@@ -1,4 +1,4 @@
-"""The outbox: mails as files, for operators only, their HTML in a frame that runs nothing."""
+"""The outbox: mails in files, for operators only, with their HTML in a sandboxed frame."""
 
 from email.message import EmailMessage
 
@@ -40,7 +40,7 @@ def test_a_mail_is_shown_as_html_text_and_raw(ada: Browser, mail: str) -> None:
     assert "<script>alert" not in raw
 
 
-def test_the_html_runs_nothing_wherever_it_is_opened(ada: Browser, mail: str) -> None:
+def test_the_html_is_sandboxed_outside_the_frame_too(ada: Browser, mail: str) -> None:
     answer = ada.get(f"{mail}/html")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("sandbox ")

@@ -1,4 +1,4 @@
-"""Reading what a mail server sends back: delivery status notifications (RFC 3464), as servers really write them."""
+"""Reads delivery status notifications (RFC 3464), including those of servers that deviate from the standard."""
 
 import re
 from collections.abc import Iterator
@@ -11,30 +11,30 @@ from services.domain.delivery.bounce import status_of
 from services.ports import Bounce
 from services.render import line
 
-if TYPE_CHECKING:  # it takes no parameters when it runs
+if TYPE_CHECKING:  # Message takes no type parameters at run time.
     _Mail = Message[str, str]
 else:
     _Mail = Message
 
-LARGEST = 262_144
-"""Bytes of a mail that are read: the report and the returned headers stand in front of the returned body."""
+MAX_BYTES = 262_144
+"""Bytes of a mail that are read. The report and the returned headers come before the returned body."""
 _MESSAGE_ID = re.compile(r"<[^<>\s]{3,300}>")
 _LINK = re.compile(r"<(https?://[^<>\s]{1,1000})>")
-_ASKED = re.compile(r"unsubscribe ([0-9]{1,18}-[0-9a-f]{40})", re.IGNORECASE)
+_UNSUBSCRIBE = re.compile(r"unsubscribe ([0-9]{1,18}-[0-9a-f]{40})", re.IGNORECASE)
 
 
 def read_bounce(body: bytes) -> Bounce | None:
-    """The failure that a mail reports; None for any other mail, and for a report of delay or success."""
+    """The failure that a mail reports. None for other mails, and for reports of a delay or a success."""
     try:
-        return _bounce(message_from_bytes(body[:LARGEST]))
+        return _bounce(message_from_bytes(body[:MAX_BYTES]))
     except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None  # Anybody can send anything to this mailbox.
+        return None  # The mailbox is open to everybody, so a mail may be malformed in any way.
 
 
 def read_unsubscribe(body: bytes) -> str:
-    """The token in the subject of a mail that a mail program sent to unsubscribe; else empty."""
+    """The token in the subject of a mail that a mail program sent to unsubscribe; empty for other mails."""
     try:
-        match = _ASKED.fullmatch(_header(message_from_bytes(body[:LARGEST]), "Subject").strip())
+        match = _UNSUBSCRIBE.fullmatch(_header(message_from_bytes(body[:MAX_BYTES]), "Subject").strip())
     except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     return match[1] if match else ""
@@ -44,17 +44,18 @@ def _bounce(mail: _Mail) -> Bounce | None:
     if mail.get_content_type() != "multipart/report":
         return None
     parts = list(mail.walk())
-    failed = [one for part in parts for one in _recipients(part) if _header(one, "Action").strip().lower() == "failed"]
+    recipients = [block for part in parts for block in _recipients(part)]
+    failed = [block for block in recipients if _header(block, "Action").strip().lower() == "failed"]
     if not failed:
         return None
     status, diagnostic = _header(failed[0], "Status"), _header(failed[0], "Diagnostic-Code")
-    returned = next((found for part in parts if (found := _returned(part)) is not None), None)
-    # Some servers return nothing, but answer to the mail; some relays give it another id, but leave its links alone.
+    returned = next((headers for part in parts if (headers := _returned(part)) is not None), None)
+    # Some servers return no headers but reply to the mail. Some relays replace its Message-ID but not its links.
     ids = [_header(returned, "Message-ID")] if returned else []
     ids += [_header(mail, "In-Reply-To"), _header(mail, "References")]
     links = _LINK.findall(_header(returned, "List-Unsubscribe")) if returned else []
     return Bounce(
-        message_ids=tuple(dict.fromkeys(found for text in ids for found in _MESSAGE_ID.findall(text)))[:20],
+        message_ids=tuple(dict.fromkeys(id for text in ids for id in _MESSAGE_ID.findall(text)))[:20],
         links=tuple(links)[:5],
         status=status_of(status, diagnostic),
         diagnostic=line(diagnostic.partition(";")[2] or diagnostic, 200),
@@ -62,10 +63,10 @@ def _bounce(mail: _Mail) -> Bounce | None:
 
 
 def _recipients(part: _Mail) -> Iterator[_Mail]:
-    """The blocks of a status report that are about a recipient; the first is about the message."""
+    """The blocks of a status report that are about a recipient. The first block is about the message."""
     if part.get_content_type() != "message/delivery-status":
         return
-    blocks = [one for one in part.get_payload() if isinstance(one, Message)]
+    blocks = [block for block in part.get_payload() if isinstance(block, Message)]
     encoding = _header(part, "Content-Transfer-Encoding").strip().lower()
     if encoding in ("base64", "quoted-printable"):
         blocks = _decoded(blocks, encoding)
@@ -75,15 +76,15 @@ def _recipients(part: _Mail) -> Iterator[_Mail]:
 
 
 def _decoded(blocks: list[_Mail], encoding: str) -> list[_Mail]:
-    """RFC 3464 wants seven bits, and the parser takes what is encoded for a block with a body."""
-    whole: _Mail = Message()
-    whole["Content-Transfer-Encoding"] = encoding
-    whole.set_payload("\n\n".join(block.as_string() for block in blocks))
-    return [message_from_string(block.strip() + "\n\n") for block in re.split(r"\n[ \t]*\n", _text(whole))]
+    """The blocks of an encoded report, which the parser does not decode, since RFC 3464 requires seven bits."""
+    report: _Mail = Message()
+    report["Content-Transfer-Encoding"] = encoding
+    report.set_payload("\n\n".join(block.as_string() for block in blocks))
+    return [message_from_string(block.strip() + "\n\n") for block in re.split(r"\n[ \t]*\n", _text(report))]
 
 
 def _returned(part: _Mail) -> _Mail | None:
-    """The headers of the mail that came back."""
+    """The headers of the returned mail."""
     kind = part.get_content_type()
     if kind == "message/rfc822":
         payload = part.get_payload()

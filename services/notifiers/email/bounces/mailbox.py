@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from services.errors import ConfigError
-from services.notifiers.email.bounces.dsn import LARGEST
+from services.notifiers.email.bounces.dsn import MAX_BYTES
 from services.ports import Mailbox
 from services.settings import settings
 
@@ -105,7 +105,7 @@ class _Imap:
 
     def body(self, key: str) -> bytes:
         with _protocol_errors():
-            answers = self._client.fetch(int(key), [f"BODY.PEEK[]<0.{LARGEST}>"])
+            answers = self._client.fetch(int(key), [f"BODY.PEEK[]<0.{MAX_BYTES}>"])
         parts = answers.get(int(key), {}).items()
         return next((part for name, part in parts if name.startswith(b"BODY[") and isinstance(part, bytes)), b"")
 
@@ -135,7 +135,7 @@ class _Maildir:
 
     def body(self, key: str) -> bytes:
         with open(self._new / key, "rb") as file:
-            return file.read(LARGEST)
+            return file.read(MAX_BYTES)
 
     def seen(self, key: str) -> None:
         (self._new / key).rename(self._cur / f"{key.partition(':')[0]}:2,S")

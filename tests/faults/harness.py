@@ -1,4 +1,4 @@
-"""The service's processes on a database of their own, with sinks that record, and hands to hurt them with."""
+"""The test harness: processes of the service on a database of their own, sinks that record, and injected faults."""
 
 import os
 import signal
@@ -27,26 +27,26 @@ from services.store.maintenance.audit import Audit, audit
 from services.store.sources import sources
 from services.telemetry import log
 from tests.faults import oracle
-from tests.faults.nursery import Nursery
-from tests.faults.oracle import Message, Told
-from tests.faults.page import Page
+from tests.faults.fork_server import ForkServer
+from tests.faults.oracle import Alert, Message
 from tests.faults.role import Role
 from tests.faults.servers import Servers
+from tests.faults.web_client import WebClient
 from tests.flow.conftest import WordEmbedder
 from tests.service import until
 from tests.sinks import Asked, HttpSink, SmtpSink, refused_port
 
 SCALE = 1 / 30
-"""Of leases, backoffs and sweeps: a claim lives 6 s, a mail's sending 30 s, and the sweep comes every half second."""
-SOON = timedelta(minutes=11)
-"""Later than the audit's patience."""
+"""The time scale: a claim's lease lasts 6 s, that of a mail being sent 30 s, and the scheduler looks twice a second."""
+AFTER_AUDIT_GRACE = timedelta(minutes=11)
+"""Longer than the audit waits before it counts work as overdue."""
 KEY = "a key for fault tests"
 _papers = count(10_000)
 
 
 @dataclass(slots=True)
-class Reader:
-    """Somebody who asked for a topic; `channels` as the oracle names them."""
+class Subscriber:
+    """An account with a subscription to a topic; the keys of `channels` are those of the oracle's alerts."""
 
     account: int
     subscription: int
@@ -55,18 +55,18 @@ class Reader:
 
 
 @dataclass
-class Rig:
+class FaultHarness:
     servers: Servers
-    nursery: Nursery
+    fork_server: ForkServer
     folder: Path
     smtp: SmtpSink
     slack: HttpSink
     scale: float = SCALE
     env: dict[str, str] = field(default_factory=dict)
-    readers: list[Reader] = field(default_factory=list)
-    expected: set[Told] = field(default_factory=set)
+    subscribers: list[Subscriber] = field(default_factory=list)
+    expected: set[Alert] = field(default_factory=set)
     refused: list[Asked] = field(default_factory=list)
-    """Posts that the Slack sink read and said no to."""
+    """Posts that the Slack sink read and rejected."""
     roles: list[Role] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Rig:
             "PAPERWIRE_BASE_URL": "https://papers.example.org",
             "PAPERWIRE_TIMEZONE": "UTC",
             "PAPERWIRE_ALLOW_HOSTS": "127.0.0.1/32",
-            # Patient whatever the scale: a crowded machine is not a dead server.
+            # Not scaled, since a busy machine may answer slowly.
             "PAPERWIRE_SMTP_URL": f"{self.smtp.url}?timeout=600",
             "PAPERWIRE_SLACK_API_URL": f"{self.slack.url}/",
             "PAPERWIRE_SLACK_BOT_TOKEN": "xoxb-faults",
@@ -98,31 +98,31 @@ class Rig:
 
     # ── people and papers ─────────────────────────────────────────────────────────────────────────────────────
 
-    def reader(self, name: str, topic: str, to: Sequence[str] = ("email",), **asked: Any) -> Reader:
-        """An account that asks for `topic` on its own address, or on `#channels`."""
+    def subscribe(self, name: str, topic: str, to: Sequence[str] = ("email",), **options: Any) -> Subscriber:
+        """Adds a subscription to `topic`, sent to the account's address or to `#channels`."""
         address = f"{name}@example.org"
-        known = next((one for one in self.readers if address in one.channels), None)
-        if known is None:
+        existing = next((subscriber for subscriber in self.subscribers if address in subscriber.channels), None)
+        if existing is None:
             with self.db.transaction() as tx:
-                account = accounts.add(tx, address, asked.pop("timezone", "UTC"))
+                account = accounts.add(tx, address, options.pop("timezone", "UTC"))
         else:
-            account = known.account
-        words = {one: f"email:{address}" if one == "email" else f"slack:{one}" for one in to}
-        has_hours = not asked.keys().isdisjoint({"at", "weekday"})
-        hours = ChannelHours(asked.pop("at", time(8)), asked.pop("weekday", 0)) if has_hours else None
+            account = existing.account
+        targets = {key: f"email:{address}" if key == "email" else f"slack:{key}" for key in to}
+        has_hours = not options.keys().isdisjoint({"at", "weekday"})
+        hours = ChannelHours(options.pop("at", time(8)), options.pop("weekday", 0)) if has_hours else None
         channels = {
-            address if one == "email" else one: channel_commands.find_or_add(
-                self.db, self.settings, account, word, verified=True, hours=hours
+            address if key == "email" else key: channel_commands.find_or_add(
+                self.db, self.settings, account, target, verified=True, hours=hours
             )
-            for one, word in words.items()
+            for key, target in targets.items()
         }
-        draft = Draft(name=f"{name} on {topic}", query=topic, **{"cadence": "immediate", **asked})
+        draft = Draft(name=f"{name} on {topic}", query=topic, **{"cadence": "immediate", **options})
         number = subscribe.save(self.db, WordEmbedder(), account, draft, list(channels.values()))
-        self.readers.append(Reader(account, number, channels, topic))
-        return self.readers[-1]
+        self.subscribers.append(Subscriber(account, number, channels, topic))
+        return self.subscribers[-1]
 
     def announce(self, topic: str, papers: int = 1) -> list[str]:
-        """Commits a listing of new papers on a topic; their tokens. Whoever asks for the topic is to get them."""
+        """Commits a listing of new papers on a topic and expects an alert for each subscriber; returns their tokens."""
         tokens = [f"P{next(_papers)}" for _ in range(papers)]
         entries = tuple(
             Entry(
@@ -140,15 +140,15 @@ class Rig:
 
     def expect(self, topic: str, tokens: Sequence[str]) -> None:
         self.expected |= {
-            Told(channel, token)
-            for reader in self.readers
-            if reader.topic == topic
-            for channel in reader.channels
+            Alert(channel, token)
+            for subscriber in self.subscribers
+            if subscriber.topic == topic
+            for channel in subscriber.channels
             for token in tokens
         }
 
     def match(self) -> None:
-        """Works the stages before delivery off, in this process."""
+        """Runs the stages before delivery in this process."""
         while embed.work(self.db, self.settings, WordEmbedder()):
             pass
         while match.work(self.db, self.settings, [self._shard]):
@@ -157,10 +157,10 @@ class Rig:
     def notify(self) -> None:
         while notify.work(self.db, self.settings):
             pass
-        self.ring("deliver")
+        self.send_tasks("deliver")
 
-    def tell(self, topic: str, papers: int = 1) -> list[str]:
-        """Announced, matched and notified: what is left is delivery."""
+    def announce_and_notify(self, topic: str, papers: int = 1) -> list[str]:
+        """Announces papers and runs every stage but delivery; returns their tokens."""
         tokens = self.announce(topic, papers)
         self.match()
         self.notify()
@@ -168,8 +168,8 @@ class Rig:
 
     # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def role(self, name: str, *words: str, **env: str) -> Role:
-        role = Role(self.nursery, words, {**self.env, **env}, self.folder / f"{len(self.roles)}-{name}.log")
+    def role(self, name: str, *arguments: str, **env: str) -> Role:
+        role = Role(self.fork_server, arguments, {**self.env, **env}, self.folder / f"{len(self.roles)}-{name}.log")
         self.roles.append(role)
         return role
 
@@ -181,13 +181,13 @@ class Rig:
     def scheduler(self, **env: str) -> Role:
         return self.role("scheduler", "workers", "scheduler", **env)
 
-    def web(self, **env: str) -> Page:
+    def web(self, **env: str) -> WebClient:
         with refused_port() as port:
             pass
         role = self.role("web", "services.cli", "web", "--port", str(port), **env)
-        page = Page(role, port, KEY)
-        self.until(lambda: page.get("/healthz").status == 200, "the page is served")
-        return page
+        client = WebClient(role, port, KEY)
+        self.until(lambda: client.get("/healthz").status == 200, "the web process answers")
+        return client
 
     def close(self) -> None:
         for role in self.roles:
@@ -195,10 +195,10 @@ class Rig:
             role.kill()
         self.db.close()
 
-    # ── hands ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── faults and time ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def ring(self, stage: str, times: int = 1) -> None:
-        """Messages as the scheduler sends them."""
+    def send_tasks(self, stage: str, times: int = 1) -> None:
+        """Sends tasks to the broker as the scheduler does."""
         with Celery("faults", broker=self.servers.broker_url) as app:
             for _ in range(times):
                 app.send_task(f"paperwire.{stage}", queue={"notify": "deliver"}.get(stage, stage))
@@ -208,19 +208,19 @@ class Rig:
             wake(tx, stage)
 
     def set_clock(self, ahead: timedelta) -> None:
-        """The database's time, and with it every process's, is real time plus this."""
+        """Sets the time of the database, which all processes use, to the real time plus `ahead`."""
         with self.db.transaction() as tx:
             tx.execute(text("UPDATE clock.setting SET ahead = :ahead"), {"ahead": ahead})
-        told = self.db.now() - datetime.now(UTC)
-        assert abs(told - ahead) < timedelta(minutes=1), "the service goes by another clock than the one that is set"
+        offset = self.db.now() - datetime.now(UTC)
+        assert abs(offset - ahead) < timedelta(minutes=1), "the service does not use the clock that the test set"
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         with self.db.transaction() as tx:
             return [tuple(row) for row in tx.execute(text(sql), values)]
 
-    def idle(self) -> None:
-        """Waits until the workers and the scheduler have nothing due at the time that is set, and know it."""
-        self.ring("deliver")
+    def wait_until_idle(self) -> None:
+        """Waits until nothing is due at the time that the test set and the broker has no task."""
+        self.send_tasks("deliver")
 
         def nothing() -> bool:
             with self.db.transaction() as tx:
@@ -234,7 +234,7 @@ class Rig:
         return [state for (state,) in self.query("SELECT state FROM delivery ORDER BY id")]
 
     def until(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-        """Waits through a database that is away."""
+        """Waits for a condition. A database error counts as not met."""
 
         def met() -> Any:
             try:
@@ -245,9 +245,9 @@ class Rig:
         try:
             return until(met, what, seconds)
         except AssertionError:
-            log.warning("missing", told=sorted(self.expected - oracle.told(self.messages())), audit=self.audit())
+            log.warning("missing", alerts=sorted(self.expected - oracle.alerts_in(self.messages())), audit=self.audit())
             for role in self.roles:
-                log.warning("said", role=role.log.name, last=role.log.read_text(errors="replace")[-3000:])
+                log.warning("log", role=role.log.name, last=role.log.read_text(errors="replace")[-3000:])
             log.warning("deliveries", rows=self.query("SELECT id, state, attempt, error FROM delivery"))
             raise
 
@@ -257,24 +257,27 @@ class Rig:
         return oracle.received(self.smtp, self.slack, self.refused)
 
     def audit(self) -> Audit:
-        """As it will be when the audit's patience is over."""
+        """The audit at the time when all pending work would count as overdue."""
         with self.db.transaction() as tx:
-            return audit(tx, self.db.now() + SOON)
+            return audit(tx, self.db.now() + AFTER_AUDIT_GRACE)
 
     def settled(self) -> bool:
-        """Everything was received, and no row waits for anything."""
-        open_ones = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
-        doubtful = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
+        """Whether every expected alert arrived and no row is pending."""
+        unsent = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'claimed', 'sending')"
+        uncertain = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NOT NULL"
         unmatched = "SELECT count(*) FROM run WHERE matched_at IS NULL"
-        if any(self.query(question)[0][0] for question in (open_ones, doubtful, unmatched)):
+        if any(self.query(statement)[0][0] for statement in (unsent, uncertain, unmatched)):
             return False
-        return self.expected <= oracle.told(self.messages()) and self.audit().clean
+        return self.expected <= oracle.alerts_in(self.messages()) and self.audit().clean
 
-    def settle(self, seconds: float = 90, *, doubtful: int | None = 0) -> list[Message]:
-        """Waits until all is done, then judges; the messages. `doubtful` None: as many as the service says itself."""
-        self.until(self.settled, "everything is sent and nothing waits", seconds)
+    def settle(self, seconds: float = 90, *, resent: int | None = 0) -> list[Message]:
+        """Waits until all work is done, checks the alerts and returns the messages.
+
+        `resent` is how many messages may have a copy; None takes the number that the service recorded.
+        """
+        self.until(self.settled, "everything is sent and nothing is pending", seconds)
         messages = self.messages()
-        if doubtful is None:
-            ((doubtful,),) = self.query(oracle.DOUBTFUL)
-        oracle.judge(self.expected, messages, doubtful=doubtful)
+        if resent is None:
+            ((resent,),) = self.query(oracle.RESENT_DELIVERIES)
+        oracle.check_alerts(self.expected, messages, resent=resent)
         return messages

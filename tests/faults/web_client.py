@@ -1,4 +1,4 @@
-"""A person's browser before the web process under test; it says how long each answer took."""
+"""A browser's requests to the web process under test, with the time that each response took."""
 
 import re
 import time
@@ -11,40 +11,40 @@ from services.web.auth import COOKIE, Sessions
 from tests.faults.role import Role
 
 
-class Answered(NamedTuple):
-    """`status` 0: nothing came."""
+class PageResponse(NamedTuple):
+    """`status` is 0 if no response came."""
 
     status: int
-    words: str
+    text: str
     seconds: float
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         return None
 
 
-class Page:
+class WebClient:
     def __init__(self, role: Role, port: int, key: str) -> None:
         self.role, self.base = role, f"http://127.0.0.1:{port}"
         self._sessions = Sessions(key)
         self._session = self._sessions.new()
-        self._opener = urllib.request.build_opener(_Stay)
+        self._opener = urllib.request.build_opener(_NoRedirects)
 
-    def sign_in(self, account: int) -> "Page":
+    def sign_in(self, account: int) -> "WebClient":
         self._session = self._sessions.new(account)
         return self
 
-    def get(self, path: str) -> Answered:
+    def get(self, path: str) -> PageResponse:
         return self._ask(path)
 
-    def post(self, path: str, **fields: str) -> Answered:
+    def post(self, path: str, **fields: str) -> PageResponse:
         token = self._sessions.form_token(self._session)
         return self._ask(path, urlencode({"token": token, **fields}).encode())
 
-    def _ask(self, path: str, body: bytes | None = None) -> Answered:
+    def _ask(self, path: str, body: bytes | None = None) -> PageResponse:
         headers = {"Cookie": f"{COOKIE}={self._sessions.write(self._session)}", "Origin": self.base}
-        began = time.monotonic()
+        started_at = time.monotonic()
         try:
             with self._opener.open(urllib.request.Request(self.base + path, body, headers), timeout=30) as answer:
                 status, text = answer.status, answer.read().decode()
@@ -53,4 +53,4 @@ class Page:
                 status, text = error.code, error.read().decode()
         except OSError:
             status, text = 0, ""
-        return Answered(status, " ".join(re.sub(r"<[^>]+>", " ", text).split()), time.monotonic() - began)
+        return PageResponse(status, " ".join(re.sub(r"<[^>]+>", " ", text).split()), time.monotonic() - started_at)

@@ -1,6 +1,6 @@
-"""Where processes of the service come from: forks of one that has imported the libraries, but nothing of ours.
+"""Starts processes of the service as forks of a process that has imported the libraries, but no module of paperwire.
 
-A fork saves two thirds of a start's work and is else a process like any other: own session, environment, log, signals.
+A fork saves two thirds of the start-up time. It has its own session, environment, log and signals like any process.
 """
 
 import importlib
@@ -22,16 +22,16 @@ LIBRARIES = (
 )  # fmt: skip
 
 
-class Process:
-    """As much of `subprocess.Popen` as tests need, for a child of the nursery."""
+class ForkedProcess:
+    """The part of `subprocess.Popen` that tests need, for a child of the fork server."""
 
-    def __init__(self, nursery: "Nursery", pid: int) -> None:
-        self._nursery, self.pid = nursery, pid
+    def __init__(self, fork_server: "ForkServer", pid: int) -> None:
+        self._fork_server, self.pid = fork_server, pid
         self._code: int | None = None
 
     def poll(self) -> int | None:
         if self._code is None:
-            self._code = self._nursery.ask(poll=self.pid)
+            self._code = self._fork_server.ask(poll=self.pid)
         return self._code
 
     def wait(self, seconds: float) -> int:
@@ -42,12 +42,12 @@ class Process:
         return code
 
 
-class Nursery:
+class ForkServer:
     def __init__(self) -> None:
         command = [sys.executable, "-P", __file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def __enter__(self) -> "Nursery":
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(
@@ -55,32 +55,32 @@ class Nursery:
     ) -> None:
         self._process.communicate()
 
-    def start(self, words: Sequence[str], env: Mapping[str, str], log: Path) -> Process:
-        """Runs `python -P -m WORDS` in the log's folder."""
-        return Process(self, self.ask(start={"words": list(words), "env": dict(env), "log": str(log)}))
+    def start(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> ForkedProcess:
+        """Runs `python -P -m ARGUMENTS` in the folder of the log."""
+        return ForkedProcess(self, self.ask(start={"arguments": list(arguments), "env": dict(env), "log": str(log)}))
 
-    def ask(self, **what: Any) -> Any:
+    def ask(self, **request: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
 
 def _serve() -> dict[str, Any] | None:
-    """Answers until nobody asks any more; in a child it returns what the child is to be."""
+    """Answers requests until stdin closes. In a forked child it returns what the child is to run."""
     while line := sys.stdin.readline():
-        asked = json.loads(line)
-        if "poll" in asked:
-            pid, status = os.waitpid(asked["poll"], os.WNOHANG)
+        request = json.loads(line)
+        if "poll" in request:
+            pid, status = os.waitpid(request["poll"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         elif (answer := os.fork()) == 0:
-            return dict(asked["start"])
+            return dict(request["start"])
         print(json.dumps(answer), flush=True)
     return None
 
 
-def _become(words: Sequence[str], env: Mapping[str, str], log: str) -> None:
+def _run(arguments: Sequence[str], env: Mapping[str, str], log: str) -> None:
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number, to in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
@@ -88,12 +88,12 @@ def _become(words: Sequence[str], env: Mapping[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(Path(log).parent)
-    sys.argv = list(words)
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    sys.argv = list(arguments)
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
     for library in LIBRARIES:
         importlib.import_module(library)
     if (child := _serve()) is not None:
-        _become(**child)
+        _run(**child)
