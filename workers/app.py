@@ -117,7 +117,7 @@ def shard_numbers() -> range:
 
 @cache
 def loaded_shard(number: int) -> Shard:
-    return Shard(number=number, alive=beat)
+    return Shard(number=number, heartbeat=beat)
 
 
 def beat() -> None:

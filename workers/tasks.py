@@ -11,7 +11,6 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
-from services.flow.commands import subscribe as subscribe_stage
 from services.flow.pipeline import embed as embed_stage
 from services.flow.pipeline import ingest as ingest_stage
 from services.flow.pipeline import match as match_stage
@@ -24,6 +23,7 @@ from services.flow.upkeep import bounces as bounces_stage
 from services.flow.upkeep import message_updates as follow_up_stage
 from services.flow.upkeep import model_rollover as serving_stage
 from services.flow.upkeep import no_match_reminder as remind_stage
+from services.flow.upkeep import recalibrate as recalibrate_stage
 from services.flow.upkeep import restored_copy as recover_stage
 from services.flow.upkeep import retention as clean_stage
 from services.flow.upkeep import sentence_vectors as sentences_stage
@@ -130,7 +130,7 @@ def slow() -> None:
     """What alerts may not wait for: missed days, interests that wait or age, bounces, vectors and words."""
     if drain("slow", lambda: poll_stage.look_back(db(), settings(), fetcher()), turn=0):
         wake("ingest")
-    if drain("slow", lambda: subscribe_stage.recompile(db(), embedder(), settings().time_scale), turn=0):
+    if drain("slow", lambda: recalibrate_stage.compile_waiting(db(), embedder(), settings().time_scale), turn=0):
         wake("notify")
     if drain("slow", lambda: embed_stage.work_backlog(db(), settings(), *embedders()), turn=0):
         wake("embed")
@@ -139,7 +139,7 @@ def slow() -> None:
     drain("slow", lambda: bounces_stage.work(db(), settings(), secrets()))
     drain("slow", lambda: clean_stage.work(db(), settings()), turn=CLEANING_TURN)
     drain("slow", lambda: embed_stage.index_papers(db()))
-    drain("slow", lambda: subscribe_stage.recalibrate(db(), embedder(), settings().time_scale), turn=0)
+    drain("slow", lambda: recalibrate_stage.recalibrate_due(db(), embedder(), settings().time_scale), turn=0)
     if drain("slow", lambda: remind_stage.work(db(), settings(), embedder()), turn=0):
         wake("deliver")
 

@@ -50,7 +50,7 @@ def preview(
     """Show what a subscription would have matched, without saving it."""
     from services.flow.commands.preview import preview
 
-    wishes = SubscriptionOptions(
+    options = SubscriptionOptions(
         name=name,
         for_whom=for_whom,
         query=query,
@@ -67,7 +67,7 @@ def preview(
     with command_context() as context:
         account_id = context.account(email) if email else None
         with context.db.transaction() as tx:
-            draft = wishes.draft(tx)
+            draft = options.draft(tx)
         with output.working("looking through the archive"):
             seen = preview(context.db, context.embedder, draft, days=days, account_id=account_id).as_json()
     output.as_json(seen) if json else _print_preview(seen)
@@ -103,10 +103,10 @@ def why(
     json: Json = False,
 ) -> None:
     """Tell a paper's whole way to a subscription, also why it was not sent."""
-    from services.flow.commands.explain import trace
+    from services.flow.commands.explain import explain
 
     with command_context() as context:
-        steps = trace(context.db, context.embedder, paper, subscription)
+        steps = explain(context.db, context.embedder, paper, subscription)
     if json:
         output.as_json([{"stage": stage, "what": what} for stage, what in steps])
         return

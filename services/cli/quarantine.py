@@ -1,5 +1,6 @@
-"""`paperwire quarantine …`: papers that ended their workers, and another try for one."""
+"""`paperwire quarantine …`: lists the papers in quarantine and releases one."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -13,27 +14,26 @@ Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…"
 
 @commands.command("list")
 def list_(json: Json = False) -> None:
-    """Show the papers that are not matched, or not embedded, since when and why."""
+    """Show the papers that are not matched or not embedded, since when and why."""
     from services.store.subscriptions import quarantine
 
     with command_context() as context, context.db.transaction() as tx:
-        found = quarantine.all_of(tx)
+        papers = [asdict(entry) for entry in quarantine.list_all(tx)]
     if json:
-        output.as_json([{**row, "paper_id": str(row["paper_id"])} for row in found])
+        output.as_json([{**paper, "paper_id": str(paper["paper_id"])} for paper in papers])
         return
-    shown = ("paper_id", "title", "stage", "shard", "at", "error")
-    output.table([{name: row[name] for name in shown} for row in found], empty="no paper is set aside")
+    output.table(papers, empty="no paper is set aside")
 
 
 @commands.command()
 def release(paper: Paper) -> None:
-    """Put a paper back: it is embedded and matched again, and nobody is told twice."""
+    """Put a paper back: it is embedded and matched again, and no channel gets it twice."""
     from services.flow.commands import quarantine
     from services.store.papers import papers
 
     with command_context() as context:
         with context.db.transaction() as tx:
-            found = papers.find(tx, paper)
-        quarantine.release(context.db, found)
-        output.say(f"paper {found} is put back and matched again")
+            paper_id = papers.find(tx, paper)
+        quarantine.release(context.db, paper_id)
+        output.say(f"paper {paper_id} is put back and matched again")
         context.warn_if_no_worker_runs()

@@ -38,7 +38,7 @@ def load(context: "CommandContext") -> bool:
         _, _, count = papers.span(tx)
         if count or operator is None:
             return False
-        known = {row["name"] for row in subscriptions.all_of(tx, operator.id)}
+        known = {subscription.name for subscription in subscriptions.list_all(tx, operator.id)}
     settings = context.settings_with_key()
     channel = channels.own_email_channel(context.db, settings, operator.id, operator.email)
     for draft in SUBSCRIPTIONS:
@@ -65,13 +65,12 @@ def report(context: "CommandContext", say: Callable[[str], None], base_url: str)
             operator = accounts.first_operator(tx)
             account_id = operator.id if operator else 0
             _, _, count = papers.span(tx)
-            found = matches.recent(tx, account_id, limit=1000)
+            matched = matches.recent_paper_ids(tx, account_id, limit=1000)
             sent = deliveries.list_all(tx, account_id, State.SENT)
         if sent or time.monotonic() > deadline:
             break
         time.sleep(POLL_INTERVAL_SECONDS)
-    matched = len({row["paper_id"] for row in found})
     say(f"papers:  {count} of the sample listing are in the archive")
-    say(f"matches: {matched} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
+    say(f"matches: {len(set(matched))} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
     outbox = f"{base_url}/outbox"
     say(f"digest:  read it at {outbox}" if sent else f"digest:  still on its way; it will be at {outbox}")

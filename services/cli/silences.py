@@ -1,4 +1,4 @@
-"""`paperwire silence …`: what is not to be heard for a while."""
+"""`paperwire silence …`: adds, lists and ends silences."""
 
 from typing import Annotated
 
@@ -7,20 +7,20 @@ import typer
 from services.cli import output
 from services.cli.context import MAX_ID, Email, Id, Json, MaybeEmail, command_context
 
-commands = typer.Typer(help="What is not to be heard for a while.", no_args_is_help=True)
+commands = typer.Typer(help="Papers that are dropped for a while.", no_args_is_help=True)
 Query = Annotated[str, typer.Option(metavar="Q", help="Only papers that match; else all.", show_default=False)]
-_one = typer.Option(metavar="ID", help="Only what this one asks for.", min=1, max=MAX_ID, show_default=False)
-Subscription = Annotated[int | None, _one]
+_subscription = typer.Option(metavar="ID", help="Only what this one asks for.", min=1, max=MAX_ID, show_default=False)
+Subscription = Annotated[int | None, _subscription]
 
 
 @commands.command()
 def add(
     email: Email,
-    until: Annotated[str, typer.Option(metavar="DATE", help="Like 2026-01-31: heard again from then on.")],
+    until: Annotated[str, typer.Option(metavar="DATE", help="Like 2026-01-31: papers are sent again from then on.")],
     query: Query = "",
     subscription: Subscription = None,
 ) -> None:
-    """Drop the papers it covers until a day begins; `why` says so."""
+    """Drop the papers that it covers until a day begins; `why` says so."""
     from services.flow.commands import subscribe
     from services.store.accounts import accounts
     from services.store.subscriptions import silences
@@ -29,9 +29,9 @@ def add(
         now = context.db.now()
         with context.db.transaction() as tx:
             account = accounts.by_email(tx, email)
-            moment = subscribe.start_of(until, account.timezone)
-            made = silences.add(tx, account.id, moment, now, query, subscription)
-    output.say(f"silence {made} until {until}")
+            end = subscribe.start_of(until, account.timezone)
+            silence_id = silences.add(tx, account.id, end, now, query, subscription)
+    output.say(f"silence {silence_id} until {until}")
 
 
 @commands.command("list")
@@ -43,18 +43,18 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
         now = context.db.now()
         account_id = context.account(email) if email else None
         with context.db.transaction() as tx:
-            found = [
+            active = [
                 {
-                    "id": str(row["id"]),
-                    "account": row["email"],
-                    "until": row["until"],
-                    "query": row["query"],
-                    "subscription": str(row["subscription_id"]) if row["subscription_id"] else None,
-                    "name": row["name"] or "",
+                    "id": str(silence.id),
+                    "account": silence.email,
+                    "until": silence.until,
+                    "query": silence.query,
+                    "subscription": str(silence.subscription_id) if silence.subscription_id else None,
+                    "name": silence.name or "",
                 }
-                for row in silences.all_of(tx, now, account_id)
+                for silence in silences.list_all(tx, now, account_id)
             ]
-    output.as_json(found) if json else output.table(found, empty="nothing is silenced")
+    output.as_json(active) if json else output.table(active, empty="nothing is silenced")
 
 
 @commands.command()

@@ -1,6 +1,6 @@
-"""`paperwire subscribe` and `subscription …`: what people ask for."""
+"""`paperwire subscribe` and `subscription …`: adds, lists, changes, pauses and deletes subscriptions."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,12 @@ from services.cli.subscription_options import (
 )
 from services.errors import ConfigError
 
-commands = typer.Typer(help="What people ask for.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from services.store.subscriptions.records import SubscriptionWithEmail
+
+commands = typer.Typer(help="What each subscription matches, and where it sends papers.", no_args_is_help=True)
 
 
 def subscribe(
@@ -45,7 +50,7 @@ def subscribe(
     """Add a subscription: a keyword query, an interest, or both."""
     from services.flow.commands import subscribe
 
-    wishes = SubscriptionOptions(
+    options = SubscriptionOptions(
         name=name,
         for_whom=for_whom,
         query=query,
@@ -62,8 +67,8 @@ def subscribe(
     with command_context() as context:
         account_id = context.account(email)
         with context.db.transaction() as tx:
-            draft = wishes.draft(tx)  # before a channel is added for it
-        channel_ids = wishes.channels(context, account_id, email)
+            draft = options.draft(tx)  # Before channels are added, since an invalid draft must add none.
+        channel_ids = options.channels(context, account_id, email)
         channel_ids = channel_ids or SubscriptionOptions(to=["email"]).channels(context, account_id, email)
         subscription_id = subscribe.save(context.db, context.embedder, account_id, draft, channel_ids)
         _show_saved(context, subscription_id, json=json)
@@ -86,11 +91,11 @@ def set_(
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
-    """Change what is given; an empty text, or 0, takes a wish back."""
+    """Change what is given; an empty text, or 0, removes a setting."""
     from services.flow.commands import subscribe
     from services.store.subscriptions import subscriptions
 
-    wishes = SubscriptionOptions(
+    options = SubscriptionOptions(
         name=name,
         for_whom=for_whom,
         query=query,
@@ -104,16 +109,16 @@ def set_(
         cadence=cadence,
         to=to,
     )
-    if wishes == SubscriptionOptions():
+    if options == SubscriptionOptions():
         raise ConfigError("nothing to change; give one of the options of subscribe")
     with command_context() as context:
         with context.db.transaction() as tx:
             row = subscriptions.find(tx, subscription)
-            before = subscribe.draft_of(row, *subscriptions.examples_of(tx, subscription))
-            draft = wishes.draft(tx, before)
-            kept = [channel for channel, _, _ in subscriptions.channels_of(tx, [subscription]).get(subscription, [])]
-        channel_ids = wishes.channels(context, row["account_id"], row["email"]) if wishes.to else kept
-        subscribe.save(context.db, context.embedder, row["account_id"], draft, channel_ids, subscription)
+            draft = options.draft(tx, subscriptions.draft_of(tx, row))
+            channel_ids = [channel.id for channel in subscriptions.channels_of(tx, [row.id]).get(row.id, [])]
+        if options.to:
+            channel_ids = options.channels(context, row.account_id, row.email)
+        subscribe.save(context.db, context.embedder, row.account_id, draft, channel_ids, subscription)
         _show_saved(context, subscription, json=json)
 
 
@@ -126,27 +131,29 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
     with command_context() as context:
         account_id = context.account(email) if email else None
         with context.db.transaction() as tx:
-            ids = [row["id"] for row in subscriptions.all_of(tx, account_id)]
-            found = [described(tx, one) for one in ids]
-        if any(one["volume"] for one in found):
+            listed = [_as_json(tx, row) for row in subscriptions.list_all(tx, account_id)]
+        if any(subscription["volume"] for subscription in listed):
             for line in model_rollover.status_lines(context.db, context.settings):
                 output.note(line)
     if json:
-        output.as_json(found)
+        output.as_json(listed)
         return
-    shown = ("id", "account", "name", "for", "query", "cadence", "paused_until", "error")
-    output.table([{name: one[name] for name in shown} for one in found], empty="no subscriptions yet")
+    columns = ("id", "account", "name", "for", "query", "cadence", "paused_until", "error")
+    rows = [{name: subscription[name] for name in columns} for subscription in listed]
+    output.table(rows, empty="no subscriptions yet")
 
 
 @commands.command()
 def show(subscription: Id, json: Json = False) -> None:
     """Show all of one subscription."""
+    from services.store.subscriptions import subscriptions
+
     with command_context() as context, context.db.transaction() as tx:
-        found = described(tx, subscription)
+        saved = _as_json(tx, subscriptions.find(tx, subscription))
     if json:
-        output.as_json(found)
+        output.as_json(saved)
         return
-    for name, value in found.items():
+    for name, value in saved.items():
         if value not in (None, "", [], 0):
             output.say(f"{name.replace('_', ' ')}: {value}")
 
@@ -191,52 +198,57 @@ def delete(subscription: Id) -> None:
     from services.store.subscriptions import subscriptions
 
     with command_context() as context, context.db.transaction() as tx:
-        subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription)["account_id"])
+        subscriptions.remove(tx, subscription, subscriptions.find(tx, subscription).account_id)
     output.say(f"subscription {subscription} deleted")
 
 
-def described(tx: Any, subscription_id: int) -> dict[str, Any]:
-    """A subscription in the words of the REST API."""
+def _as_json(tx: "Connection", row: "SubscriptionWithEmail") -> dict[str, Any]:
+    """The object of the REST API."""
     from services.store.subscriptions import subscriptions
 
-    row = subscriptions.find(tx, subscription_id)
-    liked, disliked = ([str(one) for one in ids] for ids in subscriptions.examples_of(tx, subscription_id))
-    interest = {"text": row["interest"], "liked": liked, "disliked": disliked} if row["interest"] or liked else None
-    plain = ("query", "trending", "volume", "sources", "min_upvotes", "cadence", "estimated", "error", "created_at")
-    channels = subscriptions.channels_of(tx, [subscription_id]).get(subscription_id, [])
-    paused = row["paused_until"]
+    liked, disliked = subscriptions.examples_of(tx, row.id)
+    interest = None
+    if row.interest or liked:
+        interest = {"text": row.interest, "liked": [*map(str, liked)], "disliked": [*map(str, disliked)]}
+    channel_ids = sorted(channel.id for channel in subscriptions.channels_of(tx, [row.id]).get(row.id, []))
     return {
-        "id": str(row["id"]),
-        "account": row["email"],
-        "name": row["name"],
-        "for": row["for_whom"],
+        "id": str(row.id),
+        "account": row.email,
+        "name": row.name,
+        "for": row.for_whom,
         "interest": interest,
-        **{name: row[name] for name in plain},
-        "channels": [str(channel) for channel, _, _ in sorted(channels)],
-        "paused_until": paused,
+        "query": row.query,
+        "trending": row.trending,
+        "volume": row.volume,
+        "sources": row.sources,
+        "min_upvotes": row.min_upvotes,
+        "cadence": row.cadence,
+        "estimated": row.estimated,
+        "error": row.error,
+        "created_at": row.created_at,
+        "channels": [str(channel_id) for channel_id in channel_ids],
+        "paused_until": row.paused_until,
     }
 
 
 def _show_saved(context: CommandContext, subscription_id: int, *, json: bool) -> None:
-    """The subscription with what it would have brought; the archive decides, not a promise."""
+    """The saved subscription with a preview over the archive."""
     from services.flow.commands.preview import preview
-    from services.flow.commands.subscribe import draft_of
     from services.store.subscriptions import subscriptions
 
     with context.db.transaction() as tx:
-        found = described(tx, subscription_id)
         row = subscriptions.find(tx, subscription_id)
-        draft = draft_of(row, *subscriptions.examples_of(tx, subscription_id))
+        saved, draft = _as_json(tx, row), subscriptions.draft_of(tx, row)
     with output.working("looking through the archive"):
-        seen = preview(context.db, context.embedder, draft).as_json()
+        result = preview(context.db, context.embedder, draft).as_json()
     if json:
-        short = {name: seen[name] for name in ("days", "until", "papers_scanned", "matched", "per_week", "warnings")}
-        output.as_json({**found, "preview": short})
+        names = ("days", "until", "papers_scanned", "matched", "per_week", "warnings")
+        output.as_json({**saved, "preview": {name: result[name] for name in names}})
         return
-    output.say(f"subscription {subscription_id}: {found['name']}, {found['cadence']}")
+    output.say(f"subscription {subscription_id}: {row.name}, {row.cadence}")
     output.say(
-        f"would have matched {seen['matched']} of the {seen['papers_scanned']} papers "
-        f"of {seen['days']} days, {seen['per_week']} a week"
+        f"would have matched {result['matched']} of the {result['papers_scanned']} papers "
+        f"of {result['days']} days, {result['per_week']} a week"
     )
-    for warning in seen["warnings"]:
+    for warning in result["warnings"]:
         output.say(f"warning: {warning}")

@@ -1,4 +1,4 @@
-"""A preview's weeks as bars."""
+"""The bar chart of a preview: one bar a week."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ class Bar:
     last: date
     count: int
     height: float
-    """Of the tallest, 0 to 1."""
+    """Relative to the tallest bar, from 0 to 1."""
 
 
-def weeks(days: Iterable[date], until: date, length: int) -> list[Bar]:
-    """One bar for every week of the `length` days that end with `until`, the oldest first; its own may be cut short."""
+def weekly_bars(days: Iterable[date], until: date, length: int) -> list[Bar]:
+    """One bar for each week of the `length` days that end with `until`. The first bar may be a shorter week."""
     start = until - timedelta(days=length - 1)
     count = -(-length // 7)
     sums = [0] * count

@@ -1,4 +1,4 @@
-"""The form of a subscription: its fields as typed, and the draft that they mean."""
+"""The form of a subscription: its fields as they were typed, and the draft that they describe."""
 
 import re
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from services.errors import ConfigError, NotFound
 from services.flow import email_address
 from services.flow.commands import channels as channel_commands
 from services.store.accounts.records import Account
-from services.store.db.database import Row
 from services.store.delivery import channels
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
+from services.store.subscriptions.records import Subscription
 from services.web.context import AppContext
 from services.web.csrf_forms import Form
 
 OWN_EMAIL = "email"
-"""Stands for the account's own address as long as that is no channel yet."""
+"""The value of the account's own address in the form, until a channel with the address exists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
-    """Everything as text, so that what cannot be read is shown again as it was typed."""
+    """All values are text, so that the page can show invalid input again as it was typed."""
 
     name: str = ""
     for_whom: str = ""
@@ -50,7 +50,7 @@ class Fields:
         return not (self.query or self.interest or self.liked or self.trending)
 
 
-def of_form(form: Form) -> Fields:
+def from_form(form: Form) -> Fields:
     return Fields(
         name=form.text("name"),
         for_whom=form.text("for_whom"),
@@ -68,26 +68,30 @@ def of_form(form: Form) -> Fields:
     )
 
 
-def of_row(tx: Connection, row: Row) -> Fields:
+def from_subscription(tx: Connection, row: Subscription) -> Fields:
     """The fields of a stored subscription."""
-    liked, disliked = subscriptions.examples_of(tx, row["id"])
-    told = subscriptions.channels_of(tx, [row["id"]]).get(row["id"], [])
-    count, _, per = (row["volume"] or DEFAULT_VOLUME).partition("/")
+    liked, disliked = subscriptions.examples_of(tx, row.id)
+    channels = subscriptions.channels_of(tx, [row.id]).get(row.id, [])
+    count, _, per = (row.volume or DEFAULT_VOLUME).partition("/")
     return Fields(
-        **{name: row[name] for name in ("name", "for_whom", "query", "interest", "cadence")},
-        trending=str(row["trending"] or ""),
+        name=row.name,
+        for_whom=row.for_whom,
+        query=row.query,
+        interest=row.interest,
+        cadence=row.cadence,
+        trending=str(row.trending or ""),
         liked=", ".join(map(str, liked)),
         disliked=", ".join(map(str, disliked)),
         volume_count=count,
         volume_per=per,
-        min_upvotes=str(row["min_upvotes"] or ""),
-        sources=row["sources"],
-        channels=[str(channel) for channel, _, _ in told],
+        min_upvotes=str(row.min_upvotes or ""),
+        sources=row.sources,
+        channels=[str(channel.id) for channel in channels],
     )
 
 
 def draft(tx: Connection, fields: Fields) -> Draft:
-    """What the fields ask for. Raises ConfigError naming the one that cannot be read."""
+    """The draft that the fields describe. Raises ConfigError that names the invalid field."""
     liked, disliked = _papers(tx, fields.liked), _papers(tx, fields.disliked)
     scored = bool(fields.interest or liked)
     for kind in fields.sources:
@@ -108,35 +112,35 @@ def draft(tx: Connection, fields: Fields) -> Draft:
 
 
 def _number(name: str, text: str) -> int:
-    """A whole number; 0 where nothing was typed. Raises ConfigError."""
+    """A whole number; 0 for an empty field. Raises ConfigError."""
     if not (text.isascii() and (text or "0").isdigit() and len(text) <= 6):
-        raise ConfigError(f"{name}: {text[:40]!r} is no whole number")
+        raise ConfigError(f"{name}: {text[:40]!r} is not a whole number")
     return int(text or 0)
 
 
 def channel_ids(app: AppContext, account: Account, fields: Fields) -> list[int]:
-    """The channels that were ticked; the account's own address becomes one now."""
-    found = []
+    """The channels that were ticked. Adds the account's own address as a channel if it was ticked and is none yet."""
+    ids = []
     for word in dict.fromkeys(fields.channels):
         if word == OWN_EMAIL:
-            found.append(channel_commands.own_email_channel(app.db, app.settings, account.id, account.email))
+            ids.append(channel_commands.own_email_channel(app.db, app.settings, account.id, account.email))
         elif word.isascii() and word.isdigit() and len(word) < 19:
-            found.append(int(word))
+            ids.append(int(word))
         else:
             raise NotFound(f"no channel {word[:40]!r}")
-    return found
+    return ids
 
 
 def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, str]]:
-    """(value, kind, label) of every channel that a subscription of the account may tell, its own address first."""
+    """(value, kind, label) of every channel that a subscription of the account can use, its own address first."""
     own = email_address.own_channel_id(tx, account.id, account.email)
     first = (str(own) if own is not None else OWN_EMAIL, "email", account.email)
     others = [(str(channel.id), channel.kind, channel.label) for channel in channels.all_of(tx, account.id)]
-    return [first, *(one for one in others if one[0] != first[0])]
+    return [first, *(choice for choice in others if choice[0] != first[0])]
 
 
 def find_paper(tx: Connection, name: str) -> int:
-    """The paper that a person names by number, arXiv id or DOI. Raises NotFound."""
+    """The paper of a number, arXiv id or DOI. Raises NotFound."""
     scheme, colon, _ = name.partition(":")
     if not name.isascii() or not name.isprintable() or (colon and scheme == "id"):
         raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
@@ -146,5 +150,5 @@ def find_paper(tx: Connection, name: str) -> int:
 def _papers(tx: Connection, text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(find_paper(tx, name) for name in re.split(r"[\s,;]+", text) if name))
-    except NotFound as error:  # A paper is nobody's secret: the form says so and stays.
+    except NotFound as error:  # Shown in the form. NotFound would end in the page for a wrong address.
         raise ConfigError(str(error)) from None

@@ -20,6 +20,7 @@ from services.store.accounts import accounts
 from services.store.db.database import Database
 from services.store.sources import sources
 from services.store.subscriptions import matches
+from services.store.subscriptions.records import NewMatch
 from services.store.subscriptions.subscriptions import save
 from services.web.app import create_app
 from services.web.auth import COOKIE
@@ -76,9 +77,9 @@ class Site:
         return int(found)
 
     def match(self, account_id: int, subscription_id: int, paper_id: int, why: str = "it fits") -> None:
-        row = {"account_id": account_id, "subscription_id": subscription_id, "paper_id": paper_id}
+        match = NewMatch(account_id, subscription_id, paper_id, score=None, reason=why, revision=1)
         with self.db.transaction() as tx:
-            matches.store(tx, [{**row, "decided": {"why": why}, "score": None, "revision": 1}])
+            matches.store(tx, [match])
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with self.db.transaction() as tx:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.web.chart import weeks
+from services.web.chart import weekly_bars
 from services.web.formatting import distance, local, span
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -16,7 +16,7 @@ UNTIL = date(2026, 5, 4)
 
 
 def test_a_week_ends_with_the_last_day() -> None:
-    bars = weeks([UNTIL, UNTIL - timedelta(days=6), UNTIL - timedelta(days=7)], UNTIL, 60)
+    bars = weekly_bars([UNTIL, UNTIL - timedelta(days=6), UNTIL - timedelta(days=7)], UNTIL, 60)
     assert [bar.count for bar in bars][-2:] == [1, 2]
     assert (bars[-1].first, bars[-1].last) == (date(2026, 4, 28), UNTIL)
     assert (bars[-1].height, bars[-2].height) == (1.0, 0.5)
@@ -24,7 +24,7 @@ def test_a_week_ends_with_the_last_day() -> None:
 
 @given(st.integers(60, 90), st.lists(st.integers(0, 59)))
 def test_every_day_of_the_window_is_in_one_bar(length: int, days: list[int]) -> None:
-    bars = weeks([UNTIL - timedelta(days=one) for one in days], UNTIL, length)
+    bars = weekly_bars([UNTIL - timedelta(days=one) for one in days], UNTIL, length)
     assert sum(bar.count for bar in bars) == len(days)
     assert bars[0].first == UNTIL - timedelta(days=length - 1)
     assert all(0 <= bar.height <= 1 for bar in bars)
@@ -32,7 +32,7 @@ def test_every_day_of_the_window_is_in_one_bar(length: int, days: list[int]) -> 
 
 
 def test_days_outside_the_window_are_left_out() -> None:
-    bars = weeks([UNTIL + timedelta(days=1), UNTIL - timedelta(days=60)], UNTIL, 60)
+    bars = weekly_bars([UNTIL + timedelta(days=1), UNTIL - timedelta(days=60)], UNTIL, 60)
     assert sum(bar.count for bar in bars) == 0
 
 

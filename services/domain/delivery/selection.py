@@ -11,7 +11,7 @@ from services.domain.interests.terms import Terms
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText
 from services.domain.query.parser import Query, parse
-from services.domain.subscriptions.silence import Silence, silencing
+from services.domain.subscriptions.silence import Silence, covering_silence
 from services.errors import QueryError
 
 WITHDRAWN = "the paper was withdrawn"
@@ -86,7 +86,9 @@ def select(
     for match in matches:
         key = match.channel_id, match.paper_id
         active = silences.get(accounts[match.channel_id], ())
-        covering = silencing(active, match.subscription_id, PaperText.of(papers[match.paper_id])) if active else None
+        covering = (
+            covering_silence(active, match.subscription_id, PaperText.of(papers[match.paper_id])) if active else None
+        )
         if covering is None:
             scores = sentence_scores.get((match.subscription_id, match.paper_id), ())
             reasons[key].append(_reason(match, scores))

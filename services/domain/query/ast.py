@@ -11,8 +11,8 @@ from services.errors import QueryError
 TEXT_FIELDS = ("title", "abstract")
 FIELDS = (*TEXT_FIELDS, "author", "cat", "source")
 KEYWORDS = frozenset({"AND", "OR", "NOT"})
-SHORTEST_PREFIX = 3
-WIDEST_WINDOW = 100
+MIN_PREFIX_LETTERS = 3
+MAX_WINDOW = 100
 
 _UNQUOTED = re.compile(r'(?![-=])(?![^\W\d_][\w-]*:)[^\s()"~]+')
 
@@ -53,8 +53,8 @@ class Near:
         if len(self.words) == 1:
             raise QueryError("'~' needs two different words or more between the quotes", self.text, 0)
         least = len(self.words) - 1
-        if not least <= self.within <= WIDEST_WINDOW:
-            advice = f"write a number from {least} to {WIDEST_WINDOW}"
+        if not least <= self.within <= MAX_WINDOW:
+            advice = f"write a number from {least} to {MAX_WINDOW}"
             raise QueryError(f"{len(self.words)} words cannot stand within ~{self.within}; {advice}", self.text, 0)
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Author:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _one_line(self.text))
-        _refuse_star("author", self.text)
+        _reject_star("author", self.text)
         names = tuple(fold(self.text).split())
         if not names:
             raise QueryError("'author:' needs a name", self.text, 0)
@@ -112,7 +112,7 @@ class Category:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _one_line(self.text))
-        _refuse_star("cat", self.text.removesuffix("*"))
+        _reject_star("cat", self.text.removesuffix("*"))
         if not fold(self.text):
             raise QueryError("'cat:' needs a category, as cat:cs.LG or cat:cs.*", self.text, 0)
 
@@ -128,7 +128,7 @@ class Source:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _one_line(self.text))
-        _refuse_star("source", self.text)
+        _reject_star("source", self.text)
         if not fold(self.text):
             raise QueryError("'source:' needs a kind of source, as source:arxiv", self.text, 0)
 
@@ -217,14 +217,14 @@ def is_initial(name: str) -> bool:
 
 def _words(text: str) -> tuple[Word, ...]:
     """Raises QueryError with the position in `text`."""
-    words = [word for chunk in re.finditer(r"\S+", text) for word in _chunk(chunk[0], text, chunk.start())]
+    words = [word for chunk in re.finditer(r"\S+", text) for word in _words_of_chunk(chunk[0], text, chunk.start())]
     if not words:
         what = f"{text.strip()[:40]!r} has no letters or digits" if text.strip() else "the phrase is empty"
         raise QueryError(f"{what}: nothing to search for", text, 0)
     return tuple(words)
 
 
-def _chunk(chunk: str, text: str, position: int) -> list[Word]:
+def _words_of_chunk(chunk: str, text: str, position: int) -> list[Word]:
     """The words of what stands between two spaces."""
     beginning = chunk.removesuffix("*")
     if "*" in beginning:
@@ -233,15 +233,15 @@ def _chunk(chunk: str, text: str, position: int) -> list[Word]:
     found = tokens(beginning)
     words = [Word(token.stem) for token in found]
     if beginning != chunk:
-        if not found or found[-1].end < len(beginning) or len(found[-1].surface) < SHORTEST_PREFIX:
+        if not found or found[-1].end < len(beginning) or len(found[-1].surface) < MIN_PREFIX_LETTERS:
             hint = f"; for the characters themselves write ={chunk[:40]}" if found else ""
-            message = f"'*' needs {SHORTEST_PREFIX} letters or more before it{hint}"
+            message = f"'*' needs {MIN_PREFIX_LETTERS} letters or more before it{hint}"
             raise QueryError(message, text, position + len(beginning))
         words[-1] = Word(found[-1].folded, prefix=True)
     return words
 
 
-def _refuse_star(name: str, text: str) -> None:
+def _reject_star(name: str, text: str) -> None:
     if "*" in text:
         ending = "takes '*' only at the end, as cat:cs.*" if name == "cat" else "takes no '*': write the whole name"
         raise QueryError(f"'{name}:' {ending}", text, text.index("*"))

@@ -21,7 +21,7 @@ from services.domain.query.parser import (
 )
 from services.domain.text.tokens import fold
 
-__all__ = ["Evidence", "PaperText", "describe", "evidence", "failed", "matches"]
+__all__ = ["Evidence", "PaperText", "describe", "evidence", "explain_failure", "matches"]
 
 MAX_REASONS = 6
 _KINDS = {"author": "author", "cat": "category", "source": "source"}
@@ -63,9 +63,9 @@ def describe(found: Sequence[Evidence]) -> str:
     return "; ".join(reasons[:MAX_REASONS]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def failed(query: Query, text: PaperText) -> str:
+def explain_failure(query: Query, text: PaperText) -> str:
     """The clause that decides why the query does not match; empty when it does match."""
-    return "" if matches(query, text) else _failed(query, text, "")
+    return "" if matches(query, text) else _explain_failure(query, text, "")
 
 
 def _holds(query: Query, text: PaperText, fields: tuple[FieldText, ...]) -> bool:
@@ -80,10 +80,10 @@ def _holds(query: Query, text: PaperText, fields: tuple[FieldText, ...]) -> bool
             return _holds(operand, text, text.fields(name))
         case Phrase() | Near() | Exact():
             return any(next(field.spans(query), None) for field in fields)
-    return next(_where(query, text, fields), None) is not None
+    return next(_clause_evidence(query, text, fields), None) is not None
 
 
-def _where(clause: Clause, text: PaperText, fields: tuple[FieldText, ...]) -> Iterator[Evidence]:
+def _clause_evidence(clause: Clause, text: PaperText, fields: tuple[FieldText, ...]) -> Iterator[Evidence]:
     """Where one clause holds, lazily: whether it holds at all costs no more than the first place."""
     match clause:
         case Author():
@@ -95,7 +95,7 @@ def _where(clause: Clause, text: PaperText, fields: tuple[FieldText, ...]) -> It
             wanted = fold(clause.text)
             return (Evidence(str(clause), "source", found=s) for s in text.sources if fold(s) == wanted)
     return (
-        Evidence(_shown(clause), field.name, spans)
+        Evidence(_display_text(clause), field.name, spans)
         for field in fields
         if (spans := tuple(dict.fromkeys(field.spans(clause))))
     )
@@ -113,27 +113,29 @@ def _evidence(query: Query, text: PaperText, fields: tuple[FieldText, ...], want
         case Field(name, operand):
             yield from _evidence(operand, text, text.fields(name), wanted)
         case _ if wanted:
-            yield from _where(query, text, fields)
+            yield from _clause_evidence(query, text, fields)
 
 
-def _failed(query: Query, text: PaperText, field: str) -> str:
+def _explain_failure(query: Query, text: PaperText, field: str) -> str:
     """Why a part that does not hold does not, in the scope of a field."""
     fields = text.fields(field)
     match query:
         case And(operands):
-            return next(_failed(o, text, field) for o in operands if not _holds(o, text, fields))
+            return next(_explain_failure(o, text, field) for o in operands if not _holds(o, text, fields))
         case Or(operands):
-            return "none of the alternatives: " + "; ".join(_failed(operand, text, field) for operand in operands)
+            return "none of the alternatives: " + "; ".join(
+                _explain_failure(operand, text, field) for operand in operands
+            )
         case Not(operand):
             because = describe(tuple(_evidence(operand, text, fields)))
             return f"excluded by {query}" + (f": {because}" if because else "")
         case Field(name, operand):
-            return _failed(operand, text, name)
+            return _explain_failure(operand, text, name)
         case Author() | Category() | Source():
             return f"not {_KINDS[field]} {query}"
-    return f"{_shown(query)} not in the {field or 'title or abstract'}"
+    return f"{_display_text(query)} not in the {field or 'title or abstract'}"
 
 
-def _shown(clause: Phrase | Near | Exact) -> str:
+def _display_text(clause: Phrase | Near | Exact) -> str:
     """The clause as reasons show it: words always in quotes."""
     return f'"{clause.text}"' if isinstance(clause, Phrase) else str(clause)

@@ -33,7 +33,7 @@ from services.domain.query.ast import (
 from services.errors import QueryError
 
 __all__ = [
-    "MAX_QUERY",
+    "MAX_QUERY_CHARACTERS",
     "MAX_TERMS",
     "And",
     "Author",
@@ -51,17 +51,17 @@ __all__ = [
     "parse",
 ]
 
-MAX_QUERY = 500
+MAX_QUERY_CHARACTERS = 500
 MAX_TERMS = 64
-DEEPEST_NESTING = 10
+MAX_NESTING = 10
 
 # What phones and word processors make of the operators; one character for one, so that positions stay.
-_TYPED = str.maketrans("“”„‟«»＂‐‑–—−－（）：＝＊～", '"' * 7 + "-" * 6 + "():=*~")
+_TYPOGRAPHIC = str.maketrans("“”„‟«»＂‐‑–—−－（）：＝＊～", '"' * 7 + "-" * 6 + "():=*~")
 _LEXEME = re.compile(
     r'(?P<open>\()|(?P<close>\))|(?P<minus>-)|"(?P<phrase>[^"]*)"(?P<near>~[^\s()"]*)?|(?P<quote>")'
     r'|(?P<field>[^\W\d_][\w-]*:)|(?P<exact>=[^\s()"]*)|(?P<word>[^\s()"]+)'
 )
-_OTHER_NAMES = {"ti": "title", "au": "author", "abs": "abstract", "category": "cat", "subject": "cat"}
+_FIELD_ALIASES = {"ti": "title", "au": "author", "abs": "abstract", "category": "cat", "subject": "cat"}
 
 
 class _Lexeme(NamedTuple):
@@ -102,9 +102,9 @@ def parse(text: str) -> Query:
 
 
 def _check_characters(text: str) -> None:
-    if len(text) > MAX_QUERY:
-        message = f"the query has {len(text)} characters; {MAX_QUERY} are allowed, so split it into several"
-        raise QueryError(message, text, MAX_QUERY)
+    if len(text) > MAX_QUERY_CHARACTERS:
+        message = f"the query has {len(text)} characters; {MAX_QUERY_CHARACTERS} are allowed, so split it into several"
+        raise QueryError(message, text, MAX_QUERY_CHARACTERS)
     for position, character in enumerate(text):
         if unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n\r":
             raise QueryError(f"U+{ord(character):04X} is a control character; leave it out", text, position)
@@ -112,7 +112,7 @@ def _check_characters(text: str) -> None:
 
 def _lexemes(text: str) -> Iterator[_Lexeme]:
     """The pieces of the text; what stands between them is white space."""
-    plain = text.translate(_TYPED)
+    plain = text.translate(_TYPOGRAPHIC)
     operand_end = -1
     for found in _LEXEME.finditer(plain):
         kind, start = str(found.lastgroup), found.start()
@@ -167,8 +167,8 @@ class _Parser:
             case "field":
                 self._field(lexeme)
             case "open":
-                if len(self.groups) > DEEPEST_NESTING:
-                    raise self._error(f"parentheses are nested more than {DEEPEST_NESTING} deep", lexeme.position)
+                if len(self.groups) > MAX_NESTING:
+                    raise self._error(f"parentheses are nested more than {MAX_NESTING} deep", lexeme.position)
                 self.groups.append(_Group(lexeme.position, group.name or group.scope, starts=[lexeme.position + 1]))
             case "close":
                 self._close(lexeme)
@@ -188,7 +188,7 @@ class _Parser:
         group, name = self.groups[-1], lexeme.text[:-1].lower()
         if name not in FIELDS:
             close = get_close_matches(name, FIELDS, n=1)
-            meant = _OTHER_NAMES.get(name) or (close[0] if close else "")
+            meant = _FIELD_ALIASES.get(name) or (close[0] if close else "")
             others = f"fields are {', '.join(FIELDS)}; put any other text with a colon in quotes"
             hint = f"did you mean '{meant}'?" if meant else others
             raise self._error(f"unknown field '{lexeme.text[:-1][:40]}'; {hint}", lexeme.position)

@@ -12,16 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from services.domain.query.ast import WIDEST_WINDOW, Word, is_initial
+from services.domain.query.ast import MAX_WINDOW, Word, is_initial
 from services.domain.query.paper_text import FieldText, PaperText, plain_category
 from services.domain.query.parser import And, Author, Category, Exact, Field, Near, Not, Or, Phrase, Query, Source
 from services.domain.text.tokens import fold
 
-LONG = "!long"
+TRUNCATED = "!long"
 """A lexeme of papers too long for PostgreSQL to keep every place: a query must be asked of their text."""
-MOST_PLACES, LAST_PLACE, LONGEST, MOST_CHARACTERS = 255, 16_383, 500, 200_000
+MAX_POSITIONS, MAX_POSITION, MAX_LEXEME_CHARACTERS, MAX_CHARACTERS = 255, 16_383, 500, 200_000
 """What a tsvector keeps: places of a lexeme, the last place, (2 kB) characters of a lexeme, and (1 MB) of all."""
-WIDEST_EXACT = 16
+MAX_EXACT_WINDOW = 16
 WEIGHTS = {"": "", "title": "A", "abstract": "B"}
 
 
@@ -44,10 +44,10 @@ def to_tsvector(text: PaperText) -> str:
     for category in text.categories:
         places["#" + plain_category(category)] = []
     long = _add(places, text.title, 1, "A")
-    long |= _add(places, text.abstract, len(text.title.tokens) + WIDEST_WINDOW + 2, "B")
+    long |= _add(places, text.abstract, len(text.title.tokens) + MAX_WINDOW + 2, "B")
     if long:
-        places[LONG] = []
-    return " ".join(_literal(lexeme, at) for lexeme, at in places.items() if len(lexeme) <= LONGEST)
+        places[TRUNCATED] = []
+    return " ".join(_literal(lexeme, at) for lexeme, at in places.items() if len(lexeme) <= MAX_LEXEME_CHARACTERS)
 
 
 def to_tsquery(query: Query) -> TsQuery:
@@ -55,21 +55,21 @@ def to_tsquery(query: Query) -> TsQuery:
     operands = query.operands if isinstance(query, And) else (query,)
     sources = [one.operand for one in operands if isinstance(one, Field) and isinstance(one.operand, Source)]
     rest = [one for one in operands if not (isinstance(one, Field) and isinstance(one.operand, Source))]
-    asked = _all([_ask(one, "") for one in rest])
+    asked = _all([_convert(one, "") for one in rest])
     return replace(asked, sources=tuple(fold(one.text) for one in sources))
 
 
 def _add(places: defaultdict[str, list[str]], field: FieldText, first: int, weight: str) -> bool:
     """Whether something had to be left out."""
-    long = len(field.tokens) + first > LAST_PLACE
-    room = MOST_CHARACTERS - sum(map(len, places))
-    for token in field.tokens[: max(0, LAST_PLACE - first)]:
+    long = len(field.tokens) + first > MAX_POSITION
+    room = MAX_CHARACTERS - sum(map(len, places))
+    for token in field.tokens[: max(0, MAX_POSITION - first)]:
         place = f"{token.position + first}{weight}"
         written = unicodedata.normalize("NFC", token.surface)
         lexemes = (token.stem, "+" + token.folded, "=" + written)
         for lexeme in lexemes if written != token.folded else lexemes[:2]:
             room -= 0 if lexeme in places else len(lexeme)
-            if len(lexeme) <= LONGEST and room > 0 and len(places[lexeme]) < MOST_PLACES:
+            if len(lexeme) <= MAX_LEXEME_CHARACTERS and room > 0 and len(places[lexeme]) < MAX_POSITIONS:
                 places[lexeme].append(place)
             else:
                 long = True
@@ -84,17 +84,17 @@ def _quoted(lexeme: str) -> str:
     return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def _ask(query: Query, weight: str) -> TsQuery:
+def _convert(query: Query, weight: str) -> TsQuery:
     match query:
         case And(operands):
-            return _all([_ask(one, weight) for one in operands])
+            return _all([_convert(one, weight) for one in operands])
         case Or(operands):
-            return _any([_ask(one, weight) for one in operands])
+            return _any([_convert(one, weight) for one in operands])
         case Not(operand):
-            inner = _ask(operand, weight)
+            inner = _convert(operand, weight)
             return TsQuery(f"!({inner.tsquery})", True) if inner.exact else TsQuery(None, False)
         case Field(name, operand):
-            return _ask(operand, WEIGHTS.get(name, ""))
+            return _convert(operand, WEIGHTS.get(name, ""))
         case Phrase(words=words):
             return TsQuery(" <-> ".join(_word(word, weight) for word in words), True)
         case Near():
@@ -116,7 +116,7 @@ def _word(word: Word, weight: str) -> str:
 def _near(near: Near, weight: str) -> TsQuery:
     """Two words at every distance there may be; more words only as all of them anywhere."""
     words = [_word(word, weight) for word in near.words]
-    if len(words) > 2 or near.within > WIDEST_EXACT:
+    if len(words) > 2 or near.within > MAX_EXACT_WINDOW:
         return TsQuery(" & ".join(words), False)
     one, other = words
     distances = (f"{a} <{n}> {b}" for n in range(near.within + 1) for a, b in ((one, other), (other, one)))

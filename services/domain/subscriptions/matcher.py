@@ -1,4 +1,4 @@
-"""Who gets a paper: standing subscriptions against a batch of papers, and why one did not match."""
+"""Which papers match which subscriptions, and why a paper does not match one."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from services.domain.interests import index as interest_index
 from services.domain.interests.index import InterestIndex
 from services.domain.interests.terms import Terms, TermTable, terms_of
 from services.domain.papers.paper import Paper
-from services.domain.query.evaluate import PaperText, failed, matches
+from services.domain.query.evaluate import PaperText, explain_failure, matches
 from services.domain.query.parser import Query
 from services.domain.query.percolator.percolator import Percolator
 
@@ -22,19 +22,19 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompiledSubscription:
-    """A subscription as far as matching needs it; query and interest, where both are given, must both hold."""
+    """A subscription's criteria, ready for matching. A paper must meet all of them."""
 
     id: int
     query: Query | None = None
     weights: Vector | None = None
-    """The interest as a hyperplane; a paper scores its product with the paper's vector, and its terms' weights."""
+    """The interest: a paper's score is the product of its vector with the weights, plus the weights of its terms."""
     terms: Mapping[str, float] = field(default_factory=dict)
     threshold: float | None = None
-    """The least score that matches; given exactly when `weights` are."""
+    """The lowest score that matches. Given exactly when `weights` are."""
     relaxed_thresholds: tuple[float, ...] = ()
-    """The least scores of papers that took a first, second … step of upvotes since they were announced."""
+    """The lowest scores of papers that have reached the first, second … step of upvotes since their announcement."""
     sources: frozenset[str] = frozenset()
-    """The paper must have appeared in one of these kinds of sources, where any are named."""
+    """Kinds of sources, in one of which the paper must have appeared. Empty means any source."""
     min_upvotes: int = 0
 
     def __post_init__(self) -> None:
@@ -46,13 +46,13 @@ class CompiledSubscription:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """A paper with its words and, when it is embedded already, its unit vector."""
+    """A paper with its words and, if it is embedded, its unit vector."""
 
     paper: Paper
     text: PaperText
     vector: Vector | None = None
-    step: int = 0
-    """Of upvotes, where it was announced before: it gets the threshold of that step."""
+    upvote_step: int = 0
+    """Which of the thresholds applies: 0, unless the paper was announced before and has gained upvotes since."""
 
     @cached_property
     def terms(self) -> Terms:
@@ -60,145 +60,154 @@ class Candidate:
 
 
 class Match(NamedTuple):
-    subscription: int
-    paper: int
+    subscription_id: int
+    paper_id: int
     score: float | None = None
-    """Of the interest; None for a query alone."""
+    """The score with the interest; None for a subscription without an interest."""
 
 
 class Matcher:
-    """Standing subscriptions, replaced and removed in place.
+    """Subscriptions against which papers are matched. They can be replaced and removed in place.
 
-    Queries stand in a percolator, interests of one dimension in one index. Where both must hold, the query is only
-    evaluated for papers that reach the threshold.
+    Queries without an interest are in a percolator. Interests are in one index for each dimension of vectors. The
+    query of a subscription with an interest is evaluated only for papers that reach the threshold.
     """
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
-        self._standing: dict[int, CompiledSubscription] = {}
-        self._choosy: set[int] = set()
-        """Those that ask more of a paper than query and interest do."""
+        self._subscriptions: dict[int, CompiledSubscription] = {}
+        self._with_paper_criteria: set[int] = set()
+        """Subscriptions with `sources` or `min_upvotes`."""
         self._queries = Percolator()
         self._interests: dict[int, InterestIndex] = {}
+        """By dimension."""
 
     def __len__(self) -> int:
-        return len(self._standing)
+        return len(self._subscriptions)
 
-    def put(self, standing: CompiledSubscription) -> None:
+    def put(self, subscription: CompiledSubscription) -> None:
         """Adds a subscription or replaces the one of the same id."""
-        self.remove(standing.id)
-        self._standing[standing.id] = standing
-        if standing.sources or standing.min_upvotes:
-            self._choosy.add(standing.id)
-        if standing.weights is not None and standing.threshold is not None:
-            dimensions = len(standing.weights)
+        self.remove(subscription.id)
+        self._subscriptions[subscription.id] = subscription
+        if subscription.sources or subscription.min_upvotes:
+            self._with_paper_criteria.add(subscription.id)
+        if subscription.weights is not None and subscription.threshold is not None:
+            dimensions = len(subscription.weights)
             index = self._interests.setdefault(dimensions, InterestIndex(dimensions, self.threads))
-            index.put(standing.id, standing.weights, standing.threshold, standing.terms, standing.relaxed_thresholds)
-        elif standing.query is not None:
-            self._queries.put(standing.id, standing.query)
+            index.put(
+                subscription.id,
+                subscription.weights,
+                subscription.threshold,
+                subscription.terms,
+                subscription.relaxed_thresholds,
+            )
+        elif subscription.query is not None:
+            self._queries.put(subscription.id, subscription.query)
 
     def remove(self, id: int) -> None:
-        """Does nothing when there is none of this id."""
-        standing = self._standing.pop(id, None)
-        if standing is None:
+        """Does nothing if there is no subscription of this id."""
+        subscription = self._subscriptions.pop(id, None)
+        if subscription is None:
             return
-        self._choosy.discard(id)
-        if standing.weights is not None:
-            self._interests[len(standing.weights)].remove(id)
+        self._with_paper_criteria.discard(id)
+        if subscription.weights is not None:
+            self._interests[len(subscription.weights)].remove(id)
         else:
             self._queries.remove(id)
 
     def prepare(self) -> None:
-        """Does now what the first papers would wait for."""
+        """Does in advance what the first match would wait for."""
         if any(map(len, self._interests.values())):
             interest_index.prepare()
 
     def match(self, candidates: Sequence[Candidate]) -> list[Match]:
         """All matches, in the order of the candidates and then of the subscriptions' ids."""
-        found: list[Match] = []
-        for candidate, scores, asked in zip(candidates, self._scores(candidates), self._asked(candidates), strict=True):
-            if candidate.paper.withdrawn:
+        matched: list[Match] = []
+        scores_by_candidate, queries_by_candidate = self._scores(candidates), self._matching_queries(candidates)
+        for candidate, scores, query_ids in zip(candidates, scores_by_candidate, queries_by_candidate, strict=True):
+            paper, subscriptions = candidate.paper, self._subscriptions
+            if paper.withdrawn:
                 continue
-            close = [id for id in scores if _query_holds(self._standing[id], candidate.text)]
-            ids = sorted((*close, *asked))
-            if self._choosy:
+            ids = list(query_ids)
+            for id in scores:
+                query = subscriptions[id].query
+                if query is None or matches(query, candidate.text):
+                    ids.append(id)
+            ids.sort()
+            if self._with_paper_criteria:
                 ids = [
                     id
                     for id in ids
-                    if id not in self._choosy or not filtered_out_reason(self._standing[id], candidate.paper)
+                    if id not in self._with_paper_criteria or not filtered_out_reason(subscriptions[id], paper)
                 ]
-            paper, score_of = candidate.paper.id, scores.get
-            found += [Match(id, paper, score_of(id)) for id in ids]
-        return found
+            paper_id, score_of = paper.id, scores.get
+            matched += [Match(id, paper_id, score_of(id)) for id in ids]
+        return matched
 
-    def _asked(self, candidates: Sequence[Candidate]) -> list[list[int]]:
-        """For each candidate the queries without interest that hold."""
-        asked: list[list[int]] = [[] for _ in candidates]
+    def _matching_queries(self, candidates: Sequence[Candidate]) -> list[list[int]]:
+        """For each candidate, the ids of subscriptions without an interest whose query matches."""
+        ids_by_candidate: list[list[int]] = [[] for _ in candidates]
         rows, ids = self._queries.match([candidate.text for candidate in candidates])
         for row, id in zip(rows.tolist(), ids.tolist(), strict=True):
-            asked[row].append(id)
-        return asked
+            ids_by_candidate[row].append(id)
+        return ids_by_candidate
 
     def _scores(self, candidates: Sequence[Candidate]) -> list[dict[int, float]]:
-        """For each candidate the interests that it reaches the threshold of, with the score."""
+        """For each candidate, the score by subscription id, of the interests whose threshold it reaches."""
         scores: list[dict[int, float]] = [{} for _ in candidates]
-        embedded: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        rows_by_index = defaultdict[tuple[int, int], list[int]](list)
         for row, candidate in enumerate(candidates):
             vector = candidate.vector
             if vector is not None and len(vector) in self._interests and np.isfinite(vector).all():
-                embedded[len(vector), candidate.step].append(row)
-        for (dimension, step), rows in embedded.items():
+                rows_by_index[len(vector), candidate.upvote_step].append(row)
+        for (dimension, upvote_step), rows in rows_by_index.items():
             vectors = np.array([candidates[row].vector for row in rows], np.float32)
             terms = TermTable.of(candidates[row].terms for row in rows)
-            found = self._interests[dimension].match(vectors, terms, step)
-            for paper, id, score in zip(*(part.tolist() for part in found), strict=True):
-                scores[rows[paper]][id] = score
+            columns = self._interests[dimension].match(vectors, terms, upvote_step)
+            for at, id, score in zip(*(column.tolist() for column in columns), strict=True):
+                scores[rows[at]][id] = score
         return scores
 
 
-def explain_non_match(standing: CompiledSubscription, candidate: Candidate) -> str:
-    """The first condition that fails, as a person reads it; empty when the subscription matches."""
-    if reason := filtered_out_reason(standing, candidate.paper):
+def explain_non_match(subscription: CompiledSubscription, candidate: Candidate) -> str:
+    """The first criterion that the paper does not meet, as a person reads it; empty if the subscription matches."""
+    if reason := filtered_out_reason(subscription, candidate.paper):
         return reason
-    if standing.query is None and standing.weights is None:
+    if subscription.query is None and subscription.weights is None:
         return "the subscription has neither query nor interest"
-    if standing.query is not None and (clause := failed(standing.query, candidate.text)):
+    if subscription.query is not None and (clause := explain_failure(subscription.query, candidate.text)):
         return clause
-    if standing.weights is None or standing.threshold is None:
+    if subscription.weights is None:
         return ""
-    score = score_of(standing, candidate)
+    score, threshold = score_of(subscription, candidate), threshold_for(subscription, candidate)
     if score is None:
         return "the paper has no vector of the interest's model yet"
-    least = least_score(standing, candidate)
-    return "" if score >= np.float32(least) else f"score {score:.2f} < {least:.2f}"
+    # In float32, as the index compares them.
+    return "" if score >= np.float32(threshold) else f"score {score:.2f} < {threshold:.2f}"
 
 
-def least_score(standing: CompiledSubscription, candidate: Candidate) -> float:
-    """The threshold that an interest has for a paper, by its step of upvotes."""
-    thresholds = (standing.threshold or 0.0, *standing.relaxed_thresholds)
-    return thresholds[min(candidate.step, len(thresholds) - 1)]
+def threshold_for(subscription: CompiledSubscription, candidate: Candidate) -> float:
+    """The threshold that applies to a paper, by its step of upvotes."""
+    thresholds = (subscription.threshold or 0.0, *subscription.relaxed_thresholds)
+    return thresholds[min(candidate.upvote_step, len(thresholds) - 1)]
 
 
-def score_of(standing: CompiledSubscription, candidate: Candidate) -> float | None:
-    """What a paper scores with the interest; None without an interest, or a vector of its model."""
-    if standing.weights is None or candidate.vector is None or len(candidate.vector) != len(standing.weights):
+def score_of(subscription: CompiledSubscription, candidate: Candidate) -> float | None:
+    """The paper's score; None if the subscription has no interest, or the paper no vector of the interest's model."""
+    weights, vector = subscription.weights, candidate.vector
+    if weights is None or vector is None or len(vector) != len(weights):
         return None
-    words = TermTable.of([candidate.terms]).scores(standing.terms)
-    return float(candidate.vector @ standing.weights) + float(words[0])
+    term_scores = TermTable.of([candidate.terms]).scores(subscription.terms)
+    return float(vector @ weights) + float(term_scores[0])
 
 
-def filtered_out_reason(standing: CompiledSubscription, paper: Paper) -> str:
-    """What of the paper itself keeps it from the subscription; empty when nothing does."""
+def filtered_out_reason(subscription: CompiledSubscription, paper: Paper) -> str:
+    """The criterion, other than query and interest, that the paper does not meet; empty if it meets all."""
     if paper.withdrawn:
         return "the paper is withdrawn"
-    if standing.sources and standing.sources.isdisjoint(paper.sources):
-        return (
-            f"not in {', '.join(sorted(standing.sources))}: the paper is in {', '.join(paper.sources) or 'no source'}"
-        )
-    if paper.upvotes < standing.min_upvotes:
-        return f"upvotes {paper.upvotes} < {standing.min_upvotes}"
+    if subscription.sources and subscription.sources.isdisjoint(paper.sources):
+        wanted, actual = ", ".join(sorted(subscription.sources)), ", ".join(paper.sources)
+        return f"not in {wanted}: the paper is in {actual or 'no source'}"
+    if paper.upvotes < subscription.min_upvotes:
+        return f"upvotes {paper.upvotes} < {subscription.min_upvotes}"
     return ""
-
-
-def _query_holds(standing: CompiledSubscription, text: PaperText) -> bool:
-    return standing.query is None or matches(standing.query, text)

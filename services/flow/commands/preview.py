@@ -1,9 +1,9 @@
-"""Preview: what a subscription, saved or not, would have brought over the last days of the archive."""
+"""Preview: what a subscription, saved or not, would have matched in the last days of the archive."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -11,35 +11,40 @@ from sqlalchemy import Connection
 from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers.paper import Paper
+from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
+from services.domain.subscriptions.match_reason import describe_match
 from services.domain.subscriptions.matcher import CompiledSubscription
 from services.domain.subscriptions.trending import SOURCE, reason, would_come
 from services.flow.commands import compile_interest
 from services.ports import Embedder
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.papers import archive_search, papers
 from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Window, within_window
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
 
-SAMPLES = 10
-TOO_BROAD = 0.1
-"""Share of all papers beyond which a subscription is no filter."""
+MAX_SAMPLES = 10
+MAX_SHARE = 0.1
+"""A subscription that matches a larger share of all papers gets the warning "too broad"."""
 MAX_READ = 1_000
-"""Papers whose text is read, where the index alone cannot say whether the query holds."""
+"""The papers whose text is read, where the index alone cannot tell whether the query matches."""
 STALE_AFTER = timedelta(days=7)
+"""The age of the newest paper beyond which the window ends with it instead of today."""
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """A paper that would have matched."""
 
-    paper: int
+    paper_id: int
     announced_on: date
     score: float
 
 
-class Shown(NamedTuple):
-    """One of the best, with the reason in one line."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A paper that would have matched, with its reason."""
 
     paper: Paper
     score: float | None
@@ -49,31 +54,36 @@ class Shown(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     days: int
+    """The length of the window."""
     until: date
-    spanned: int
-    """Days of the window that the archive reaches back to, a week at least: what `per_week` is reckoned over."""
+    """The last day of the window."""
+    days_with_papers: int
+    """The days from the first paper of the window to `until`, at least 7. `per_week` is a mean over these days."""
     scanned: int
-    found: list[Hit]
+    """The number of papers in the window."""
+    hits: list[Hit]
     """Newest first."""
-    samples: list[Shown]
-    """The best-scored, or the newest."""
+    samples: list[Sample]
+    """The best-scored hits, or the newest if there is no interest."""
     adds: int | None = None
+    """The number of hits that the account's other subscriptions have not matched."""
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
-        per_day = Counter(hit.announced_on for hit in self.found)
-        samples = [{"paper": paper_json(one.paper), "score": one.score, "why": one.why} for one in self.samples]
+        per_day = Counter(hit.announced_on for hit in self.hits)
         return {
             "days": self.days,
             "until": self.until.isoformat(),
             "papers_scanned": self.scanned,
-            "matched": len(self.found),
+            "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.found) / self.spanned, 1),
+            "per_week": round(7 * len(self.hits) / self.days_with_papers, 1),
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
-            "samples": samples,
+            "samples": [
+                {"paper": paper_json(sample.paper), "score": sample.score, "why": sample.why} for sample in self.samples
+            ],
         }
 
 
@@ -94,23 +104,26 @@ def paper_json(paper: Paper) -> dict[str, Any]:
 def preview(
     db: Database, embedder: Embedder, draft: Draft, *, days: int = 60, account_id: int | None = None
 ) -> Preview:
-    """Runs a draft over the archive. `account_id`: also count what it adds to that account's subscriptions."""
+    """Matches a draft against the archive. With `account_id`, also counts what it adds to that account's subscriptions.
+
+    Raises QueryError, ConfigError, NotFound.
+    """
     draft = check(draft)
     compiled, ranking = compile_interest.compile_and_rank(db, embedder, draft)
-    asked = candidate_store.compiled(_row(draft, compiled))
+    subscription = compile_subscription(_criteria(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
-        within = Window(first=until - timedelta(days=days - 1), last=until)
-        scanned, first = archive_search.count_papers(tx, within)
-        lacking = scanned - archive_search.count_embedded(tx, embedder.name, within) if draft.has_interest else 0
+        window = Window(first=until - timedelta(days=days - 1), last=until)
+        scanned, first = archive_search.count_papers(tx, window)
+        unembedded = scanned - archive_search.count_embedded(tx, embedder.name, window) if draft.has_interest else 0
         found, unread = NOTHING, 0
-        if asked is not None:
-            found, unread = _found(tx, embedder, asked, draft, within, ranking)
+        if subscription is not None:
+            found, unread = _search(tx, embedder, subscription, draft, window, ranking)
         if draft.trending:
-            found = _trending(tx, draft, found, within)
-        sourced = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), within)) > 0
-        known = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
-        samples = _samples(tx, embedder, draft, asked, found) if asked is not None else []
+            found = _only_trending(tx, draft, found, window)
+        has_upvotes = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), window)) > 0
+        already_matched = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
+        samples = _samples(tx, embedder, draft, subscription, found) if subscription is not None else []
     hits = [
         Hit(id, until - timedelta(days=age), score)
         for id, age, score in zip(found.ids.tolist(), found.ages.tolist(), found.scores.tolist(), strict=True)
@@ -118,86 +131,89 @@ def preview(
     return Preview(
         days=days,
         until=until,
-        spanned=max(7, (until - first).days + 1),
+        days_with_papers=max(7, (until - first).days + 1),
         scanned=scanned,
-        found=sorted(hits, key=lambda hit: (hit.announced_on, hit.paper), reverse=True),
+        hits=sorted(hits, key=lambda hit: (hit.announced_on, hit.paper_id), reverse=True),
         samples=samples,
-        adds=None if known is None else sum(hit.paper not in known for hit in hits),
-        warnings=tuple(_warnings(draft, compiled, len(hits), scanned, lacking, unread, sourced)),
+        adds=None if already_matched is None else sum(hit.paper_id not in already_matched for hit in hits),
+        warnings=tuple(_warnings(draft, compiled, len(hits), scanned, unembedded, unread, has_upvotes)),
     )
 
 
-def _row(draft: Draft, compiled: CompiledInterest) -> Row:
-    """The subscription as it would be stored."""
-    return {
-        "id": 0,
-        "query": draft.query,
-        "volume": draft.volume,
-        "sources": draft.sources,
-        "min_upvotes": draft.min_upvotes,
-        "weights": compiled.weights,
-        "terms": compiled.terms,
-        "threshold": compiled.threshold,
-        "relaxed_thresholds": compiled.relaxed_thresholds,
-        "model": compiled.model,
-    }
+def _criteria(draft: Draft, compiled: CompiledInterest) -> SubscriptionCriteria:
+    """The criteria as they would be stored."""
+    return SubscriptionCriteria(
+        id=0,
+        query=draft.query,
+        volume=draft.volume,
+        sources=draft.sources,
+        min_upvotes=draft.min_upvotes,
+        weights=np.array(compiled.weights, np.float32) if compiled.weights is not None else None,
+        terms=compiled.terms,
+        threshold=compiled.threshold,
+        relaxed_thresholds=compiled.relaxed_thresholds,
+    )
 
 
-def _found(
+def _search(
     tx: Connection,
     embedder: Embedder,
-    asked: CompiledSubscription,
+    subscription: CompiledSubscription,
     draft: Draft,
-    within: Window,
-    known: Ranking | None,
+    window: Window,
+    ranking: Ranking | None,
 ) -> tuple[FoundPapers, int]:
-    """What would have matched, the best first; and how many papers were left out, too many to be read."""
-    if asked.weights is not None and asked.threshold is not None:
-        if known is not None and known.window.first <= within.first:
-            best = within_window(known, within)
+    """The matching papers, the best first, and the number of papers left out because too many would have to be read."""
+    if subscription.weights is not None and subscription.threshold is not None:
+        if ranking is not None and ranking.window.first <= window.first:
+            best = within_window(ranking, window)
         else:
-            wanted = parse_volume(draft.volume).per_day * within.days
-            interest = Interest(asked.weights, asked.terms)
-            best = archive_search.closest(tx, embedder.name, interest, draft, within, wanted)
-        found = best.at(best.scores >= np.float32(asked.threshold))
+            wanted = parse_volume(draft.volume).per_day * window.days
+            interest = Interest(subscription.weights, subscription.terms)
+            best = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
+        found = best.at(best.scores >= np.float32(subscription.threshold))
     elif draft.query:
-        found = archive_search.passing(tx, draft, within)
+        found = archive_search.passing(tx, draft, window)
     else:
         return NOTHING, 0
     unread = np.flatnonzero(found.unsure)[MAX_READ:]
     return archive_search.confirm(tx, draft, found.at(np.delete(np.arange(len(found)), unread))), len(unread)
 
 
-def _trending(tx: Connection, draft: Draft, found: FoundPapers, within: Window) -> FoundPapers:
-    """What digests would have chosen, of what matches or of all, by the upvotes that papers have today."""
-    asked = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
-    upvoted = archive_search.passing(tx, asked, within)
+def _only_trending(tx: Connection, draft: Draft, found: FoundPapers, window: Window) -> FoundPapers:
+    """The papers that digests would have chosen by today's upvotes, of the matching papers or of all."""
+    upvoted_draft = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
+    upvoted = archive_search.passing(tx, upvoted_draft, window)
     if draft.query or draft.has_interest:
         found = found.at(np.isin(found.ids, upvoted.ids))
     else:
         found = upvoted
-    come = would_come(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
-    return found.at(np.isin(found.ids, [one.id for one in come]))
+    chosen = would_come(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
+    return found.at(np.isin(found.ids, [paper.id for paper in chosen]))
 
 
 def _samples(
-    tx: Connection, embedder: Embedder, draft: Draft, asked: CompiledSubscription, found: FoundPapers
-) -> list[Shown]:
-    best = dict(zip(found.ids[:SAMPLES].tolist(), found.scores[:SAMPLES].tolist(), strict=True))
-    candidates = {one.paper.id: one for one in candidate_store.candidates(tx, best, embedder.name)}
-    shown = []
-    for id, value in best.items():
-        score = None if asked.weights is None else value
-        why = [candidate_store.why(asked, candidates[id], score)]
+    tx: Connection,
+    embedder: Embedder,
+    draft: Draft,
+    subscription: CompiledSubscription,
+    found: FoundPapers,
+) -> list[Sample]:
+    scores = dict(zip(found.ids[:MAX_SAMPLES].tolist(), found.scores[:MAX_SAMPLES].tolist(), strict=True))
+    candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}
+    samples = []
+    for paper_id, score_or_zero in scores.items():
+        candidate, score = candidates[paper_id], None if subscription.weights is None else score_or_zero
+        why = [describe_match(subscription, candidate, score)]
         if draft.trending:
             when = "of the week" if draft.cadence == "weekly" else "of the day"
-            why.append(reason(draft.trending, candidates[id].paper.upvotes, when))
-        shown.append(Shown(candidates[id].paper, score, "; ".join(filter(None, why))))
-    return shown
+            why.append(reason(draft.trending, candidate.paper.upvotes, when))
+        samples.append(Sample(candidate.paper, score, "; ".join(filter(None, why))))
+    return samples
 
 
 def window_end(tx: Connection, today: date) -> date:
-    """Today, or the newest paper's day when that is older than a week."""
+    """Today, or the day of the newest paper if that is older than `STALE_AFTER`."""
     _, newest = papers.days(tx)
     return newest if newest is not None and today - newest > STALE_AFTER else today
 
@@ -205,11 +221,11 @@ def window_end(tx: Connection, today: date) -> date:
 def _warnings(
     draft: Draft,
     compiled: CompiledInterest,
-    found: int,
+    hits: int,
     scanned: int,
-    lacking: int,
+    unembedded: int,
     unread: int,
-    sourced: bool,
+    has_upvotes: bool,
 ) -> list[str]:
     warnings = []
     if compiled.error:
@@ -218,12 +234,12 @@ def _warnings(
         warnings.append("estimated: the archive is younger than 14 days, so the threshold follows typical scores")
     if not scanned:
         warnings.append("the archive is empty; add a source or import a listing first")
-    elif found > TOO_BROAD * scanned:
-        warnings.append(f"too broad: it matches {100 * found // scanned} % of all papers")
+    elif hits > MAX_SHARE * scanned:
+        warnings.append(f"too broad: it matches {100 * hits // scanned} % of all papers")
     if unread:
         warnings.append(f"{unread} more papers may match: too many to read for a preview; narrow the query")
-    if draft.has_interest and lacking:
-        warnings.append(f"{lacking} papers are not embedded yet and were passed over")
-    if not sourced:
+    if unembedded:
+        warnings.append(f"{unembedded} papers are not embedded yet and were passed over")
+    if not has_upvotes:
         warnings.append("no paper came from Daily Papers yet, whose upvotes say what is trending; add that source")
     return warnings

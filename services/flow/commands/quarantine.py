@@ -1,4 +1,4 @@
-"""Quarantine: what a person does about a paper that ended its workers."""
+"""Releasing a paper from quarantine."""
 
 from services.store.db.database import Database
 from services.store.papers import merging
@@ -6,7 +6,7 @@ from services.store.subscriptions import quarantine
 
 
 def release(db: Database, paper_id: int) -> None:
-    """Puts a paper back. Raises NotFound when it is not set aside."""
+    """Lets the paper be embedded and matched again. Raises NotFound if it is not in quarantine."""
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         quarantine.release(tx, paper_id)

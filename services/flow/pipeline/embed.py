@@ -10,11 +10,12 @@ from services.domain.interests.calibration import embedding_text
 from services.errors import EmbedderError
 from services.ports import Embedder
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.interests import embedder_health, embedding_backlog, embedding_models
 from services.store.papers import merging, papers, search_index
 from services.store.papers import vectors as paper_vectors
 from services.store.subscriptions import match_runs
+from services.store.subscriptions.records import RunToEmbed
 from services.telemetry import fault_point, log
 
 BATCH_SIZE = 128
@@ -36,24 +37,24 @@ def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     if run is None:
         return False
     max_batches = max(1, MAX_BATCHES_PER_CLAIM // len(embedders))
-    usable = embedders if run["attempts"] <= match_runs.TOGETHER else ()
+    usable = embedders if run.attempts <= match_runs.MAX_BATCH_ATTEMPTS else ()
     are_finished = [_embed_part(db, settings, embedder, run, max_batches) for embedder in usable]
     with db.transaction() as tx:
         if all(are_finished):
             match_runs.finish_embedding(tx, run, db.now())
         else:
-            match_runs.put_back(tx, run)
+            match_runs.release_unfinished(tx, run)
     fault_point("embedded")
     return True
 
 
-def _embed_part(db: Database, settings: Settings, embedder: Embedder, run: Row, max_batches: int) -> bool:
+def _embed_part(db: Database, settings: Settings, embedder: Embedder, run: RunToEmbed, max_batches: int) -> bool:
     """Whether the run need not wait any longer: it has all its vectors, or the embedder fails."""
     for _ in range(max_batches):
         with db.transaction() as tx:
             if embedder_health.failure(tx, embedder.name):
                 return True
-            ids = match_runs.lacking(tx, run["id"], embedder.name, BATCH_SIZE)
+            ids = match_runs.papers_without_vector(tx, run.id, embedder.name, BATCH_SIZE)
         if not ids or not _embed(db, settings, embedder, ids):
             return True
     return False
@@ -82,7 +83,7 @@ def _work_backlog(db: Database, settings: Settings, embedder: Embedder) -> bool:
 
 
 def _open_vector_run(tx: Connection, model: str, ids: list[int]) -> None:
-    late = match_runs.late(tx, ids, model)
+    late = match_runs.matched_without_vector(tx, ids, model)
     if late:
         match_runs.open_run(tx, [(id, "vector") for id in late])
 

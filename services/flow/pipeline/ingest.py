@@ -137,7 +137,7 @@ def _load(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatc
     by_title = papers.by_titles(tx, {title_key(entry.title) for entry in entries} - {""})
     archive = papers.load(tx, {*by_identifier.values(), *by_title})
     new_ids = iter(papers.new_ids(tx, len(entries)))
-    upvote_steps = subscriptions.upvote_steps(tx)
+    upvote_steps = subscriptions.min_upvotes_in_use(tx)
     return IngestBatch(
         archive,
         appearances.silence_by_source(tx, archive.keys()),

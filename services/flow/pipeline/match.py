@@ -1,132 +1,145 @@
-"""Match: a run's papers against every subscription of a shard, each match with what decided it."""
+"""Match: the papers of one run against every subscription of a shard. Each match is stored with its reason."""
 
 import gc
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.domain.papers.paper import upvote_step
 from services.domain.query.parser import Query
-from services.domain.subscriptions.matcher import Candidate, CompiledSubscription, Match, Matcher
+from services.domain.subscriptions.criteria import compile_subscription
+from services.domain.subscriptions.match_reason import describe_match
+from services.domain.subscriptions.matcher import Candidate, CompiledSubscription, Matcher
 from services.errors import LeaseLost, QueryError
 from services.settings import Settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.interests import sentence_vectors
 from services.store.papers import merging
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import match_runs, matches, quarantine, subscriptions
+from services.store.subscriptions.records import MatchJob, NewMatch, SubscriptionChange
 from services.telemetry import fault_point, log
 
 LEASE = timedelta(minutes=5)
-BATCH = 64
+BATCH_SIZE = 64
 """Papers matched between two writes."""
 WRITERS = 2
-"""The database takes as long for a batch as matching does, half of it in waiting for us."""
+"""Threads that store matches. A write takes as long as matching a batch, half of it spent waiting for this process."""
 GC_THRESHOLD = 50_000
-"""Between two looks for garbage, in a process that holds many subscriptions."""
+"""Net allocations between two collections of the youngest generation, once many subscriptions are loaded."""
 
 
-def _nothing() -> None:
-    pass
+# ── subscriptions in memory ───────────────────────────────────────────────────────────────────────────────────
 
 
-class LoadedSubscription(NamedTuple):
-    """What matching needs of a subscription's row."""
-
-    standing: CompiledSubscription
-    account: int
+@dataclass(frozen=True, slots=True)
+class LoadedSubscription:
+    compiled: CompiledSubscription
+    account_id: int
     revision: int
-    moved_by: frozenset[str]
-    """Kinds of events that can change its answer; a new paper concerns everybody."""
+    relevant_events: frozenset[str]
+    """Kinds of events, beside `new`, that can turn a non-match into a match."""
 
 
 @dataclass(slots=True)
 class Shard:
-    """One shard's subscriptions in memory, as of a revision."""
+    """The subscriptions of one shard in memory, as of a revision."""
 
     number: int
     revision: int = 0
     matchers: dict[str, Matcher] = field(default_factory=dict)
-    """By the model of the interests in it; queries alone stand under no model."""
-    held: dict[int, LoadedSubscription] = field(default_factory=dict)
-    alive: Callable[[], None] = _nothing
-    """Called while reading and matching go on: a million subscriptions take longer than a worker may be silent."""
+    """By embedding model. Subscriptions without an interest are under the empty name."""
+    loaded: dict[int, LoadedSubscription] = field(default_factory=dict)
+    heartbeat: Callable[[], None] = lambda: None
+    """Called during long work: loading a million subscriptions takes longer than a worker may be silent."""
 
     def refresh(self, tx: Connection) -> None:
-        """Reads what was saved or deleted since; afterwards everything saved before this transaction is seen."""
-        number = 0
-        for number, row in enumerate(subscriptions.since(tx, self.number, self.revision)):
-            if number % subscriptions.AT_ONCE == 0:
-                self.alive()
-            self._take(tx, row)
-            self.revision = row["revision"]
-        if number + 1 >= subscriptions.AT_ONCE:
+        """Reads what was saved or deleted since the last refresh."""
+        count = 0
+        for count, change in enumerate(subscriptions.changed_since(tx, self.number, self.revision), start=1):
+            if count % subscriptions.FETCH_SIZE == 1:
+                self.heartbeat()
+            self._apply(tx, change)
+            self.revision = change.revision
+        if count >= subscriptions.FETCH_SIZE:
             _freeze_garbage_collector()
         for matcher in self.matchers.values():
             matcher.prepare()
 
-    def _take(self, tx: Connection, row: Row) -> None:
+    def _apply(self, tx: Connection, change: SubscriptionChange) -> None:
         for matcher in self.matchers.values():
-            matcher.remove(row["id"])
-        self.held.pop(row["id"], None)
-        if row["deleted_at"] is not None:
+            matcher.remove(change.id)
+        self.loaded.pop(change.id, None)
+        if change.deleted_at is not None:
             return
         try:
-            compiled = candidate_store.compiled(row)
+            compiled = compile_subscription(change)
         except QueryError as error:
-            log.warning("query no longer compiles", subscription=row["id"])
-            subscriptions.note_error(tx, row["id"], f"this query no longer compiles, please change it: {error}")
+            log.warning("query no longer compiles", subscription=change.id)
+            subscriptions.set_error(tx, change.id, f"this query no longer compiles, please change it: {error}")
             return
-        if compiled is not None:
-            model = row["model"] if compiled.weights is not None else ""
-            self.matchers.setdefault(model, Matcher(threads=os.cpu_count() or 1)).put(compiled)
-            self.held[row["id"]] = LoadedSubscription(compiled, row["account_id"], row["revision"], _moved_by(row))
+        if compiled is None:
+            return
+        model = change.model if compiled.weights is not None else ""
+        self.matchers.setdefault(model, Matcher(threads=os.cpu_count() or 1)).put(compiled)
+        depends_on_place = bool(change.sources) or "source:" in change.query or "cat:" in change.query
+        events = _relevant_events(depends_on_place, change.min_upvotes > 0, bool(change.volume))
+        self.loaded[change.id] = LoadedSubscription(compiled, change.account_id, change.revision, events)
+
+
+@cache  # Subscriptions share the sets.
+def _relevant_events(depends_on_place: bool, depends_on_upvotes: bool, has_interest: bool) -> frozenset[str]:
+    place = {"source", "category"} if depends_on_place else set()
+    upvotes = {"upvotes"} if depends_on_upvotes or has_interest else set()
+    return frozenset(place | upvotes | ({"vector"} if has_interest else set()))
 
 
 def _freeze_garbage_collector() -> None:
-    """What a shard holds stays, and a batch is words and matches by the hundred thousand, none of them in a circle.
+    """Loaded subscriptions live as long as the process, and batches create no reference cycles.
 
-    The collector would look through all of these again and again, a fifth of a burst.
+    The garbage collector would only cost time: 20 % of a burst.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
 
 
+# ── one job ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
-    """Works off one job of these shards; False when none waits."""
-    by_number = {shard.number: shard for shard in shards}
+    """Matches one waiting job of these shards; False if no job waits."""
+    lease, by_number = LEASE * settings.time_scale, {shard.number: shard for shard in shards}
     with db.transaction() as tx:
-        job = match_runs.claim_job(tx, list(by_number), db.now(), LEASE * settings.time_scale)
+        job = match_runs.claim_job(tx, list(by_number), db.now(), lease)
     if job is None:
         return False
-    if job["attempts"] > match_runs.MAX_ATTEMPTS:
+    if job.attempts > match_runs.MAX_ATTEMPTS:
         _give_up(db, job)
         return True
-    shard = by_number[job["shard"]]
+    shard = by_number[job.shard]
     with db.transaction() as tx:
         shard.refresh(tx)
         events = _events(tx, job)
     try:
-        if job["attempts"] <= match_runs.TOGETHER:
-            _together(db, shard, job, events, LEASE * settings.time_scale)
+        if job.attempts <= match_runs.MAX_BATCH_ATTEMPTS:
+            _match_in_batches(db, shard, job, events, lease)
         else:
-            _one_by_one(db, shard, job, events, LEASE * settings.time_scale)
+            _match_one_by_one(db, shard, job, events, lease)
     except (LeaseLost, SQLAlchemyError):
         raise
-    except Exception as error:  # A fault of ours: noted for whoever asks, and as good as a lost worker.
+    except Exception as error:  # Recorded for `paperwire why` and the quarantine. The attempt counts as a lost worker.
         with db.transaction() as tx:
-            match_runs.note_fault(tx, job, f"{type(error).__name__}: {error}"[:500])
+            match_runs.record_error(tx, job, f"{type(error).__name__}: {error}"[:500])
         raise
     with db.transaction() as tx:
         match_runs.finish_job(tx, job, db.now())
@@ -134,132 +147,122 @@ def work(db: Database, settings: Settings, shards: Sequence[Shard]) -> bool:
     return True
 
 
-def _events(tx: Connection, job: Row) -> dict[int, set[str]]:
-    """What happened to the job's papers, without those that are set aside."""
-    events = match_runs.events_of(tx, job["run_id"])
-    aside = quarantine.among(tx, job["shard"], events)
-    return {paper: what for paper, what in events.items() if paper not in aside}
+def _events(tx: Connection, job: MatchJob) -> dict[int, set[str]]:
+    """The kinds of events by paper, without quarantined papers."""
+    events = match_runs.events_of(tx, job.run_id)
+    quarantined = quarantine.filter_quarantined(tx, job.shard, events)
+    return {paper_id: kinds for paper_id, kinds in events.items() if paper_id not in quarantined}
 
 
-def _give_up(db: Database, job: Row) -> None:
-    """No paper could be told from the others, so all that were not matched wait for a person."""
-    error = f"given up: run {job['run_id']} ended {job['attempts'] - 1} workers{_fault(job)}"
-    log.error("a run's papers are set aside", run=job["run_id"], shard=job["shard"])
+def _give_up(db: Database, job: MatchJob) -> None:
+    """Quarantines all papers that are not matched yet, since no single paper could be found to be the cause."""
+    error = f"given up: run {job.run_id} ended {job.attempts - 1} workers{_last_error(job)}"
+    log.error("a run's papers are set aside", run=job.run_id, shard=job.shard)
     with db.transaction() as tx:
-        left = [paper for paper in _events(tx, job) if paper >= (job["suspect"] or 0)]
-        quarantine.add(tx, job["shard"], left, error)
+        unmatched = [paper_id for paper_id in _events(tx, job) if paper_id >= (job.suspect or 0)]
+        quarantine.add(tx, job.shard, unmatched, error)
         match_runs.finish_job(tx, job, db.now(), error=error)
 
 
-def _fault(job: Row) -> str:
-    return f", the last by {job['error']}" if job["error"] else ""
+def _last_error(job: MatchJob) -> str:
+    return f", the last by {job.error}" if job.error else ""
 
 
-def _together(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
-    """Batch by batch; the database takes in two while the next is matched. Each keeps the lease for the next."""
-    ids, writing = sorted(events), deque[Future[None]]()
+def _match_in_batches(
+    db: Database, shard: Shard, job: MatchJob, events: Mapping[int, set[str]], lease: timedelta
+) -> None:
+    """Matches a batch while up to `WRITERS` batches before it are stored. Each write extends the lease."""
+    paper_ids, writes = sorted(events), deque[Future[None]]()
     with ThreadPoolExecutor(WRITERS) as writers:
-        for start in range(0, len(ids), BATCH):
-            found = _match(db, shard, job, {paper: events[paper] for paper in ids[start : start + BATCH]})
-            while len(writing) >= WRITERS:
-                writing.popleft().result()
-            writing.append(writers.submit(_store, db, found, job, lease))
-            shard.alive()
-        for one in writing:
-            one.result()
+        for start in range(0, len(paper_ids), BATCH_SIZE):
+            batch = {paper_id: events[paper_id] for paper_id in paper_ids[start : start + BATCH_SIZE]}
+            matched = _match_papers(db, shard, job, batch)
+            while len(writes) >= WRITERS:
+                writes.popleft().result()
+            writes.append(writers.submit(_store, db, matched, job, lease))
+            shard.heartbeat()
+        for write in writes:
+            write.result()
 
 
-def _one_by_one(db: Database, shard: Shard, job: Row, events: dict[int, set[str]], lease: timedelta) -> None:
-    """After two lost workers each paper is noted before it is matched: one that ends two more is left out alone."""
-    if job["suspected"] >= match_runs.MAX_SUSPECTED:
-        log.error("paper set aside: it ends its workers", paper=job["suspect"], run=job["run_id"])
+def _match_one_by_one(db: Database, shard: Shard, job: MatchJob, events: dict[int, set[str]], lease: timedelta) -> None:
+    """Records each paper as the suspect before it is matched, and quarantines a paper that ended two workers."""
+    if job.suspect is not None and job.suspected >= match_runs.MAX_ISOLATED_ATTEMPTS:
+        log.error("paper set aside: it ends its workers", paper=job.suspect, run=job.run_id)
+        error = f"{job.suspected} workers were lost while they matched it alone{_last_error(job)}"
+        events.pop(job.suspect, None)
         with db.transaction() as tx:
-            error = f"{job['suspected']} workers were lost while they matched it alone{_fault(job)}"
-            quarantine.add(tx, job["shard"], [job["suspect"]], error)
-            match_runs.clear(tx, job)
-        events.pop(job["suspect"], None)
-    for paper in sorted(events):
-        if paper >= (job["suspect"] or 0):
-            with db.transaction() as tx:
-                match_runs.suspect(tx, job, paper, db.now() + lease)
-            _store(db, _match(db, shard, job, {paper: events[paper]}), job, lease)
+            quarantine.add(tx, job.shard, [job.suspect], error)
+            job = match_runs.clear_suspect(tx, job)
+    # Papers before the suspect were matched in earlier attempts.
+    for paper_id in sorted(paper_id for paper_id in events if paper_id >= (job.suspect or 0)):
+        with db.transaction() as tx:
+            job = match_runs.isolate(tx, job, paper_id, db.now() + lease)
+        _store(db, _match_papers(db, shard, job, {paper_id: events[paper_id]}), job, lease)
 
 
-def _store(db: Database, found: Sequence[Row], job: Row, lease: timedelta) -> None:
+def _store(db: Database, matched: Sequence[NewMatch], job: MatchJob, lease: timedelta) -> None:
     with db.transaction() as tx:
-        matches.store(tx, found)
-        match_runs.keep_job(tx, job, db.now(tx) + lease)
+        matches.store(tx, matched)
+        match_runs.extend_lease(tx, job, db.now(tx) + lease)
 
 
-def _match(db: Database, shard: Shard, job: Row, events: dict[int, set[str]]) -> list[Row]:
-    """The rows of all matches of some papers."""
-    what: dict[int, set[str]] = {}
+def _match_papers(db: Database, shard: Shard, job: MatchJob, events: Mapping[int, set[str]]) -> list[NewMatch]:
+    """The matches of some papers with all subscriptions of the shard."""
+    kinds = defaultdict[int, set[str]](set)
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
-        for old, now in merging.current_ids(tx, events).items():
-            what.setdefault(now, set()).update(events[old])
-        loaded = candidate_store.candidates(tx, what)
-    fault_point("matching", *(one.paper.title for one in loaded))
-    candidates = [replace(one, step=_step(one, what[one.paper.id])) for one in loaded]
-    return [row for model in shard.matchers for row in _matched(db, shard, model, job, candidates, what)]
+        for paper_id, current_id in merging.current_ids(tx, events).items():
+            kinds[current_id] |= events[paper_id]
+        candidates = candidate_store.load(tx, kinds)
+    fault_point("matching", *(candidate.paper.title for candidate in candidates))
+    # A paper that was matched before its upvotes needs only the threshold of its step: a popular near miss.
+    candidates = [
+        replace(candidate, upvote_step=upvote_step(candidate.paper.upvotes))
+        if "upvotes" in kinds[candidate.paper.id] and "new" not in kinds[candidate.paper.id]
+        else candidate
+        for candidate in candidates
+    ]
+    return [new for model in shard.matchers for new in _match_model(db, shard, model, job, candidates, kinds)]
 
 
-def _matched(
-    db: Database, shard: Shard, model: str, job: Row, candidates: Sequence[Candidate], what: Mapping[int, set[str]]
-) -> list[Row]:
-    """The rows of what matches among the subscriptions of one model."""
+def _match_model(
+    db: Database,
+    shard: Shard,
+    model: str,
+    job: MatchJob,
+    candidates: Sequence[Candidate],
+    kinds: Mapping[int, set[str]],
+) -> list[NewMatch]:
+    """The matches of the candidates with the subscriptions of one embedding model, with their reasons."""
     if model:
         with db.transaction() as tx:
             candidates = candidate_store.with_vectors(tx, candidates, model)
-    hits = shard.matchers[model].match(candidates)
-    found = [one for one in hits if _concerns(shard.held[one.subscription], what[one.paper])]
+    hits = []
+    for hit in shard.matchers[model].match(candidates):
+        happened = kinds[hit.paper_id]
+        if "new" in happened or not shard.loaded[hit.subscription_id].relevant_events.isdisjoint(happened):
+            hits.append(hit)
     with db.transaction() as tx:
-        sentence_vectors.request(tx, {one.paper for one in found if one.score is not None}, model)
-        liked = candidate_store.likes(tx, {one.subscription for one in found if one.score is not None}, model)
-    by_id = {one.paper.id: one for one in candidates}
-    return list(_rows(shard, found, by_id, liked, job["run_id"]))
-
-
-def _rows(
-    shard: Shard,
-    found: Sequence[Match],
-    papers: Mapping[int, Candidate],
-    liked: Mapping[int, candidate_store.Likes],
-    run: int,
-) -> Iterator[Row]:
-    for id, together in groupby(found, attrgetter("paper")):
-        candidate, said = papers[id], dict[Query, str]()
-        for one in together:
-            held = shard.held[one.subscription]
-            likes = liked.get(one.subscription) if one.score is not None else None
-            nearest = likes.nearest(candidate) if likes is not None else None
-            yield {
-                "account_id": held.account,
-                "subscription_id": one.subscription,
-                "paper_id": id,
-                "run_id": run,
-                "score": one.score,
-                "decided": {"why": candidate_store.why(held.standing, candidate, one.score, nearest, said)},
-                "revision": held.revision,
-            }
-
-
-def _step(one: Candidate, what: set[str]) -> int:
-    """Of upvotes, where the paper has been matched without them: then a near miss comes late."""
-    return upvote_step(one.paper.upvotes) if "upvotes" in what and "new" not in what else 0
-
-
-def _concerns(held: LoadedSubscription, what: set[str]) -> bool:
-    return "new" in what or not held.moved_by.isdisjoint(what)
-
-
-@cache
-def _kinds(place: bool, upvotes: bool, interest: bool) -> frozenset[str]:
-    """Of events; one set for all subscriptions of a kind."""
-    asked = {"source": place, "category": place, "upvotes": upvotes or interest, "vector": interest}
-    return frozenset(kind for kind, counts in asked.items() if counts)
-
-
-def _moved_by(row: Row) -> frozenset[str]:
-    place = bool(row["sources"]) or any(name in row["query"] for name in ("source:", "cat:"))
-    return _kinds(place, row["min_upvotes"] > 0, bool(row["volume"]))
+        sentence_vectors.request(tx, {hit.paper_id for hit in hits if hit.score is not None}, model)
+        liked = candidate_store.liked_papers(tx, {hit.subscription_id for hit in hits if hit.score is not None}, model)
+    by_id, matched = {candidate.paper.id: candidate for candidate in candidates}, []
+    for paper_id, hits_of_paper in groupby(hits, attrgetter("paper_id")):
+        candidate, query_reasons = by_id[paper_id], dict[Query, str]()
+        for hit in hits_of_paper:
+            subscription = shard.loaded[hit.subscription_id]
+            liked_papers = liked.get(hit.subscription_id) if hit.score is not None else None
+            nearest = liked_papers.nearest_title(candidate) if liked_papers is not None else None
+            reason = describe_match(subscription.compiled, candidate, hit.score, nearest, query_reasons)
+            matched.append(
+                NewMatch(
+                    account_id=subscription.account_id,
+                    subscription_id=hit.subscription_id,
+                    paper_id=paper_id,
+                    score=hit.score,
+                    reason=reason,
+                    revision=subscription.revision,
+                    run_id=job.run_id,
+                )
+            )
+    return matched

@@ -17,7 +17,7 @@ BATCH_SIZE = 4
 def work(db: Database, settings: Settings, *embedders: Embedder) -> bool:
     """Embeds the sentences of some papers; False if no paper waits, or if a match run is open."""
     with db.transaction() as tx:
-        if match_runs.any_open(tx):  # Embedding and matching new papers need the processor.
+        if match_runs.any_unfinished(tx):  # Embedding and matching new papers need the processor.
             return False
     return any(_work(db, settings, embedder) for embedder in embedders)
 

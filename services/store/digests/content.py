@@ -20,7 +20,7 @@ def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: dateti
     matches = _matches(tx, {(one.channel_id, one.paper_id) for one in wanted})
     accounts = {one.account_id for one in wanted} if matches else ()
     scored = {(one.subscription_id, one.paper_id) for one in matches if one.score is not None}
-    active = silences.active_of(tx, accounts, now)
+    active = silences.active_by_account(tx, accounts, now)
     return selection.select(wanted, known, matches, active, sentence_vectors.sentence_scores(tx, scored))
 
 

@@ -44,7 +44,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
     doubtful = and_(uncertain, delivery.c.next_attempt_at < now - GRACE, _open(delivery.c.channel_id))
     return Audit(
         runs_unmatched=_count(
-            tx, run.c.id, and_(run.c.id.in_(match_runs.unfinished()), run.c.created_at < now - GRACE)
+            tx, run.c.id, and_(run.c.id.in_(match_runs.unfinished_ids()), run.c.created_at < now - GRACE)
         ),
         matches_not_notified=_count(
             tx, match.c.id, and_(match.c.notified_at.is_(None), match.c.created_at < now - GRACE)

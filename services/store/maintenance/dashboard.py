@@ -1,39 +1,53 @@
 """What the pages show of an account across its rows: read-only, always of one account."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 
-from services.store.db.database import Row, rows
+from services.store.db.records import fetch, fetch_all
 from services.store.db.tables import match, subscription, subscription_channel
-from services.store.subscriptions.matches import LIVING
+from services.store.subscriptions.matches import OF_CURRENT_PAPER
+from services.store.subscriptions.records import MatchedPaper, MatchReason
 
 
 def matched(
     tx: Connection, account_id: int, *, before: int | None, subscription_id: int | None, limit: int
-) -> Sequence[Row]:
-    """Papers that the living subscriptions matched, the latest first: `paper_id`, `newest` (match), `found_at`.
+) -> list[MatchedPaper]:
+    """Papers that undeleted subscriptions of the account matched, the latest first.
 
-    `before`: only papers whose newest match is older than that one; the cursor of a page.
+    `before` is the cursor of a page: only papers whose newest match has a lower id.
     """
     newest = func.max(match.c.id)
-    query = select(match.c.paper_id, newest.label("newest"), func.max(match.c.created_at).label("found_at"))
-    query = query.where(match.c.subscription_id.in_(select(subscription.c.id).where(_living(account_id))), LIVING)
-    query = query.where(match.c.subscription_id == subscription_id) if subscription_id is not None else query
-    query = query.group_by(match.c.paper_id).order_by(newest.desc()).limit(limit)
-    return rows(tx, query.having(newest < before) if before is not None else query)
+    query = (
+        select(match.c.paper_id, newest.label("newest_match_id"), func.max(match.c.created_at).label("matched_at"))
+        .where(
+            match.c.subscription_id.in_(select(subscription.c.id).where(_living(account_id))),
+            match.c.subscription_id == subscription_id if subscription_id is not None else true(),
+            OF_CURRENT_PAPER,
+        )
+        .group_by(match.c.paper_id)
+        .having(newest < before if before is not None else true())
+        .order_by(newest.desc())
+        .limit(limit)
+    )
+    return fetch_all(tx, MatchedPaper, query)
 
 
-def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict[int, list[Row]]:
-    """Paper → why it was matched, one row a living subscription."""
-    columns = (match.c.paper_id, match.c.subscription_id, match.c.score, match.c.decided, match.c.created_at)
-    query = select(*columns, subscription.c.name, subscription.c.for_whom)
-    query = query.join(subscription, subscription.c.id == match.c.subscription_id)
-    found: dict[int, list[Row]] = {}
-    for row in rows(tx, query.where(_living(account_id), match.c.paper_id.in_(paper_ids)).order_by(match.c.id)):
-        found.setdefault(row["paper_id"], []).append(row)
-    return found
+def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict[int, list[MatchReason]]:
+    """The reasons by paper, one for each undeleted subscription that matched."""
+    reason = func.coalesce(match.c.decided["why"].astext, "").label("reason")
+    query = (
+        select(match.c.paper_id, subscription.c.name, subscription.c.for_whom, reason)
+        .join(subscription, subscription.c.id == match.c.subscription_id)
+        .where(_living(account_id), match.c.paper_id.in_(paper_ids))
+        .order_by(match.c.id)
+    )
+    by_paper = defaultdict[int, list[MatchReason]](list)
+    for row in fetch(tx, MatchReason, query):
+        by_paper[row.paper_id].append(row)
+    return dict(by_paper)
 
 
 def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, int]:
@@ -41,7 +55,9 @@ def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, 
     query = select(match.c.subscription_id, func.count()).join(
         subscription, subscription.c.id == match.c.subscription_id
     )
-    counted = query.where(_living(account_id), match.c.created_at >= since, LIVING).group_by(match.c.subscription_id)
+    counted = query.where(_living(account_id), match.c.created_at >= since, OF_CURRENT_PAPER).group_by(
+        match.c.subscription_id
+    )
     return {one: int(count) for one, count in tx.execute(counted)}
 
 

@@ -36,8 +36,8 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
     questions: dict[str, Any] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
         "ingest": exists(select(listing.c.id).where(listings.due(now))),
-        "embed": exists(select(run.c.id).where(match_runs.unembedded(now))),
-        "notify": exists(select(match.c.id).where(matches.closed(now, scale))),
+        "embed": exists(select(run.c.id).where(match_runs.is_unembedded(now))),
+        "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
         "slow": or_(
             *(
                 and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
@@ -48,13 +48,13 @@ def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) 
             search_index.any_unindexed(),
             *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
             rate_limits.available("bounces", now),
-            exists(select(subscription.c.id).where(reminders.due(now))),
+            exists(select(subscription.c.id).where(reminders.is_due(now))),
             rate_limits.available("clean-up", now),
             exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
         ),
     }
     answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
-    shards = tx.scalars(select(match_job.c.shard).where(match_runs.unmatched(now)).distinct())
+    shards = tx.scalars(select(match_job.c.shard).where(match_runs.is_unmatched(now)).distinct())
     due = [name for name, yes in answers.items() if yes] + [f"match.{number}" for number in shards]
     return [*due, "deliver"] if _deliver_due(tx, now, scale) else due
 

@@ -31,7 +31,7 @@ from services.domain.interests.terms import TermTable
 from services.domain.query.evaluate import matches
 from services.domain.query.paper_text import PaperText
 from services.domain.query.parser import parse
-from services.domain.query.tsquery import LONG, TsQuery, to_tsquery
+from services.domain.query.tsquery import TRUNCATED, TsQuery, to_tsquery
 from services.domain.subscriptions.draft import Draft
 from services.domain.text.tokens import fold
 from services.store.db.tables import paper, paper_appearance, paper_vector, paper_words, source
@@ -223,7 +223,7 @@ def _has_appeared_in(kinds: Collection[str]) -> ColumnElement[bool]:
 
 def _query_holds(query: TsQuery) -> ColumnElement[bool]:
     """By the GIN index on words. Includes papers whose words are cut short, which are unsure."""
-    return paper_words.c.words.op("@@")(cast(f"({query.tsquery}) | '{LONG}'", TSQUERY))
+    return paper_words.c.words.op("@@")(cast(f"({query.tsquery}) | '{TRUNCATED}'", TSQUERY))
 
 
 def _is_unsure(query: TsQuery) -> ColumnElement[bool]:
@@ -232,7 +232,7 @@ def _is_unsure(query: TsQuery) -> ColumnElement[bool]:
     if query.tsquery is None:
         return literal(False).label("unsure")
     # A subquery that uses the GIN index: testing the words of each row would take most of the time.
-    long_papers = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{LONG}'", TSQUERY)))
+    long_papers = select(paper_words.c.paper_id).where(paper_words.c.words.op("@@")(cast(f"'{TRUNCATED}'", TSQUERY)))
     return paper_words.c.paper_id.in_(long_papers).label("unsure")
 
 

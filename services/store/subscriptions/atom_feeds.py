@@ -1,43 +1,49 @@
-"""A subscription's feed: who knows its address may read it, until it is given another one."""
+"""A subscription's Atom feed. Anyone who knows its address can read it, until the address is changed."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, func, select, update
 
 from services.errors import NotFound
-from services.store.db.database import Row, first, rows
+from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import match, paper, subscription
 from services.store.subscriptions import subscriptions
+from services.store.subscriptions.records import FeedEntry, Subscription
 
 
-def token(secrets: SecretBox, row: Row) -> str:
-    """The secret part of the address; nothing of it is stored."""
-    return f"{row['id']}-{secrets.sign('feed', row['id'], row['feed_address_version'])}"
+def token(secrets: SecretBox, row: Subscription) -> str:
+    """The secret part of the address. It is calculated from the row and not stored."""
+    return f"{row.id}-{secrets.sign('feed', row.id, row.feed_address_version)}"
 
 
-def by_token(tx: Connection, secrets: SecretBox, text: str) -> Row:
-    """The living subscription of an address. Raises NotFound, also for an address that was changed."""
+def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription:
+    """The undeleted subscription with this token. Raises NotFound, also for the token of an old address."""
     number, _, signature = text.partition("-")
     if number.isascii() and number.isdigit() and len(number) < 19:
-        wanted = and_(subscription.c.id == int(number), subscription.c.deleted_at.is_(None))
-        row = first(tx, select(subscription).where(wanted))
-        if row is not None and secrets.verify(signature, "feed", row["id"], row["feed_address_version"]):
+        query = select(*columns_for(subscription, Subscription)).where(
+            subscription.c.id == int(number), subscription.c.deleted_at.is_(None)
+        )
+        row = fetch_first(tx, Subscription, query)
+        if row is not None and secrets.verify(signature, "feed", row.id, row.feed_address_version):
             return row
     raise NotFound("there is no feed at this address (any more)")
 
 
 def change_address(tx: Connection, subscription_id: int, account_id: int | None = None) -> None:
-    """From now on the feed has another address, and none at the old one. Raises NotFound."""
+    """Gives the feed a new address. The old one stops working at once. Raises NotFound."""
     subscriptions.find(tx, subscription_id, account_id)
-    turned = subscription.c.feed_address_version + 1
-    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(feed_address_version=turned))
+    next_version = subscription.c.feed_address_version + 1
+    query = update(subscription).where(subscription.c.id == subscription_id).values(feed_address_version=next_version)
+    tx.execute(query)
 
 
-def newest(tx: Connection, subscription_id: int, limit: int) -> Sequence[Row]:
-    """The latest matches, without papers that were withdrawn."""
-    columns = (match.c.id, match.c.paper_id, match.c.decided, match.c.created_at)
-    query = select(*columns).join(paper, paper.c.id == match.c.paper_id)
-    living = and_(paper.c.merged_into.is_(None), ~paper.c.withdrawn)
-    query = query.where(match.c.subscription_id == subscription_id, living)
-    return rows(tx, query.order_by(match.c.id.desc()).limit(limit))
+def newest(tx: Connection, subscription_id: int, limit: int) -> list[FeedEntry]:
+    """The latest matches, without papers that were withdrawn or merged into another."""
+    reason = func.coalesce(match.c.decided["why"].astext, "").label("reason")
+    query = (
+        select(match.c.id, match.c.paper_id, reason, match.c.created_at)
+        .join(paper, paper.c.id == match.c.paper_id)
+        .where(match.c.subscription_id == subscription_id, paper.c.merged_into.is_(None), ~paper.c.withdrawn)
+        .order_by(match.c.id.desc())
+        .limit(limit)
+    )
+    return fetch_all(tx, FeedEntry, query)

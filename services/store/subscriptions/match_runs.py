@@ -1,12 +1,15 @@
-"""Runs of events: what one ingestion changed, to be embedded and then matched once in every shard."""
+"""Match runs: the events of one ingestion, which are embedded together and then matched once in every shard."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    ColumnElement,
     CompoundSelect,
     Connection,
     Text,
@@ -23,20 +26,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store.db import leases
-from services.store.db.database import Row
+from services.store.db.records import field_names
 from services.store.db.tables import event, match_job, paper_vector, run, shard
+from services.store.subscriptions.records import MatchJob, RunToEmbed
 
 MAX_ATTEMPTS = 5
-TOGETHER = 2
-"""Attempts at papers together; each worker lost beyond them makes the paper it had in hand suspect."""
-MAX_SUSPECTED = 2
+MAX_BATCH_ATTEMPTS = 2
+"""Attempts at matching in batches. Further attempts match each paper alone, to find the one that ends workers."""
+MAX_ISOLATED_ATTEMPTS = 2
+"""Attempts at matching a suspected paper alone before it is quarantined."""
 
 
 def open_run(tx: Connection, events: Iterable[tuple[int, str]]) -> int:
-    """A run of `(paper, what)` events, waiting to be embedded."""
+    """Stores a run of (paper id, kind of event), which waits to be embedded."""
     run_id = int(tx.scalars(insert(run).returning(run.c.id)).one())
-    ids, whats = zip(*events, strict=True)
-    pairs = func.unnest(cast(list(ids), ARRAY(BigInteger)), cast(list(whats), ARRAY(Text)))
+    ids, kinds = zip(*events, strict=True)
+    pairs = func.unnest(cast(list(ids), ARRAY(BigInteger)), cast(list(kinds), ARRAY(Text)))
     rows = pairs.table_valued("paper_id", "what").render_derived()
     query = select(literal(run_id), rows.c.paper_id, rows.c.what)
     tx.execute(insert(event).from_select(["run_id", "paper_id", "what"], query))
@@ -44,114 +49,128 @@ def open_run(tx: Connection, events: Iterable[tuple[int, str]]) -> int:
 
 
 def events_of(tx: Connection, run_id: int) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {}
+    """The kinds of events by paper id."""
+    kinds = defaultdict[int, set[str]](set)
     for row in tx.execute(select(event).where(event.c.run_id == run_id)):
-        found.setdefault(row.paper_id, set()).add(row.what)
-    return found
+        kinds[row.paper_id].add(row.what)
+    return dict(kinds)
 
 
 # ── embedding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unembedded(now: datetime) -> Any:
+def is_unembedded(now: datetime) -> ColumnElement[bool]:
+    """SQL: whether a run waits to be embedded and no worker has its lease."""
     return and_(run.c.embedded_at.is_(None), leases.free(run, now))
 
 
-def claim_unembedded(tx: Connection, now: datetime, lease: timedelta) -> Row | None:
-    return leases.claim(tx, run, unembedded(now), order=run.c.id, until=now + lease, attempts=run.c.attempts + 1)
+def claim_unembedded(tx: Connection, now: datetime, lease: timedelta) -> RunToEmbed | None:
+    row = leases.claim(tx, run, is_unembedded(now), order=run.c.id, until=now + lease, attempts=run.c.attempts + 1)
+    return RunToEmbed(row["id"], row["attempts"], row["lease_token"]) if row is not None else None
 
 
-def lacking(tx: Connection, run_id: int, model: str, limit: int) -> list[int]:
-    """The run's papers that this model has not embedded yet."""
-    has = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model == model)
-    return list(tx.scalars(select(event.c.paper_id).where(event.c.run_id == run_id, ~has).distinct().limit(limit)))
+def papers_without_vector(tx: Connection, run_id: int, model: str, limit: int) -> list[int]:
+    """Papers of the run that have no vector of this model."""
+    has_vector = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model == model)
+    query = select(event.c.paper_id).where(event.c.run_id == run_id, ~has_vector).distinct().limit(limit)
+    return list(tx.scalars(query))
 
 
-def finish_embedding(tx: Connection, row: Row, now: datetime) -> None:
-    """Hands the run to every shard."""
-    leases.release(tx, run, row, embedded_at=now)
-    tx.execute(
-        upsert(match_job)
-        .from_select(["run_id", "shard"], select(literal(row["id"]), shard.c.id))
-        .on_conflict_do_nothing()
-    )
+def finish_embedding(tx: Connection, claimed: RunToEmbed, now: datetime) -> None:
+    """Adds a job in every shard. Raises LeaseLost."""
+    leases.release(tx, run, _run_key(claimed), embedded_at=now)
+    jobs = select(literal(claimed.id), shard.c.id)
+    tx.execute(upsert(match_job).from_select(["run_id", "shard"], jobs).on_conflict_do_nothing())
 
 
-def put_back(tx: Connection, row: Row) -> None:
-    """More of the run is to be embedded; this part went well."""
-    leases.release(tx, run, row, attempts=0)
+def release_unfinished(tx: Connection, claimed: RunToEmbed) -> None:
+    """Ends the lease of a run of which more is to be embedded. Raises LeaseLost."""
+    leases.release(tx, run, _run_key(claimed), attempts=0)
 
 
-def late(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
-    """Those of the papers whose words have been handed to matching already, without a vector of any other model.
+def _run_key(claimed: RunToEmbed) -> dict[str, Any]:
+    return {"id": claimed.id, "lease_token": claimed.lease_token}
 
-    Another model's interests have seen the paper: it is no news when the archive is embedded anew.
+
+def matched_without_vector(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
+    """Those of the papers that were handed to matching without a vector of any model but this one.
+
+    A paper with a vector of another model is left out: interests have been matched against it, and embedding the
+    archive with a new model announces nothing.
     """
-    seen = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model != model)
-    query = select(event.c.paper_id).join(run, run.c.id == event.c.run_id).where(event.c.paper_id.in_(ids), ~seen)
-    return list(tx.scalars(query.where(run.c.embedded_at.is_not(None)).distinct()))
+    has_other = exists().where(paper_vector.c.paper_id == event.c.paper_id, paper_vector.c.model != model)
+    query = (
+        select(event.c.paper_id)
+        .join(run, run.c.id == event.c.run_id)
+        .where(event.c.paper_id.in_(ids), ~has_other, run.c.embedded_at.is_not(None))
+        .distinct()
+    )
+    return list(tx.scalars(query))
 
 
 # ── matching ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unmatched(now: datetime, shards: Sequence[int] | None = None) -> Any:
-    mine = match_job.c.shard.in_(shards) if shards is not None else true()
-    return and_(match_job.c.done_at.is_(None), leases.free(match_job, now), mine)
+def is_unmatched(now: datetime, shards: Sequence[int] | None = None) -> ColumnElement[bool]:
+    """SQL: whether a job, of any or of these shards, waits and no worker has its lease."""
+    in_shards = match_job.c.shard.in_(shards) if shards is not None else true()
+    return and_(match_job.c.done_at.is_(None), leases.free(match_job, now), in_shards)
 
 
-def unfinished() -> CompoundSelect[tuple[int]]:
-    """SQL: ids of the runs whose papers are still to be embedded or matched, by the indexes of what waits."""
-    embedding = select(run.c.id).where(run.c.embedded_at.is_(None))
-    return embedding.union_all(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
+def unfinished_ids() -> CompoundSelect[tuple[int]]:
+    """SQL: ids of the runs to be embedded or matched, by `ix_run_unembedded` and `ix_match_job_waiting`."""
+    unembedded = select(run.c.id).where(run.c.embedded_at.is_(None))
+    return unembedded.union_all(select(match_job.c.run_id).where(match_job.c.done_at.is_(None)))
 
 
-def any_open(tx: Connection) -> bool:
-    return bool(tx.scalars(select(unfinished().exists())).one())
+def any_unfinished(tx: Connection) -> bool:
+    return bool(tx.scalars(select(unfinished_ids().exists())).one())
 
 
-def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> Row | None:
-    return leases.claim(
-        tx,
-        match_job,
-        unmatched(now, shards),
-        order=match_job.c.run_id,
-        until=now + lease,
-        attempts=match_job.c.attempts + 1,
-    )
+def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> MatchJob | None:
+    """Claims the oldest waiting job of these shards, and counts the attempt."""
+    due, attempts = is_unmatched(now, shards), match_job.c.attempts + 1
+    row = leases.claim(tx, match_job, due, order=match_job.c.run_id, until=now + lease, attempts=attempts)
+    return MatchJob(**{name: row[name] for name in field_names(MatchJob)}) if row is not None else None
 
 
-def suspect(tx: Connection, row: Row, paper_id: int, until: datetime) -> None:
-    """Notes which paper is now matched alone; having come to a further one counts as progress."""
-    again = paper_id == row["suspect"]
-    noted = {"suspect": paper_id, "suspected": row["suspected"] + 1 if again else 1}
-    noted |= {} if again else {"attempts": TOGETHER + 1}
-    leases.fenced(tx, match_job, row, lease_until=until, **noted)
-    row.update(noted)
+def isolate(tx: Connection, job: MatchJob, paper_id: int, until: datetime) -> MatchJob:
+    """Records that a paper is about to be matched alone, and extends the lease. Raises LeaseLost.
+
+    Reaching a further paper is progress: the number of attempts is reset to the first at single papers.
+    """
+    changed: dict[str, Any] = {"suspect": paper_id, "suspected": 1, "attempts": MAX_BATCH_ATTEMPTS + 1}
+    if paper_id == job.suspect:
+        changed = {"suspected": job.suspected + 1}
+    leases.fenced(tx, match_job, _job_key(job), lease_until=until, **changed)
+    return replace(job, **changed)
 
 
-def note_fault(tx: Connection, row: Row, error: str) -> None:
-    """Why an attempt ended, where that can be said; the lease stays, as after a lost worker."""
-    leases.fenced(tx, match_job, row, error=error)
+def clear_suspect(tx: Connection, job: MatchJob) -> MatchJob:
+    """Records that the suspected paper was quarantined. Raises LeaseLost."""
+    leases.fenced(tx, match_job, _job_key(job), suspected=0, error="")
+    return replace(job, suspected=0, error="")
 
 
-def keep_job(tx: Connection, row: Row, until: datetime) -> None:
-    """Keeps the lease while the job makes progress. Raises LeaseLost."""
-    leases.fenced(tx, match_job, row, lease_until=until)
+def record_error(tx: Connection, job: MatchJob, error: str) -> None:
+    """Records why an attempt failed. The lease stays, as after the loss of a worker. Raises LeaseLost."""
+    leases.fenced(tx, match_job, _job_key(job), error=error)
 
 
-def clear(tx: Connection, row: Row) -> None:
-    """The suspect was set aside: the job goes on without it."""
-    cleared = {"suspected": 0, "error": ""}
-    leases.fenced(tx, match_job, row, **cleared)
-    row.update(cleared)
+def extend_lease(tx: Connection, job: MatchJob, until: datetime) -> None:
+    """Raises LeaseLost."""
+    leases.fenced(tx, match_job, _job_key(job), lease_until=until)
 
 
-def finish_job(tx: Connection, row: Row, now: datetime, error: str = "") -> None:
-    """Ends a job; the run is matched when it was the last one."""
-    tx.execute(select(run.c.id).where(run.c.id == row["run_id"]).with_for_update())
-    leases.release(tx, match_job, row, done_at=now, error=error)
-    waits = exists().where(match_job.c.run_id == row["run_id"], match_job.c.done_at.is_(None))
-    tx.execute(
-        update(run).where(run.c.id == row["run_id"], ~waits).values(matched_at=func.coalesce(run.c.matched_at, now))
-    )
+def finish_job(tx: Connection, job: MatchJob, now: datetime, error: str = "") -> None:
+    """Ends a job. The run is matched when its last job ends. Raises LeaseLost."""
+    # Without the lock on the run, two last jobs that end together would each see the other as unfinished.
+    tx.execute(select(run.c.id).where(run.c.id == job.run_id).with_for_update())
+    leases.release(tx, match_job, _job_key(job), done_at=now, error=error)
+    unfinished = exists().where(match_job.c.run_id == job.run_id, match_job.c.done_at.is_(None))
+    matched_at = func.coalesce(run.c.matched_at, now)
+    tx.execute(update(run).where(run.c.id == job.run_id, ~unfinished).values(matched_at=matched_at))
+
+
+def _job_key(job: MatchJob) -> dict[str, Any]:
+    return {"run_id": job.run_id, "shard": job.shard, "lease_token": job.lease_token}

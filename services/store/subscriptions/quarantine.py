@@ -1,80 +1,100 @@
-"""Papers set aside since they ended their workers: matched, or embedded, no more until a person puts them back."""
+"""Quarantine: papers that are not matched or embedded any more, since they ended several workers."""
 
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, SmallInteger, and_, cast, delete, func, literal, null, select, union_all
+from sqlalchemy import (
+    Connection,
+    Enum,
+    Select,
+    SmallInteger,
+    and_,
+    cast,
+    delete,
+    func,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import NotFound
-from services.store.db.database import Row, rows, wake
+from services.store.db.database import wake
+from services.store.db.records import fetch_all
 from services.store.db.tables import embedding_attempt, event, paper, quarantine
 from services.store.interests import embedding_backlog
 from services.store.subscriptions import match_runs
+from services.store.subscriptions.records import QuarantinedPaper, QuarantinedStage
 
-MATCHING, EMBEDDING = "matching", "embedding"
+_STAGE = Enum(QuarantinedStage, native_enum=False, values_callable=lambda stages: [stage.value for stage in stages])
 
 
 def add(tx: Connection, shard: int, paper_ids: Collection[int], error: str) -> None:
-    """Sets papers aside from matching in a shard."""
+    """Excludes papers from matching in a shard."""
     if paper_ids:
-        new = upsert(quarantine).values([{"paper_id": one, "shard": shard, "error": error} for one in paper_ids])
-        tx.execute(new.on_conflict_do_nothing())
+        rows = [{"paper_id": paper_id, "shard": shard, "error": error} for paper_id in paper_ids]
+        tx.execute(upsert(quarantine).values(rows).on_conflict_do_nothing())
 
 
-def among(tx: Connection, shard: int, paper_ids: Collection[int]) -> set[int]:
+def filter_quarantined(tx: Connection, shard: int, paper_ids: Collection[int]) -> set[int]:
     """Those of the papers that are not to be matched in a shard."""
-    mine = and_(quarantine.c.shard == shard, quarantine.c.paper_id.in_(paper_ids))
-    return set(tx.scalars(select(quarantine.c.paper_id).where(mine)))
+    query = select(quarantine.c.paper_id).where(quarantine.c.shard == shard, quarantine.c.paper_id.in_(paper_ids))
+    return set(tx.scalars(query))
 
 
-def all_of(tx: Connection, paper_id: int | None = None) -> list[Row]:
-    """What is set aside, of one paper or of all: `paper_id`, `title`, `stage`, `shard` (of matching), `at`, `error`."""
-    found = _everything().subquery()
-    query = select(found, paper.c.title).join(paper, paper.c.id == found.c.paper_id)
-    query = query.where(found.c.paper_id == paper_id) if paper_id is not None else query
-    return rows(tx, query.order_by(found.c.at, found.c.paper_id, found.c.stage, found.c.shard))
+def list_all(tx: Connection, paper_id: int | None = None) -> list[QuarantinedPaper]:
+    """What is quarantined of one paper or of all, the longest quarantined first."""
+    rows = _all_stages().subquery()
+    query = (
+        select(rows, paper.c.title)
+        .join(paper, paper.c.id == rows.c.paper_id)
+        .where(rows.c.paper_id == paper_id if paper_id is not None else true())
+        .order_by(rows.c.at, rows.c.paper_id, rows.c.stage, rows.c.shard)
+    )
+    return fetch_all(tx, QuarantinedPaper, query)
 
 
 def count(tx: Connection) -> int:
-    """How many papers."""
-    found = _everything().subquery()
-    return tx.scalars(select(func.count(found.c.paper_id.distinct()))).one()
+    """The number of papers."""
+    rows = _all_stages().subquery()
+    return tx.scalars(select(func.count(rows.c.paper_id.distinct()))).one()
 
 
-def _everything() -> Any:
+def _all_stages() -> Any:
     matching = select(
         quarantine.c.paper_id,
-        literal(MATCHING).label("stage"),
+        literal(QuarantinedStage.MATCHING, _STAGE).label("stage"),
         quarantine.c.shard,
         quarantine.c.created_at.label("at"),
         quarantine.c.error,
     )
-    lost = func.concat(embedding_attempt.c.attempts, " workers were lost while they embedded it alone")
-    embedding = select(
+    embedding: Select[Any] = select(
         embedding_attempt.c.paper_id,
-        literal(EMBEDDING),
+        literal(QuarantinedStage.EMBEDDING, _STAGE),
         cast(null(), SmallInteger),
         embedding_attempt.c.tried_at,
-        lost,
-    )
-    return union_all(matching, embedding.where(embedding_attempt.c.attempts >= embedding_backlog.MAX_ATTEMPTS))
+        func.concat(embedding_attempt.c.attempts, " workers were lost while they embedded it alone"),
+    ).where(embedding_attempt.c.attempts >= embedding_backlog.MAX_ATTEMPTS)
+    return union_all(matching, embedding)
 
 
 def release(tx: Connection, paper_id: int) -> None:
-    """Puts a paper back: it is embedded and matched again, for everything that has happened to it; nobody is told
-    twice. Raises NotFound.
+    """Lets a paper be embedded and matched again, for every event of its past. No paper is sent twice.
+
+    Raises NotFound if the paper is not quarantined.
     """
-    spent = and_(
+    attempts = and_(
         embedding_attempt.c.paper_id == paper_id, embedding_attempt.c.attempts >= embedding_backlog.MAX_ATTEMPTS
     )
-    embedded_again = tx.execute(delete(embedding_attempt).where(spent)).rowcount
+    embedded_again = tx.execute(delete(embedding_attempt).where(attempts)).rowcount
     matched_again = tx.execute(delete(quarantine).where(quarantine.c.paper_id == paper_id)).rowcount
     if not (embedded_again or matched_again):
         raise NotFound(f"paper {paper_id} is not set aside")
-    happened = tx.scalars(select(event.c.what).where(event.c.paper_id == paper_id).distinct()).all()
-    if matched_again and happened:
-        match_runs.open_run(tx, [(paper_id, what) for what in happened])
+    kinds = tx.scalars(select(event.c.what).where(event.c.paper_id == paper_id).distinct()).all()
+    if matched_again and kinds:
+        match_runs.open_run(tx, [(paper_id, kind) for kind in kinds])
         wake(tx, "embed")
     if embedded_again:
         wake(tx, "slow")

@@ -1,16 +1,17 @@
-"""Subscriptions; each save takes the next number of its shard, so that a worker sees all that it has not read."""
+"""Subscriptions. Each save takes the next revision of its shard, by which workers find what they have not read yet."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, true, update
 
 from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
-from services.store.db.database import Row, first, rows
+from services.store.db.records import columns_for, fetch_all, fetch_first, field_names
 from services.store.db.revisions import next_revision
 from services.store.db.tables import (
     account,
@@ -23,25 +24,16 @@ from services.store.db.tables import (
 )
 from services.store.delivery import digest_schedule
 from services.store.papers import merging
+from services.store.subscriptions.records import (
+    SubscribedChannel,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionWithEmail,
+)
 
 MAX_PER_ACCOUNT = 100
-AT_ONCE = 2000
-"""Rows that a new worker fetches."""
-_MATCHED_BY = (
-    *(
-        "id",
-        "account_id",
-        "revision",
-        "deleted_at",
-        "query",
-        "volume",
-        "model",
-        "terms",
-        "threshold",
-        "relaxed_thresholds",
-    ),
-    *("sources", "min_upvotes"),
-)
+FETCH_SIZE = 2000
+"""Rows that a new worker fetches at a time."""
 
 
 def save(
@@ -52,8 +44,8 @@ def save(
     channels: Sequence[int],
     subscription_id: int | None = None,
 ) -> int:
-    """Stores a checked draft as a new subscription, or in place of an old one of the same account."""
-    number = _shard_of(tx, account_id)
+    """Stores a checked draft as a new subscription, or in place of `subscription_id`, which must be the account's."""
+    number = account_id % tx.scalars(select(func.count()).select_from(shard)).one()
     values = {
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
@@ -64,131 +56,176 @@ def save(
         "shard": number, "revision": next_revision(tx, number),
     }  # fmt: skip
     if subscription_id is None:
-        _refuse_more(tx, account_id)
+        _check_room(tx, account_id)
         new = insert(subscription).values(account_id=account_id, **values)
-        subscription_id = tx.scalars(new.returning(subscription.c.id)).one()
+        subscription_id = int(tx.scalars(new.returning(subscription.c.id)).one())
     else:
         find(tx, subscription_id, account_id)
-        anew = {**values, "watched_since": func.now(), "reminded_at": None}
-        tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(anew))
+        values |= {"watched_since": func.now(), "reminded_at": None}
+        tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(values))
         digest_schedule.reschedule_all(tx, account_id, subscription_id)
     _set_examples(tx, subscription_id, draft)
     _set_channels(tx, account_id, subscription_id, channels)
-    return int(subscription_id)
+    return subscription_id
 
 
 def change(tx: Connection, subscription_id: int, account_id: int, **values: Any) -> None:
-    row = find(tx, subscription_id, account_id)
-    revision = next_revision(tx, row["shard"])
+    number = find(tx, subscription_id, account_id).shard
+    revision = next_revision(tx, number)
     tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(revision=revision, **values))
 
 
 def remove(tx: Connection, subscription_id: int, account_id: int) -> None:
-    """A deletion is a row with `deleted_at` and a number, so that matchers hear of it."""
+    """Marks the subscription as deleted. The row keeps a new revision, so that matching reads the deletion."""
     change(tx, subscription_id, account_id, deleted_at=func.now())
 
 
-def find(tx: Connection, subscription_id: int, account_id: int | None = None) -> Row:
-    wanted = and_(subscription.c.id == subscription_id, subscription.c.deleted_at.is_(None))
-    if account_id is not None:
-        wanted = and_(wanted, subscription.c.account_id == account_id)
-    row = first(tx, select(subscription, account.c.email).join(account).where(wanted))
+def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
+    """Pauses until a moment, or resumes (None). Items that wait already are rescheduled."""
+    change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now(), reminded_at=None)
+    digest_schedule.reschedule_all(tx, account_id, subscription_id)
+
+
+def set_error(tx: Connection, subscription_id: int, error: str) -> None:
+    """Shows the owner why the subscription does not match. The revision stays, since matching does not change."""
+    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(error=error))
+
+
+def find(tx: Connection, subscription_id: int, account_id: int | None = None) -> SubscriptionWithEmail:
+    """The undeleted subscription. Raises NotFound, also when it is not the account's."""
+    query = (
+        select(*columns_for(subscription, SubscriptionWithEmail), account.c.email)
+        .join(account)
+        .where(
+            subscription.c.id == subscription_id,
+            subscription.c.deleted_at.is_(None),
+            subscription.c.account_id == account_id if account_id is not None else true(),
+        )
+    )
+    row = fetch_first(tx, SubscriptionWithEmail, query)
     if row is None:
         raise NotFound(f"no subscription {subscription_id}")
     return row
 
 
-def all_of(tx: Connection, account_id: int | None = None) -> Sequence[Row]:
-    query = select(subscription, account.c.email).join(account).where(subscription.c.deleted_at.is_(None))
-    query = query.where(subscription.c.account_id == account_id) if account_id is not None else query
-    return rows(tx, query.order_by(subscription.c.id))
-
-
-def channels_of(tx: Connection, ids: Collection[int]) -> dict[int, list[tuple[int, str, str]]]:
-    """Subscription → (channel, kind, label) of its living channels."""
-    query = select(subscription_channel.c.subscription_id, channel.c.id, channel.c.kind, channel.c.label).join(
-        channel, channel.c.id == subscription_channel.c.channel_id
+def list_all(tx: Connection, account_id: int | None = None) -> list[SubscriptionWithEmail]:
+    """The undeleted subscriptions of one account or of all."""
+    query = (
+        select(*columns_for(subscription, SubscriptionWithEmail), account.c.email)
+        .join(account)
+        .where(
+            subscription.c.deleted_at.is_(None),
+            subscription.c.account_id == account_id if account_id is not None else true(),
+        )
+        .order_by(subscription.c.id)
     )
-    found: dict[int, list[tuple[int, str, str]]] = {}
-    for one, *rest in tx.execute(
-        query.where(subscription_channel.c.subscription_id.in_(ids), channel.c.deleted_at.is_(None))
-    ):
-        found.setdefault(one, []).append((rest[0], rest[1], rest[2]))
-    return found
+    return fetch_all(tx, SubscriptionWithEmail, query)
+
+
+def channels_of(tx: Connection, ids: Collection[int]) -> dict[int, list[SubscribedChannel]]:
+    """The undeleted channels of each subscription that has any."""
+    query = (
+        select(subscription_channel.c.subscription_id, channel.c.id, channel.c.kind, channel.c.label)
+        .join(channel, channel.c.id == subscription_channel.c.channel_id)
+        .where(subscription_channel.c.subscription_id.in_(ids), channel.c.deleted_at.is_(None))
+    )
+    channels = defaultdict[int, list[SubscribedChannel]](list)
+    for subscription_id, *values in tx.execute(query):
+        channels[subscription_id].append(SubscribedChannel(*values))
+    return dict(channels)
 
 
 def examples_of(tx: Connection, subscription_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Ids of the liked and of the disliked papers."""
-    rows = tx.execute(select(interest_example).where(interest_example.c.subscription_id == subscription_id)).all()
-    return tuple(r.paper_id for r in rows if r.liked), tuple(r.paper_id for r in rows if not r.liked)
+    examples = tx.execute(select(interest_example).where(interest_example.c.subscription_id == subscription_id)).all()
+    liked = tuple(example.paper_id for example in examples if example.liked)
+    return liked, tuple(example.paper_id for example in examples if not example.liked)
 
 
-def since(tx: Connection, number: int, revision: int) -> Iterator[Row]:
-    """What was saved or deleted in a shard after `revision`, in order: what matching needs of a row.
+def draft_of(tx: Connection, row: Subscription) -> Draft:
+    """The stored subscription as the draft that it was saved from."""
+    liked, disliked = examples_of(tx, row.id)
+    return Draft(
+        name=row.name,
+        for_whom=row.for_whom,
+        query=row.query,
+        interest=row.interest,
+        liked=liked,
+        disliked=disliked,
+        trending=row.trending,
+        volume=row.volume,
+        sources=tuple(row.sources),
+        min_upvotes=row.min_upvotes,
+        cadence=row.cadence,
+    )
 
-    Rows are fetched as they are asked for, since a new worker reads all there are; weights come in binary form, for
-    to read their digits would take most of its time.
+
+def changed_since(tx: Connection, number: int, revision: int) -> Iterator[SubscriptionChange]:
+    """Subscriptions of shard `number` that were saved or deleted after `revision`, by ascending revision.
+
+    Uses `ix_subscription_freshness`. A new worker reads all subscriptions, so rows are fetched in parts, and weights
+    come in binary form: parsing them as text would take most of the time.
     """
-    newer = and_(subscription.c.shard == number, subscription.c.revision > revision)
-    columns = [subscription.c[name] for name in _MATCHED_BY]
-    query = select(*columns, func.vector_send(subscription.c.weights, type_=LargeBinary).label("weights"))
-    query = query.where(newer).order_by(subscription.c.revision)
-    for row in tx.execute(query, execution_options={"yield_per": AT_ONCE}).mappings():
-        weights = row["weights"]
-        # Two 16-bit numbers, of which the first is the dimension, and floats in the network's order.
-        yield {**row, "weights": weights and np.frombuffer(weights, ">f4", offset=4).astype(np.float32)}
-
-
-def note_error(tx: Connection, subscription_id: int, error: str) -> None:
-    """Shows an owner what keeps the subscription from matching; no new revision, since nothing changes."""
-    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(error=error))
-
-
-def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
-    """Pauses until a moment, or resumes (None); what waits already is held back too, or told at the usual time."""
-    change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now(), reminded_at=None)
-    digest_schedule.reschedule_all(tx, account_id, subscription_id)
+    columns = [
+        func.vector_send(column, type_=LargeBinary) if column is subscription.c.weights else column
+        for column in columns_for(subscription, SubscriptionChange)
+    ]
+    query = (
+        select(*columns)
+        .where(subscription.c.shard == number, subscription.c.revision > revision)
+        .order_by(subscription.c.revision)
+    )
+    weights_at = field_names(SubscriptionChange).index("weights")
+    for row in tx.execute(query, execution_options={"yield_per": FETCH_SIZE}):
+        values = list(row)
+        if values[weights_at] is not None:
+            # The binary form is two 16-bit numbers, the first of which is the dimension, then floats in network order.
+            values[weights_at] = np.frombuffer(values[weights_at], ">f4", offset=4).astype(np.float32)
+        yield SubscriptionChange(*values)
 
 
 def matched_papers(tx: Connection, account_id: int) -> set[int]:
-    """Papers that the account's living subscriptions have matched."""
-    query = select(match.c.paper_id).join(subscription, subscription.c.id == match.c.subscription_id)
-    return set(tx.scalars(query.where(match.c.account_id == account_id, subscription.c.deleted_at.is_(None))))
+    """Papers that the account's undeleted subscriptions have matched."""
+    query = (
+        select(match.c.paper_id)
+        .join(subscription, subscription.c.id == match.c.subscription_id)
+        .where(match.c.account_id == account_id, subscription.c.deleted_at.is_(None))
+    )
+    return set(tx.scalars(query))
 
 
-def upvote_steps(tx: Connection) -> frozenset[int]:
-    """The `min_upvotes` in use."""
-    living = and_(subscription.c.deleted_at.is_(None), subscription.c.min_upvotes > 0)
-    return frozenset(tx.scalars(select(subscription.c.min_upvotes).where(living).distinct()))
+def min_upvotes_in_use(tx: Connection) -> frozenset[int]:
+    """The different values of `min_upvotes` above 0 of undeleted subscriptions."""
+    undeleted = and_(subscription.c.deleted_at.is_(None), subscription.c.min_upvotes > 0)
+    return frozenset(tx.scalars(select(subscription.c.min_upvotes).where(undeleted).distinct()))
 
 
-def _shard_of(tx: Connection, account_id: int) -> int:
-    return account_id % tx.scalars(select(func.count()).select_from(shard)).one()
-
-
-def _refuse_more(tx: Connection, account_id: int) -> None:
-    living = and_(subscription.c.account_id == account_id, subscription.c.deleted_at.is_(None))
-    if tx.scalars(select(func.count()).where(living)).one() >= MAX_PER_ACCOUNT:
+def _check_room(tx: Connection, account_id: int) -> None:
+    undeleted = and_(subscription.c.account_id == account_id, subscription.c.deleted_at.is_(None))
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_PER_ACCOUNT:
         raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} subscriptions; delete one first")
 
 
 def _set_examples(tx: Connection, subscription_id: int, draft: Draft) -> None:
     merging.lock_against_merges(tx)
-    now = merging.current_ids(tx, {*draft.liked, *draft.disliked})
+    current = merging.current_ids(tx, {*draft.liked, *draft.disliked})
     tx.execute(delete(interest_example).where(interest_example.c.subscription_id == subscription_id))
-    verdicts = {now.get(one, one): one in draft.liked for one in (*draft.disliked, *draft.liked)}
-    if verdicts:
-        rows = [
-            {"subscription_id": subscription_id, "paper_id": one, "liked": liked} for one, liked in verdicts.items()
+    # A paper that is named as both, perhaps because of a merge, is a liked one.
+    liked = {current.get(paper_id, paper_id): False for paper_id in draft.disliked}
+    liked |= {current.get(paper_id, paper_id): True for paper_id in draft.liked}
+    if liked:
+        examples = [
+            {"subscription_id": subscription_id, "paper_id": paper_id, "liked": is_liked}
+            for paper_id, is_liked in liked.items()
         ]
-        tx.execute(insert(interest_example), rows)
+        tx.execute(insert(interest_example), examples)
 
 
 def _set_channels(tx: Connection, account_id: int, subscription_id: int, channels: Sequence[int]) -> None:
     tx.execute(delete(subscription_channel).where(subscription_channel.c.subscription_id == subscription_id))
-    rows = [
-        {"account_id": account_id, "subscription_id": subscription_id, "channel_id": one}
-        for one in dict.fromkeys(channels)
+    links = [
+        {"account_id": account_id, "subscription_id": subscription_id, "channel_id": channel_id}
+        for channel_id in dict.fromkeys(channels)
     ]
-    if rows:
-        tx.execute(insert(subscription_channel), rows)
+    if links:
+        tx.execute(insert(subscription_channel), links)

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from services.store.db.database import Row
 from services.store.papers import papers
 from services.store.subscriptions import atom_feeds
+from services.store.subscriptions.records import Subscription
 from services.web import atom
 from services.web.context import App, AppContext
 from services.web.csrf_forms import Posted
@@ -22,26 +22,26 @@ HEADERS = {"Cache-Control": "private, max-age=300", "Referrer-Policy": "no-refer
 @router.get("/feeds/{token}")
 def feed(app: App, request: Request, token: str) -> Response:
     with app.db.transaction() as tx:
-        row = atom_feeds.by_token(tx, app.secrets, token)
-        found = atom_feeds.newest(tx, row["id"], MAX_ENTRIES)
-        loaded = papers.load(tx, [one["paper_id"] for one in found])
-    tag = f"tag:{urlsplit(app.settings.base_url).hostname},{row['created_at']:%Y-%m-%d}"
+        row = atom_feeds.find_by_token(tx, app.secrets, token)
+        entries = atom_feeds.newest(tx, row.id, MAX_ENTRIES)
+        loaded = papers.load(tx, [entry.paper_id for entry in entries])
+    tag = f"tag:{urlsplit(app.settings.base_url).hostname},{row.created_at:%Y-%m-%d}"
     body = atom.document(
         atom.Feed(
-            id=f"{tag}:subscription/{row['id']}",
-            title=f"{row['name']} · paperwire",
+            id=f"{tag}:subscription/{row.id}",
+            title=f"{row.name} · paperwire",
             address=address(app, row),
-            page=f"{app.settings.base_url}/matches?subscription={row['id']}",
-            since=row["created_at"],
+            page=f"{app.settings.base_url}/matches?subscription={row.id}",
+            since=row.created_at,
             found=[
                 atom.Found(
-                    f"{tag}:match/{one['id']}",
-                    one["created_at"],
-                    loaded[one["paper_id"]],
-                    one["decided"].get("why", ""),
+                    f"{tag}:match/{entry.id}",
+                    entry.created_at,
+                    loaded[entry.paper_id],
+                    entry.reason,
                 )
-                for one in found
-                if one["paper_id"] in loaded
+                for entry in entries
+                if entry.paper_id in loaded
             ],
         )
     )
@@ -58,5 +58,5 @@ def change_address(request: SignedIn, form: Posted, subscription_id: Id) -> Resp
     return request.redirect(f"/subscriptions/{subscription_id}", "readdressed")
 
 
-def address(app: AppContext, row: Row) -> str:
+def address(app: AppContext, row: Subscription) -> str:
     return f"{app.settings.base_url}/feeds/{atom_feeds.token(app.secrets, row)}"

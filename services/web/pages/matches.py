@@ -1,4 +1,4 @@
-"""What was found lately, by the day on which it was found."""
+"""The page of recent matches, grouped by day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,49 +12,51 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from services.domain.papers.paper import Paper
-from services.store.db.database import Row
 from services.store.maintenance import dashboard
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
+from services.store.subscriptions.records import MatchedPaper, MatchReason
 from services.web.request_context import SignedIn
 
 router = APIRouter()
-PAGE = 30
+PAGE_SIZE = 30
 Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PaperWithReasons:
     paper: Paper
-    found_at: datetime
-    reasons: list[Row]
+    matched_at: datetime
+    reasons: list[MatchReason]
 
 
 @router.get("/matches")
 def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = None) -> Response:
+    account_id, zone = request.account_id, ZoneInfo(request.account.timezone)
     with request.app.db.transaction() as tx:
-        mine = subscriptions.all_of(tx, request.account_id)
-        one = subscriptions.find(tx, subscription, request.account_id) if subscription else None
-        rows = dashboard.matched(tx, request.account_id, before=before, subscription_id=subscription, limit=PAGE + 1)
-        found = _found(tx, request.account_id, rows[:PAGE])
-    zone = ZoneInfo(request.account.timezone)
-    days = [(_day_name(day, zone), list(group)) for day, group in groupby(found, lambda f: _local(f, zone))]
-    older = rows[PAGE - 1]["newest"] if len(rows) > PAGE else None
-    return request.render("matches.html", days=days, older=older, before=before, subscription=one, subscriptions=mine)
+        listed = subscriptions.list_all(tx, account_id)
+        selected = subscriptions.find(tx, subscription, account_id) if subscription else None
+        rows = dashboard.matched(tx, account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1)
+        matched = _with_reasons(tx, account_id, rows[:PAGE_SIZE])
+    by_day = groupby(matched, lambda match: match.matched_at.astimezone(zone).date())
+    return request.render(
+        "matches.html",
+        days=[(_day_name(day, zone), list(group)) for day, group in by_day],
+        older=rows[PAGE_SIZE - 1].newest_match_id if len(rows) > PAGE_SIZE else None,
+        before=before,
+        subscription=selected,
+        subscriptions=listed,
+    )
 
 
-def _found(tx: Connection, account_id: int, rows: Sequence[Row]) -> list[Found]:
-    ids = [row["paper_id"] for row in rows]
+def _with_reasons(tx: Connection, account_id: int, rows: Sequence[MatchedPaper]) -> list[PaperWithReasons]:
+    ids = [row.paper_id for row in rows]
     loaded, reasons = papers.load(tx, ids), dashboard.reasons(tx, account_id, ids)
     return [
-        Found(loaded[row["paper_id"]], row["found_at"], reasons[row["paper_id"]])
+        PaperWithReasons(loaded[row.paper_id], row.matched_at, reasons[row.paper_id])
         for row in rows
-        if row["paper_id"] in loaded
+        if row.paper_id in loaded
     ]
-
-
-def _local(one: Found, zone: ZoneInfo) -> date:
-    return one.found_at.astimezone(zone).date()
 
 
 def _day_name(day: date, zone: ZoneInfo) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from services.errors import NotFound
-from services.flow.commands.explain import trace
+from services.flow.commands.explain import explain
 from services.store.maintenance import dashboard
 from services.store.papers import appearances, papers
 from services.store.subscriptions import subscriptions
@@ -26,9 +26,9 @@ def paper(request: SignedIn, name: str, subscription: Annotated[int | None, Quer
             raise NotFound(f"no paper {name[:60]!r} in the archive")
         reasons = dashboard.reasons(tx, account_id, [paper_id]).get(paper_id, [])
         places = appearances.of_paper(tx, paper_id)
-        mine = subscriptions.all_of(tx, account_id)
+        mine = subscriptions.list_all(tx, account_id)
         asked = subscriptions.find(tx, subscription, account_id) if subscription else None
-    steps = trace(app.db, app.embedder, str(paper_id), asked["id"], account_id) if asked else []
+    steps = explain(app.db, app.embedder, str(paper_id), asked.id, account_id) if asked else []
     return request.render(
         "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=mine, asked=asked, steps=steps
     )

@@ -1,4 +1,4 @@
-"""What the subscription in the form would have brought: a fragment that htmx puts beside it, or the page anew."""
+"""The preview of the subscription in the form: a fragment for htmx, or the whole page without JavaScript."""
 
 from dataclasses import dataclass
 
@@ -6,57 +6,57 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.errors import PaperwireError, QueryError
-from services.flow.commands.preview import Preview
-from services.flow.commands.preview import Shown as Sample
+from services.flow.commands.preview import Preview, Sample
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
-from services.web.chart import Bar, weeks
+from services.web.chart import Bar, weekly_bars
 from services.web.csrf_forms import Posted
 from services.web.pages import subscriptions
 from services.web.request_context import RequestContext, SignedIn
 from services.web.subscription_form import Fields
 
 router = APIRouter()
-SAMPLES = 6
+MAX_SAMPLES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """The outcome: nothing asked yet, an error (with the query's caret), or the preview."""
+class PreviewResult:
+    """A preview, an error, or neither while the form is empty."""
 
     result: Preview | None = None
     bars: tuple[Bar, ...] = ()
     samples: tuple[Sample, ...] = ()
     error: str = ""
     caret: str = ""
+    """The query, with a mark under the error."""
 
 
 @router.post("/subscriptions/preview")
 def preview(request: SignedIn, form: Posted) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     editing = form.number("editing") or None
-    shown = _shown(request, fields, editing)
+    result = _preview(request, fields, editing)
     if request.is_htmx:
-        return request.render("preview.html", preview=shown)
+        return request.render("preview.html", preview=result)
     if editing:
-        return subscriptions.editing(request, editing, fields, preview=shown)
-    return subscriptions.listing(request, fields, preview=shown)
+        return subscriptions.editing(request, editing, fields, preview=result)
+    return subscriptions.listing(request, fields, preview=result)
 
 
-def _shown(request: RequestContext, fields: Fields, editing: int | None) -> Shown:
+def _preview(request: RequestContext, fields: Fields, editing: int | None) -> PreviewResult:
     if fields.asks_nothing:
-        return Shown()
+        return PreviewResult()
     app = request.app
-    # One that is being changed has matches of its own, which would hide what it adds.
-    against = None if editing else request.account_id
+    # The matches of the subscription that is being changed would hide what the changes add.
+    compare_with = None if editing else request.account_id
     try:
         with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
         with app.previews:
-            result = run_preview(app.slow_db, app.embedder, draft, account_id=against)
+            result = run_preview(app.slow_db, app.embedder, draft, account_id=compare_with)
     except QueryError as error:
-        return Shown(error=error.message, caret=error.caret())
+        return PreviewResult(error=error.message, caret=error.caret())
     except PaperwireError as error:
-        return Shown(error=str(error))
-    bars = weeks((hit.announced_on for hit in result.found), result.until, result.days)
-    return Shown(result=result, bars=tuple(bars), samples=tuple(result.samples[:SAMPLES]))
+        return PreviewResult(error=str(error))
+    bars = weekly_bars((hit.announced_on for hit in result.hits), result.until, result.days)
+    return PreviewResult(result=result, bars=tuple(bars), samples=tuple(result.samples[:MAX_SAMPLES]))

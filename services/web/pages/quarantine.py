@@ -1,4 +1,4 @@
-"""Another try for a paper that was set aside; the list of them stands among the sources."""
+"""The button that releases a paper from quarantine. The Sources page lists these papers."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response

@@ -1,4 +1,4 @@
-"""Silences: what is not to be heard for a while."""
+"""The page that lists, adds and ends silences."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -37,7 +37,7 @@ def end(request: SignedIn, form: Posted, silence_id: Id) -> Response:
 
 def _add(request: RequestContext, form: Form) -> None:
     if not form.text("until"):
-        raise ConfigError("say until when")
+        raise ConfigError("enter the day on which the silence ends")
     until = subscribe.start_of(form.text("until"), request.account.timezone)
     now = request.app.db.now()
     with request.app.db.transaction() as tx:
@@ -50,9 +50,9 @@ def _listing(
 ) -> Response:
     now = request.app.db.now()
     with request.app.db.transaction() as tx:
-        found = silences.all_of(tx, now, request.account_id)
-        mine = subscriptions.all_of(tx, request.account_id)
+        active = silences.list_all(tx, now, request.account_id)
+        listed = subscriptions.list_all(tx, request.account_id)
     typed = {name: form.text(name) if form else "" for name in ("query", "subscription", "until")}
-    context = {"silences": found, "subscriptions": mine, "error": error, "typed": typed}
+    context = {"silences": active, "subscriptions": listed, "error": error, "typed": typed}
     caret = error.caret() if isinstance(error, QueryError) else ""
     return request.render("silences.html", status, **context, caret=caret, soon=date_in(7))

@@ -90,7 +90,7 @@ def remove(request: Operator, form: Posted, source_id: Id) -> Response:
 def _sources_page(request: RequestContext, error: str = "", status: int = 200) -> Response:
     with request.app.db.transaction() as tx:
         known = sources.all_with_newest_batch(tx)
-        quarantined = quarantine.all_of(tx) if request.account.operator else []
+        quarantined = quarantine.list_all(tx) if request.account.operator else []
     kinds = [plugin for plugin in plugins.sources().values() if plugin.every is not None]
     intervals = {source.id: _interval(source.kind, source.every) for source in known}
     return request.render(

@@ -1,4 +1,4 @@
-"""The subscriptions of an account: listed, made, changed, paused, deleted."""
+"""The pages that list, add, change, pause and delete subscriptions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,8 @@ from services.web.request_context import Id, RequestContext, SignedIn, date_in
 from services.web.subscription_form import Fields
 
 router = APIRouter(prefix="/subscriptions")
-COUNTED = timedelta(days=30)
+COUNT_WINDOW = timedelta(days=30)
+"""The page shows the number of matches within this time."""
 MAX_PAUSE = timedelta(days=1000)
 
 
@@ -30,7 +31,7 @@ def overview_page(request: SignedIn) -> Response:
 
 @router.post("")
 def create(request: SignedIn, form: Posted) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     try:
         _save(request, fields)
     except NotFound:
@@ -44,13 +45,13 @@ def create(request: SignedIn, form: Posted) -> Response:
 def edit_page(request: SignedIn, subscription_id: Id) -> Response:
     with request.app.db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id, request.account_id)
-        fields = subscription_form.of_row(tx, row)
+        fields = subscription_form.from_subscription(tx, row)
     return editing(request, subscription_id, fields)
 
 
 @router.post("/{subscription_id}")
 def change(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
-    fields = subscription_form.of_form(form)
+    fields = subscription_form.from_form(form)
     try:
         _save(request, fields, subscription_id)
     except NotFound:
@@ -63,7 +64,7 @@ def change(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
 @router.post("/{subscription_id}/pause")
 def pause(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
     day = form.text("until")
-    _refuse_odd(day, request.account.timezone)
+    _check_pause_end(day, request.account.timezone)
     subscribe.pause(request.app.db, subscription_id, day, request.account_id)
     return request.redirect("/subscriptions", "paused")
 
@@ -80,7 +81,7 @@ def confirm_delete(request: SignedIn, subscription_id: Id) -> Response:
         row = subscriptions.find(tx, subscription_id, request.account_id)
     return request.render(
         "confirm.html",
-        question=f"Delete the subscription “{row['name']}”?",
+        question=f"Delete the subscription “{row.name}”?",
         consequence="Nothing more is matched for it, and its matches leave your pages. What was sent stays on record.",
         label="Delete",
         back="/subscriptions",
@@ -101,23 +102,26 @@ def listing(
     status: int = 200,
     preview: Any = None,
 ) -> Response:
-    """All subscriptions, and the form for a new one, perhaps as it was typed, with what is wrong or its preview."""
+    """All subscriptions, and the form for a new one.
+
+    `fields` is the form as it was typed, `error` what is wrong with it, `preview` its preview.
+    """
     with request.app.db.transaction() as tx:
-        found = subscriptions.all_of(tx, request.account_id)
-        told = subscriptions.channels_of(tx, [row["id"] for row in found])
-        counts = dashboard.match_counts(tx, request.account_id, datetime.now(UTC) - COUNTED)
+        listed = subscriptions.list_all(tx, request.account_id)
+        channels = subscriptions.channels_of(tx, [subscription.id for subscription in listed])
+        counts = dashboard.match_counts(tx, request.account_id, datetime.now(UTC) - COUNT_WINDOW)
         choices = subscription_form.channel_choices(tx, request.account)
-    interested = any(row["volume"] for row in found)
+    has_interest = any(subscription.volume for subscription in listed)
     typed = fields or Fields(channels=(choices[0][0],))
     form = form_context(typed, choices, error, preview)
     return request.render(
         "subscriptions.html",
         status,
-        subscriptions=found,
-        told=told,
+        subscriptions=listed,
+        channels=channels,
         counts=counts,
         pause_until=date_in(7),
-        embedder_status=model_rollover.status_lines(request.app.db, request.app.settings) if interested else [],
+        embedder_status=model_rollover.status_lines(request.app.db, request.app.settings) if has_interest else [],
         **form,
     )
 
@@ -145,7 +149,7 @@ def form_context(
     preview: Any,
     editing: int | None = None,
 ) -> dict[str, Any]:
-    """What `subscription_form.html` needs."""
+    """The variables of `subscription_form.html`."""
     caret = error.caret() if isinstance(error, QueryError) else ""
     kinds = [(kind, source.summary) for kind, source in plugins.sources().items() if source.every is not None]
     return {
@@ -168,8 +172,8 @@ def _save(request: RequestContext, fields: Fields, subscription_id: int | None =
         subscribe.save(app.slow_db, app.embedder, account_id, draft, ids, subscription_id)
 
 
-def _refuse_odd(day: str, timezone: str) -> None:
-    """A form's day that is over, or far off, is a slip. Raises ConfigError."""
+def _check_pause_end(day: str, timezone: str) -> None:
+    """Raises ConfigError for a day that has begun or is far off, which is likely a typing error."""
     now = datetime.now(UTC)
     if day and not now < subscribe.start_of(day, timezone) < now + MAX_PAUSE:
-        raise ConfigError("a pause ends on a day from tomorrow to three years ahead")
+        raise ConfigError("a pause ends on a day from tomorrow to 1,000 days ahead")

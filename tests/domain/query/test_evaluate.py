@@ -4,7 +4,7 @@ from time import process_time
 import pytest
 
 from services.domain.papers.paper import Paper
-from services.domain.query.evaluate import Evidence, PaperText, describe, evidence, failed, matches
+from services.domain.query.evaluate import Evidence, PaperText, describe, evidence, explain_failure, matches
 from services.domain.query.paper_text import FieldText
 from services.domain.query.parser import Near, parse
 
@@ -108,7 +108,7 @@ def holds(query: str, text: PaperText | None = None) -> bool:
 )
 def test_a_query_matches(query: str) -> None:
     assert holds(query)
-    assert failed(parse(query), paper()) == ""
+    assert explain_failure(parse(query), paper()) == ""
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_query_matches(query: str) -> None:
     ],
 )
 def test_a_query_that_does_not_match_says_which_clause_decides(query: str, why: str) -> None:
-    assert failed(parse(query), paper()) == why
+    assert explain_failure(parse(query), paper()) == why
     assert holds(query) is (why == "")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from services.domain.query.ast import conjunction, disjunction, in_field, is_bounded, negation
 from services.domain.query.parser import (
-    MAX_QUERY,
+    MAX_QUERY_CHARACTERS,
     MAX_TERMS,
     And,
     Author,
@@ -70,7 +70,9 @@ def combined(leaf: st.SearchStrategy[Query], most: int) -> st.SearchStrategy[Que
 
 def queries() -> st.SearchStrategy[Query]:
     scoped = st.builds(in_field, st.sampled_from(["title", "abstract"]), combined(leaves(), 4))
-    return combined(leaves() | scoped | metadata(), 8).filter(lambda q: is_bounded(q) and len(str(q)) <= MAX_QUERY)
+    return combined(leaves() | scoped | metadata(), 8).filter(
+        lambda q: is_bounded(q) and len(str(q)) <= MAX_QUERY_CHARACTERS
+    )
 
 
 def refusal(text: str) -> QueryError:
@@ -259,7 +261,7 @@ def test_errors_name_the_place_and_what_to_do(text: str, position: int, says: st
 
 
 def test_a_query_may_be_as_long_wide_and_deep_as_promised() -> None:
-    assert parse("w" * MAX_QUERY) == Phrase("w" * MAX_QUERY)
+    assert parse("w" * MAX_QUERY_CHARACTERS) == Phrase("w" * MAX_QUERY_CHARACTERS)
     assert parse(" ".join(f"w{n}" for n in range(MAX_TERMS)))
     assert parse("(" * 10 + "a" + ")" * 10) == Phrase("a")
 
@@ -267,12 +269,12 @@ def test_a_query_may_be_as_long_wide_and_deep_as_promised() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("w" * (MAX_QUERY + 1), "501 characters"),
+        ("w" * (MAX_QUERY_CHARACTERS + 1), "501 characters"),
         (" OR ".join(["a"] * 10_000), "500 are allowed"),
         ("(" * 100_000, "500 are allowed"),
         (" ".join(["a"] * (MAX_TERMS + 1)), "more than 64 terms"),
         ("(" * 11 + "a" + ")" * 11, "more than 10 deep"),
-        ("(" * MAX_QUERY, "more than 10 deep"),
+        ("(" * MAX_QUERY_CHARACTERS, "more than 10 deep"),
         ("title:(" * 20, "cannot stand inside"),
         ("NOT " * 124 + "a -", "must touch"),
         ("-" * 499 + "a", "only excludes"),

@@ -169,7 +169,7 @@ def test_put_replaces_and_remove_forgets() -> None:
         matcher.remove(id)
     assert len(matcher) == 37
     expected = [id for id in range(40) if (id % 2 or id % 3) and id not in (0, 2, 3, 4, 39)]
-    assert [match.subscription for match in matcher.match([candidate(1, [0, 1])])] == expected
+    assert [match.subscription_id for match in matcher.match([candidate(1, [0, 1])])] == expected
     for id in range(40):
         matcher.remove(id)
     assert len(matcher) == 0
@@ -181,7 +181,7 @@ def test_interests_beyond_one_block_are_scored() -> None:
     matcher = Matcher()
     for id in range(BLOCK_SIZE + 5):
         matcher.put(standing(id, weights=[0, 1] if id % 1000 == 3 or id >= BLOCK_SIZE else [1, 0]))
-    found = [match.subscription for match in matcher.match([candidate(1), candidate(2, [0, 1])])]
+    found = [match.subscription_id for match in matcher.match([candidate(1), candidate(2, [0, 1])])]
     assert found == [*range(3, BLOCK_SIZE, 1000), *range(BLOCK_SIZE, BLOCK_SIZE + 5)]
 
 

@@ -6,18 +6,19 @@ from sqlalchemy import delete, select, update
 
 from services.domain.interests.calibration import CompiledInterest
 from services.domain.interests.terms import CONSTANT_TERM, terms_of
+from services.domain.subscriptions import criteria
 from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.matcher import explain_non_match
-from services.flow.commands import subscribe
 from services.flow.commands.preview import preview
 from services.flow.pipeline import embed
+from services.flow.upkeep import recalibrate
 from services.store.db import rate_limits
-from services.store.db.database import Row
 from services.store.db.tables import match as match_table
 from services.store.db.tables import paper, paper_words, subscription
 from services.store.interests import thresholds, training_set
 from services.store.maintenance import due_work
 from services.store.subscriptions import candidates, subscriptions
+from services.store.subscriptions.records import Subscription
 from tests.flow.conftest import World, entry
 
 OTHERS = ("protein", "robot", "model")
@@ -33,7 +34,7 @@ def fill(world: World, count: int = 330, days: int = 30) -> None:
         pass
 
 
-def found(world: World, one: int) -> Row:
+def found(world: World, one: int) -> Subscription:
     with world.db.transaction() as tx:
         return subscriptions.find(tx, one)
 
@@ -50,17 +51,17 @@ def full(world: World) -> World:
 
 def test_an_interest_is_learned_where_there_is_an_archive(full: World) -> None:
     row = found(full, full.subscribe(interest="diffusion agents", volume="1/day"))
-    assert row["terms"]["diffus"] > 0
-    assert CONSTANT_TERM in row["terms"]
-    assert not row["estimated"]
-    assert row["calibrated_at"] is not None
+    assert row.terms["diffus"] > 0
+    assert CONSTANT_TERM in row.terms
+    assert not row.estimated
+    assert row.calibrated_at is not None
 
 
 def test_while_the_archive_is_young_an_interest_is_a_cosine(world: World) -> None:
     fill(world, count=40)
     row = found(world, world.subscribe(interest="diffusion agents"))
-    assert row["terms"] == {}
-    assert np.linalg.norm(row["weights"]) == pytest.approx(1, abs=1e-5)
+    assert row.terms == {}
+    assert np.linalg.norm(row.weights) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_volume_is_that_of_what_the_query_lets_through(full: World) -> None:
@@ -70,31 +71,31 @@ def test_the_volume_is_that_of_what_the_query_lets_through(full: World) -> None:
     few = found(full, full.subscribe(interest="diffusion agents", volume="2/week", query="-robot diffusion"))
     popular = found(full, full.subscribe(interest="diffusion agents", volume="2/week", min_upvotes=5))
     nowhere = found(full, full.subscribe(interest="diffusion agents", volume="2/week", sources=("arxiv",)))
-    assert everything["threshold"] >= few["threshold"] >= popular["threshold"] >= nowhere["threshold"] > 0
-    assert few["threshold"] == everything["threshold"] > popular["threshold"]
+    assert everything.threshold >= few.threshold >= popular.threshold >= nowhere.threshold > 0
+    assert few.threshold == everything.threshold > popular.threshold
 
 
 def test_a_threshold_older_than_a_day_is_calibrated_anew(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/week")
     before = found(full, one)
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
     with full.db.transaction() as tx:
         tx.execute(update(subscription).values(threshold=7.0))
     age(full, one)
-    assert subscribe.recalibrate(full.db, full.embedder)
+    assert recalibrate.recalibrate_due(full.db, full.embedder)
     after = found(full, one)
-    assert after["threshold"] == pytest.approx(before["threshold"])
-    assert after["revision"] > before["revision"]
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert after.threshold == pytest.approx(before.threshold)
+    assert after.revision > before.revision
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
 def test_an_interest_of_a_young_archive_is_learned_later(world: World) -> None:
     one = world.subscribe(interest="diffusion agents")
     fill(world)
     age(world, one)
-    assert subscribe.recalibrate(world.db, world.embedder)
-    assert found(world, one)["terms"]
-    assert not found(world, one)["estimated"]
+    assert recalibrate.recalibrate_due(world.db, world.embedder)
+    assert found(world, one).terms
+    assert not found(world, one).estimated
 
 
 def test_a_query_that_no_longer_compiles_holds_up_nobody(full: World) -> None:
@@ -104,11 +105,11 @@ def test_a_query_that_no_longer_compiles_holds_up_nobody(full: World) -> None:
         tx.execute(update(subscription).values(threshold=7.0))
         tx.execute(update(subscription).where(subscription.c.id == broken).values(query='"('))
     age(full, broken)
-    assert subscribe.recalibrate(full.db, full.embedder)
-    assert "no longer compiles" in found(full, broken)["error"]
-    assert found(full, broken)["threshold"] == 7
-    assert found(full, fine)["threshold"] < 7
-    assert not subscribe.recalibrate(full.db, full.embedder)
+    assert recalibrate.recalibrate_due(full.db, full.embedder)
+    assert "no longer compiles" in found(full, broken).error
+    assert found(full, broken).threshold == 7
+    assert found(full, fine).threshold < 7
+    assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
 def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> None:
@@ -116,10 +117,10 @@ def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> N
     fill(world)
     age(world, one)
     world.embedder.down = True
-    assert subscribe.recalibrate(world.db, world.embedder)
-    assert found(world, one)["terms"] == {}
-    assert found(world, one)["error"] == ""
-    assert not subscribe.recalibrate(world.db, world.embedder)
+    assert recalibrate.recalibrate_due(world.db, world.embedder)
+    assert found(world, one).terms == {}
+    assert found(world, one).error == ""
+    assert not recalibrate.recalibrate_due(world.db, world.embedder)
 
 
 def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
@@ -128,8 +129,8 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, threshold=0.5)
     with full.db.transaction() as tx:
-        thresholds.set_threshold(tx, stale["id"], stale["shard"], stale["revision"], CompiledInterest(threshold=0.9))
-    assert found(full, one)["threshold"] == 0.5
+        thresholds.set_threshold(tx, stale.id, stale.shard, stale.revision, CompiledInterest(threshold=0.9))
+    assert found(full, one).threshold == 0.5
 
 
 def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
@@ -151,10 +152,10 @@ def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: Worl
     ((_, today),) = full.matches() - before
     (match,) = full.rows(select(match_table).where(match_table.c.paper_id == today))
     assert match["paper_id"] == full.paper("Diffusion agent of today")
-    assert match["score"] >= found(full, one)["threshold"]
+    assert match["score"] >= found(full, one).threshold
     assert match["decided"]["why"].startswith('close to your interest: "Diffusion agent"; ')
     seen = preview(full.db, full.embedder, Draft(interest="diffusion agents", volume="1/day"))
-    assert match["paper_id"] in {hit.paper for hit in seen.found}
+    assert match["paper_id"] in {hit.paper_id for hit in seen.hits}
     assert {one.paper.title.split()[0] for one in seen.samples} == {"Diffusion"}
 
 
@@ -162,8 +163,8 @@ def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/day")
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, weights=[0.0] * 5, terms={"diffus": 0.2}, threshold=0.3)
-        asked = candidates.compiled(subscriptions.find(tx, one))
-        (paper,) = candidates.candidates(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
+        asked = criteria.compile_subscription(subscriptions.find(tx, one))
+        (paper,) = candidates.load(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
     assert asked is not None
     paid = float(terms_of(paper.text)["diffus"]) * 0.2
     assert explain_non_match(asked, paper) == f"score {paid:.2f} < 0.30"

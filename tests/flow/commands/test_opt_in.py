@@ -76,7 +76,7 @@ def test_unsubscribing_cancels_what_waits_and_drops_what_comes(world: World, smt
     assert [row["dropped_because"] for row in world.items()] == ["unsubscribed"] * 2
     assert smtp.mails == []
     assert clean(world)
-    steps = explain.trace(world.db, world.embedder, str(world.paper(ROBOTS)), 1)
+    steps = explain.explain(world.db, world.embedder, str(world.paper(ROBOTS)), 1)
     assert any("unsubscribed" in said for _, said in steps)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 from services.domain.subscriptions.matcher import Candidate, Match, Matcher
 from services.errors import NotFound
 from services.flow.commands import quarantine
-from services.flow.commands.explain import trace
+from services.flow.commands.explain import explain
 from services.flow.pipeline import embed, match
 from services.store.db.tables import embedding_attempt, event, match_job, paper_vector, run
 from services.store.db.tables import quarantine as table
@@ -26,11 +26,11 @@ POISON, OTHER = "A poisonous paper about planning", "A later paper about plannin
 
 def listed(world: World) -> list[tuple[str, str, int | None]]:
     with world.db.transaction() as tx:
-        return [(row["title"], row["stage"], row["shard"]) for row in store.all_of(tx)]
+        return [(entry.title, entry.stage, entry.shard) for entry in store.list_all(tx)]
 
 
 def why(world: World, paper: int, subscription: int) -> dict[str, str]:
-    return dict(trace(world.db, world.embedder, str(paper), subscription))
+    return dict(explain(world.db, world.embedder, str(paper), subscription))
 
 
 def set_aside(world: World) -> int:
@@ -40,7 +40,11 @@ def set_aside(world: World) -> int:
         pass
     poison = world.paper(POISON)
     with world.db.transaction() as tx:
-        lost = {"attempts": match_runs.TOGETHER + 2, "suspect": poison, "suspected": match_runs.MAX_SUSPECTED}
+        lost = {
+            "attempts": match_runs.MAX_BATCH_ATTEMPTS + 2,
+            "suspect": poison,
+            "suspected": match_runs.MAX_ISOLATED_ATTEMPTS,
+        }
         tx.execute(update(match_job).values(lost))
     assert match.work(world.db, world.settings, [world.shard])
     return poison
@@ -68,7 +72,7 @@ def test_what_happens_to_it_later_ends_no_further_worker(world: World) -> None:
     poison = set_aside(world)
     world.announce(entry(POISON, 1, upvotes=20))
     with world.db.transaction() as tx:
-        assert store.among(tx, 0, [poison, world.paper(OTHER)]) == {poison}
+        assert store.filter_quarantined(tx, 0, [poison, world.paper(OTHER)]) == {poison}
     world.embed_and_match()
     assert world.matches() == set()
     quarantine.release(world.db, poison)

@@ -165,7 +165,7 @@ def test_a_pause_holds_and_then_one_digest_is_ranked_over_the_gap(timed: TimedWo
 def test_a_pause_that_ends_early_lets_go_what_it_held(timed: TimedWorld) -> None:
     one = daily(timed)
     with timed.db.transaction() as tx:
-        subscriptions.pause(tx, one, timed.account, subscribe.FOREVER)
+        subscriptions.pause(tx, one, timed.account, subscribe.FURTHER_NOTICE)
     paper = timed.hear()
     timed.wait("2026-05-06T09:00")
     with timed.db.transaction() as tx:

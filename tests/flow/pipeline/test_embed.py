@@ -10,12 +10,11 @@ from sqlalchemy import select
 
 from services import plugins
 from services.domain.subscriptions.draft import Draft
-from services.flow.commands import subscribe
-from services.flow.commands.explain import trace
+from services.flow.commands.explain import explain
 from services.flow.commands.preview import preview
 from services.flow.pipeline import embed
 from services.flow.pipeline.match import Shard
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recalibrate, restored_copy
 from services.store.db import rate_limits
 from services.store.db.database import WAKE_CHANNEL
 from services.store.db.secrets import SecretBox
@@ -150,15 +149,15 @@ def test_an_interest_that_waits_is_tried_rarer_too_and_comes_through(remote: Wor
     server.say(DOWN, DOWN)
     one = remote.subscribe("Interest", interest="galaxies far away", volume="50/day")
     assert "embedding server: the server answered 503" in remote.rows(select(subscription))[0]["error"]
-    assert not subscribe.recompile(remote.db, remote.embedder)
+    assert not recalibrate.compile_waiting(remote.db, remote.embedder)
     assert state(remote)[0] != ""
-    assert not subscribe.recompile(remote.db, remote.embedder)
+    assert not recalibrate.compile_waiting(remote.db, remote.embedder)
     assert len(server.requests) == 2, "it rests"
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
     rested(remote)
     assert backlog(remote)
-    assert subscribe.recompile(remote.db, remote.embedder)
+    assert recalibrate.compile_waiting(remote.db, remote.embedder)
     remote.embed_and_match()
     assert remote.rows(select(subscription))[0]["error"] == ""
     assert {found for found, _ in remote.matches()} == {one}
@@ -171,11 +170,11 @@ def test_thresholds_are_not_calibrated_on_a_model_that_nobody_knows(remote: Worl
     plugins.embedder.cache_clear()
     fresh = plugins.embedder(server.setting)  # a worker that was just started
     server.say(DOWN)
-    assert not subscribe.recalibrate(remote.db, fresh)
+    assert not recalibrate.recalibrate_due(remote.db, fresh)
     (row,) = remote.rows(select(subscription).where(subscription.c.id == one))
     assert (row["threshold"], row["error"]) == (before, "")
     rested(remote)
-    assert subscribe.recalibrate(remote.db, fresh)
+    assert recalibrate.recalibrate_due(remote.db, fresh)
 
 
 def test_why_says_that_the_paper_waits_for_the_embedder(remote: World, server: EmbeddingServer) -> None:
@@ -183,7 +182,7 @@ def test_why_says_that_the_paper_waits_for_the_embedder(remote: World, server: E
     server.say(DOWN)
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
-    steps = dict(trace(remote.db, remote.embedder, str(remote.paper("Galaxies far away")), one))
+    steps = dict(explain(remote.db, remote.embedder, str(remote.paper("Galaxies far away")), one))
     assert steps["not matched"] == (
         "the paper has no vector of the interest's model yet. The embedder gives no vectors (embedding server: the "
         "server answered 503): interests wait for it, queries go on."
@@ -210,4 +209,4 @@ def test_no_page_waits_for_a_server_that_failed_a_moment_ago(remote: World, serv
     assert len(server.requests) == 1
     rested(remote)
     assert backlog(remote)
-    assert subscribe.recompile(remote.db, remote.embedder)
+    assert recalibrate.compile_waiting(remote.db, remote.embedder)

@@ -38,10 +38,10 @@ def someone_waits_for_a_lock(world: World) -> bool:
     return bool(world.rows(text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
 
 
-def held(world: World) -> set[int]:
+def loaded_ids(world: World) -> set[int]:
     with world.db.transaction() as tx:
         world.shard.refresh(tx)
-    return set(world.shard.held)
+    return set(world.shard.loaded)
 
 
 def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
@@ -53,12 +53,16 @@ def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
         one = subscriptions.save(tx, world.account, check(Draft(interest="diffusion")), compiled, [world.email])
         gone = subscriptions.save(tx, world.account, ASKED, CompiledInterest(), [world.email])
         subscriptions.remove(tx, gone, world.account)
-    assert held(world) == {one}
-    standing = world.shard.held[one].standing
-    assert standing.weights is not None
-    assert standing.weights.dtype == np.float32
-    assert standing.weights.tolist() == np.float32(weights).tolist()
-    assert (standing.terms, standing.threshold, standing.relaxed_thresholds) == (terms, 0.4, (0.3, 0.2))
+    assert loaded_ids(world) == {one}
+    loaded = world.shard.loaded[one].compiled
+    assert loaded.weights is not None
+    assert loaded.weights.dtype == np.float32
+    assert loaded.weights.tolist() == np.float32(weights).tolist()
+    assert (loaded.terms, loaded.threshold, loaded.relaxed_thresholds) == (
+        terms,
+        0.4,
+        (0.3, 0.2),
+    )
 
 
 def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(world: World) -> None:
@@ -76,10 +80,10 @@ def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(worl
         end = time.monotonic() + DEADLINE
         while not someone_waits_for_a_lock(world):
             assert time.monotonic() < end, "the second save did not wait for the first one's number"
-        assert held(world) == set()
+        assert loaded_ids(world) == set()
         assert not saved
     other.join(DEADLINE)
-    assert held(world) == {first, *saved}
+    assert loaded_ids(world) == {first, *saved}
     assert len(saved) == 1
 
 
@@ -88,10 +92,10 @@ def test_a_save_that_began_first_and_ends_last_is_seen(world: World) -> None:
         slow.execute(text("SELECT pg_current_xact_id()"))
         with world.db.transaction() as quick:
             early = subscriptions.save(quick, world.account, ASKED, CompiledInterest(), [world.email])
-        assert held(world) == {early}
+        assert loaded_ids(world) == {early}
         late = subscriptions.save(slow, world.account, ASKED, CompiledInterest(), [world.email])
-        assert held(world) == {early}
-    assert held(world) == {early, late}
+        assert loaded_ids(world) == {early}
+    assert loaded_ids(world) == {early, late}
 
 
 @pytest.mark.usefixtures("collector")
@@ -99,7 +103,7 @@ def test_the_garbage_collector_leaves_what_a_worker_holds_alone(world: World) ->
     """Looking through all subscriptions again and again took a fifth of a burst."""
     before = gc.get_freeze_count()
     with world.db.transaction() as tx:
-        tx.execute(MANY, {"account": world.account, "count": subscriptions.AT_ONCE})
-    assert len(held(world)) == subscriptions.AT_ONCE
-    assert gc.get_freeze_count() - before > subscriptions.AT_ONCE
+        tx.execute(MANY, {"account": world.account, "count": subscriptions.FETCH_SIZE})
+    assert len(loaded_ids(world)) == subscriptions.FETCH_SIZE
+    assert gc.get_freeze_count() - before > subscriptions.FETCH_SIZE
     assert not any(isinstance(one, LoadedSubscription) for one in gc.get_objects())

@@ -12,6 +12,7 @@ from services.domain.subscriptions.draft import Draft
 from services.errors import LeaseLost
 from services.flow.commands import subscribe
 from services.flow.pipeline import embed, match
+from services.flow.upkeep import recalibrate
 from services.store.accounts import accounts
 from services.store.db.tables import match as match_table
 from services.store.db.tables import match_job, paper_vector, run, subscription, transport
@@ -100,35 +101,35 @@ def test_a_job_whose_worker_was_lost_is_done_again_without_doubling(world: World
 
 def _long_job(world: World) -> None:
     world.subscribe(query="planning")
-    world.announce(*(entry(f"{AGENTS} {n}", n) for n in range(1, 2 * match.BATCH + 2)))
+    world.announce(*(entry(f"{AGENTS} {n}", n) for n in range(1, 2 * match.BATCH_SIZE + 2)))
     while embed.work(world.db, world.settings, world.embedder):
         pass
 
 
-def test_a_long_job_keeps_its_lease_and_shows_that_it_lives(world: World) -> None:
+def test_a_long_job_extends_its_lease_and_calls_the_heartbeat(world: World) -> None:
     seen = []
-    world.shard.alive = lambda: seen.append(world.rows(select(match_job))[0]["lease_until"])
+    world.shard.heartbeat = lambda: seen.append(world.rows(select(match_job))[0]["lease_until"])
     _long_job(world)
     assert match.work(world.db, world.settings, [world.shard])
-    assert len(seen) == 1 + 3, "once for the subscriptions, once a batch"
+    assert len(seen) == 1 + 3, "once for the subscriptions, once for each batch"
     assert seen[-1] > seen[0]
-    assert len(world.matches()) == 2 * match.BATCH + 1
+    assert len(world.matches()) == 2 * match.BATCH_SIZE + 1
 
 
-def test_whoever_lost_a_job_writes_no_more(world: World) -> None:
+def test_a_worker_that_lost_its_job_writes_no_matches(world: World) -> None:
     def take_over() -> None:
         with world.db.transaction() as tx:
             tx.execute(update(match_job).values(lease_token=uuid4()))
 
-    world.shard.alive = take_over
+    world.shard.heartbeat = take_over
     _long_job(world)
     with pytest.raises(LeaseLost):
         match.work(world.db, world.settings, [world.shard])
     assert world.matches() == set()
-    world.shard.alive = lambda: None
+    world.shard.heartbeat = lambda: None
     world.expire_leases()
     assert match.work(world.db, world.settings, [world.shard])
-    assert len(world.matches()) == 2 * match.BATCH + 1
+    assert len(world.matches()) == 2 * match.BATCH_SIZE + 1
 
 
 def test_a_job_that_ends_its_workers_is_given_up(world: World) -> None:
@@ -211,8 +212,8 @@ def test_an_interest_saved_while_the_embedder_is_down_says_so_and_catches_up(wor
     with world.db.transaction() as tx:
         tx.execute(update(transport).values(check_at=world.now()))
     assert embed.work_backlog(world.db, world.settings, world.embedder)
-    assert subscribe.recompile(world.db, world.embedder)
-    assert not subscribe.recompile(world.db, world.embedder)
+    assert recalibrate.compile_waiting(world.db, world.embedder)
+    assert not recalibrate.compile_waiting(world.db, world.embedder)
     assert len(world.matches()) == 1
     assert world.rows(select(subscription))[0]["error"] == ""
 
@@ -242,18 +243,18 @@ def test_an_account_deleted_under_a_worker_costs_nobody_else_an_alert(world: Wor
     assert {one for one, paper in world.matches() if paper == second} == {kept}
 
 
-# ── late bloomers ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── popular near misses ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> None:
+def test_a_near_miss_that_gains_upvotes_matches_later_and_once(world: World) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
         thresholds.set_threshold(
             tx,
-            row["id"],
-            row["shard"],
-            row["revision"],
+            row.id,
+            row.shard,
+            row.revision,
             CompiledInterest(threshold=0.95, relaxed_thresholds=[0.9, 0.6, 0.5]),
         )
     near = "An agent study with a robot"
@@ -268,12 +269,12 @@ def test_a_near_miss_that_gathers_upvotes_comes_later_and_once(world: World) -> 
     assert "near before, now with 11 upvotes" in match["decided"]["why"]
 
 
-def test_upvotes_that_a_new_paper_comes_with_ease_nothing(world: World) -> None:
+def test_the_upvotes_of_a_new_paper_do_not_lower_its_threshold(world: World) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
         thresholds.set_threshold(
-            tx, row["id"], row["shard"], row["revision"], CompiledInterest(threshold=0.95, relaxed_thresholds=[0.1])
+            tx, row.id, row.shard, row.revision, CompiledInterest(threshold=0.95, relaxed_thresholds=[0.1])
         )
     world.announce(entry("An agent study with a robot", 1, upvotes=70))
     world.embed_and_match()
@@ -284,6 +285,6 @@ def test_an_interest_has_a_threshold_for_each_step_of_upvotes(world: World) -> N
     one = world.subscribe("Agents", interest="agent", volume="1/day")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
-    thresholds = [row["threshold"], *row["relaxed_thresholds"]]
+    thresholds = [row.threshold, *row.relaxed_thresholds]
     assert len(thresholds) == 1 + len(RELAXATION_STEPS)
     assert thresholds == sorted(thresholds, reverse=True)

@@ -26,6 +26,7 @@ from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
 from services.store.papers import merging, papers, vectors
 from services.store.subscriptions import match_runs, matches, subscriptions
+from services.store.subscriptions.records import NewMatch
 from services.web.subscription_form import find_paper
 from tests.flow.conftest import DAY, World, entry
 
@@ -102,14 +103,14 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
         seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
-        assert [row["paper_id"] for row in seen] == [one]
-        assert [row["paper_id"] for row in matches.recent(tx, world.account)] == [one]
+        assert [row.paper_id for row in seen] == [one]
+        assert matches.recent_paper_ids(tx, world.account, limit=9) == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
     (asked,) = {subscription for subscription, _ in world.matches()}
-    steps = explain.trace(world.db, world.embedder, str(gone), asked)
+    steps = explain.explain(world.db, world.embedder, str(gone), asked)
     assert ("merged", f"paper {gone} turned out to be this one") in steps
     assert [stage for stage, _ in steps][-1] == "delivery"
-    assert explain.trace(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
+    assert explain.explain(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
 
 
 def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_one(world: World) -> None:
@@ -335,10 +336,10 @@ TO_COME = ("matched", "waits", "gathered", "claimed")
 
 def stand(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
-    found: Row = {"account_id": world.account, "subscription_id": subscription, "paper_id": paper, "run_id": None}
+    new_match = NewMatch(world.account, subscription, paper, score=None, reason=stage, revision=1)
     item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
     with world.db.transaction() as tx:
-        matches.store(tx, [found | {"score": None, "decided": {"why": stage}, "revision": 1}])
+        matches.store(tx, [new_match])
         if stage == "matched":
             return
         mine = match.c.paper_id == paper
@@ -453,12 +454,12 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     stand(world, other, asked, world.email, "sent")
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
-        counts, history = matches.one(tx, asked, one), matches.one(tx, asked, other)
+        counts, history = matches.find(tx, asked, one), matches.find(tx, asked, other)
     assert merged_into(world) == {other: one}
     assert counts is not None
     assert history is not None
-    assert (counts["decided"]["why"], history["decided"]["why"]) == ("sent", "matched")
-    assert history["notified_at"]
+    assert (counts.reason, history.reason) == ("sent", "matched")
+    assert history.notified_at
 
 
 def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
@@ -541,7 +542,7 @@ def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
     world.run(entry(PREPRINT, 1))
     world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
     assert len(world.mails()) == 1
-    assert explain.trace(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
+    assert explain.explain(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
 
 
 def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: World) -> None:
@@ -554,7 +555,7 @@ def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: 
     finish(world)
     (mail,) = world.mails()
     assert PREPRINT not in mail
-    steps = dict(explain.trace(world.db, world.embedder, "2605.00001", asked))
+    steps = dict(explain.explain(world.db, world.embedder, "2605.00001", asked))
     assert steps["dropped"].endswith("the paper was withdrawn")
     assert "(withdrawn)" in steps["paper"]
 
@@ -566,5 +567,5 @@ def test_a_paper_withdrawn_before_it_was_told_says_why_nothing_came(world: World
     world.announce(entry(PREPRINT, 1, version=2, withdrawn=True))
     finish(world)
     assert world.mails() == []
-    steps = dict(explain.trace(world.db, world.embedder, "2605.00001", asked))
-    assert steps["notification"] == "nothing to tell: the paper was withdrawn"
+    steps = dict(explain.explain(world.db, world.embedder, "2605.00001", asked))
+    assert steps["notification"] == "nothing to send: the paper was withdrawn"

@@ -31,6 +31,7 @@ from services.store.db.tables import (
 from services.store.papers import merging
 from services.store.sources import sources
 from services.store.subscriptions import match_runs, matches
+from services.store.subscriptions.records import NewMatch
 from tests.flow.conftest import DAY, World
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -78,10 +79,10 @@ def test_a_merge_waits_for_a_match_that_is_being_written(world: World) -> None:
     settle(world)
     world.announce(SECOND, silent=True)
     second = world.paper(SECOND.title)
-    row = {"account_id": world.account, "subscription_id": asked, "paper_id": second, "run_id": None, "score": None}
+    new_match = NewMatch(world.account, asked, second, score=None, reason="", revision=1)
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
-            matches.store(tx, [row | {"decided": {}, "revision": 1}])
+            matches.store(tx, [new_match])
             merge = pool.submit(world.announce, LINK)
             hold_on(tx, merge)
         merge.result(DEADLINE)

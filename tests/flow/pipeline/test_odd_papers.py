@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from services.domain.query.tsquery import MOST_CHARACTERS
+from services.domain.query.tsquery import MAX_CHARACTERS
 from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
 from services.flow.commands.preview import preview
@@ -12,6 +12,7 @@ from services.flow.pipeline import embed
 from services.store.db.tables import paper_words
 from services.store.db.tables import subscription as subscription_table
 from services.store.subscriptions import matches
+from services.store.subscriptions.records import NewMatch
 from tests.flow.commands.test_interests import fill, found
 from tests.flow.conftest import World, entry
 
@@ -19,7 +20,7 @@ ODD = {
     "An empty one": "",
     "A long one about agents": "agents plan and act " * 5_000,
     "One of many words": " ".join(f"word{n}" for n in range(60_000)),
-    "One of long words": " ".join("x" * 400 + str(n) for n in range(4 * MOST_CHARACTERS // 400)),
+    "One of long words": " ".join("x" * 400 + str(n) for n in range(4 * MAX_CHARACTERS // 400)),
     "$\\alpha^{2} \\to \\int_0^\\infty$": "$$\\sum_{i=1}^{n} \\frac{x_i}{\\sqrt{n}} \\xrightarrow{d} N(0,1)$$",
     "扩散模型与智能体": "我们提出一种新的扩散模型。它比以前的方法更好。",
     "…": "!!! ??? ---",
@@ -38,12 +39,12 @@ def test_an_odd_paper_is_matched_previewed_and_liked(world: World, title: str) -
     odd = world.paper(title)
     assert len(world.rows(select(paper_words).where(paper_words.c.paper_id == odd))) == 1
     seen = preview(world.db, world.embedder, Draft(query="one OR alpha OR 扩散 OR agent OR n"))
-    assert ((worded, odd) in world.matches()) is (odd in {hit.paper for hit in seen.found})
+    assert ((worded, odd) in world.matches()) is (odd in {hit.paper_id for hit in seen.hits})
     assert ((worded, odd) in world.matches()) is (title != "…")
     row = found(world, world.subscribe(liked=(odd,)))
-    assert np.isfinite(row["weights"]).all()
-    assert row["terms"]
-    assert found(world, everything)["error"] == ""
+    assert np.isfinite(row.weights).all()
+    assert row.terms
+    assert found(world, everything).error == ""
 
 
 def test_a_paper_without_a_vector_is_matched_by_its_words_and_previews_say_so(world: World) -> None:
@@ -78,10 +79,10 @@ def test_an_impossible_volume_says_what_to_do(world: World, volume: str, advice:
 def test_a_broad_volume_of_a_small_archive_takes_what_is_similar(world: World) -> None:
     fill(world)
     row = found(world, world.subscribe(interest="diffusion agents", volume="1000/day"))
-    assert row["threshold"] == pytest.approx(0.2)
+    assert row.threshold == pytest.approx(0.2)
 
 
-def test_a_deleted_subscription_gets_no_match_that_was_found_before(world: World) -> None:
+def test_a_match_of_a_subscription_that_was_deleted_meanwhile_is_not_stored(world: World) -> None:
     one = world.subscribe(query="diffusion")
     world.announce(entry("Diffusion", 1))
     while embed.work(world.db, world.settings, world.embedder):
@@ -91,14 +92,14 @@ def test_a_deleted_subscription_gets_no_match_that_was_found_before(world: World
     row = found(world, one)
     with world.db.transaction() as tx:
         tx.execute(subscription_table.update().values(deleted_at=world.now()))
-    late = {
-        "account_id": world.account,
-        "subscription_id": one,
-        "paper_id": world.paper("Diffusion"),
-        "score": None,
-        "decided": {},
-        "revision": row["revision"],
-    }
+    late = NewMatch(
+        account_id=world.account,
+        subscription_id=one,
+        paper_id=world.paper("Diffusion"),
+        score=None,
+        reason="",
+        revision=row.revision,
+    )
     with world.db.transaction() as tx:
         assert matches.store(tx, [late]) == 0
     assert world.matches() == set()

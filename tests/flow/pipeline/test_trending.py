@@ -141,7 +141,7 @@ def test_a_preview_shows_what_digests_would_have_chosen(timed: TimedWorld) -> No
     seen = preview(timed.db, timed.embedder, Draft(trending=2, cadence="daily"))
     whys = {one.paper.title: one.why for one in seen.samples}
     assert whys.keys() == {B, C}
-    assert len(seen.found) == 2
+    assert len(seen.hits) == 2
     assert whys[B] == "\u25b2 90, among the 2 most upvoted Daily Papers of the day"
     narrow = preview(timed.db, timed.embedder, Draft(trending=2, query="first", cadence="daily"))
     assert [one.paper.title for one in narrow.samples] == [A]

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from services import plugins
-from services.flow.commands import subscribe
-from services.flow.commands.explain import trace
+from services.flow.commands.explain import explain
 from services.flow.pipeline import embed
 from services.flow.pipeline.match import Shard, work
-from services.flow.upkeep import model_rollover
+from services.flow.upkeep import model_rollover, recalibrate
 from services.ports import Embedder
 from services.settings import settings as process_settings
 from services.store.db.database import Database, Row
@@ -76,7 +75,7 @@ class Change:
         db, config = self.world.db, process_settings()
         busy = True
         while busy:
-            busy = subscribe.recompile(db, self.serves)
+            busy = recalibrate.compile_waiting(db, self.serves)
             busy |= embed.work_backlog(db, config, *model_rollover.embedders_in_use(db, config))
             busy |= model_rollover.take_over(db, config)
         self.work()  # what it left to matching meets interests that have moved
@@ -158,13 +157,13 @@ def test_interests_of_both_models_match_side_by_side(change: Change) -> None:
     ):
         pass
     assert model_rollover.take_over(change.world.db, process_settings())
-    assert subscribe.recompile(change.world.db, change.serves)
+    assert recalibrate.compile_waiting(change.world.db, change.serves)
     assert {change.row(first)["model"], change.row(second)["model"]} == {"openai:old", "openai:new"}
     assert change.used() == ["openai:new", "openai:old"]
     change.hear(GALAXIES)
     assert change.matched() == {(first, GALAXIES), (second, GALAXIES)}
     for one in (first, second):
-        steps = dict(trace(change.world.db, change.serves, str(change.world.paper("Proteins")), one))
+        steps = dict(explain(change.world.db, change.serves, str(change.world.paper("Proteins")), one))
         assert steps["not matched"].startswith("score ")
 
 

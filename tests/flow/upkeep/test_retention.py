@@ -124,7 +124,7 @@ def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
     told.deliver()
     assert count(told, match) == 2
     assert told.deliveries() == []
-    steps = explain.trace(told.db, told.embedder, str(told.paper(AGENTS)), 1)
+    steps = explain.explain(told.db, told.embedder, str(told.paper(AGENTS)), 1)
     assert any("told on 20" in said for _, said in steps)
 
 

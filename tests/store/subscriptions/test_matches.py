@@ -1,62 +1,76 @@
-"""Matches are written once per subscription and paper, whatever is written twice."""
+"""A match is stored once for each subscription and paper."""
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import insert, select
 
 from services.store.accounts import accounts
-from services.store.db.database import Database, rows
+from services.store.db.database import Database
 from services.store.db.tables import match, paper, subscription
 from services.store.subscriptions import matches
+from services.store.subscriptions.records import NewMatch
+
+REASON = 'tab\t, backslash \\ , "quote", \\N and a line\nbreak: 注意'
 
 
 @pytest.fixture
-def given(db: Database) -> list[dict[str, Any]]:
+def new_matches(db: Database) -> list[NewMatch]:
     """Every match of three subscriptions and three papers."""
     with db.transaction() as tx:
         account = accounts.add(tx, "ada@example.org", "UTC")
-        asked = [{"account_id": account, "name": "Mine", "shard": 0, "revision": n} for n in range(1, 4)]
-        subscriptions = tx.scalars(insert(subscription).returning(subscription.c.id), asked).all()
+        drafts = [{"account_id": account, "name": "Mine", "shard": 0, "revision": n} for n in range(1, 4)]
+        subscription_ids = tx.scalars(insert(subscription).returning(subscription.c.id), drafts).all()
         days = {"announced_on": "2026-05-04", "first_seen_at": "2026-05-04"}
-        known = [{"title": f"Paper {n}", "title_key": f"paper {n}", **days} for n in range(3)]
-        papers = tx.scalars(insert(paper).returning(paper.c.id), known).all()
-    common = {"account_id": account, "run_id": None, "score": 0.5, "revision": 1}
-    why = 'tab\t, backslash \\ , "quote", \\N and a line\nbreak: 注意'
+        titles = [{"title": f"Paper {n}", "title_key": f"paper {n}", **days} for n in range(3)]
+        paper_ids = tx.scalars(insert(paper).returning(paper.c.id), titles).all()
     return [
-        {**common, "subscription_id": one, "paper_id": other, "decided": {"why": why}}
-        for one in subscriptions
-        for other in papers
+        NewMatch(account, subscription_id, paper_id, score=0.5, reason=REASON, revision=1)
+        for subscription_id in subscription_ids
+        for paper_id in paper_ids
     ]
 
 
-def test_what_is_written_is_what_was_given(db: Database, given: list[dict[str, Any]]) -> None:
+def test_stored_matches_are_read_unchanged(db: Database, new_matches: list[NewMatch]) -> None:
     with db.transaction() as tx:
-        assert matches.store(tx, given) == 9
-        found = rows(tx, select(match).order_by(match.c.subscription_id, match.c.paper_id))
-    assert [{name: row[name] for name in given[0]} for row in found] == given
-    assert all(row["notified_at"] is None and row["created_at"] is not None for row in found)
+        assert matches.store(tx, new_matches) == 9
+        for new in new_matches:
+            stored = matches.find(tx, new.subscription_id, new.paper_id)
+            assert stored is not None
+            assert stored.decided == {"why": REASON}
+            read = NewMatch(
+                stored.account_id,
+                stored.subscription_id,
+                stored.paper_id,
+                stored.score,
+                stored.reason,
+                stored.revision,
+                stored.run_id,
+            )
+            assert read == new
+            assert stored.notified_at is None
+            assert stored.created_at is not None
 
 
-def test_what_exists_stays_as_it_is(db: Database, given: list[dict[str, Any]]) -> None:
+def test_an_existing_match_is_not_changed(db: Database, new_matches: list[NewMatch]) -> None:
     with db.transaction() as tx:
-        assert matches.store(tx, given[:4]) == 4
+        assert matches.store(tx, new_matches[:4]) == 4
     with db.transaction() as tx:
-        again = [{**row, "score": 0.9, "decided": {"why": "another reason"}} for row in [*given, *given]]
+        again = [replace(new, score=0.9, reason="another reason") for new in [*new_matches, *new_matches]]
         assert matches.store(tx, again) == 5
         assert matches.store(tx, again) == 0, "twice in one transaction"
         scores = tx.scalars(select(match.c.score).order_by(match.c.subscription_id, match.c.paper_id)).all()
     assert scores == [0.5] * 4 + [0.9] * 5
 
 
-def test_nothing_is_written_of_a_transaction_that_fails(db: Database, given: list[dict[str, Any]]) -> None:
+def test_a_failed_transaction_stores_no_match(db: Database, new_matches: list[NewMatch]) -> None:
     def interrupted() -> None:
         with db.transaction() as tx:
-            matches.store(tx, given)
+            matches.store(tx, new_matches)
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         interrupted()
     with db.transaction() as tx:
-        assert matches.store(tx, given[:1]) == 1
-        assert len(rows(tx, select(match))) == 1
+        assert matches.store(tx, new_matches[:1]) == 1
+        assert len(tx.execute(select(match)).all()) == 1

@@ -21,7 +21,7 @@ def test_what_was_typed_stays_when_it_cannot_be(site: Site, ada: Browser) -> Non
     for fields, said in (
         ({"query": "(robots", "until": SOON}, "never closed"),
         ({"query": "robots", "until": "2020-01-01"}, "still to come"),
-        ({"query": "robots", "until": ""}, "Say until when"),
+        ({"query": "robots", "until": ""}, "Enter the day on which the silence ends"),
     ):
         answer = ada.post("/silences", fields)
         assert answer.status_code == 422

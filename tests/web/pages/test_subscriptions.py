@@ -188,4 +188,4 @@ def test_trending_papers_are_subscribed_to_without_a_query(site: Site, ada: Brow
     answer = ada.post("/subscriptions", {**fields, "cadence": "immediate"})
     assert answer.status_code == 422
     assert "daily or weekly" in text_of(answer)
-    assert "no whole number" in text_of(ada.post("/subscriptions", {**fields, "trending": "ten"}))
+    assert "is not a whole number" in text_of(ada.post("/subscriptions", {**fields, "trending": "ten"}))

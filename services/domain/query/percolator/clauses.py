@@ -23,13 +23,13 @@ from services.domain.query.ast import (
 )
 from services.domain.query.evaluate import matches
 from services.domain.query.paper_text import FieldText, PaperText, is_named, plain_category
-from services.domain.query.percolator.expressions import ABSTRACT, PHRASE, TITLE, TRUE, Graph, phrase_keys
-from services.domain.query.percolator.postings import Ints, Masks, Ranges
+from services.domain.query.percolator.expressions import ABSTRACT, PHRASE, TITLE, TRUE, ExpressionGraph, phrase_keys
+from services.domain.query.percolator.postings import Ints, Masks, Postings
 from services.domain.text.tokens import fold
 
 _ROOTS = {"title": TITLE, "abstract": ABSTRACT}
 
-MAX_KNOWN = 1 << 16
+MAX_CACHED = 1 << 16
 """Words, categories and sources of papers whose meaning is kept."""
 
 
@@ -40,10 +40,10 @@ class _Check(NamedTuple):
     needs: tuple[int, ...]
 
 
-class Clauses:
+class ClauseIndex:
     """Phrases stand as a tree of words, walked once along a paper; other clauses under words of their own."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: ExpressionGraph) -> None:
         self._graph = graph
         self._slots: dict[Hashable, int] = {}
         """By stem, by beginning with `*`, else by kind or field and what is asked."""
@@ -108,7 +108,7 @@ class Clauses:
         # Before each field is a gap, so that no phrase goes from one to the next.
         field_of = np.repeat(np.arange(len(fields)), [1 + len(field.tokens) for field in fields])
         at, words = self._words(fields)
-        said = Ranges(at, words)
+        said = Postings(at, words)
         yield field_of[at] >> 1, words
         ends, phrases = at, words
         if self._graph.users(TITLE) + self._graph.users(ABSTRACT) > 2:
@@ -172,7 +172,7 @@ class Clauses:
                     asked = {(kind, pattern) for pattern in _patterns(text)}
                 case _:
                     asked = [(kind, fold(text))]
-            if len(self._known) >= MAX_KNOWN:
+            if len(self._known) >= MAX_CACHED:
                 self._known.clear()
             slots = self._known[kind, text] = tuple(self._slots[one] for one in asked if one in self._slots)
         return slots

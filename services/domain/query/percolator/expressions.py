@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from services.domain.query.percolator.postings import Ints
 
-ALWAYS = 3
-TRUE, TITLE, ABSTRACT = range(ALWAYS)
+RESERVED_SLOTS = 3
+TRUE, TITLE, ABSTRACT = range(RESERVED_SLOTS)
 """Slots that are always there: what always holds, and where the phrases of one field begin."""
 CLAUSE, PHRASE, AND, OR = range(4)
 """What a slot is: a clause without operands, a phrase and the word after it, both of two, either of two.
@@ -18,7 +18,7 @@ Two operands are enough: of more, the first two are an expression of their own, 
 _KIND_AT, _LEFT_AT = 62, 31
 
 
-class Graph:
+class ExpressionGraph:
     """Slots with their operands; one that nobody uses any more is free for the next expression.
 
     An operand is a literal: twice the slot, plus one for its contrary. Only clauses are negated.
@@ -38,12 +38,12 @@ class Graph:
         """Expressions made since whoever reads this has emptied it."""
         self._users = array("i")
         self._free: list[int] = []
-        for _ in range(ALWAYS):
+        for _ in range(RESERVED_SLOTS):
             self.hold(self.clause())
 
     def __len__(self) -> int:
         """How many slots are in use beside those that are always there."""
-        return self.size - len(self._free) - ALWAYS
+        return self.size - len(self._free) - RESERVED_SLOTS
 
     @property
     def size(self) -> int:

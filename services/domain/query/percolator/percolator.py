@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from services.domain.query.paper_text import PaperText
 from services.domain.query.parser import And, Field, Not, Or, Query
-from services.domain.query.percolator.clauses import Clauses
-from services.domain.query.percolator.expressions import AND, OR, TRUE, Graph
-from services.domain.query.percolator.postings import Ints, Ranges, set_bits
+from services.domain.query.percolator.clauses import ClauseIndex
+from services.domain.query.percolator.expressions import AND, OR, TRUE, ExpressionGraph
+from services.domain.query.percolator.postings import Ints, Postings, set_bits
 
-PAPERS = 64
+BATCH_SIZE = 64
 """Of one batch, as bits."""
 MIN_CHANGES = 4096
 """So many changes wait at least before everything is put in order again."""
-GONE = np.iinfo(np.int64).min
+REMOVED = np.iinfo(np.int64).min
 
 
 class Percolator:
@@ -31,8 +31,8 @@ class Percolator:
     """
 
     def __init__(self) -> None:
-        self._graph = Graph()
-        self._clauses = Clauses(self._graph)
+        self._graph = ExpressionGraph()
+        self._clauses = ClauseIndex(self._graph)
         self._roots: dict[int, int] = {}
         """The expression of each subscription."""
         self._recent: dict[int, int] = {}
@@ -40,9 +40,9 @@ class Percolator:
         self._gone = 0
         self._papers = self._papers_when_settled = 0
         self._changed = False
-        self._above = [Ranges.empty(), Ranges.empty()]
+        self._above = [Postings.empty(), Postings.empty()]
         """Expressions to look at once a slot holds: the large index and the recent one."""
-        self._subscribers = [Ranges.empty(), Ranges.empty()]
+        self._subscribers = [Postings.empty(), Postings.empty()]
         self._holds = np.empty(0, np.uint64)
         """By literal, the papers of a batch that it holds in; between two batches no clause holds anywhere."""
         self._place = np.empty(0, np.int32)
@@ -78,7 +78,7 @@ class Percolator:
             return
         if self._recent.pop(id, None) is None:
             listed = self._subscribers[0].under(root)
-            listed[listed == id] = GONE
+            listed[listed == id] = REMOVED
             self._gone += 1
         self._changed = True
         self._clauses.forget(self._graph.release(root))
@@ -87,8 +87,8 @@ class Percolator:
         """Row of the paper and id of the subscription, for each pair that matches once, in no order."""
         self._refresh()
         rows, ids = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for start in range(0, len(papers), PAPERS):
-            for some_rows, some_ids in self._batch(papers[start : start + PAPERS]):
+        for start in range(0, len(papers), BATCH_SIZE):
+            for some_rows, some_ids in self._batch(papers[start : start + BATCH_SIZE]):
                 rows.append(some_rows + start)
                 ids.append(some_ids)
         return np.concatenate(rows), np.concatenate(ids)
@@ -129,7 +129,7 @@ class Percolator:
     def _refresh(self) -> None:
         """Brings the indexes up to date; in order anew when much changed or much more is known of frequencies."""
         waiting = len(self._recent) + len(self._graph.fresh) + self._gone
-        if waiting > max(MIN_CHANGES, len(self) // 8) or self._papers > 2 * self._papers_when_settled + PAPERS:
+        if waiting > max(MIN_CHANGES, len(self) // 8) or self._papers > 2 * self._papers_when_settled + BATCH_SIZE:
             self._settle()
         elif self._changed:
             self._above[1] = self._listed(np.unique(np.array(self._graph.fresh, np.int32)))
@@ -138,8 +138,8 @@ class Percolator:
         self._make_room()
 
     def _settle(self) -> None:
-        self._above = [self._listed(np.arange(self._graph.size, dtype=np.int32)), Ranges.empty()]
-        self._subscribers = [_by_root(self._roots), Ranges.empty()]
+        self._above = [self._listed(np.arange(self._graph.size, dtype=np.int32)), Postings.empty()]
+        self._subscribers = [_by_root(self._roots), Postings.empty()]
         self._graph.fresh.clear()
         self._recent.clear()
         self._gone, self._papers_when_settled, self._changed = 0, self._papers, False
@@ -150,7 +150,7 @@ class Percolator:
             self._holds = np.tile(np.array([0, ~np.uint64(0)], np.uint64), size)
             self._place = np.empty(size, np.int32)
 
-    def _listed(self, slots: Ints) -> Ranges:
+    def _listed(self, slots: Ints) -> Postings:
         """The expressions among the slots under their anchors, operands of which one must hold for them to hold.
 
         Of `AND` the rarer operand that is no exclusion, of `OR` both; what can hold without either, under `TRUE`.
@@ -163,7 +163,7 @@ class Percolator:
         anchor[np.where(either, excluded_left | excluded_right, excluded_left & excluded_right)] = TRUE
         expression, second = kind >= AND, either & (anchor != TRUE)
         anchors = np.concatenate([anchor[expression], right[second] >> 1])
-        return Ranges(anchors, np.concatenate([slots[expression], slots[second]]))
+        return Postings(anchors, np.concatenate([slots[expression], slots[second]]))
 
     def _batch(self, papers: Sequence[PaperText]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Rows and ids from each index."""
@@ -180,7 +180,7 @@ class Percolator:
             asked = subscribers.listing(slots)
             row, which = set_bits(masks[asked])
             ids, counts = subscribers.of(slots[asked][which])
-            kept = ids != GONE if self._gone else slice(None)
+            kept = ids != REMOVED if self._gone else slice(None)
             found.append((np.repeat(row, counts)[kept], ids[kept]))
         return found
 
@@ -211,9 +211,9 @@ class Percolator:
         return np.concatenate([ranges.of(slots[ranges.listing(slots)])[0] for ranges in self._above])
 
 
-def _by_root(roots: dict[int, int]) -> Ranges:
+def _by_root(roots: dict[int, int]) -> Postings:
     slots = np.fromiter(roots.values(), np.int32, len(roots))
-    return Ranges(slots, np.fromiter(roots.keys(), np.int64, len(roots)))
+    return Postings(slots, np.fromiter(roots.keys(), np.int64, len(roots)))
 
 
 def _view(column: "array[int]") -> Ints:

@@ -12,7 +12,7 @@ Masks = NDArray[np.uint64]
 """Papers, up to 64, as bits."""
 
 
-class Ranges:
+class Postings:
     """Made at once from pairs; the values under one number lie together."""
 
     def __init__(self, numbers: Ints, values: Ints) -> None:
@@ -20,7 +20,7 @@ class Ranges:
         self._starts = np.concatenate([[0], np.cumsum(np.bincount(numbers))]).astype(np.int32)
 
     @classmethod
-    def empty(cls) -> Ranges:
+    def empty(cls) -> Postings:
         return cls(np.empty(0, np.int32), np.empty(0, np.int64))
 
     def under(self, number: int) -> Ints:

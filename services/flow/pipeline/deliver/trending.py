@@ -38,5 +38,5 @@ def _choose(
     tx: Connection, channel: DigestChannel, wanted: TrendingSubscription, since: datetime, now: datetime
 ) -> list[TrendingPaper]:
     candidates = trending.candidates(tx, channel.id, wanted, since, CANDIDATES_PER_PAPER * wanted.trending)
-    silenced = silences.muted(tx, channel.account_id, {(wanted.id, paper.id) for paper in candidates}, now)
+    silenced = silences.reasons_by_match(tx, channel.account_id, {(wanted.id, paper.id) for paper in candidates}, now)
     return [paper for paper in candidates if (wanted.id, paper.id) not in silenced][: wanted.trending]

@@ -26,7 +26,7 @@ from services.domain.query.parser import (
     Source,
     parse,
 )
-from services.domain.query.percolator.percolator import PAPERS, Percolator
+from services.domain.query.percolator.percolator import BATCH_SIZE, Percolator
 
 SAMPLE = Path(__file__).parents[3] / "data" / "arxiv_abstracts.jsonl"
 
@@ -161,7 +161,7 @@ def test_built_at_once_or_one_by_one_in_any_order_it_answers_the_same(queries: l
     assert found(at_once, ABSTRACTS) == found(one_by_one, ABSTRACTS)
 
 
-@pytest.mark.parametrize("count", [0, 1, PAPERS - 1, PAPERS, PAPERS + 1, 3 * PAPERS])
+@pytest.mark.parametrize("count", [0, 1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 3 * BATCH_SIZE])
 def test_a_batch_may_be_of_any_length(count: int) -> None:
     queries = [parse(query) for query in ("model", "model -language", "-(-learning -robot*)")]
     queries.append(Not(Phrase("model")))
