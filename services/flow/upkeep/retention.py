@@ -16,7 +16,7 @@ GATE = "clean-up"
 
 def work(db: Database, settings: Settings) -> bool:
     """Deletes one batch of the first kind that has any; False when the night's work is done, or is not due."""
-    keep, now = retention.days(settings.retention), db.now()
+    keep, now = retention.parse_days(settings.retention), db.now()
     with db.transaction() as tx:
         if not rate_limits.is_available(tx, GATE, now):
             return False
@@ -38,7 +38,7 @@ def _rest(db: Database) -> bool:
     now = db.now()
     try:
         with db.transaction() as tx:
-            rate_limits.acquire(tx, GATE, retention.until_next_night(now), now)
+            rate_limits.acquire(tx, GATE, retention.until_next_cleanup(now), now)
     except LeaseLost:
         pass  # Another worker was as quick.
     return False

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from services.domain.delivery.retention import LINKS_AND_QUESTIONS, ON_RECORD, UNANSWERED
+from services.domain.delivery.retention import KEPT_FOR, LINKS_KEPT_FOR, UNCONFIRMED_KEPT_FOR
 from services.store.db.tables import (
     bounce,
     channel,
@@ -87,14 +87,14 @@ def unanswered(tx: Connection, now: datetime, keep: timedelta) -> int:
     """What waited for an address that did not confirm."""
     asked = exists().where(channel.c.id == delivery_item.c.channel_id, ~channel.c.verified)
     waits = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
-    found = _batch(delivery_item, and_(waits, delivery_item.c.not_before < now - UNANSWERED, asked))
-    because = f"the address was not confirmed for {UNANSWERED.days} days"
+    found = _batch(delivery_item, and_(waits, delivery_item.c.not_before < now - UNCONFIRMED_KEPT_FOR, asked))
+    because = f"the address was not confirmed for {UNCONFIRMED_KEPT_FOR.days} days"
     return _done(tx, update(delivery_item).where(delivery_item.c.id.in_(found)).values(dropped_because=because))
 
 
 def deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Records of long ago. Their items stay, and say what became of them, so that no paper comes again."""
-    found = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - ON_RECORD))))
+    found = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - KEPT_FOR))))
     if not found:
         return 0
     told = case((delivery.c.state.in_(["sent", "uncertain"]), "told on "), else_="not delivered on ")
@@ -111,28 +111,28 @@ def deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def items(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Of channels that were removed long ago: no message can go there any more."""
-    gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - ON_RECORD)
+    gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - KEPT_FOR)
     return _delete(tx, delivery_item, and_(gone, delivery_item.c.delivery_id.is_(None)))
 
 
 def matches(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Of subscriptions that were deleted long ago: nothing matches them any more."""
-    gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - ON_RECORD)
+    gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - KEPT_FOR)
     return _delete(tx, match, gone)
 
 
 def questions(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_AND_QUESTIONS)
+    return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_KEPT_FOR)
 
 
 def links(tx: Connection, now: datetime, keep: timedelta) -> int:
-    over = signin_link.c.expires_at < now - LINKS_AND_QUESTIONS
+    over = signin_link.c.expires_at < now - LINKS_KEPT_FOR
     found = select(signin_link.c.digest).where(over).limit(BATCH)
     return _done(tx, delete(signin_link).where(signin_link.c.digest.in_(found)))
 
 
 def bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, bounce, bounce.c.created_at < now - ON_RECORD)
+    return _delete(tx, bounce, bounce.c.created_at < now - KEPT_FOR)
 
 
 def gates(tx: Connection, now: datetime, keep: timedelta) -> int:
