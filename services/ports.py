@@ -28,17 +28,18 @@ from services.domain.sources.polling import Timetable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One GET that a source wants made. `timeout` in seconds, for everything together."""
+    """One GET that fetches a listing."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 30.0
+    """Seconds, for the whole exchange."""
 
 
 class Source(Protocol):
-    """Knows where a listing is announced and how its bytes read; it does no I/O.
+    """A kind of source: the requests that fetch its listings, and how these are parsed. It does no I/O.
 
-    One module in `services/sources` with an instance named `plugin`.
+    It is one module in `services/sources` with an instance named `plugin`.
     """
 
     kind: str
@@ -49,31 +50,31 @@ class Source(Protocol):
     formats: tuple[str, ...]
     """The formats of saved listings it reads, as `import --format` names them."""
     rank: int
-    """Sources are asked in this order whether they recognise a file: the most particular first."""
+    """Sources try in this order whether they recognise a file, the most specific first."""
     every: timedelta | None
-    """How often it is polled unless told otherwise; None: it only reads saved files."""
+    """The usual interval between two polls; None: it only reads saved files."""
     timetable: Timetable
     """When it announces."""
 
     def location(self, text: str) -> str:
-        """The location in its canonical form. Raises SourceError with a hint when it cannot be one."""
+        """The location in its canonical form. Raises SourceError with a hint when it is not valid."""
 
     def rate_limit(self, location: str) -> tuple[str, timedelta]:
-        """The key of the politeness gate that the requests share, and the pause between two of them."""
+        """The key of the rate limit that the requests share, and the pause between two requests."""
 
     def request(self, location: str, now: datetime) -> Request:
-        """What to fetch for the present announcement."""
+        """The request for the present announcement."""
 
     def request_day(self, location: str, day: date) -> Request | None:
-        """What to fetch, first page, for all that was announced on a past `day`; None: it cannot look back."""
+        """The request for the first page of what was announced on a past `day`; None: the source cannot look back."""
 
     def recognise(self, body: bytes) -> str | None:
-        """The format of `body` if it is one of `formats`, judged by content; quick, never raises."""
+        """Which of `formats` the content of `body` has; None for any other. It is fast and never raises."""
 
     def parse(self, body: bytes, *, day: date) -> Listing:
-        """Reads a listing; `day` is the day of fetching, for dates without a year.
+        """The listing in `body`. `day`: when it was fetched, for dates without a year.
 
-        A damaged entry becomes a `Skipped`. Raises SourceError when the whole is not a listing.
+        A damaged entry becomes a `Skipped`. Raises SourceError when `body` is not a listing.
         """
 
 

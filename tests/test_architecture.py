@@ -61,7 +61,7 @@ RETIRED = {
 """Names of modules that the field does not use, with docs/glossary.md for those that replace them."""
 UNTYPED = {
     *("services.store.accounts", "services.store.db", "services.store.delivery", "services.store.digests"),
-    *("services.store.maintenance", "services.store.sources", "services.store.subscriptions"),
+    *("services.store.sources", "services.store.subscriptions"),
 }
 """Packages of the store whose public functions still take or return rows as dictionaries. To be emptied."""
 UNTYPED_ROW = re.compile(r"\bRow\b|(dict|Mapping)\[str, (Any|object)\]")
@@ -180,7 +180,7 @@ def test_every_package_says_which_file_to_open_first() -> None:
         docstring = ast.get_docstring(tree) or ""
         assert docstring, f"{name} does not say what the package is"
         if len(tree.body) == 1:  # A package with code in its __init__ begins there.
-            named = re.search(r"Open\s+(\S+\.py)\s+first", docstring)
+            named = re.search(r"Open\s+`?([\w/]+\.py)`?\s+first", docstring)
             assert named, f"{name} does not say which file to open first"
             assert (path.parent / named[1]).is_file(), f"{name} names {named[1]}, which does not exist"
 

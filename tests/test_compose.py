@@ -24,7 +24,7 @@ from services.settings import Settings, load
 from tests.local.processes import DEADLINE, until
 from tests.sinks import refused_port
 from workers.app import QUEUES
-from workers.scheduler import PULSES
+from workers.scheduler import HEARTBEAT_QUEUES
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -87,7 +87,7 @@ def test_the_workers_together_serve_every_queue() -> None:
 def test_every_worker_gets_heartbeats_here_and_in_up() -> None:
     in_up = {name: queues.split(",") for name, (queues, _) in up.WORKERS.items()}
     for name, queues in (WORKERS | in_up).items():
-        assert set(queues) & set(PULSES), f"{name} serves no queue that takes heartbeats"
+        assert set(queues) & set(HEARTBEAT_QUEUES), f"{name} serves no queue that takes heartbeats"
 
 
 def test_roles_start_when_servers_answer_and_the_schema_is_there() -> None:

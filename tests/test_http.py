@@ -104,7 +104,7 @@ def failure(outcome: object) -> Failed:
     return outcome
 
 
-def test_a_page_comes_with_what_the_next_request_needs(server: Server) -> None:
+def test_an_answer_has_the_validators_for_the_next_request(server: Server) -> None:
     headers = {"ETag": 'W/"1"', "Last_Modified": "Sat, 30 May 2026 12:00:00 GMT", "Cache_Control": "max-age=60"}
     server.answers["/"] = reply(b"<rss/>", Content_Type="text/xml", **headers)
     assert fetch(server) == Fetched(
@@ -119,7 +119,7 @@ def test_a_page_comes_with_what_the_next_request_needs(server: Server) -> None:
     assert f"Host: 127.0.0.1:{server.port}\r\n" in server.asked[0]
 
 
-def test_a_known_page_is_asked_for_by_its_validators(server: Server) -> None:
+def test_validators_are_sent(server: Server) -> None:
     server.answers["/"] = reply(status="304 Not Modified")
     outcome = fetch(server, etag='"1"', last_modified="Sat, 30 May 2026 12:00:00 GMT")
     assert outcome == NotModified()
@@ -132,7 +132,7 @@ def test_a_304_with_a_body_is_a_304(server: Server) -> None:
     assert fetch(server, etag='"1"') == NotModified()
 
 
-def test_a_304_that_nobody_asked_for_is_a_failure(server: Server) -> None:
+def test_a_304_without_validators_is_a_failure(server: Server) -> None:
     server.answers["/"] = reply(status="304 Not Modified")
     assert failure(fetch(server)).reason == "the server answered 304"
 
@@ -148,18 +148,18 @@ def test_encoded_pages_are_decoded(server: Server, coding: str, encode: Callable
 
 
 @pytest.mark.parametrize(("coding", "encode"), [("gzip", gzip.compress), ("br", brotli.compress)])
-def test_a_bomb_is_not_unpacked(server: Server, coding: str, encode: Callable[[bytes], bytes]) -> None:
+def test_decoding_stops_at_the_size_limit(server: Server, coding: str, encode: Callable[[bytes], bytes]) -> None:
     server.answers["/"] = reply(encode(bytes(100 << 20)), Content_Encoding=coding)
     assert failure(fetch(server, timeout=30)).reason == "the answer is larger than 10 MiB"
 
 
-def test_an_endless_body_is_cut(server: Server) -> None:
+def test_an_endless_body_is_a_failure(server: Server) -> None:
     part = b"%x\r\n%s\r\n" % (1 << 20, b"x" * (1 << 20))
     server.answers["/"] = drip(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", part)
     assert failure(fetch(server)).reason == "the answer is larger than 10 MiB"
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(server: Server) -> None:
+def test_a_body_with_a_too_large_content_length_is_not_read(server: Server) -> None:
     server.answers["/"] = reply(b"", Content_Length=str(1 << 40))
     assert failure(fetch(server, timeout=5)).reason == "the answer is larger than 10 MiB"
 
@@ -174,14 +174,14 @@ def test_a_body_that_says_it_is_too_large_is_not_read(server: Server) -> None:
     ],
     ids=["silence", "headers", "body", "chunks"],
 )
-def test_a_slow_drip_ends_when_the_time_is_up(server: Server, head: bytes, part: bytes) -> None:
+def test_a_slow_answer_ends_at_the_timeout(server: Server, head: bytes, part: bytes) -> None:
     server.answers["/"] = drip(head, part)
     started = time.monotonic()
     assert failure(fetch(server, timeout=0.6)).reason == "no complete answer within 0.6 s"
     assert time.monotonic() - started < 3
 
 
-def test_the_time_is_for_all_redirects_together(server: Server) -> None:
+def test_the_timeout_covers_all_redirects_together(server: Server) -> None:
     def slowly(connection: socket.socket) -> None:
         time.sleep(0.4)
         reply(status="302 Found", Location="/")(connection)
@@ -198,7 +198,7 @@ def test_a_broken_answer_is_a_failure(server: Server, body: bytes) -> None:
     assert "not HTTP" in failure(fetch(server)).reason
 
 
-def test_nobody_at_home_is_a_failure(server: Server) -> None:
+def test_a_refused_connection_is_a_failure(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     outcome = Fetcher(user_agent="t", allow_hosts=["127.0.0.0/8"]).fetch(Request(url=f"http://127.0.0.1:{port}/"))
@@ -213,7 +213,7 @@ def later(seconds: int) -> str:
     ("header", "least", "most"),
     [("7", 7, 7), (3600, 3500, 3600), ("garbage", None, None), ("-3", None, None), (-60, None, None)],
 )
-def test_retry_after_is_told(server: Server, header: str | int, least: float | None, most: float | None) -> None:
+def test_retry_after_is_returned(server: Server, header: str | int, least: float | None, most: float | None) -> None:
     stated = later(header) if isinstance(header, int) else header
     server.answers["/"] = reply(b"Rate exceeded.", "429 Too Many Requests", Retry_After=stated)
     outcome = failure(fetch(server))
@@ -235,7 +235,7 @@ def test_only_410_is_gone_for_good(server: Server, status: str, gone: bool) -> N
     ("first", "second", "permanent"),
     [("301 Moved", "308 Moved", "/end"), ("301 Moved", "302 Found", "/middle"), ("302 Found", "301 Moved", None)],
 )
-def test_only_permanent_redirects_from_the_start_move_a_source(
+def test_only_permanent_redirects_from_the_first_on_move_a_source(
     server: Server, first: str, second: str, permanent: str | None
 ) -> None:
     server.answers["/"] = reply(status=first, Location="/middle")
@@ -270,7 +270,7 @@ def test_a_redirect_loop_ends(server: Server) -> None:
         "//user:hunter2@127.0.0.1:{port}/",
     ],
 )
-def test_no_redirect_leads_inside(server: Server, target: str) -> None:
+def test_redirects_to_private_addresses_are_refused(server: Server, target: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as inside:
         inside.settimeout(0.05)
         other = inside.getsockname()[1]
@@ -280,7 +280,7 @@ def test_no_redirect_leads_inside(server: Server, target: str) -> None:
             inside.accept()
 
 
-def test_without_leave_this_machine_is_not_asked(server: Server) -> None:
+def test_this_machine_is_refused_unless_allowed(server: Server) -> None:
     closed = Fetcher(user_agent="t")
     for host in ("127.0.0.1", "localhost", "[::1]"):
         outcome = closed.fetch(Request(url=f"http://{host}:{server.port}/"))
@@ -288,16 +288,14 @@ def test_without_leave_this_machine_is_not_asked(server: Server) -> None:
     assert server.asked == []
 
 
-def test_a_name_is_judged_by_what_it_resolves_to(server: Server) -> None:
+def test_a_name_is_checked_by_what_it_resolves_to(server: Server) -> None:
     # A name on port 80 passes every check of the address itself.
     check_address("http://localhost/")
     outcome = Fetcher(user_agent="t").fetch(Request(url="http://localhost/"))
     assert "not on the public internet" in failure(outcome).reason
 
 
-def test_a_name_is_resolved_once_and_asked_where_it_was_checked(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_connection_goes_to_the_checked_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     real, answers = socket.getaddrinfo, iter(["127.0.0.1", "127.9.9.9"])
 
     def rebinding(host: object, *rest: object, **named: object) -> list[object]:
@@ -313,7 +311,7 @@ def test_a_name_is_resolved_once_and_asked_where_it_was_checked(
     assert next(answers) == "127.9.9.9"
 
 
-def test_credentials_stay_with_their_origin(server: Server) -> None:
+def test_credentials_are_not_sent_to_another_origin(server: Server) -> None:
     with Server() as other:
         thread = Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -338,7 +336,7 @@ def test_proxies_of_the_environment_are_ignored(server: Server, monkeypatch: pyt
     assert isinstance(fetch(server), Fetched)
 
 
-def test_a_function_takes_the_networks_place() -> None:
+def test_a_function_replaces_the_network() -> None:
     def respond(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, content=b"hello", headers={"ETag": '"1"'})
 
@@ -348,7 +346,7 @@ def test_a_function_takes_the_networks_place() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://me:hunter2@example.org/", "http://192.168.0.1/", "http://example.org:25/"])
-def test_an_address_can_be_checked_before_it_is_kept(url: str) -> None:
+def test_an_address_can_be_checked_before_it_is_stored(url: str) -> None:
     with pytest.raises(NotAllowed) as caught:
         check_address(url)
     assert SECRET not in str(caught.value)
@@ -377,7 +375,7 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(("name", "passes"), [("localhost", True), ("elsewhere.example", False)])
-def test_tls_is_spoken_with_the_name_not_with_the_checked_address(tmp_path: Path, name: str, passes: bool) -> None:
+def test_tls_checks_the_name_not_the_address(tmp_path: Path, name: str, passes: bool) -> None:
     crt, key = certificate(tmp_path, name)
     theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     theirs.load_cert_chain(crt, key)
@@ -413,6 +411,6 @@ def test_tls_is_spoken_with_the_name_not_with_the_checked_address(tmp_path: Path
     assert all(f"Host: localhost:{port}".encode() in request for request in asked)
 
 
-def test_the_resolver_is_asked_for_every_address() -> None:
+def test_every_address_of_a_name_is_checked() -> None:
     # What `localhost` means here must include a loopback address, or the tests above show nothing.
     assert any(ip_address(entry[4][0]).is_loopback for entry in socket.getaddrinfo("localhost", 80))

@@ -21,13 +21,13 @@ from services import sandbox
 from services.domain.papers.paper import Entry, Identifier, Listing, Skipped
 from services.errors import PaperwireError, SourceError
 from services.plugins import source, sources
-from services.sandbox import Allowance, ParserProcess, codec
+from services.sandbox import Limits, ParserProcess, codec
 from tests.sandbox_child import LISTING
 from tests.sources.listings import DAY, SAMPLES, sample
 from tests.sources.test_contract import BOMB, FORMATS, GARBAGE
 
 CHILD = (sys.executable, "-P", str(Path(__file__).with_name("sandbox_child.py")))
-SMALL = Allowance(processor=1, time=5.0, memory=64 * 2**20, answer=100_000)
+SMALL = Limits(processor=1, time=5.0, memory=64 * 2**20, answer=100_000)
 FEED = sample("feed_rss.xml")
 
 
@@ -95,7 +95,7 @@ listings = st.builds(
 
 
 @given(listings)
-def test_a_listing_comes_back_as_it_was(listing: Listing) -> None:
+def test_a_listing_is_the_same_after_encoding_and_decoding(listing: Listing) -> None:
     assert codec.decode(codec.encode(listing), Listing) == listing
 
 
@@ -118,20 +118,20 @@ def test_a_text_of_a_parsers_own_type_comes_back_as_text() -> None:
 
 
 @pytest.mark.parametrize("kind", sources())
-def test_the_child_reads_samples_and_garbage_as_this_process_does(parser: ParserProcess, kind: str) -> None:
+def test_the_child_gives_the_same_results_as_this_process(parser: ParserProcess, kind: str) -> None:
     bodies = [*((SAMPLES / name).read_bytes() for name in FORMATS), *GARBAGE.values()]
     for body in [*bodies, *(body[: len(body) // 2] for body in bodies)]:
         here = outcome(lambda body=body: source(kind).parse(body, day=DAY))  # type: ignore[misc]
         assert outcome(lambda body=body: parser.parse(kind, body, DAY)) == here  # type: ignore[misc]
 
 
-def test_a_source_is_asked_by_the_day_of_fetching(parser: ParserProcess) -> None:
+def test_the_day_of_fetching_reaches_the_source(parser: ParserProcess) -> None:
     page = sample("daily_papers_page.txt")
     days = {parser.parse("daily-papers", page, day).announced_on for day in (date(2025, 11, 8), date(2024, 11, 8))}
     assert days == {date(2025, 11, 6), date(2024, 11, 6)}
 
 
-def test_a_process_has_one_child_and_asks_it_again() -> None:
+def test_a_process_uses_its_one_child_again() -> None:
     before = set(psutil.Process().children())
     assert sandbox.parse("feed", FEED, DAY) == sandbox.parse("feed", FEED, DAY)
     assert len(set(psutil.Process().children()) - before) <= 1
@@ -163,7 +163,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bytes_end_in_time_and_the_next_feed_is_read(parser: ParserProcess, name: str) -> None:
+def test_after_hostile_bytes_the_next_feed_is_read(parser: ParserProcess, name: str) -> None:
     for kind in ("feed", "arxiv", "daily-papers", "jsonl"):
         began = time.monotonic()
         said = outcome(lambda kind=kind: parser.parse(kind, HOSTILE[name], DAY))  # type: ignore[misc]
@@ -175,14 +175,14 @@ def test_hostile_bytes_end_in_time_and_the_next_feed_is_read(parser: ParserProce
 # ── sources that misbehave ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_endless_computing_ends_and_says_so(rogue: ParserProcess) -> None:
+def test_the_limit_of_processor_time_is_an_error(rogue: ParserProcess) -> None:
     with pytest.raises(SourceError, match="more than 1 s of processor time"):
         rogue.parse("spins", b"", DAY)
     assert rogue.parse("feed", FEED, DAY).entries
 
 
-def test_computing_is_counted_anew_for_each_listing() -> None:
-    parser = ParserProcess(CHILD, Allowance(processor=2))
+def test_processor_time_is_counted_for_each_listing() -> None:
+    parser = ParserProcess(CHILD, Limits(processor=2))
     parser.parse("feed", FEED, DAY)
     child = psutil.Process(parser.pid)
     while child.cpu_times().user < 2.2:
@@ -191,7 +191,7 @@ def test_computing_is_counted_anew_for_each_listing() -> None:
     parser.close()
 
 
-def test_hoarding_memory_ends_and_says_so(rogue: ParserProcess) -> None:
+def test_the_limit_of_memory_is_an_error(rogue: ParserProcess) -> None:
     if sys.platform == "darwin":
         pytest.skip("macOS does not keep to a limit of memory")
     with pytest.raises(SourceError, match="more than 64 MiB of memory"):
@@ -199,21 +199,21 @@ def test_hoarding_memory_ends_and_says_so(rogue: ParserProcess) -> None:
     assert rogue.parse("feed", FEED, DAY).entries
 
 
-def test_waiting_for_ever_ends_and_says_so() -> None:
-    parser = ParserProcess(CHILD, Allowance(time=0.5))
+def test_the_limit_of_time_is_an_error() -> None:
+    parser = ParserProcess(CHILD, Limits(time=0.5))
     with pytest.raises(SourceError, match=r"longer than 0\.5 s"):
         parser.parse("sleeps", b"", DAY)
     parser.close()
 
 
-def test_a_large_file_may_take_more() -> None:
-    parser = ParserProcess(CHILD, Allowance(processor=1, time=30.0))
+def test_a_large_file_has_higher_limits() -> None:
+    parser = ParserProcess(CHILD, Limits(processor=1, time=30.0))
     with pytest.raises(SourceError, match="more than 3 s of processor time"):
         parser.parse("spins", bytes(25 * 2**20), DAY)
     parser.close()
 
 
-def test_a_fault_of_a_source_is_logged_and_the_listing_given_up(rogue: ParserProcess) -> None:
+def test_an_exception_of_a_source_is_logged_and_an_error(rogue: ParserProcess) -> None:
     with capture_logs() as logs, pytest.raises(SourceError, match="could not be read: KeyError"):
         rogue.parse("fails", b"", DAY)
     (line,) = logs
@@ -221,24 +221,26 @@ def test_a_fault_of_a_source_is_logged_and_the_listing_given_up(rogue: ParserPro
     assert "secret" not in str(line)
 
 
-def test_a_child_that_always_dies_is_tried_twice(rogue: ParserProcess) -> None:
+def test_a_listing_whose_child_dies_is_tried_twice(rogue: ParserProcess) -> None:
     with pytest.raises(SourceError, match=r"ends the process that reads it \(exit code 3\)"):
         rogue.parse("dies", b"", DAY)
     assert rogue.parse("feed", FEED, DAY).entries
 
 
-def test_what_a_source_prints_is_no_answer(rogue: ParserProcess, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_a_source_does_not_disturb_the_answer(
+    rogue: ParserProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert rogue.parse("chatters", b"", DAY) == LISTING
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_answer_beyond_measure_is_not_read(rogue: ParserProcess) -> None:
-    with pytest.raises(SourceError, match="more than a listing may hold"):
+def test_an_answer_above_the_limit_is_not_read(rogue: ParserProcess) -> None:
+    with pytest.raises(SourceError, match="more than a listing may contain"):
         rogue.parse("overflows", b"", DAY)
     assert rogue.parse("feed", FEED, DAY).entries
 
 
-def test_a_source_without_measure_is_given_one() -> None:
+def test_too_many_or_too_long_entries_are_cut() -> None:
     parser = ParserProcess(CHILD)
     listing = parser.parse("has no measure", b"", DAY)
     assert (len(listing.entries), len(listing.entries[0].title)) == (100_000, 500)
@@ -307,7 +309,7 @@ def test_a_size_that_is_no_number_is_refused(size: bytes) -> None:
 # ── the child's life ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_child_killed_while_it_reads_is_replaced_and_the_listing_read(rogue: ParserProcess, tmp_path: Path) -> None:
+def test_a_child_killed_while_parsing_is_replaced_and_the_listing_read(rogue: ParserProcess, tmp_path: Path) -> None:
     rogue.parse("feed", FEED, DAY)
     mark, killed = tmp_path / "reading", rogue.pid
     assert killed
@@ -323,15 +325,15 @@ def test_a_child_killed_while_it_reads_is_replaced_and_the_listing_read(rogue: P
     assert rogue.pid not in (None, killed)
 
 
-def test_a_child_killed_while_it_waits_is_replaced(parser: ParserProcess) -> None:
+def test_a_child_killed_while_idle_is_replaced(parser: ParserProcess) -> None:
     first = parser.parse("feed", FEED, DAY)
     assert parser.pid
     os.kill(parser.pid, signal.SIGKILL)
     assert parser.parse("feed", FEED, DAY) == first
 
 
-def test_a_stopped_child_is_ended() -> None:
-    parser = ParserProcess(CHILD, Allowance(time=1.0))
+def test_a_suspended_child_is_killed() -> None:
+    parser = ParserProcess(CHILD, Limits(time=1.0))
     parser.parse("feed", FEED, DAY)
     stopped = parser.pid
     assert stopped
@@ -352,23 +354,23 @@ def test_a_child_that_has_grown_is_replaced() -> None:
     parser.close()
 
 
-def test_many_feeds_in_a_row_and_from_two_threads_are_each_their_own(parser: ParserProcess) -> None:
-    def read(first: int, found: list[str]) -> None:
+def test_answers_are_not_mixed_up_between_requests_and_threads(parser: ParserProcess) -> None:
+    def read(first: int, titles: list[str]) -> None:
         for number in range(first, first + 100):
             listing = parser.parse("feed", rss(f"<item><title>Paper number {number}</title></item>"), DAY)
-            found.append(listing.entries[0].title)
+            titles.append(listing.entries[0].title)
 
-    found: tuple[list[str], list[str]] = [], []
-    threads = [threading.Thread(target=read, args=(1000 * n, found[n])) for n in (0, 1)]
+    titles: tuple[list[str], list[str]] = [], []
+    threads = [threading.Thread(target=read, args=(1000 * n, titles[n])) for n in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     for n in (0, 1):
-        assert found[n] == [f"Paper number {number}" for number in range(1000 * n, 1000 * n + 100)]
+        assert titles[n] == [f"Paper number {number}" for number in range(1000 * n, 1000 * n + 100)]
 
 
-def test_an_exchange_left_half_way_is_not_gone_on_with(rogue: ParserProcess) -> None:
+def test_an_interrupted_exchange_is_not_continued(rogue: ParserProcess) -> None:
     class Hurry(Exception):
         pass
 
@@ -385,7 +387,7 @@ def test_an_exchange_left_half_way_is_not_gone_on_with(rogue: ParserProcess) -> 
     assert rogue.parse("feed", FEED, DAY).entries
 
 
-def test_a_child_that_cannot_start_is_no_fault_of_the_listing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_child_that_cannot_start_is_no_source_error(capfd: pytest.CaptureFixture[str]) -> None:
     parser = ParserProcess((sys.executable, "-c", "raise SystemExit('no such thing')"))
     with pytest.raises(PaperwireError, match="does not start") as caught:
         parser.parse("feed", FEED, DAY)
@@ -396,8 +398,8 @@ def test_a_child_that_cannot_start_is_no_fault_of_the_listing(capfd: pytest.Capt
 PARENT = """
 import sys
 from datetime import date
-from services.sandbox import Allowance, ParserProcess
-parser = ParserProcess(sys.argv[2:], Allowance(processor=2))
+from services.sandbox import Limits, ParserProcess
+parser = ParserProcess(sys.argv[2:], Limits(processor=2))
 parser.parse("jsonl", b'{"title": "T"}', date(2026, 1, 1))
 print(parser.pid, flush=True)
 parser.parse(sys.argv[1], sys.stdin.buffer.read(), date(2026, 1, 1))
@@ -421,7 +423,7 @@ def test_a_child_does_not_outlive_its_parent(kind: str) -> None:
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_the_child_knows_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "hush")
     parser = ParserProcess()
     parser.parse("feed", FEED, DAY)

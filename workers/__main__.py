@@ -1,4 +1,4 @@
-"""`python -P -m workers worker [--queues …]` and `… scheduler`: the roles as processes."""
+"""The processes `python -P -m workers worker [--queues …]` and `python -P -m workers scheduler`."""
 
 import argparse
 import os
@@ -10,8 +10,8 @@ from services.errors import PaperwireError
 from services.settings import settings
 from services.telemetry import configure_logging, log
 
-PREFORK = {"poll", "deliver"}
-"""Queues whose work waits on the network; the others hold a model and a matcher, once per process."""
+PREFORK_QUEUES = {"poll", "deliver"}
+"""Their work waits on the network, so they run in several processes. The others hold models in memory."""
 
 
 def _queues(text: str) -> list[str]:
@@ -22,7 +22,7 @@ def _queues(text: str) -> list[str]:
 
 
 def _shard_numbers() -> range:
-    """Waits for a database that is away, as the scheduler does."""
+    """Waits for the database, as the scheduler does."""
     from sqlalchemy.exc import OperationalError
 
     from workers.app import shard_numbers
@@ -31,7 +31,7 @@ def _shard_numbers() -> range:
         try:
             return shard_numbers()
         except OperationalError as error:
-            log.warning("worker finds no database, trying again", why=str(error.orig).splitlines()[0])
+            log.warning("worker cannot reach the database, retrying", why=str(error.orig).splitlines()[0])
             time.sleep(1.0)
 
 
@@ -40,11 +40,11 @@ def _work(queues: str, concurrency: int) -> None:
 
     from workers.app import app
 
-    # Said once by the operating system's own means; in a container root is the rule, and tasks are JSON, not pickle.
+    # Celery warns about running as root, which is usual in a container. Tasks are JSON, not pickle.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     configure_logging()
     names = _queues(queues)
-    pool = "prefork" if set(names) <= PREFORK else "solo"
+    pool = "prefork" if set(names) <= PREFORK_QUEUES else "solo"
     name = f"{'+'.join(name.split('.')[0] for name in names)}-{os.getpid()}@paperwire"
     options = ["--queues", ",".join(names), "--pool", pool, "--concurrency", str(concurrency), "--hostname", name]
     app.worker_main(["--quiet", "worker", *options, "--without-gossip", "--without-mingle", "--loglevel", "WARNING"])

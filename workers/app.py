@@ -1,4 +1,4 @@
-"""The Celery application and what every worker process holds: database, shards, embedder."""
+"""The Celery application, and what a worker process makes once: database, shards, embedders."""
 
 import os
 from functools import cache
@@ -24,7 +24,7 @@ QUEUES = ("poll", "embed", "match", "deliver", "slow")
 
 
 def _configured(config: Settings) -> Celery:
-    """The settings that make Redis bearable as a broker; the reasons are in docs/decisions/0001."""
+    """The settings that a Redis broker needs; the reasons are in docs/decisions/0001."""
     broker.install()
     app = Celery("paperwire", broker=config.broker_url.get_secret_value(), include=["workers.tasks"])
     app.conf.update(
@@ -62,7 +62,8 @@ app = _configured(settings())
 
 
 @setup_logging.connect
-def _log_our_way(**_: object) -> None:
+def _configure_logging(**_: object) -> None:
+    """Keeps Celery from installing its own logging."""
     configure_logging()
 
 
@@ -75,7 +76,7 @@ def _database(pid: int) -> Database:
 
 
 def db() -> Database:
-    """The process's own connections: those of a parent may not be used after a fork."""
+    """The database connections of this process: a fork must not use those of its parent."""
     return _database(os.getpid())
 
 
@@ -90,24 +91,24 @@ def fetcher() -> Fetcher:
 
 
 def embedder() -> Embedder:
-    """The one that serves."""
+    """The embedder that serves."""
     return model_rollover.serving_embedder(db(), settings())
 
 
 def embedders() -> list[Embedder]:
-    """Those in use, the serving one first."""
-    _noted()
+    """The embedders in use, the serving one first."""
+    _request_wanted_model()
     return model_rollover.embedders_in_use(db(), settings())
 
 
 @cache
-def _noted() -> None:
-    """That this process wants the embedder of its settings."""
+def _request_wanted_model() -> None:
+    """Records the embedder of this process's settings, once."""
     model_rollover.request_wanted_model(db(), settings())
 
 
 def shard_numbers() -> range:
-    """Every shard's number. Raises ConfigError when the worker was told otherwise than the database."""
+    """The numbers of all shards. Raises ConfigError if the settings and the database disagree on how many there are."""
     with db().transaction() as tx:
         count = tx.scalars(select(func.count()).select_from(shard)).one()
     if count != settings().shards:
@@ -121,7 +122,7 @@ def loaded_shard(number: int) -> Shard:
 
 
 def beat() -> None:
-    """Shows supervisor and health check that a worker gets its messages, or that the scheduler sweeps."""
+    """Touches the file by which the supervisor and the health check see that this process is alive."""
     path = os.environ.get("PAPERWIRE_HEARTBEAT")
     if path:
         Path(path).touch()

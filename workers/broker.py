@@ -1,14 +1,13 @@
-"""What kombu's Redis transport lacks as a broker's client."""
+"""A fix of kombu's Redis transport."""
 
 from kombu.transport import redis
 
 
 class QoS(redis.QoS):
-    """A message whose acknowledgement got lost takes none of the worker's places any more.
+    """Frees a worker's prefetch slot if the acknowledgement of a message fails.
 
-    With kombu's own each one keeps its place, and a worker that lost as many as it may have in hand takes no message
-    until it is started anew (celery/celery issue 2415). The message itself comes again when its time is over, and
-    finds nothing to do.
+    kombu keeps the slot, so that a worker without free slots takes no message until it is restarted (celery/celery
+    issue 2415). Redis delivers the message again after the visibility timeout, and it finds nothing to do.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -27,5 +26,5 @@ class QoS(redis.QoS):
 
 
 def install() -> None:
-    """For every connection of this process."""
+    """Replaces kombu's class for every connection of this process."""
     redis.Channel.QoS = QoS

@@ -18,14 +18,14 @@ def add(
     at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = "08:00",
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[
-        bool, typer.Option("--confirmed", help="The address's owner agreed: send no opt-in request.")
+        bool, typer.Option("--confirmed", help="The address's owner agreed: send no confirmation mail.")
     ] = False,
     at_most_once: Annotated[
         bool | None,
         typer.Option("--never-twice/--rather-twice", help="Whether a message that may have arrived is not repeated."),
     ] = None,
 ) -> None:
-    """Add a channel, or change the hours of a channel. The owner of another e-mail address has to opt in first."""
+    """Add a channel, or change the hours of a channel. Another e-mail address gets a confirmation mail first."""
     from services.domain.delivery.schedule import ChannelHours, parse_time, parse_weekday
     from services.flow.commands import channels as channel_commands
     from services.flow.commands import opt_in
@@ -112,7 +112,7 @@ def enable(channel: Id) -> None:
 
 @commands.command()
 def ask(channel: Id) -> None:
-    """Send another opt-in request to an e-mail address that is not confirmed."""
+    """Send another confirmation mail to an e-mail address that is not confirmed."""
     from services.errors import Conflict
     from services.store.delivery import channels
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # numpy and SQLAlchemy are slow to import, and `paperwire --h
 
 MAX_ID = 2**63 - 1
 Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
-MaybeId = Annotated[int | None, typer.Argument(metavar="[ID]", min=1, max=MAX_ID, show_default=False)]
+MaybeId = Annotated[int | None, typer.Argument(metavar="ID", min=1, max=MAX_ID, show_default=False)]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The e-mail address of the account.", show_default=False)]
-MaybeEmail = Annotated[str | None, typer.Argument(metavar="[EMAIL]", help="Only this account.", show_default=False)]
+MaybeEmail = Annotated[str | None, typer.Argument(metavar="EMAIL", help="Only this account.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -61,7 +61,7 @@ class CommandContext:
         return self.settings.model_copy(update={"base_url": self.base_url})
 
     def request_opt_in(self, channel_id: int) -> None:
-        """Sends an opt-in request to a channel that is not confirmed, and reports it."""
+        """Sends the confirmation mail of a channel that is not confirmed, and prints what happened."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
@@ -70,10 +70,12 @@ class CommandContext:
         if channel.verified:
             return
         if opt_in.request_opt_in(self.db, self.settings_with_base_url(), channel_id):
-            result = "a mail with a link is sent"
+            result = "a confirmation mail is sent"
         else:
-            result = "no mail is sent, since it got one lately (once an hour, three times a day), or wants none"
-        output.note(f"nothing is sent to {channel.label} until its owner opts in: {result}")
+            result = (
+                "no mail is sent now, since the address got one lately (once an hour, three times a day) or wants none"
+            )
+        output.note(f"nothing is sent to {channel.label} until its owner confirms: {result}")
         self.warn_if_no_worker_runs()
 
     def warn_if_no_worker_runs(self) -> None:

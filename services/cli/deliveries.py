@@ -60,10 +60,11 @@ def retry(delivery: Id) -> None:
 
 def bounces(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]…", help="Saved mails instead; - reads one from stdin.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Read these saved mails instead; `-` reads one from stdin."),
     ] = None,
 ) -> None:
-    """Read the mails that came back, from PAPERWIRE_BOUNCE_URL; addresses that do not exist are mailed no more."""
+    """Read bounced mails from PAPERWIRE_BOUNCE_URL. Channels whose address does not exist are disabled."""
     from services.flow.upkeep import bounces
     from services.store.db.secrets import SecretBox
 
@@ -87,7 +88,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def audit(json: Json = False) -> None:
-    """Count what should have happened by now and has not; exit code 1 unless every figure that counts is zero."""
+    """Count overdue work. The exit code is 1 if there is any."""
     from services.store.maintenance.audit import audit
 
     with command_context() as context:

@@ -30,9 +30,13 @@ MAX_DAYS = 3650
 def preview(
     email: Annotated[
         str | None,
-        typer.Argument(metavar="[EMAIL]", help="Also say what it adds to this account's.", show_default=False),
+        typer.Argument(
+            metavar="EMAIL",
+            help="Also show which papers no other subscription of this account matches.",
+            show_default=False,
+        ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="How far to look back.")] = 60,
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="The number of past days.")] = 60,
     json: Json = False,
     name: Name = None,
     for_whom: ForWhom = None,
@@ -47,7 +51,7 @@ def preview(
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
-    """Show what a subscription would have matched, without saving it."""
+    """Show what a subscription would have matched in the past, without saving it."""
     from services.flow.commands.preview import preview
 
     options = SubscriptionOptions(
@@ -102,7 +106,7 @@ def why(
     subscription: Annotated[int, typer.Argument(min=1, max=MAX_ID, show_default=False)],
     json: Json = False,
 ) -> None:
-    """Tell a paper's whole way to a subscription, also why it was not sent."""
+    """Show each step of a paper for a subscription, and why it was or was not sent."""
     from services.flow.commands.explain import explain
 
     with command_context() as context:

@@ -8,13 +8,13 @@ import typer
 from services.cli import output
 from services.cli.context import Json, command_context
 
-commands = typer.Typer(help="Papers set aside because they ended their workers.", no_args_is_help=True)
+commands = typer.Typer(help="Papers that are not processed, because they crashed their workers.", no_args_is_help=True)
 Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…", show_default=False)]
 
 
 @commands.command("list")
 def list_(json: Json = False) -> None:
-    """Show the papers that are not matched or not embedded, since when and why."""
+    """Show the quarantined papers: the stage, the time and the reason."""
     from services.store.subscriptions import quarantine
 
     with command_context() as context, context.db.transaction() as tx:
@@ -27,7 +27,7 @@ def list_(json: Json = False) -> None:
 
 @commands.command()
 def release(paper: Paper) -> None:
-    """Put a paper back: it is embedded and matched again, and no channel gets it twice."""
+    """Release a paper from quarantine. It is embedded and matched again; no channel gets it twice."""
     from services.flow.commands import quarantine
     from services.store.papers import papers
 

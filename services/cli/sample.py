@@ -1,4 +1,4 @@
-"""`paperwire up --sample`: the sample listing, two subscriptions to it, and what came of them."""
+"""`paperwire up --sample`: the sample listing, two subscriptions for it, and a report."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def load(context: "CommandContext") -> bool:
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
             subscribe.save(context.db, context.embedder, operator.id, draft, [channel])
-    # The page names no ids and only counts authors; arXiv's own records of the same papers, silently first, do.
+    # The page has neither ids nor names of authors. arXiv's records of the same papers, silently read first, have both.
     for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
         ingest.import_listing(context.db, body, day=ANNOUNCED, format=None, silent=silent)
@@ -52,7 +52,7 @@ def load(context: "CommandContext") -> bool:
 
 
 def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
-    """Waits for the digest, a while, and says in three lines what happened."""
+    """Waits for the digest for a while, then states in three lines what happened."""
     from services.domain.delivery.state_machine import State
     from services.store.accounts import accounts
     from services.store.delivery import deliveries
@@ -73,4 +73,4 @@ def report(context: "CommandContext", say: Callable[[str], None], base_url: str)
     say(f"papers:  {count} of the sample listing are in the archive")
     say(f"matches: {len(set(matched))} papers matched the {len(SUBSCRIPTIONS)} sample subscriptions")
     outbox = f"{base_url}/outbox"
-    say(f"digest:  read it at {outbox}" if sent else f"digest:  still on its way; it will be at {outbox}")
+    say(f"digest:  read it at {outbox}" if sent else f"digest:  not sent yet; it will be at {outbox}")

@@ -7,20 +7,22 @@ import typer
 from services.cli import output
 from services.cli.context import MAX_ID, Email, Id, Json, MaybeEmail, command_context
 
-commands = typer.Typer(help="Papers that are dropped for a while.", no_args_is_help=True)
-Query = Annotated[str, typer.Option(metavar="Q", help="Only papers that match; else all.", show_default=False)]
-_subscription = typer.Option(metavar="ID", help="Only what this one asks for.", min=1, max=MAX_ID, show_default=False)
+commands = typer.Typer(help="Silences: drop matching papers for a while.", no_args_is_help=True)
+Query = Annotated[str, typer.Option(metavar="Q", help="Only papers that match. Default: all.", show_default=False)]
+_subscription = typer.Option(
+    metavar="ID", help="Only papers of this subscription.", min=1, max=MAX_ID, show_default=False
+)
 Subscription = Annotated[int | None, _subscription]
 
 
 @commands.command()
 def add(
     email: Email,
-    until: Annotated[str, typer.Option(metavar="DATE", help="Like 2026-01-31: papers are sent again from then on.")],
+    until: Annotated[str, typer.Option(metavar="DATE", help="The day when the silence ends, like 2026-01-31.")],
     query: Query = "",
     subscription: Subscription = None,
 ) -> None:
-    """Drop the papers that it covers until a day begins; `why` says so."""
+    """Add a silence. The papers it covers are dropped until a day; `paperwire why` shows that."""
     from services.flow.commands import subscribe
     from services.store.accounts import accounts
     from services.store.subscriptions import silences
@@ -36,7 +38,7 @@ def add(
 
 @commands.command("list")
 def list_(email: MaybeEmail = None, json: Json = False) -> None:
-    """Show the silences in force, of one account or of all."""
+    """Show the active silences of one account, or of all."""
     from services.store.subscriptions import silences
 
     with command_context() as context:
@@ -59,7 +61,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
 
 @commands.command()
 def end(silence: Id) -> None:
-    """End one now; what it dropped stays dropped."""
+    """End a silence now. The papers that it dropped stay dropped."""
     from services.store.subscriptions import silences
 
     with command_context() as context, context.db.transaction() as tx:

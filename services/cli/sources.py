@@ -11,7 +11,7 @@ from services.cli import output
 from services.cli.context import Id, Json, MaybeId, command_context
 from services.errors import ConfigError, NotFound
 
-commands = typer.Typer(help="Where papers are announced.", no_args_is_help=True)
+commands = typer.Typer(help="Sources of papers: arXiv, feeds and others.", no_args_is_help=True)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _OF_SOURCE = ("kind", "location", "polled", "every", "polled_at")
 _OF_BATCH = ("day", "found", "new", "skipped", "state")
@@ -27,12 +27,17 @@ def duration(text: str) -> timedelta:
 
 @commands.command()
 def add(
-    kind: Annotated[str, typer.Argument(help="arxiv, daily-papers, feed …", show_default=False)],
-    location: Annotated[str, typer.Argument(help="What to watch there; its form depends on the kind.")] = "",
-    every: Annotated[str, typer.Option(help="How often, e.g. 15m or 2h; else the kind's own pace.")] = "",
-    announce: Annotated[bool, typer.Option("--announce", help="Announce what the first poll brings, too.")] = False,
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="arxiv, daily-papers, feed …", show_default=False)],
+    location: Annotated[
+        str,
+        typer.Argument(metavar="LOCATION", help="What to poll, for example cs.LG for arxiv or the URL of a feed."),
+    ] = "",
+    every: Annotated[str, typer.Option(help="The poll interval, like 15m or 2h. Default: that of the kind.")] = "",
+    announce: Annotated[
+        bool, typer.Option("--announce", help="Also match and send the papers of the first poll.")
+    ] = False,
 ) -> None:
-    """Watch a source; its first poll fills the archive silently."""
+    """Add a source. Its first poll adds papers to the archive and sends nothing."""
     from services import plugins
     from services.flow.commands.add_source import add_source
     from services.store.db.database import wake
@@ -46,7 +51,7 @@ def add(
         with context.db.transaction() as tx:
             source_id = add_source(tx, plugin, canonical, interval, announce_first=announce)
             wake(tx, "poll")
-        output.say(f"source {source_id}: {kind} {canonical}".rstrip() + f", every {interval}")
+        output.say(f"source {source_id}: {kind} {canonical}".rstrip() + f", every {output.duration(interval)}")
         context.warn_if_no_worker_runs()
 
 
@@ -77,7 +82,7 @@ def list_(json: Json = False) -> None:
 
 @commands.command()
 def poll(source: MaybeId = None) -> None:
-    """Poll one source now, or all."""
+    """Poll one source, or all sources, now."""
     from services.store.db.database import wake
     from services.store.sources import sources
 
@@ -93,7 +98,7 @@ def poll(source: MaybeId = None) -> None:
 
 @commands.command()
 def remove(source: Id) -> None:
-    """Stop watching a source; its papers stay in the archive."""
+    """Remove a source. Its papers stay in the archive."""
     from services.store.sources import sources
 
     with command_context() as context, context.db.transaction() as tx:
@@ -103,7 +108,7 @@ def remove(source: Id) -> None:
 
 @commands.command("ledger")
 def ledger_(source: Id, json: Json = False) -> None:
-    """Show a source's announcements: what was announced, read and new, and which days are missing."""
+    """Show the listings of a source by day: papers found, new and skipped, and missing days."""
     from services.store.sources import batches
 
     with command_context() as context, context.db.transaction() as tx:

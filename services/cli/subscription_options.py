@@ -16,21 +16,23 @@ def _option(name: str, help: str, metavar: str | None = None, least: int | None 
     return typer.Option(name, help=help, metavar=metavar, min=least, show_default=False)
 
 
-Name = Annotated[str | None, _option("--name", "What it is called.", "N")]
-ForWhom = Annotated[str | None, _option("--for", "Whose it is, in an account that several share.", "WHO")]
+Name = Annotated[str | None, _option("--name", "The name of the subscription.", "N")]
+ForWhom = Annotated[str | None, _option("--for", "The person it is for, in a shared account.", "WHO")]
 Query = Annotated[str | None, _option("--query", 'Keywords, like: "web agent*" AND cat:cs.*', "Q")]
-Interest = Annotated[str | None, _option("--interest", "A few sentences on what is of interest.", "TEXT")]
-Like = Annotated[list[str] | None, _option("--like", "A paper to like; repeatable.", "ID")]
-Unlike = Annotated[list[str] | None, _option("--unlike", "A paper to dislike; repeatable.", "ID")]
-Trending = Annotated[int | None, _option("--trending", "The N papers most upvoted.", "N", 0)]
-Source = Annotated[list[str] | None, _option("--source", "Only this kind of source; repeatable.", "S")]
-MinUpvotes = Annotated[int | None, _option("--min-upvotes", "Only papers with as many.", "N", 0)]
-Volume = Annotated[str | None, _option("--volume", "How much an interest brings; 5/week unless given.")]
-Cadence = Annotated[str | None, _option("--cadence", "immediate, daily (unless given) or weekly.")]
+Interest = Annotated[str | None, _option("--interest", "A few sentences that describe the interest.", "TEXT")]
+Like = Annotated[list[str] | None, _option("--like", "A paper that fits the interest; repeatable.", "ID")]
+Unlike = Annotated[list[str] | None, _option("--unlike", "A paper that does not fit the interest; repeatable.", "ID")]
+Trending = Annotated[int | None, _option("--trending", "The N papers with the most upvotes.", "N", 0)]
+Source = Annotated[list[str] | None, _option("--source", "Only papers of this kind of source; repeatable.", "S")]
+MinUpvotes = Annotated[int | None, _option("--min-upvotes", "Only papers with at least N upvotes.", "N", 0)]
+Volume = Annotated[str | None, _option("--volume", "The papers of an interest, like 5/week (default) or 1/day.")]
+Cadence = Annotated[str | None, _option("--cadence", "When to send: immediate, daily (default) or weekly.")]
 To = Annotated[
     list[str] | None,
     _option(
-        "--to", "A channel's id, email (unless given), slack:#channel or slack-webhook:URL; repeatable.", "CHANNEL"
+        "--to",
+        "A channel: its id, email (default), slack:#channel or slack-webhook:URL; repeatable.",
+        "CHANNEL",
     ),
 ]
 

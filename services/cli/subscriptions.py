@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from services.store.subscriptions.records import SubscriptionWithEmail
 
-commands = typer.Typer(help="What each subscription matches, and where it sends papers.", no_args_is_help=True)
+commands = typer.Typer(help="Subscriptions: show, change, pause and delete them.", no_args_is_help=True)
 
 
 def subscribe(
@@ -91,7 +91,7 @@ def set_(
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
-    """Change what is given; an empty text, or 0, removes a setting."""
+    """Change a subscription. Only the given options change; an empty text or 0 removes one."""
     from services.flow.commands import subscribe
     from services.store.subscriptions import subscriptions
 
@@ -124,7 +124,7 @@ def set_(
 
 @commands.command("list")
 def list_(email: MaybeEmail = None, json: Json = False) -> None:
-    """Show the subscriptions, of one account or of all."""
+    """Show the subscriptions of one account, or of all."""
     from services.flow.upkeep import model_rollover
     from services.store.subscriptions import subscriptions
 
@@ -145,7 +145,7 @@ def list_(email: MaybeEmail = None, json: Json = False) -> None:
 
 @commands.command()
 def show(subscription: Id, json: Json = False) -> None:
-    """Show all of one subscription."""
+    """Show one subscription with all its options."""
     from services.store.subscriptions import subscriptions
 
     with command_context() as context, context.db.transaction() as tx:
@@ -161,9 +161,9 @@ def show(subscription: Id, json: Json = False) -> None:
 @commands.command()
 def pause(
     subscription: Id,
-    until: Annotated[str, typer.Option(metavar="DATE", help="A day that is over ends a pause.")] = "",
+    until: Annotated[str, typer.Option(metavar="DATE", help="Pause until this day; a past day ends the pause.")] = "",
 ) -> None:
-    """Keep back what it matches, until a day or until you say otherwise."""
+    """Pause a subscription until a day, or until you end the pause. Its matches wait."""
     from services.flow.commands import subscribe
 
     with command_context() as context:
@@ -177,9 +177,9 @@ def pause(
 @commands.command()
 def feed(
     subscription: Id,
-    new: Annotated[bool, typer.Option("--new", help="Give it another address first; the old one stops.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Create a new URL first; the old one stops working.")] = False,
 ) -> None:
-    """Print the address of its Atom feed; whoever knows it can read it."""
+    """Print the URL of its Atom feed. Everybody who has the URL can read the feed."""
     from services.store.db.secrets import SecretBox
     from services.store.subscriptions import atom_feeds, subscriptions
 
@@ -194,7 +194,7 @@ def feed(
 
 @commands.command()
 def delete(subscription: Id) -> None:
-    """Delete a subscription; what only it asked for is not sent any more."""
+    """Delete a subscription. Papers that only it matched are no longer sent."""
     from services.store.subscriptions import subscriptions
 
     with command_context() as context, context.db.transaction() as tx:

@@ -8,13 +8,15 @@ from services.cli import output
 from services.cli.context import Email, Json, command_context
 from services.errors import ConfigError
 
-commands = typer.Typer(help="Accounts.", no_args_is_help=True)
+commands = typer.Typer(help="Accounts, their sign-in links and tokens.", no_args_is_help=True)
 
 
 @commands.command()
 def add(
     email: Email,
-    timezone: Annotated[str, typer.Option(metavar="TZ", help="Like Europe/Berlin.", show_default=False)] = "",
+    timezone: Annotated[
+        str, typer.Option(metavar="TZ", help="The time zone, like Europe/Berlin.", show_default=False)
+    ] = "",
 ) -> None:
     """Add an account; the first one is the operator."""
     from services.store.accounts import accounts
@@ -28,8 +30,12 @@ def add(
 @commands.command("set")
 def set_(
     email: Email,
-    timezone: Annotated[str | None, typer.Option(metavar="TZ", help="Like Europe/Berlin.", show_default=False)] = None,
-    quiet: Annotated[str | None, typer.Option(help="Like 22:00-07:00; '' for none.", show_default=False)] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="TZ", help="The time zone, like Europe/Berlin.", show_default=False)
+    ] = None,
+    quiet: Annotated[
+        str | None, typer.Option(help="The quiet hours, like 22:00-07:00; '' for none.", show_default=False)
+    ] = None,
 ) -> None:
     """Change an account's time zone or quiet hours."""
     from services.domain.accounts.profile import parse_quiet_hours, parse_timezone
@@ -79,7 +85,7 @@ def link(email: Email) -> None:
 
 @commands.command()
 def token(email: Email) -> None:
-    """Print a new API token; it is shown this once."""
+    """Print a new API token. It cannot be shown again."""
     from services.store.accounts import accounts, credentials
 
     with command_context() as context, context.db.transaction() as tx:

@@ -1,3 +1,4 @@
-"""HTTP requests with limits: the client that follows redirects and decodes bodies, and the transport that refuses
-private addresses. Open client.py first.
+"""HTTP requests with limits: the client follows redirects and decodes bodies, the transport refuses private addresses.
+
+Open client.py first.
 """

@@ -1,4 +1,4 @@
-"""The only fetcher: conditional GET, caps on size and time, and no way into the network it runs in."""
+"""The HTTP client: conditional GET and POST, with limits of size and time and without access to private addresses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from services.http.transport import GuardedTransport
 from services.ports import Request
 
 MAX_BODY = 10 * 1024 * 1024
+"""Bytes, decoded."""
 MAX_REDIRECTS = 5
 
 _PERMANENT = (301, 308)
 _REDIRECTS = (301, 302, 303, 307, 308)
-_UNREACHED = "no connection: the name is unknown, nobody answers, or the certificate is not valid"
-_BROKEN = "the connection broke, or what came is not HTTP"
+_UNREACHED = "no connection: the name is unknown, no server answers, or the certificate is not valid"
+_BROKEN = "the connection broke, or the answer is not HTTP"
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 
 Responder = Callable[[httpx2.Request], httpx2.Response]
@@ -26,15 +27,17 @@ Responder = Callable[[httpx2.Request], httpx2.Response]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """A whole answer. `permanent_url`: where the server says to ask from now on; `max_age` in seconds."""
+    """A complete answer."""
 
     body: bytes
     content_type: str
     url: str
     permanent_url: str | None = None
+    """The address to request from now on, after permanent redirects; None without them."""
     etag: str | None = None
     last_modified: str | None = None
     max_age: float | None = None
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +47,28 @@ class NotModified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """No answer to use. `reason` holds no address and no secret; `gone`: the server says it is gone for good."""
+    """No usable answer."""
 
     reason: str
+    """For people; without addresses and secrets."""
     status: int = 0
-    """What the server answered; 0 when it did not."""
+    """The HTTP status; 0 without an answer."""
     retry_after: float | None = None
+    """Seconds."""
     gone: bool = False
+    """The server says that the address is gone for good (status 410)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What a POST was answered with; whatever came as a body is of no interest."""
+    """The answer to `Fetcher.post`, whose body is not read."""
 
     status: int
     retry_after: float | None = None
 
 
 class Fetcher:
-    """`transport`, a function from request to response, takes the network's place."""
+    """`transport`, a function from request to response, replaces the network in tests."""
 
     def __init__(self, *, user_agent: str, allow_hosts: Sequence[str] = (), transport: Responder | None = None) -> None:
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": ACCEPTED}
@@ -76,27 +82,28 @@ class Fetcher:
         headers = {**self._headers, **request.headers}
         headers |= {"If-None-Match": etag} if etag else {}
         headers |= {"If-Modified-Since": last_modified} if last_modified else {}
-        asked = bool(etag or last_modified)
+        conditional = bool(etag or last_modified)
         return self._attempt(
-            request.timeout, lambda transport: _follow(transport, self._allowed, request.url, headers, asked=asked)
+            request.timeout,
+            lambda transport: _follow(transport, self._allowed, request.url, headers, conditional=conditional),
         )
 
     def ask(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout: float, limit: int = MAX_BODY
     ) -> Fetched | Failed:
-        """One POST whose answer is wanted, from where it says and nowhere else: a redirect is a failure."""
+        """One POST with the body of its answer. A redirect is a failure."""
 
         def act(transport: httpx2.BaseTransport) -> Fetched | NotModified | Failed:
             check_url(url, self._allowed)
             request = httpx2.Request("POST", url, headers={**self._headers, **headers}, content=body)
             response = transport.handle_request(request)
             try:
-                return _answer(response, url, None, asked=False, limit=limit)
+                return _answer(response, url, None, conditional=False, limit=limit)
             finally:
                 response.close()
 
         answer = self._attempt(timeout, act)
-        assert not isinstance(answer, NotModified), "nothing was asked that may be unchanged"
+        assert not isinstance(answer, NotModified), "the request has no validators"
         return answer
 
     def _attempt(
@@ -119,14 +126,14 @@ class Fetcher:
             return Failed(reason=_BROKEN)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answered | Failed:
-        """One POST, to where it says and nowhere else: a redirect is an answer. Raises NotAllowed."""
+        """One POST without the body of its answer. A redirect is an answer. Raises NotAllowed."""
         check_url(url, self._allowed)
-        everything = {**self._headers, "Accept-Encoding": "identity", **headers}
+        all_headers = {**self._headers, "Accept-Encoding": "identity", **headers}
         try:
             with self._transport(timeout) as transport:
-                response = transport.handle_request(httpx2.Request("POST", url, headers=everything, content=body))
+                response = transport.handle_request(httpx2.Request("POST", url, headers=all_headers, content=body))
                 wait = retry_after(response.headers.get("retry-after", ""), datetime.now(UTC))
-                response.close()  # Unread: its size and its speed are the receiver's own affair.
+                response.close()  # The body is not read, since its size and speed are up to the receiver.
                 return Answered(status=response.status_code, retry_after=wait)
         except httpx2.TimeoutException:
             return Failed(reason=f"no answer within {timeout:g} s")
@@ -142,31 +149,31 @@ class Fetcher:
 
 
 def check_address(url: str, allow_hosts: Sequence[str] = ()) -> None:
-    """Raises NotAllowed for an address that could never be asked; a name is judged when it is, by GuardedTransport."""
+    """Raises NotAllowed for an address that may never be requested. `GuardedTransport` checks what names resolve to."""
     check_url(url, AllowList.parse(allow_hosts))
 
 
 def _follow(
-    transport: httpx2.BaseTransport, allowed: AllowList, url: str, headers: Mapping[str, str], *, asked: bool
+    transport: httpx2.BaseTransport, allowed: AllowList, url: str, headers: Mapping[str, str], *, conditional: bool
 ) -> Fetched | NotModified | Failed:
-    """Asks, and asks where it is sent; every hop is checked anew."""
+    """One GET that follows redirects; the address of each is checked. `conditional`: the request has validators."""
     permanent: str | None = None
-    lasting = True
+    all_permanent = True
     for _ in range(MAX_REDIRECTS + 1):
         check_url(url, allowed)
         response = transport.handle_request(httpx2.Request("GET", url, headers=headers))
         try:
             target = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not target:
-                return _answer(response, url, permanent, asked=asked)
-            there = httpx2.URL(url).join(target).copy_with(fragment=None)
+                return _answer(response, url, permanent, conditional=conditional)
+            redirect = httpx2.URL(url).join(target).copy_with(fragment=None)
         finally:
             response.close()
-        if _origin(there) != _origin(httpx2.URL(url)):
+        if _origin(redirect) != _origin(httpx2.URL(url)):
             headers = {name: value for name, value in headers.items() if name.lower() not in _CREDENTIALS}
-        url = str(there)
-        lasting = lasting and response.status_code in _PERMANENT
-        permanent = url if lasting else permanent
+        url = str(redirect)
+        all_permanent = all_permanent and response.status_code in _PERMANENT
+        permanent = url if all_permanent else permanent
     return Failed(reason=f"more than {MAX_REDIRECTS} redirects")
 
 
@@ -175,10 +182,10 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 def _answer(
-    response: httpx2.Response, url: str, permanent: str | None, *, asked: bool, limit: int = MAX_BODY
+    response: httpx2.Response, url: str, permanent: str | None, *, conditional: bool, limit: int = MAX_BODY
 ) -> Fetched | NotModified | Failed:
     headers, status = response.headers, response.status_code
-    if status == 304 and asked:
+    if status == 304 and conditional:
         return NotModified(max_age=max_age(headers.get("cache-control", "")))
     if status != 200:
         wait = retry_after(headers.get("retry-after", ""), datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""The network as people's addresses may use it: only hosts that may be asked, and never for longer than a deadline."""
+"""A transport for addresses that people enter: it refuses private hosts and keeps a deadline for everything."""
 
 import socket
 import ssl
@@ -14,13 +14,13 @@ import httpx2
 
 from services.domain.http.ssrf import Address, AllowList, check_addresses
 
-ADDRESSES_TRIED = 3
+MAX_ADDRESSES_TRIED = 3
 
 
 class GuardedTransport(httpx2.BaseTransport):
-    """Asks only addresses that may be asked, and is done `timeout` seconds after it was made, whatever the server does.
+    """Connects only to allowed addresses, and ends `timeout` seconds after it was made, whatever the server does.
 
-    The connection goes to the very address that was checked, so a name cannot mean another one a moment later.
+    It connects to the address that was checked, so that a name cannot resolve to another one a moment later.
     """
 
     def __init__(self, allowed: AllowList, timeout: float, tls: ssl.SSLContext | None = None) -> None:
@@ -73,7 +73,7 @@ class _Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds; raises when there are none: the timeouts of single reads never end a slow drip."""
+        """Seconds. Raises ReadTimeout when none are left, since timeouts of single reads do not end a slow stream."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise httpcore2.ReadTimeout("out of time")
@@ -96,12 +96,12 @@ class _GuardedNetwork(httpcore2.NetworkBackend):
     ) -> httpcore2.NetworkStream:
         addresses = _resolve(host, self._deadline.left())
         check_addresses(host, port, addresses, self._allowed)
-        failure: Exception = httpcore2.ConnectError("nobody answers")
-        for number, address in enumerate(addresses[:ADDRESSES_TRIED], 1):
-            # A dead address must leave time for the next one.
-            patience = self._deadline.left() / (1 if number == len(addresses) else 2)
+        failure: Exception = httpcore2.ConnectError("no server answers")
+        for number, address in enumerate(addresses[:MAX_ADDRESSES_TRIED], 1):
+            # An address that does not answer must leave time for the next one.
+            connect_timeout = self._deadline.left() / (1 if number == len(addresses) else 2)
             try:
-                stream = self._network.connect_tcp(str(address), port, patience, local_address, socket_options)
+                stream = self._network.connect_tcp(str(address), port, connect_timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
             else:
@@ -133,17 +133,17 @@ class _TimedStream(httpcore2.NetworkStream):
 
 
 def _resolve(host: str, seconds: float) -> list[Address]:
-    """Every address of a name. Asked in a thread of its own, since the system's resolver knows no time limit."""
+    """Every address of a name. It is looked up in a thread, since the system's resolver has no time limit."""
     answer: SimpleQueue[list[Address] | None] = SimpleQueue()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answer.put([ip_address(entry[4][0]) for entry in found])
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            answer.put([ip_address(entry[4][0]) for entry in entries])
         except (OSError, ValueError):
             answer.put(None)
 
-    Thread(target=ask, daemon=True, name="resolve").start()
+    Thread(target=look_up, daemon=True, name="resolve").start()
     try:
         addresses = answer.get(timeout=seconds)
     except Empty:

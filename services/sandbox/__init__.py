@@ -1,5 +1,8 @@
-"""Reading foreign bytes in a process of their own, which may be killed: whatever they are, the worker goes on."""
+"""The sandbox: listings are parsed in a child process that may be killed, so that no bytes can end the worker.
 
-from services.sandbox.process import Allowance, ParserProcess, close, parse
+Open process.py first, which is the parent's side; child.py is the child's, and codec.py is what passes between them.
+"""
 
-__all__ = ["Allowance", "ParserProcess", "close", "parse"]
+from services.sandbox.process import Limits, ParserProcess, close, parse
+
+__all__ = ["Limits", "ParserProcess", "close", "parse"]

@@ -1,4 +1,4 @@
-"""The parent's side: one child a process, started when first needed, killed when it exceeds, and then another."""
+"""The parent's side: each process has one child, started when first needed and replaced when it exceeds its limits."""
 
 import atexit
 import os
@@ -19,56 +19,61 @@ from services.sandbox import codec
 from services.telemetry import log
 
 COMMAND = (sys.executable, "-P", "-m", "services.sandbox")
-SECONDS_TO_START = 30.0
+STARTUP_TIMEOUT = 30.0
+"""Seconds."""
 MAX_REQUESTS = 1_000
+"""After so many requests the child is replaced."""
 MAX_GROWTH = 128 * 2**20
-"""Bytes of memory that a child keeps when it has answered; beyond it the next request gets a new one."""
+"""Bytes of memory that a child may keep after an answer; beyond them it is replaced."""
 USUAL_BODY = 10 * 2**20
-"""What a fetch brings at most; a larger file, which only a person can bring, gets as much more of everything."""
-# No settings: the child reads hostile bytes and needs no secrets.
+"""Bytes, the most that a fetch gives. The limits grow in proportion for larger files, which only people import."""
+# Without settings: the child reads hostile bytes and needs no secrets.
 _INHERITED = {"PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """What reading one listing may take, in seconds and bytes."""
+class Limits:
+    """Limits of reading one listing."""
 
     processor: int = 10
+    """Seconds."""
     time: float = 30.0
+    """Seconds."""
     memory: int = 512 * 2**20
+    """Bytes."""
     answer: int = 64 * 2**20
+    """Bytes."""
 
-    def times(self, n: int) -> "Allowance":
-        """`n` times as much of everything."""
-        return Allowance(
-            processor=self.processor * n, time=self.time * n, memory=self.memory * n, answer=self.answer * n
-        )
+    def times(self, n: int) -> "Limits":
+        return Limits(processor=self.processor * n, time=self.time * n, memory=self.memory * n, answer=self.answer * n)
 
 
 class _Died(Exception):
-    """The child ended although it kept to its allowance; the message says how."""
+    """The child ended although it kept its limits. The message states the signal or the exit code."""
 
 
 class ParserProcess:
-    """Reads listings in a child process; threads that share it wait for each other."""
+    """Parses listings in a child process. Threads that share it wait for each other."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, allowance: Allowance | None = None) -> None:
-        self._command, self._allowance = command, allowance or Allowance()
+    def __init__(self, command: Sequence[str] = COMMAND, limits: Limits | None = None) -> None:
+        self._command, self._limits = command, limits or Limits()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._requests = 0
 
     def parse(self, kind: str, body: bytes, day: date) -> Listing:
-        """Raises SourceError, also when reading takes more than it may, and PaperwireError when no child starts."""
-        allowed = self._allowance.times(max(1, -(-len(body) // USUAL_BODY)))
+        """Raises SourceError, also when a limit is exceeded, and PaperwireError when no child starts."""
+        limits = self._limits.times(max(1, -(-len(body) // USUAL_BODY)))
         with self._lock:
             try:
-                return self._read(kind, body, day, allowed)
+                return self._read(kind, body, day, limits)
             except _Died as death:
-                # The listing need not be to blame: the kernel kills as well when it is short of memory.
-                log.warning("the process that reads listings ended, once more", kind=kind, how=str(death))
+                # Perhaps not because of the listing: the kernel kills processes when memory is short.
+                log.warning(
+                    "the process that reads listings ended; the listing is read again", kind=kind, how=str(death)
+                )
             try:
-                return self._read(kind, body, day, allowed)
+                return self._read(kind, body, day, limits)
             except _Died as death:
                 raise SourceError(f"reading it ends the process that reads it ({death})") from None
 
@@ -82,58 +87,58 @@ class ParserProcess:
         """Of the child, if there is one."""
         return self._child.pid if self._child else None
 
-    def _read(self, kind: str, body: bytes, day: date, allowed: Allowance) -> Listing:
+    def _read(self, kind: str, body: bytes, day: date, limits: Limits) -> Listing:
         try:
-            request = codec.Request(kind=kind, day=day, cpu=allowed.processor, memory=allowed.memory)
-            answer = self._ask(request, body, allowed)
+            request = codec.Request(kind=kind, day=day, cpu=limits.processor, memory=limits.memory)
+            answer = self._ask(request, body, limits)
             if answer.listing is not None:
                 return answer.listing
         except ValueError as error:
-            # Of a frame beyond its limit, and of everything that is not what our own child says.
+            # A frame beyond its limit, or an answer that is none of the child's program.
             self._end()
-            raise SourceError("reading it gives more than a listing may hold, or nonsense") from error
+            raise SourceError("reading it gives more than a listing may contain, or no listing at all") from error
         except BaseException:
-            # An exchange that was left half-way, by a time limit of the worker's: the next answer would be of this one.
+            # The exchange was interrupted, by a time limit of the worker: the next answer would belong to this request.
             self._end()
             raise
         if answer.out_of_memory:
             self._end()
-            raise SourceError(f"reading it takes more than {allowed.memory // 2**20} MiB of memory")
+            raise SourceError(f"reading it takes more than {limits.memory // 2**20} MiB of memory")
         if answer.bug:
             log.error("a source failed on a listing", kind=kind, what=answer.bug, at=answer.at)
-            raise SourceError(f"it could not be read: {answer.bug}, a fault of paperwire's that its log tells more of")
+            raise SourceError(f"it could not be read: {answer.bug}, paperwire's own fault, see the log")
         raise SourceError(answer.error)
 
-    def _ask(self, request: codec.Request, body: bytes, allowed: Allowance) -> codec.Answer:
+    def _ask(self, request: codec.Request, body: bytes, limits: Limits) -> codec.Answer:
         child = self._child = self._child or _start(self._command)
         requests, answers = _pipes(child)
-        with _alarm(child, allowed.time) as rang:
+        with _kill_after(child, limits.time) as timed_out:
             try:
                 codec.send(requests, codec.encode(request))
                 codec.send(requests, body)
-                answer = codec.decode(codec.receive(answers, allowed.answer), codec.Answer)
-                grown = codec.decode(codec.receive(answers, limit=20), int)
+                answer = codec.decode(codec.receive(answers, limits.answer), codec.Answer)
+                growth = codec.decode(codec.receive(answers, limit=20), int)
             except (EOFError, OSError):
                 code = self._end()
                 if code == -signal.SIGXCPU:
-                    raise SourceError(f"reading it takes more than {allowed.processor} s of processor time") from None
-                if rang.is_set():
-                    raise SourceError(f"reading it takes longer than {allowed.time:g} s") from None
+                    raise SourceError(f"reading it takes more than {limits.processor} s of processor time") from None
+                if timed_out.is_set():
+                    raise SourceError(f"reading it takes longer than {limits.time:g} s") from None
                 raise _Died(f"signal {-code}" if code < 0 else f"exit code {code}") from None
         self._requests += 1
-        if self._requests >= MAX_REQUESTS or grown > MAX_GROWTH:
+        if self._requests >= MAX_REQUESTS or growth > MAX_GROWTH:
             self._end()
         return answer
 
     def _end(self) -> int:
-        """Ends the child if there is one; how it ended."""
+        """Ends the child if there is one; returns its exit code."""
         child, self._child, self._requests = self._child, None, 0
         return _kill(child) if child else 0
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    # A session of its own: it ends with our end of its pipe, not by signals meant for others. Until it is ready its
-    # standard error is ours, so that what keeps it from starting is seen.
+    # In a session of its own, so that it ends with the parent's end of its pipe, not by signals to the process group.
+    # Until it is ready it shares the parent's standard error, so that an error on startup is seen.
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -143,7 +148,7 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     try:
-        with _alarm(child, SECONDS_TO_START):
+        with _kill_after(child, STARTUP_TIMEOUT):
             codec.receive(_pipes(child)[1], limit=0)
     except (EOFError, ValueError, OSError):
         code = _kill(child)
@@ -161,43 +166,43 @@ def _pipes(child: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> int:
-    """Kills the child if it still runs; its exit code."""
+    """Kills the child if it still runs; returns its exit code."""
     child.kill()
     code = child.wait()
     for pipe in _pipes(child):
-        with suppress(OSError):  # what it has not taken yet
+        with suppress(OSError):  # The pipe may hold bytes that the child did not read.
             pipe.close()
     return code
 
 
 @contextmanager
-def _alarm(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
-    """Kills the child when the time is up, and says so."""
-    rang = threading.Event()
+def _kill_after(child: subprocess.Popen[bytes], seconds: float) -> Iterator[threading.Event]:
+    """Kills the child after so many seconds; the event is set when that happened."""
+    timed_out = threading.Event()
 
-    def ring() -> None:
-        rang.set()
+    def time_out() -> None:
+        timed_out.set()
         child.kill()
 
-    timer = threading.Timer(seconds, ring)
+    timer = threading.Timer(seconds, time_out)
     timer.daemon = True
     timer.start()
     try:
-        yield rang
+        yield timed_out
     finally:
         timer.cancel()
 
 
 @cache
 def _own_parser(pid: int) -> ParserProcess:
-    """Of this process: the pipes of a parent may not be used after a fork, nor its child be ended."""
+    """One for each process, since a forked process must not use the pipes of its parent nor end the parent's child."""
     parser = ParserProcess()
     atexit.register(lambda: parser.close() if os.getpid() == pid else None)
     return parser
 
 
 def parse(kind: str, body: bytes, day: date) -> Listing:
-    """What `plugins.source(kind).parse` gives, within limits. Raises SourceError for everything that the bytes do."""
+    """The result of `plugins.source(kind).parse`, within limits. Raises SourceError whatever the bytes cause."""
     return _own_parser(os.getpid()).parse(kind, body, day)
 
 

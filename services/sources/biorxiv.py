@@ -1,4 +1,7 @@
-"""bioRxiv and medRxiv: the preprints posted on one day, by the JSON API that both share."""
+"""bioRxiv and medRxiv: the preprints posted on one day, from the JSON API of both.
+
+https://api.biorxiv.org
+"""
 
 import json
 import re
@@ -44,7 +47,7 @@ MEDRXIV = (
 _ANSWER = re.compile(r'^\s*\{\s*"(?:messages|collection)"\s*:\s*\[')
 _MEDRXIV = re.compile(rb'"server"\s*:\s*"medrxiv"', re.IGNORECASE)
 _INTERVAL = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)")
-# HighWire's marks of lists, headings, small capitals and figures, left over from the manuscript's markup.
+# HighWire's marks of lists, headings, small capitals and figures, which its conversion of manuscripts leaves.
 _FIGURE = re.compile(r"O_(FIG|TBL|TEXTBOX).{0,3000}?C_\1", re.DOTALL)
 _BREAK = re.compile(r"[OC]_(?:ST_ABS|LI|QD|FIG|TBL|TEXTBOX|BR)")
 _MARK = re.compile(r"[OC]_(?:SCPCAP|SCPLOW|INLINEFIG|UNDERLINE|BF|IT|MATH)")
@@ -89,29 +92,32 @@ class Preprints:
 
     def parse(self, body: bytes, *, day: date) -> Listing:
         message, items = self._answer(body)
-        nothing = self._nothing(message)
         interval = _INTERVAL.fullmatch(str(message.get("interval")))
         posted = _day(interval[2]) if interval else None
         total, cursor = _number(message.get("total")), _number(message.get("cursor")) or 0
-        # 30 or 100 come at once, as the server likes: what counts is what came.
-        reached = cursor + len(items)
-        more = interval is not None and total is not None and reached < total
+        # The server decides whether a page has 30 or 100 preprints.
+        next_cursor = cursor + len(items)
+        more = interval is not None and total is not None and next_cursor < total
         if more and not items:
             raise SourceError(f"{self.name} answers with an empty page, though it counts {total:,} preprints")
         entries, skipped = collect(items, self._entry, _name)
+        next_url = ""
+        if interval and more:
+            next_url = _url(self.kind, interval[1], interval[2], next_cursor, _category_of(message))
+        day_is_over = posted is not None and posted < day
         return Listing(
             format=FORMAT,
             entries=entries,
             skipped=skipped,
-            announced_on=posted or max((one.announced_on for one in entries if one.announced_on), default=None),
-            # A day that is not over may still bring some.
-            announced=0 if nothing and posted and posted < day else total or None,
+            announced_on=posted or max((entry.announced_on for entry in entries if entry.announced_on), default=None),
+            # The count of 0 is final only when the day is over.
+            announced=0 if self._is_empty(message) and day_is_over else total or None,
             title=self.name,
-            next_url=_url(self.kind, interval[1], interval[2], reached, _asked(message)) if interval and more else "",
+            next_url=next_url,
         )
 
     def _answer(self, body: bytes) -> tuple[Mapping[str, Any], list[Any]]:
-        """What the server says of its answer, and the preprints."""
+        """The message, in which the server describes its answer, and the preprints."""
         try:
             answer = json.loads(decode(body))
         except (ValueError, RecursionError):
@@ -121,22 +127,22 @@ class Preprints:
         if not isinstance(message, dict):
             raise SourceError(f"this is no answer of {self.name}: {describe(body)}")
         status, items = str(message.get("status")), answer.get("collection")
-        if status != "ok" and not self._nothing(message):
+        if status != "ok" and not self._is_empty(message):
             raise SourceError(f"{self.name} answers: {plain(status, 200)}")
         if not isinstance(items, list):
             raise SourceError(f"{self.name} answers without a list of preprints")
         return message, items
 
     @staticmethod
-    def _nothing(message: Mapping[str, Any]) -> bool:
-        """`no posts found` and the like: a day without any."""
+    def _is_empty(message: Mapping[str, Any]) -> bool:
+        """Whether the status is `no posts found` or similar: a day without preprints."""
         return bool(re.match(r"no \w+ found", str(message.get("status")), re.IGNORECASE))
 
     def _entry(self, item: Mapping[str, Any]) -> Entry:
-        found = identifiers.doi(item["doi"])
-        if not found:
+        recognised = identifiers.doi(item["doi"])
+        if not recognised:
             raise Unreadable("it has no DOI")
-        doi, version = found.identifier, _number(item.get("version")) or 1
+        doi, version = recognised.identifier, _number(item.get("version")) or 1
         title, abstract = _text(item["title"]), _text(item.get("abstract") or "")
         page = f"https://www.{self._server(item)}.org/content/{quote(doi.value, safe='/.')}v{version}"
         return Entry(
@@ -153,30 +159,30 @@ class Preprints:
         )
 
     def _server(self, item: Mapping[str, Any]) -> str:
-        named = str(item.get("server")).lower()
-        return named if named in ("biorxiv", "medrxiv") else self.kind
+        server = str(item.get("server")).lower()
+        return server if server in ("biorxiv", "medrxiv") else self.kind
 
 
 def _name(number: int, item: Any) -> str:
-    named = item.get("doi") if isinstance(item, dict) else None
-    return str(named or f"entry {number}")
+    doi = item.get("doi") if isinstance(item, dict) else None
+    return str(doi or f"entry {number}")
 
 
 def _url(server: str, first: str, last: str, cursor: int, category: str) -> str:
-    asked = f"?category={quote(category.replace(' ', '_'), safe='')}" if category else ""
-    return f"{API}/details/{server}/{first}/{last}/{cursor}{asked}"
+    query = f"?category={quote(category.replace(' ', '_'), safe='')}" if category else ""
+    return f"{API}/details/{server}/{first}/{last}/{cursor}{query}"
 
 
-def _asked(message: Mapping[str, Any]) -> str:
-    """The category that was asked for, as the answer repeats it."""
+def _category_of(message: Mapping[str, Any]) -> str:
+    """The requested category, which the answer repeats; empty for all."""
     category = str(message.get("category") or "all")
     return "" if category.lower() == "all" else category
 
 
 def _published(item: Mapping[str, Any]) -> list[Identifier]:
-    """The DOI of the journal's version, once there is one: bioRxiv itself says that the two are one paper."""
-    found = identifiers.doi(str(item.get("published") or ""))
-    return [found.identifier] if found else []
+    """The DOI of the journal's version, once there is one. bioRxiv states that the two are one paper."""
+    recognised = identifiers.doi(str(item.get("published") or ""))
+    return [recognised.identifier] if recognised else []
 
 
 def _text(markup: str) -> str:
@@ -185,7 +191,7 @@ def _text(markup: str) -> str:
 
 
 def _number(value: Any) -> int | None:
-    """Numbers come as numbers or as strings."""
+    """The server writes numbers as numbers or as strings."""
     return int(value) if re.fullmatch(r"\d{1,9}", str(value)) else None
 
 

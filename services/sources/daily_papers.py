@@ -1,4 +1,7 @@
-"""Hugging Face's Daily Papers: the JSON API, and the page saved or copied as text."""
+"""Hugging Face's Daily Papers: the JSON API, and the page saved or copied as text.
+
+https://huggingface.co/papers, https://huggingface.co/api/daily_papers
+"""
 
 import ast
 import json
@@ -18,8 +21,9 @@ from services.ports import Request
 
 SITE = "https://huggingface.co"
 MAX_LIST = 100
+"""Papers of one answer."""
 MAX_TITLE = 400
-"""Of a title on the page; a longer paragraph can only be an abstract."""
+"""Characters of a title on the page; a longer paragraph can only be an abstract."""
 
 _DATE = r"(?:(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* (?P<day>\d{1,2})(?:, (?P<year>\d{4}))?)"
 _PAGE_DATE = re.compile(_DATE)
@@ -56,7 +60,7 @@ class DailyPapers:
         head = decode(body[:HEAD]).lstrip()
         if head[:1] == "[":
             inside = head[1:].lstrip()
-            # Two odd generations of archives hold each entry as a string: the repr of a Python dict.
+            # Two old kinds of archives contain each entry as a string: the repr of a Python dict.
             known = re.match(r"""(?:\{\s*"paper"|"\{'paper'|'\{)""", inside) or inside.rstrip() == "]"
             return "daily-papers-json" if known or re.search(r'"paper"\s*:\s*\{', head) else None
         if head[:1] in ("<", "{"):
@@ -104,17 +108,17 @@ def _record(item: Any) -> Any:
 
 
 def _salvage(text: str) -> dict[str, Any]:
-    """What a broken repr of a dict still says of the paper."""
-    found: dict[str, Any] = {}
+    """The fields of a paper that can be read in a broken repr of a dict."""
+    fields: dict[str, Any] = {}
     for name, literal in re.findall(r"""'(id|title|summary)': ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", text):
-        found.setdefault(name, ast.literal_eval(literal))
-    return found
+        fields.setdefault(name, ast.literal_eval(literal))
+    return fields
 
 
 def _announced(records: list[Any], day: date) -> date | None:
-    """The list's day: that of its latest submission; one list is one day, and some submit on the evening before.
+    """The day of the list, which is that of its latest submission, since some are submitted on the evening before.
 
-    `publishedAt` was the time of submission until March 2025; `submittedOnDailyAt` is since.
+    The time of submission is in `submittedOnDailyAt`, and until March 2025 it was in `publishedAt`.
     """
     days: list[date] = []
     for record in records:
@@ -127,23 +131,24 @@ def _announced(records: list[Any], day: date) -> date | None:
 
 def _name(number: int, record: Any) -> str:
     paper = record.get("paper") if isinstance(record, Mapping) else None
-    named = paper.get("id") or paper.get("title") if isinstance(paper, Mapping) else None
-    return str(named) if named else f"entry {number}"
+    name = paper.get("id") or paper.get("title") if isinstance(paper, Mapping) else None
+    return str(name) if name else f"entry {number}"
 
 
 def _entry(record: Any) -> Entry:
     paper = record["paper"]
-    found = identifiers.arxiv(paper["id"])
-    if not found:
+    recognised = identifiers.arxiv(paper["id"])
+    if not recognised:
         raise Unreadable("its id is no arXiv id")
-    links = {**identifiers.links(found.identifier), "listing": f"{SITE}/papers/{found.identifier.value}"}
+    identifier = recognised.identifier
+    links = {**identifiers.links(identifier), "listing": f"{SITE}/papers/{identifier.value}"}
     links |= {name: paper[key] for name, key in (("code", "githubRepo"), ("project", "projectPage")) if paper.get(key)}
     return Entry(
         title=paper["title"],
         abstract=paper.get("summary") or record.get("summary") or "",
         authors=tuple(author["name"] for author in paper.get("authors") or () if not author.get("hidden")),
-        identifiers=(found.identifier,),
-        # Before March 2025 only the list as a whole has a day.
+        identifiers=(identifier,),
+        # Before March 2025 only the list has a day, and its papers have none.
         announced_on=_day(paper.get("submittedOnDailyAt")),
         published_on=_day(paper.get("publishedAt")),
         upvotes=_count(paper.get("upvotes")),
@@ -170,11 +175,12 @@ def _count(value: Any) -> int | None:
 
 
 class _Block(NamedTuple):
-    """A paper's paragraphs on the page; `meta` is the line of authors, date and comments, if it has one."""
+    """A paper's paragraphs on the page."""
 
     title: str
     abstract: str
     meta: re.Match[str] | None
+    """The line of authors, date and comments, if it has one."""
 
 
 def _page(text: str, day: date) -> Listing:
@@ -196,18 +202,18 @@ def _paragraphs(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ")
     lines = [line.strip() for line in text.split("\n")]
     # Some programs save the page without its blank lines.
-    folded = "\n".join(lines) if "" in lines[1:-1] else "\n\n".join(lines)
-    folded = re.sub(r"\n+·\n+", " · ", re.sub(r"\n(?=• ?\d)", "\n\n", folded))
-    return [" ".join(part.split()) for part in folded.split("\n\n") if part.strip()]
+    joined = "\n".join(lines) if "" in lines[1:-1] else "\n\n".join(lines)
+    joined = re.sub(r"\n+·\n+", " · ", re.sub(r"\n(?=• ?\d)", "\n\n", joined))
+    return [" ".join(part.split()) for part in joined.split("\n\n") if part.strip()]
 
 
 def _page_day(paragraphs: list[str], day: date) -> tuple[date | None, int]:
-    """The page's own date, and where its papers begin."""
-    first = next((place for place, text in enumerate(paragraphs) if _META.match(text)), len(paragraphs))
-    for place, text in enumerate(paragraphs[:first]):
-        if found := _PAGE_DATE.fullmatch(text):
-            return _date(found, day), place + 1
-    heads = [place for place, text in enumerate(paragraphs[:first]) if _HEAD_LINE.fullmatch(text)]
+    """The page's own date, and the number of the paragraph with which its papers begin."""
+    first_meta = next((number for number, text in enumerate(paragraphs) if _META.match(text)), len(paragraphs))
+    for number, text in enumerate(paragraphs[:first_meta]):
+        if match := _PAGE_DATE.fullmatch(text):
+            return _date(match, day), number + 1
+    heads = [number for number, text in enumerate(paragraphs[:first_meta]) if _HEAD_LINE.fullmatch(text)]
     return None, heads[-1] + 1 if heads else 0
 
 
@@ -225,7 +231,7 @@ def _blocks(paragraphs: list[str]) -> Iterator[_Block]:
             yield _Block(title, abstract, None)
             title, abstract = text, ""
         elif len(abstract) <= MAX_TITLE and not abstract.endswith("."):
-            # What looked like the abstract is the next paper's title: the paper before it has none.
+            # The supposed abstract is the title of the next paper; the paper before has no abstract.
             yield _Block(title, "", None)
             title, abstract = abstract, text
         else:
@@ -248,14 +254,14 @@ def _paper(block: _Block, announced: date | None, until: date) -> Entry:
     )
 
 
-def _date(found: re.Match[str], until: date) -> date | None:
-    """The date that was found; without a year the latest one that is not after `until`."""
-    month, number = _MONTHS.index(found["month"]) + 1, int(found["day"])
-    for year in [int(found["year"])] if found["year"] else [until.year, until.year - 1]:
+def _date(match: re.Match[str], until: date) -> date | None:
+    """The date of a match of `_DATE`. Without a year it is the latest such day that is not after `until`."""
+    month, day_of_month = _MONTHS.index(match["month"]) + 1, int(match["day"])
+    for year in [int(match["year"])] if match["year"] else [until.year, until.year - 1]:
         try:
-            stamp = date(year, month, number)
+            day = date(year, month, day_of_month)
         except ValueError:
             continue
-        if found["year"] or timedelta(0) <= until - stamp <= timedelta(days=366):
-            return stamp
+        if match["year"] or timedelta(0) <= until - day <= timedelta(days=366):
+            return day
     return None

@@ -1,4 +1,4 @@
-"""An archive of papers, one JSON object a line."""
+"""JSON Lines: an archive of papers with one JSON object a line."""
 
 import json
 from datetime import date, datetime, timedelta
@@ -14,7 +14,8 @@ from services.errors import SourceError
 from services.ports import Request
 
 HEAD = 256_000
-LINES_LOOKED_AT = 20
+"""Bytes that are searched for a paper, to recognise the format."""
+MAX_LINES_TRIED = 20
 
 
 class JsonLines:
@@ -42,13 +43,13 @@ class JsonLines:
 
     def recognise(self, body: bytes) -> str | None:
         lines = decode(body[:HEAD]).split("\n")
-        return "jsonl" if any(_is_paper(line) for line in islice(filter(str.strip, lines), LINES_LOOKED_AT)) else None
+        return "jsonl" if any(_is_paper(line) for line in islice(filter(str.strip, lines), MAX_LINES_TRIED)) else None
 
     def parse(self, body: bytes, *, day: date) -> Listing:
         if not self.recognise(body):
             raise SourceError(f"these are no papers as one JSON object a line: {describe(body)}")
-        lines = [(number, line) for number, line in enumerate(decode(body).split("\n"), 1) if line.strip()]
-        entries, skipped = collect(lines, lambda item: _entry(item[1]), lambda _, item: f"line {item[0]}")
+        numbered = [(number, line) for number, line in enumerate(decode(body).split("\n"), 1) if line.strip()]
+        entries, skipped = collect(numbered, lambda item: _entry(item[1]), lambda _, item: f"line {item[0]}")
         return Listing(format="jsonl", entries=entries, skipped=skipped)
 
 
@@ -60,7 +61,7 @@ def _is_paper(line: str) -> bool:
         paper = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    # A JSON Feed on one line has a title as well.
+    # A JSON Feed on one line has a title too.
     return isinstance(paper, dict) and isinstance(paper.get("title"), str) and "items" not in paper
 
 
@@ -71,22 +72,22 @@ def _entry(line: str) -> Entry:
         raise Unreadable("it is no JSON") from None
     if not isinstance(paper, dict) or not isinstance(paper.get("title"), str):
         raise Unreadable("it is no object with a title")
-    found = identifiers.recognise(paper["id"]) if isinstance(paper.get("id"), str) else None
-    known = found.identifier if found else None
+    recognised = identifiers.recognise(paper["id"]) if isinstance(paper.get("id"), str) else None
+    identifier = recognised.identifier if recognised else None
     return Entry(
         title=paper["title"],
         abstract=paper.get("summary") or "",
         authors=_strings(paper.get("authors")),
         categories=_strings(paper.get("categories")),
-        identifiers=(known,) if known else (),
+        identifiers=(identifier,) if identifier else (),
         announced_on=_day(paper.get("first_seen")),
-        version=found.version if found else None,
-        links=identifiers.links(known) if known else {},
+        version=recognised.version if recognised else None,
+        links=identifiers.links(identifier) if identifier else {},
     )
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    """A list of strings; one string stands for a list of one."""
+    """The strings of a list; a single string counts as a list of one."""
     values = [value] if isinstance(value, str) else value or []
     return tuple(text for text in values if isinstance(text, str))
 

@@ -121,11 +121,14 @@ def test_packages_of_the_same_name_in_the_working_directory_are_not_imported(tmp
     assert done.stderr.startswith("error: cannot read")
 
 
-@pytest.mark.parametrize("command", [["import"], ["restore"], ["user", "add"]])
-def test_the_usage_line_names_required_arguments_without_braces(paperwire: Paperwire, command: list[str]) -> None:
-    usage = next(line for line in paperwire(*command, "--help").out.splitlines() if "Usage:" in line)
-    assert "{" not in usage
-    assert usage.split()[-1] in ("FILE", "EMAIL")
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("import", "FILE"), ("user add", "EMAIL"), ("source add", "KIND [LOCATION]")]
+)
+def test_the_usage_line_writes_required_arguments_without_braces(
+    paperwire: Paperwire, command: str, arguments: str
+) -> None:
+    usage = next(line for line in paperwire(*command.split(), "--help").out.splitlines() if "Usage:" in line)
+    assert usage.strip() == f"Usage: paperwire {command} [OPTIONS] {arguments}"
 
 
 def test_a_time_span_is_printed_in_the_form_that_options_take() -> None:

@@ -9,7 +9,7 @@ from services.store.db.database import Database
 from tests.cli.conftest import Paperwire
 
 
-def test_a_hold_is_begun_shown_and_ended(paperwire: Paperwire, ada: str) -> None:
+def test_sending_is_paused_shown_and_resumed(paperwire: Paperwire, ada: str) -> None:
     assert "off" in paperwire("hold", "status").out
     assert paperwire("hold", "on", "--because", "we move").code == 0
     found = paperwire("hold", "status", "--json").json()
@@ -21,7 +21,7 @@ def test_a_hold_is_begun_shown_and_ended(paperwire: Paperwire, ada: str) -> None
 
 @pytest.fixture
 def waits(paperwire: Paperwire, ada: str, db: Database) -> None:
-    """One paper that is due on a channel, in a hold."""
+    """One paper that is due on a channel while sending is paused."""
     paperwire("hold", "on")
     assert paperwire("channel", "add", ada, "email", ada).code == 0
     with db.transaction() as tx:
@@ -33,7 +33,7 @@ def waits(paperwire: Paperwire, ada: str, db: Database) -> None:
         )
 
 
-def test_the_end_of_a_hold_shows_what_goes_out_and_wants_a_word(paperwire: Paperwire, waits: None) -> None:
+def test_ending_the_pause_shows_what_is_sent_and_needs_a_confirmation(paperwire: Paperwire, waits: None) -> None:
     refused = paperwire("hold", "off")
     assert refused.code == 1
     assert "ada@example.org" in refused.out
@@ -42,7 +42,7 @@ def test_the_end_of_a_hold_shows_what_goes_out_and_wants_a_word(paperwire: Paper
     assert paperwire("hold", "off", "--yes").code == 0
 
 
-def test_what_went_out_already_can_count_as_sent(paperwire: Paperwire, waits: None) -> None:
+def test_papers_that_were_sent_already_can_be_counted_as_sent(paperwire: Paperwire, waits: None) -> None:
     assert "reads 2026-05-27" in paperwire("hold", "off", "--sent-until", "May").error()
     done = paperwire("hold", "off", "--sent-until", "2026-05-04")
     assert done.code == 0
@@ -50,7 +50,7 @@ def test_what_went_out_already_can_count_as_sent(paperwire: Paperwire, waits: No
     assert "nothing waits" in done.out
 
 
-def test_a_backup_comes_back_in_hold_on_another_server(
+def test_a_backup_restored_on_another_server_is_paused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def on(name: str, *words: str) -> str:
@@ -74,7 +74,7 @@ def test_a_backup_comes_back_in_hold_on_another_server(
     settings.cache_clear()
 
 
-def test_a_restore_replaces_nothing_unasked(paperwire: Paperwire, ada: str, tmp_path: Path) -> None:
+def test_a_restore_replaces_accounts_only_with_the_option(paperwire: Paperwire, ada: str, tmp_path: Path) -> None:
     assert "does not exist" in paperwire("restore", tmp_path / "none", "--replace").error()
     (tmp_path / "note").write_text("no backup")
     assert "is not a backup" in paperwire("restore", tmp_path / "note", "--replace").error()

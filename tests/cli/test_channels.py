@@ -7,7 +7,7 @@ from tests.cli.conftest import Paperwire
 WEBHOOK = "https://hooks.slack.com/services/T000/B000/wonderland"
 
 
-def test_a_channel_has_its_hours_and_no_secrets(paperwire: Paperwire, ada: str) -> None:
+def test_the_list_shows_hours_and_no_secrets(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("channel", "add", ada, "email", ada, "--at", "07:30", "--weekday", "fri").code == 0
     answer = paperwire("channel", "add", ada, "slack-webhook", WEBHOOK)
     assert answer.code == 0, answer.err
@@ -25,7 +25,9 @@ def test_a_channel_added_again_only_changes_its_hours(paperwire: Paperwire, ada:
     assert [one["at"] for one in paperwire("channel", "list", "--json").json()] == ["18:00"]
 
 
-def test_a_webhooks_secret_is_shown_when_it_is_added_and_when_it_is_renewed(paperwire: Paperwire, ada: str) -> None:
+def test_a_webhooks_secret_is_shown_when_the_webhook_is_added_and_when_the_secret_is_renewed(
+    paperwire: Paperwire, ada: str
+) -> None:
     url = "https://example.org/hooks/geheim"
     (first,) = re.findall(r"whsec_\S+", paperwire("channel", "add", ada, "webhook", url).out)
     again = paperwire("channel", "add", ada, "webhook", url, "--at", "09:00")
@@ -40,7 +42,7 @@ def test_a_webhooks_secret_is_shown_when_it_is_added_and_when_it_is_renewed(pape
     assert "public internet" in paperwire("channel", "add", ada, "webhook", "http://10.0.0.1/hook").error()
 
 
-def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> None:
+def test_a_channel_may_get_messages_at_most_once(paperwire: Paperwire, ada: str) -> None:
     def wishes() -> list[bool]:
         return [one["at_most_once"] for one in paperwire("channel", "list", "--json").json()]
 
@@ -52,7 +54,7 @@ def test_a_channel_may_wish_nothing_twice(paperwire: Paperwire, ada: str) -> Non
     assert wishes() == [False]
 
 
-def test_what_cannot_be_a_channel_is_refused(paperwire: Paperwire, ada: str) -> None:
+def test_an_invalid_channel_is_rejected(paperwire: Paperwire, ada: str) -> None:
     assert "there are: " in paperwire("channel", "add", ada, "pigeon", "coop").error()
     assert "not an e-mail address" in paperwire("channel", "add", ada, "email", "lab").error()
     assert "08:00" in paperwire("channel", "add", ada, "email", "lab@example.org", "--at", "noon").error()
@@ -93,10 +95,12 @@ def test_an_unsubscribed_channel_is_shown_and_can_be_subscribed_again(
     assert paperwire("channel", "list", "--json").json()[0]["unsubscribed"] is False
 
 
-def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire, ada: str) -> None:
+def test_another_address_gets_a_confirmation_mail_unless_the_operator_confirms_it(
+    paperwire: Paperwire, ada: str
+) -> None:
     answer = paperwire("channel", "add", ada, "email", "lab@example.org")
     assert answer.code == 0
-    assert "nothing is sent to lab@example.org until its owner opts in: a mail with a link is sent" in answer.err
+    assert "nothing is sent to lab@example.org until its owner confirms: a confirmation mail is sent" in answer.err
     assert "not confirmed" in paperwire("channel", "test", 1).error()
     assert "got one lately" in paperwire("channel", "ask", 1).err
     assert [row["kind"] for row in paperwire("deliveries", "--json").json()] == ["confirm"]
@@ -107,13 +111,13 @@ def test_another_address_is_asked_unless_the_operator_knows(paperwire: Paperwire
     assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [True, True]
 
 
-def test_an_address_named_in_a_subscription_is_asked_too(paperwire: Paperwire, ada: str) -> None:
+def test_a_new_address_in_a_subscription_gets_a_confirmation_mail(paperwire: Paperwire, ada: str) -> None:
     answer = paperwire("subscribe", ada, "--query", "agents", "--to", "email:lab@example.org", "--to", "email")
-    assert "until its owner opts in" in answer.err
+    assert "until its owner confirms" in answer.err
     assert [one["verified"] for one in paperwire("channel", "list", "--json").json()] == [False, True]
 
 
-def test_a_removed_channel_cancels_what_waits(paperwire: Paperwire, ada: str, db: Database) -> None:
+def test_removing_a_channel_cancels_its_waiting_deliveries(paperwire: Paperwire, ada: str, db: Database) -> None:
     assert paperwire("channel", "add", ada, "email", ada).code == 0
     assert paperwire("channel", "test", 1).code == 0
     assert paperwire("channel", "remove", 1).code == 0

@@ -9,7 +9,7 @@ from tests.cli.conftest import LISTINGS, Paperwire
 PAGE = LISTINGS / "daily_papers_page.txt"
 
 
-def test_a_listing_is_new_once_and_known_ever_after(paperwire: Paperwire) -> None:
+def test_a_listing_is_new_once_and_known_afterwards(paperwire: Paperwire) -> None:
     first = paperwire("import", PAGE, "--json").json()
     again = paperwire("import", PAGE, "--json").json()
     assert (first["found"], first["new"], first["known"], first["skipped"]) == (5, 5, 0, 0)
@@ -20,23 +20,23 @@ def test_a_damaged_entry_is_skipped_and_named(paperwire: Paperwire) -> None:
     answer = paperwire("import", LISTINGS / "papers.jsonl", "--json").json()
     assert answer["skipped"] == len(answer["skipped_entries"]) == 3
     assert {"where": "line 4", "reason": "it is no JSON"} in answer["skipped_entries"]
-    told = paperwire("import", LISTINGS / "papers.jsonl")
-    assert told.code == 0
-    assert "3 skipped" in told.out
-    assert "skipped line 4: it is no JSON" in told.out
+    answer = paperwire("import", LISTINGS / "papers.jsonl")
+    assert answer.code == 0
+    assert "3 skipped" in answer.out
+    assert "skipped line 4: it is no JSON" in answer.out
 
 
-def test_a_packed_listing_is_unpacked(paperwire: Paperwire, tmp_path: Path) -> None:
+def test_a_gzip_file_is_unpacked(paperwire: Paperwire, tmp_path: Path) -> None:
     packed = tmp_path / "page.gz"
     packed.write_bytes(gzip.compress(PAGE.read_bytes()))
     assert paperwire("import", packed, "--json").json()["new"] == 5
 
 
-def test_a_listing_comes_through_a_pipe(paperwire: Paperwire) -> None:
+def test_a_listing_is_read_from_stdin(paperwire: Paperwire) -> None:
     assert paperwire("import", "-", "--json", stdin=PAGE.read_bytes()).json()["new"] == 5
 
 
-def test_a_recorded_answer_is_taken_out_of_its_record(paperwire: Paperwire, tmp_path: Path) -> None:
+def test_the_body_of_a_recorded_answer_is_read(paperwire: Paperwire, tmp_path: Path) -> None:
     record = tmp_path / "answer.json"
     body = (LISTINGS / "arxiv_api.xml").read_text()
     record.write_text(json.dumps({"url": "https://export.arxiv.org/api/query", "status_code": 200, "body": body}))
@@ -46,10 +46,10 @@ def test_a_recorded_answer_is_taken_out_of_its_record(paperwire: Paperwire, tmp_
     assert "status 503" in paperwire("import", record).error()
 
 
-def test_the_day_of_the_announcement_can_be_said(paperwire: Paperwire) -> None:
+def test_the_day_of_the_announcement_is_an_option(paperwire: Paperwire) -> None:
     assert paperwire("import", PAGE, "--date", "2025-11-06").code == 0
     seen = paperwire("preview", "--query", "models", "--json").json()
-    assert {one["date"] for one in seen["per_day"]} == {"2025-11-06"}
+    assert {day["date"] for day in seen["per_day"]} == {"2025-11-06"}
     assert "2025-11-06" in paperwire("import", PAGE, "--date", "yesterday").error()
 
 
@@ -62,7 +62,7 @@ def test_the_day_of_the_announcement_can_be_said(paperwire: Paperwire) -> None:
         ("empty", b"", "empty"),
     ],
 )
-def test_what_is_no_listing_is_refused(
+def test_a_file_that_is_no_listing_is_refused(
     paperwire: Paperwire, tmp_path: Path, name: str, content: bytes, says: str
 ) -> None:
     file = tmp_path / name
@@ -70,13 +70,13 @@ def test_what_is_no_listing_is_refused(
     assert says in paperwire("import", file).error()
 
 
-def test_what_cannot_be_read_is_refused(paperwire: Paperwire, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(paperwire: Paperwire, tmp_path: Path) -> None:
     assert "No such file" in paperwire("import", tmp_path / "missing").error()
     assert "directory" in paperwire("import", tmp_path).error()
     assert "no format 'pdf'" in paperwire("import", PAGE, "--format", "pdf").error()
 
 
-def test_a_file_that_unpacks_without_end_is_refused(paperwire: Paperwire, tmp_path: Path) -> None:
+def test_a_file_that_unpacks_beyond_the_limit_is_refused(paperwire: Paperwire, tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.gz"
     bomb.write_bytes(gzip.compress(bytes(201 * 2**20), compresslevel=1))
     assert "200 MiB" in paperwire("import", bomb).error()

@@ -7,7 +7,7 @@ from services.errors import ConfigError
 from tests.cli.conftest import Paperwire
 
 
-def test_a_source_is_added_once_with_its_pace(paperwire: Paperwire) -> None:
+def test_a_source_is_added_once_with_its_interval(paperwire: Paperwire) -> None:
     assert paperwire("source", "add", "arxiv", "cs.LG", "--every", "15m").code == 0
     assert paperwire("source", "add", "arxiv", "cs.LG", "--every", "2h").code == 0
     [source] = paperwire("source", "list", "--json").json()
@@ -16,12 +16,12 @@ def test_a_source_is_added_once_with_its_pace(paperwire: Paperwire) -> None:
     assert "cs.LG" in paperwire("source", "list").out
 
 
-def test_a_source_without_a_pace_takes_its_kinds(paperwire: Paperwire) -> None:
+def test_a_source_without_an_interval_has_that_of_its_kind(paperwire: Paperwire) -> None:
     assert paperwire("source", "add", "daily-papers").code == 0
     assert paperwire("source", "list", "--json").json()[0]["every"] == 900
 
 
-def test_what_cannot_be_polled_is_refused(paperwire: Paperwire) -> None:
+def test_a_kind_that_is_only_read_from_files_is_refused(paperwire: Paperwire) -> None:
     assert "there are: " in paperwire("source", "add", "astrology").error()
     assert "import" in paperwire("source", "add", "jsonl").error()
     assert "15m" in paperwire("source", "add", "daily-papers", "--every", "often").error()
@@ -38,7 +38,7 @@ def test_a_removed_source_is_not_polled(paperwire: Paperwire) -> None:
     assert "no source is polled" in paperwire("source", "poll").error()
 
 
-def test_an_import_stands_in_the_ledger_of_its_source(paperwire: Paperwire, archive: object) -> None:
+def test_an_import_is_listed_in_the_ledger_of_its_source(paperwire: Paperwire, archive: object) -> None:
     [source] = paperwire("source", "list", "--json").json()
     assert (source["kind"], source["polled"]) == ("jsonl", False)
     assert (source["last_batch"]["found"], source["last_batch"]["state"]) == (4, "partial")
@@ -50,7 +50,7 @@ def test_time_spans_are_read(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "15", "0m", "-1m", "1w", "15 minutes", "9999999d"])
-def test_what_is_no_time_span_is_refused(text: str) -> None:
+def test_other_texts_are_no_time_spans(text: str) -> None:
     with pytest.raises(ConfigError):
         duration(text)
 

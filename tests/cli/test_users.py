@@ -22,7 +22,7 @@ def test_time_zone_and_quiet_hours_are_changed(paperwire: Paperwire, ada: str) -
     assert paperwire("user", "list", "--json").json()[0]["quiet_hours"] is None
 
 
-def test_what_cannot_be_an_account_is_refused(paperwire: Paperwire, ada: str) -> None:
+def test_invalid_input_is_rejected(paperwire: Paperwire, ada: str) -> None:
     assert "already" in paperwire("user", "add", "Ada@Example.org").error()
     assert "not an e-mail address" in paperwire("user", "add", "ada").error()
     assert "time zone" in paperwire("user", "add", "x@example.org", "--timezone", "Mars/Base").error()
@@ -40,13 +40,13 @@ def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> N
         assert credentials.use_signin_link(tx, found[1]) is None
 
 
-def test_a_token_stands_alone_on_stdout(paperwire: Paperwire, ada: str, db: Database) -> None:
+def test_only_the_token_is_printed_on_stdout(paperwire: Paperwire, ada: str, db: Database) -> None:
     answer = paperwire("user", "token", ada)
     with db.transaction() as tx:
         assert credentials.account_of_api_token(tx, answer.out.strip()) == 1
 
 
-def test_a_deleted_account_takes_everything_with_it(paperwire: Paperwire, ada: str) -> None:
+def test_deleting_an_account_deletes_its_subscriptions_channels_and_deliveries(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("subscribe", ada, "--query", "agents").code == 0
     assert paperwire("user", "delete", ada).code == 0
     assert paperwire("user", "list", "--json").json() == []

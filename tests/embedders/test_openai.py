@@ -254,7 +254,7 @@ def test_a_slow_server_is_given_up(server: EmbeddingServer) -> None:
 def test_a_server_that_is_not_there_is_an_error() -> None:
     with refused_port() as port:
         model = plugin(f"http://127.0.0.1:{port}/v1#words")
-        with pytest.raises(EmbedderError, match="nobody answers"):
+        with pytest.raises(EmbedderError, match="no server answers"):
             _ = model.dimensions
 
 

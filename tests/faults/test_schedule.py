@@ -71,7 +71,7 @@ def test_row_17_a_scheduler_retries_after_its_first_query_failed(harness: FaultH
     with harness.db.transaction() as tx:
         tx.execute(text("ALTER TABLE match_job RENAME TO renamed_match_job"))
     first = harness.scheduler()
-    harness.until(lambda: first.logged("tick failed"), "its query fails")
+    harness.until(lambda: first.logged("periodic job failed"), "its query fails")
     with harness.db.transaction() as tx:
         tx.execute(text("ALTER TABLE renamed_match_job RENAME TO match_job"))
     harness.worker("embed,match")

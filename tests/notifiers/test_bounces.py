@@ -1,4 +1,4 @@
-"""What mail servers send back, as they write it, and what anybody else could send to that mailbox."""
+"""Reports of real mail servers, and other mails that may arrive in the mailbox."""
 
 import ssl
 import time
@@ -52,7 +52,7 @@ def sample(name: str) -> bytes:
     ],
 )
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
-def test_a_report_says_which_mail_came_back_and_why(
+def test_a_report_names_the_returned_mail_and_the_reason(
     name: str, status: str, diagnostic: str, hard: bool, ends: bytes
 ) -> None:
     found = read_bounce(sample(name).replace(b"\n", ends))
@@ -62,7 +62,7 @@ def test_a_report_says_which_mail_came_back_and_why(
     assert OURS in found.message_ids or LINK in found.links
 
 
-def test_a_relays_own_message_id_leaves_the_link() -> None:
+def test_a_mail_whose_message_id_was_replaced_is_found_by_its_link() -> None:
     found = read_bounce(sample("vague"))
     assert found is not None
     assert found.links == (LINK,)
@@ -84,14 +84,14 @@ def test_a_relays_own_message_id_leaves_the_link() -> None:
         b"Content-Type: multipart/report; boundary=b; charset=nonsense\n\n--b\nContent-Type: message/rfc822\n\n\n--b--",
     ],
 )
-def test_what_is_no_failure_is_left_alone(body: bytes) -> None:
+def test_a_report_without_a_failure_is_ignored(body: bytes) -> None:
     found = read_bounce(body)
     assert found is None or (found.message_ids, found.links) == ((), ())
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_no_damage_raises(data: st.DataObject) -> None:
+def test_a_damaged_report_never_raises(data: st.DataObject) -> None:
     body = bytearray(sample(data.draw(st.sampled_from(["postfix", "exchange", "gmail", "vague"]))))
     for _ in range(data.draw(st.integers(1, 20))):
         place = data.draw(st.integers(0, len(body) - 1))
@@ -113,7 +113,7 @@ NESTED = b"".join(b"Content-Type: multipart/report; boundary=b%d\n\n--b%d\n" % (
         b"Subject: " + b"=?utf-8?q?x?= " * 300_000,
     ],
 )
-def test_a_monstrous_mail_costs_little(body: bytes) -> None:
+def test_a_huge_mail_is_read_in_little_time(body: bytes) -> None:
     started = time.process_time()
     assert read_bounce(body) is None
     assert read_unsubscribe(body) == ""
@@ -130,11 +130,11 @@ def test_a_monstrous_mail_costs_little(body: bytes) -> None:
         (("", ""), "5.0.0"),
     ],
 )
-def test_the_most_telling_status_counts(texts: tuple[str, ...], status: str) -> None:
+def test_the_first_specific_status_is_used(texts: tuple[str, ...], status: str) -> None:
     assert status_of(*texts) == status
 
 
-def test_only_what_is_said_of_the_address_itself_is_hard() -> None:
+def test_only_a_status_about_the_address_is_hard() -> None:
     assert all(is_hard(one) for one in ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"))
     assert not any(is_hard(one) for one in ("5.1.7", "5.1.8", "5.1.9", "4.1.1", "5.2.1", "5.7.1", "5.0.0", "", "x"))
 
@@ -142,7 +142,7 @@ def test_only_what_is_said_of_the_address_itself_is_hard() -> None:
 # ── unsubscribing by mail ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_mail_program_may_unsubscribe_by_mail_once_somebody_reads_it(configure: Configure) -> None:
+def test_unsubscribing_by_mail_is_offered_only_with_a_mailbox(configure: Configure) -> None:
     token = LINK.rpartition("/")[2]
     envelope_url = f"List-Unsubscribe: <{ENVELOPE.unsubscribe_url}>"
     target = plugin.parse_target("ada@example.org")
@@ -155,7 +155,7 @@ def test_a_mail_program_may_unsubscribe_by_mail_once_somebody_reads_it(configure
 
 
 @pytest.mark.parametrize("subject", ["unsubscribe", "unsubscribe 1-xyz", "Re: unsubscribe 1-" + "ab" * 20, ""])
-def test_other_subjects_ask_for_nothing(subject: str) -> None:
+def test_other_subjects_have_no_token(subject: str) -> None:
     assert read_unsubscribe(f"Subject: {subject}\r\n\r\nunsubscribe 1-{'ab' * 20}".encode()) == ""
 
 
@@ -178,7 +178,7 @@ def test_without_a_mailbox_nothing_is_read() -> None:
     assert plugin.mailbox() is None
 
 
-def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
+def test_imap_returns_unread_mails_and_marks_them(configure: Configure) -> None:
     large = b"Subject: large\r\n\r\n" + b"x" * (2 * MAX_BOUNCE_BYTES)
     with ImapSink('Back "in"', mails=[b"Subject: one\r\n\r\n", large]) as sink:
         configure(bounce_url=f"imap://me%40example.org:gehe%20im@127.0.0.1:{sink.port}/Back%20%22in%22?tls=none")
@@ -194,7 +194,7 @@ def test_imap_gives_what_nobody_read_and_marks_it(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("fault", ["LOGIN", "SELECT", "SEARCH", "CLOSE"])
-def test_a_mailbox_that_fails_says_so_without_secrets(configure: Configure, fault: str) -> None:
+def test_the_error_of_a_mailbox_contains_no_secret(configure: Configure, fault: str) -> None:
     with ImapSink("INBOX", refuse=fault) as sink:
         configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
         with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL") as caught, bounce_mailbox() as mailbox:
@@ -216,7 +216,7 @@ def test_a_certificate_is_verified(configure: Configure, tmp_path: Path, monkeyp
             assert mailbox.unread(5) == ["1"]
 
 
-def test_a_password_never_goes_out_bare_unless_the_address_says_so(configure: Configure) -> None:
+def test_a_password_is_sent_unencrypted_only_with_tls_none(configure: Configure) -> None:
     with ImapSink("INBOX") as sink:
         configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX")
         with pytest.raises(ConfigError, match="PAPERWIRE_BOUNCE_URL"), bounce_mailbox():
@@ -252,7 +252,7 @@ def test_starttls_encrypts_before_the_sign_in(
         ("FETCH", b"* 1 FETCH " + b"(" * 100_000 + b"\r\n"),
     ],
 )
-def test_an_answer_that_is_no_imap_is_an_error_of_the_mailbox(
+def test_an_answer_outside_of_imap_is_an_error_of_the_mailbox(
     configure: Configure, command: str, answer: bytes
 ) -> None:
     with ImapSink("INBOX", [b"Subject: one\r\n\r\n"], odd={command: answer}) as sink:

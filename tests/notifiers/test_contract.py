@@ -1,4 +1,4 @@
-"""What every notifier keeps to, whichever it is."""
+"""What every notifier must do."""
 
 import email
 import json
@@ -37,7 +37,7 @@ def target(notifier: Notifier) -> BaseModel:
     return notifier.parse_target(notifier.example)
 
 
-def test_its_example_is_a_target_and_has_a_label(notifier: Notifier, target: BaseModel) -> None:
+def test_the_example_is_a_target_with_a_label(notifier: Notifier, target: BaseModel) -> None:
     assert isinstance(target, notifier.target)
     assert notifier.label(target) == notifier.label(notifier.parse_target(notifier.example)) != ""
     assert notifier.transport(target) != ""
@@ -45,7 +45,7 @@ def test_its_example_is_a_target_and_has_a_label(notifier: Notifier, target: Bas
     assert notifier.lease.total_seconds() > 0
 
 
-def test_a_target_survives_being_stored(notifier: Notifier, target: BaseModel) -> None:
+def test_a_stored_target_is_read_back_equal(notifier: Notifier, target: BaseModel) -> None:
     values = {name: getattr(target, name) for name in type(target).model_fields}
     plain = {name: one.get_secret_value() if isinstance(one, SecretStr) else one for name, one in values.items()}
     again = notifier.target.model_validate(json.loads(json.dumps(plain)))

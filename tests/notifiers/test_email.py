@@ -41,7 +41,7 @@ def text_and_html(body: bytes) -> tuple[str, str]:
 # ── the message ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_digest_is_a_mail_of_its_own_with_text_and_html() -> None:
+def test_a_digest_is_a_mail_with_text_and_html() -> None:
     mail = parsed(plugin.render(digest(), ENVELOPE, ADA))
     assert mail.get_content_type() == "multipart/alternative"
     assert mail["To"] == "ada@example.org"
@@ -55,7 +55,7 @@ def test_a_digest_is_a_mail_of_its_own_with_text_and_html() -> None:
 
 
 @pytest.mark.parametrize("kind", ["digest", "message", "test", "notice"])
-def test_every_kind_of_mail_says_that_a_program_sent_it_and_how_to_stop_it(kind: str) -> None:
+def test_every_kind_of_mail_is_marked_as_automatic_and_has_the_unsubscribe_header(kind: str) -> None:
     mail = parsed(plugin.render(digest(1, kind=kind), ENVELOPE, ADA))
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["X-Auto-Response-Suppress"] == "OOF, AutoReply"
@@ -116,7 +116,7 @@ def test_text_and_html_say_the_same_words() -> None:
     assert html - text == {"paperwire", "Abstract"}  # the sender, and the label of the first address
 
 
-def test_what_matched_is_bold_and_cannot_break_out() -> None:
+def test_matched_words_are_bold_and_escaped() -> None:
     hostile = about("<script>alert(1)</script> retrieval", abstract='A <b>language</b> & a "model". More.')
     text, html = text_and_html(plugin.render(hostile, ENVELOPE, ADA))
     assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong" in html
@@ -176,7 +176,7 @@ def test_names_and_domains_beyond_ascii_are_addresses() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ada", "ada@", "@x", "a b@x.org", "a@x.org, b@x.org", "a@x.org\r\nBcc: c@x.org"])
-def test_what_is_no_single_address_is_refused(text: str) -> None:
+def test_anything_but_a_single_address_is_rejected(text: str) -> None:
     with pytest.raises(TargetError, match=r"name@example\.org"):
         plugin.parse_target(text)
 
@@ -243,7 +243,7 @@ def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, s
         (".", CLOSE, MaybeDelivered, 1),
     ],
 )
-def test_a_reply_is_classed_by_its_code_and_its_place(
+def test_the_outcome_follows_from_the_code_and_the_command(
     configure: Configure, smtp: SmtpSink, commit: Commit, step: str, reply: str, outcome: type, committed: int
 ) -> None:
     smtp.script(step, reply)
@@ -254,21 +254,21 @@ def test_a_reply_is_classed_by_its_code_and_its_place(
 
 
 @pytest.mark.parametrize("step", ["RCPT", "."])
-def test_an_address_that_does_not_exist_ends_the_channel(
+def test_an_address_that_does_not_exist_is_rejected_for_the_channel(
     configure: Configure, smtp: SmtpSink, commit: Commit, step: str
 ) -> None:
     smtp.script(step, "550 5.1.1 no such user")
     assert send(configure, smtp, commit) == Rejected("550 5.1.1 no such user", scope="channel")
 
 
-def test_a_drop_within_the_body_is_a_safe_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+def test_a_connection_lost_within_the_body_is_a_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     smtp.script("BODY", CLOSE)
     body = BODY + b"x" * 70 * 500_000
     assert isinstance(send(configure, smtp, commit, body), Retry)
     assert smtp.mails == []
 
 
-def test_silence_after_the_final_dot_is_uncertain_and_ends_in_time(
+def test_no_reply_after_the_final_dot_may_mean_delivered_and_times_out(
     configure: Configure, smtp: SmtpSink, commit: Commit
 ) -> None:
     configure(time_scale="0.0005")
@@ -277,7 +277,7 @@ def test_silence_after_the_final_dot_is_uncertain_and_ends_in_time(
     assert plugin.send(BODY, ADA, commit) == MaybeDelivered("no answer after the mail: timed out")
 
 
-def test_a_server_that_drops_the_farewell_has_the_mail(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+def test_a_mail_is_sent_even_when_quit_fails(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     smtp.script("QUIT", CLOSE)
     assert isinstance(send(configure, smtp, commit), Sent)
 
@@ -290,7 +290,9 @@ def test_a_lost_lease_stops_the_mail_before_data(configure: Configure, smtp: Smt
 
 
 @pytest.mark.parametrize("target", ["refused", "unknown"])
-def test_a_server_that_is_not_there_holds_the_transport(configure: Configure, commit: Commit, target: str) -> None:
+def test_the_transport_is_down_when_the_server_cannot_be_reached(
+    configure: Configure, commit: Commit, target: str
+) -> None:
     with refused_port() as port:
         configure(smtp_url=f"smtp://127.0.0.1:{port}" if target == "refused" else "smtp://nowhere.invalid")
         result = plugin.send(BODY, ADA, commit)
@@ -299,7 +301,9 @@ def test_a_server_that_is_not_there_holds_the_transport(configure: Configure, co
     assert commit.calls == 0
 
 
-def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, commit: Commit) -> None:
+def test_the_transport_is_down_after_a_rejected_sign_in_and_the_reason_has_no_password(
+    configure: Configure, commit: Commit
+) -> None:
     with SmtpSink("AUTH PLAIN") as sink:
         sink.always("AUTH", "535 5.7.8 wrong: geheim")
         configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}?tls=none")
@@ -309,7 +313,7 @@ def test_a_refused_sign_in_holds_and_tells_no_password(configure: Configure, com
         assert plugin.probe(ADA) is None
 
 
-def test_a_password_is_never_sent_in_the_clear_unasked(configure: Configure, commit: Commit) -> None:
+def test_a_password_is_sent_unencrypted_only_with_tls_none(configure: Configure, commit: Commit) -> None:
     with SmtpSink("AUTH PLAIN") as sink:
         configure(smtp_url=f"smtp://me:geheim@127.0.0.1:{sink.port}")
         assert isinstance(plugin.send(BODY, ADA, commit), TransportDown)
@@ -336,13 +340,15 @@ def test_tls_is_used_and_its_certificate_verified(
     tls.cache_clear()
 
 
-def test_starttls_that_was_asked_for_is_not_done_without(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+def test_required_starttls_that_is_not_offered_is_an_error(
+    configure: Configure, smtp: SmtpSink, commit: Commit
+) -> None:
     result = send(configure, smtp, commit, query="?tls=starttls")
     assert isinstance(result, TransportDown)
     assert "STARTTLS" in result.reason
 
 
-def test_an_address_beyond_ascii_needs_a_server_that_can(configure: Configure, commit: Commit) -> None:
+def test_an_address_beyond_ascii_needs_smtputf8(configure: Configure, commit: Commit) -> None:
     target = EmailTarget(address="jörg@example.org")
     with SmtpSink() as plain, SmtpSink("SMTPUTF8", "8BITMIME") as able:
         configure(smtp_url=plain.url)
@@ -376,7 +382,7 @@ def test_a_lost_lease_leaves_no_file(tmp_path: Path) -> None:
     assert list((tmp_path / "outbox").iterdir()) == []
 
 
-def test_an_outbox_that_cannot_be_written_holds_the_transport(tmp_path: Path, commit: Commit) -> None:
+def test_the_transport_is_down_when_the_outbox_cannot_be_written(tmp_path: Path, commit: Commit) -> None:
     (tmp_path / "outbox").write_text("in the way")
     assert isinstance(plugin.send(BODY, ADA, commit), TransportDown)
     assert isinstance(plugin.probe(ADA), TransportDown)
@@ -395,7 +401,7 @@ def test_nothing_outside_the_outbox_can_be_read(name: str, tmp_path: Path) -> No
         read_outbox(name)
 
 
-def test_an_empty_outbox_is_no_error() -> None:
+def test_an_empty_outbox_has_no_mails() -> None:
     assert outbox() == []
 
 
@@ -411,7 +417,7 @@ def test_mails_of_a_run_share_a_connection(configure: Configure, smtp: SmtpSink,
     assert (smtp.tries("MAIL"), smtp.tries("QUIT")) == (3, 1)
 
 
-def test_a_refused_recipient_leaves_the_connection_to_the_next(
+def test_the_connection_is_reused_after_a_rejected_recipient(
     configure: Configure, smtp: SmtpSink, commit: Commit
 ) -> None:
     configure(smtp_url=smtp.url)
@@ -425,7 +431,7 @@ def test_a_refused_recipient_leaves_the_connection_to_the_next(
 @pytest.mark.parametrize(
     ("step", "reply"), [("MAIL", "421 4.7.0 so many are enough"), ("MAIL", CLOSE), ("RCPT", "421 go"), ("RCPT", CLOSE)]
 )
-def test_a_server_tired_of_a_connection_gets_the_mail_on_a_new_one(
+def test_a_mail_is_sent_on_a_new_connection_when_the_old_one_is_closed(
     configure: Configure, smtp: SmtpSink, commit: Commit, step: str, reply: str
 ) -> None:
     configure(smtp_url=smtp.url)
@@ -436,7 +442,7 @@ def test_a_server_tired_of_a_connection_gets_the_mail_on_a_new_one(
     assert (len(smtp.mails), smtp.tries("EHLO")) == (2, 2)
 
 
-def test_a_first_mail_that_is_refused_is_not_tried_on_another_connection(
+def test_a_rejected_first_mail_is_not_tried_on_another_connection(
     configure: Configure, smtp: SmtpSink, commit: Commit
 ) -> None:
     configure(smtp_url=smtp.url)
@@ -446,7 +452,7 @@ def test_a_first_mail_that_is_refused_is_not_tried_on_another_connection(
     assert smtp.tries("EHLO") == 1
 
 
-def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+def test_a_connection_without_a_reply_is_not_reused(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     configure(smtp_url=smtp.url)
     smtp.script(".", "250 ok", CLOSE)
     with plugin.reuse_connections():
@@ -456,7 +462,7 @@ def test_no_connection_in_doubt_is_used_again(configure: Configure, smtp: SmtpSi
     assert (commit.calls, smtp.tries("EHLO")) == (3, 2)
 
 
-def test_a_mail_stopped_at_its_recipient_leaves_no_connection_behind(configure: Configure, smtp: SmtpSink) -> None:
+def test_the_connection_is_closed_when_the_commit_fails(configure: Configure, smtp: SmtpSink) -> None:
     configure(smtp_url=smtp.url)
     with plugin.reuse_connections():
         with pytest.raises(LeaseLost):

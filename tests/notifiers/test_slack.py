@@ -75,7 +75,7 @@ def test_beyond_fifteen_papers_the_rest_is_counted_and_linked() -> None:
     assert "|and 17 more>" in texts(blocks[-1])[0]
 
 
-def test_nothing_in_a_paper_is_a_command_to_slack() -> None:
+def test_text_of_a_paper_is_escaped() -> None:
     title = "<!channel> & <https://evil.example|click> <@U123> *bold* `code`"
     raw = plugin.render(about(title), ENVELOPE, PAPERS).decode()
     assert "<!channel>" not in raw.replace('"plain_text","text":"<!channel>', "")
@@ -127,13 +127,13 @@ def test_a_channel_is_a_name_or_an_id(text: str, label: str) -> None:
         "https://hooks.slack.com/services/ x",
     ],
 )
-def test_only_slacks_own_webhook_addresses_are_taken(url: str) -> None:
+def test_only_webhook_addresses_of_slack_are_accepted(url: str) -> None:
     with pytest.raises(TargetError) as caught:
         plugin.parse_target(url)
     assert "T/B/x" not in str(caught.value)
 
 
-def test_the_operator_may_allow_another_host_and_take_it_back(configure: Configure, commit: Commit) -> None:
+def test_the_operator_may_allow_another_host_and_withdraw_that(configure: Configure, commit: Commit) -> None:
     configure(allow_hosts="127.0.0.1:9")
     target = plugin.parse_target("http://127.0.0.1:9/services/x")
     configure(allow_hosts="")
@@ -200,7 +200,7 @@ def test_a_message_is_posted_once_with_the_token(configure: Configure, http: Htt
         (Answer(close=True), MaybeDelivered, None),
     ],
 )
-def test_an_answer_is_classed(
+def test_the_outcome_follows_from_the_answer(
     configure: Configure, http: HttpSink, commit: Commit, answer: Answer, outcome: type, scope: str | None
 ) -> None:
     http.always(POST, answer)
@@ -211,7 +211,7 @@ def test_an_answer_is_classed(
 
 
 @pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("3600", 3600.0), ("soon", 30.0), (None, 30.0), ("-5", 30.0)])
-def test_a_rate_limit_says_when(
+def test_a_rate_limit_names_the_time_of_the_retry(
     configure: Configure, http: HttpSink, commit: Commit, header: str | None, wait: float
 ) -> None:
     http.always(POST, Answer(status=429, body="{}", headers={"Retry-After": header} if header else {}))
@@ -219,7 +219,7 @@ def test_a_rate_limit_says_when(
 
 
 @pytest.mark.parametrize("word", ["invalid_blocks", "msg_too_long", "msg_blocks_too_long", "no_text"])
-def test_refused_blocks_are_sent_as_plain_text_once(
+def test_rejected_blocks_are_sent_once_as_plain_text(
     configure: Configure, http: HttpSink, commit: Commit, word: str
 ) -> None:
     http.script(POST, error(word), OK)
@@ -234,14 +234,14 @@ def test_refused_blocks_are_sent_as_plain_text_once(
     assert len(http.requests) == 4
 
 
-def test_a_slow_answer_is_uncertain(configure: Configure, http: HttpSink, commit: Commit) -> None:
+def test_a_slow_answer_may_mean_delivered(configure: Configure, http: HttpSink, commit: Commit) -> None:
     configure(time_scale="0.001")
     http.always(POST, replace(OK, delay=30))
     assert send(configure, http, commit) == MaybeDelivered("no answer from Slack: timed out")
 
 
 @pytest.mark.parametrize("place", ["refused", "unknown"])
-def test_a_slack_that_cannot_be_reached_holds_the_transport(configure: Configure, commit: Commit, place: str) -> None:
+def test_the_transport_is_down_when_slack_cannot_be_reached(configure: Configure, commit: Commit, place: str) -> None:
     with refused_port() as port:
         url = f"http://127.0.0.1:{port}/api/" if place == "refused" else "http://nowhere.invalid/api/"
         configure(slack_bot_token="xoxb-geheim", slack_api_url=url)
@@ -271,13 +271,13 @@ def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> No
     assert http.requests == []
 
 
-def test_without_a_token_the_transport_waits(commit: Commit) -> None:
+def test_the_transport_is_down_without_a_token(commit: Commit) -> None:
     assert isinstance(plugin.send(BODY, PAPERS, commit), TransportDown)
     assert isinstance(plugin.probe(PAPERS), TransportDown)
     assert commit.calls == 0
 
 
-def test_a_held_token_is_free_again_when_slack_takes_it(configure: Configure, http: HttpSink) -> None:
+def test_the_transport_works_again_when_slack_accepts_the_token(configure: Configure, http: HttpSink) -> None:
     configure(slack_bot_token="xoxb-geheim", slack_api_url=f"{http.url}/api/")
     http.always("/api/auth.test", error("token_revoked"))
     assert isinstance(plugin.probe(PAPERS), TransportDown)
@@ -307,7 +307,7 @@ def test_a_held_token_is_free_again_when_slack_takes_it(configure: Configure, ht
         (Answer(close=True), MaybeDelivered, None, 1),
     ],
 )
-def test_a_webhooks_answer_is_classed(
+def test_the_outcome_follows_from_a_webhooks_answer(
     configure: Configure, http: HttpSink, commit: Commit, answer: Answer, outcome: type, scope: str | None, posts: int
 ) -> None:
     configure(allow_hosts=f"127.0.0.1:{http.port}")
@@ -325,7 +325,7 @@ def test_a_webhooks_answer_is_classed(
 # ── shown on a page of ours ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_message_is_shown_with_its_links_and_bold_words() -> None:
+def test_the_preview_has_links_and_bold_words() -> None:
     page = plugin.preview(BODY)
     assert '<h1 class="header">2 papers for you, Tuesday 27 May</h1>' in page
     assert (
@@ -336,7 +336,7 @@ def test_a_message_is_shown_with_its_links_and_bold_words() -> None:
     assert ">and 12 more</a>" in page
 
 
-def test_what_a_message_quotes_stays_text_on_the_page_too() -> None:
+def test_the_preview_escapes_the_text_of_a_message() -> None:
     page = plugin.preview(plugin.render(about("<script>alert(1)</script> & *x* <!channel>"), ENVELOPE, PAPERS))
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; ∗x∗ &lt;!channel&gt;" in page

@@ -1,4 +1,4 @@
-"""Whatever papers hold, a Slack message stays inside every limit and is nothing but text and our own links."""
+"""A Slack message of any papers keeps within every limit and contains only text and links made by paperwire."""
 
 import html
 import json
@@ -21,11 +21,11 @@ TARGETS = (
 )
 BITS = ["word ", "&", "<", ">", "*", "_", "`", "~", "|", "\n", "\u202e", "\x00", "😀", "é", "中", "$\\alpha$", "&amp;"]
 BITS += ["<!channel>", "<@U1>", "<https://evil.example|x>", "\\frac{a}{b}", "x" * 500]
-monstrous = st.builds(
+extreme = st.builds(
     lambda bits, times: "".join(bits) * times, st.lists(st.sampled_from(BITS), max_size=8), st.sampled_from([1, 9, 900])
 )
-urls = st.one_of(st.just(""), monstrous.map(lambda text: f"https://example.org/{text}"), monstrous)
-reasons = st.builds(Reason, subscription=st.integers(1, 9), name=monstrous, for_whom=monstrous, why=monstrous)
+urls = st.one_of(st.just(""), extreme.map(lambda text: f"https://example.org/{text}"), extreme)
+reasons = st.builds(Reason, subscription=st.integers(1, 9), name=extreme, for_whom=extreme, why=extreme)
 
 
 def _paper(title: str, abstract: str, authors: tuple[str, ...], categories: tuple[str, ...], url: str) -> Paper:
@@ -35,17 +35,17 @@ def _paper(title: str, abstract: str, authors: tuple[str, ...], categories: tupl
     )
 
 
-many = st.builds(lambda text, count: (text,) * count, monstrous, st.sampled_from([0, 1, 400]))
+many = st.builds(lambda text, count: (text,) * count, extreme, st.sampled_from([0, 1, 400]))
 monsters = st.builds(
     DigestPaper,
-    paper=st.builds(_paper, monstrous, monstrous, many, many, urls),
+    paper=st.builds(_paper, extreme, extreme, many, many, urls),
     reasons=st.builds(lambda one, count: (one,) * count, reasons, st.sampled_from([0, 1, 3, 60])),
 )
 digests = st.builds(
     lambda items, count, title, foot, more, url: Digest(
         kind="message", title=title, papers=tuple(items * count), foot=foot, more=more, more_url=url, settings_url=url
     ),
-    st.lists(monsters, max_size=4), st.sampled_from([1, 4, 15, 40]), monstrous, many, st.integers(0, 10**9), urls,
+    st.lists(monsters, max_size=4), st.sampled_from([1, 4, 15, 40]), extreme, many, st.integers(0, 10**9), urls,
 )  # fmt: skip
 
 LINK = re.compile(r"<https?://[^<>|\s]+\|[^<>]*>")
@@ -57,7 +57,7 @@ def texts(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 @settings(max_examples=40, deadline=None)
 @given(digests, st.sampled_from(TARGETS))
-def test_monstrous_papers_stay_inside_every_limit(one: Digest, target: SlackTarget) -> None:
+def test_extreme_papers_stay_within_every_limit(one: Digest, target: SlackTarget) -> None:
     message = json.loads(plugin.render(one, ENVELOPE, target))
     within_limits(message)
     header = message["blocks"][0]
@@ -68,7 +68,7 @@ def test_monstrous_papers_stay_inside_every_limit(one: Digest, target: SlackTarg
 
 @settings(max_examples=40, deadline=None)
 @given(digests)
-def test_the_thread_of_monstrous_papers_stays_inside_every_limit_too(one: Digest) -> None:
+def test_the_thread_of_extreme_papers_stays_within_every_limit_too(one: Digest) -> None:
     about = replace(ENVELOPE, about="C1 17.1")
     within_limits(json.loads(plugin.render(replace(one, kind="thread"), about, TARGETS[0])))
 
@@ -83,7 +83,7 @@ def within_limits(message: dict[str, Any]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(digests)
-def test_monstrous_papers_are_text_and_links_of_our_own(one: Digest) -> None:
+def test_extreme_papers_are_text_and_links_made_here(one: Digest) -> None:
     message = json.loads(plugin.render(one, ENVELOPE, TARGETS[0]))
     live = [text["text"] for block in message["blocks"] for text in texts(block) if text["type"] == "mrkdwn"]
     for text in [*live, message["text"]]:

@@ -1,4 +1,4 @@
-"""Webhooks after Standard Webhooks, checked with a reading of the specification that knows nothing of ours."""
+"""Webhooks by Standard Webhooks, checked with an independent implementation of the specification."""
 
 import base64
 import hashlib
@@ -99,7 +99,7 @@ def test_the_documented_snippet_accepts_what_is_sent_and_nothing_else(
     assert not scope["verified"]("whsec_" + base64.b64encode(b"y" * 32).decode(), headers, asked.body)
 
 
-def test_while_one_secret_replaces_another_both_sign(configure: Configure, http: HttpSink, commit: Commit) -> None:
+def test_a_replaced_secret_also_signs(configure: Configure, http: HttpSink, commit: Commit) -> None:
     old = target(http, configure)
     made = plugin.with_new_secret(old, datetime.now(UTC))
     both, secret = made
@@ -111,7 +111,7 @@ def test_while_one_secret_replaces_another_both_sign(configure: Configure, http:
     assert both.stored_secrets(datetime.now(UTC) + timedelta(hours=25)) == (secret,)
 
 
-def test_a_retry_has_the_same_id_and_a_time_of_its_own(
+def test_a_retry_has_the_same_id_and_a_new_timestamp(
     configure: Configure, http: HttpSink, commit: Commit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to = target(http, configure)
@@ -133,7 +133,7 @@ def payload(**changes: Any) -> dict[str, Any]:
     return found
 
 
-def test_the_payload_says_papers_and_reasons() -> None:
+def test_the_payload_contains_papers_and_reasons() -> None:
     said = payload(count=3)
     assert said["type"] == "papers.digest"
     assert said["timestamp"] == "2025-05-27T06:00:00Z"
@@ -152,7 +152,7 @@ def test_every_field_is_documented() -> None:
     assert not [name for name in names if f"`{name}`" not in text]
 
 
-def test_a_payload_stays_small_whatever_the_papers_hold() -> None:
+def test_a_payload_of_any_papers_stays_small() -> None:
     long = "word & <tag> " * 50_000
     assert (
         len(plugin.render(about(long, abstract=long, why=long), ENVELOPE, plugin.parse_target(plugin.example))) < 8000
@@ -174,10 +174,10 @@ def test_a_payload_stays_small_whatever_the_papers_hold() -> None:
         (Answer(status=500), Retry("the webhook answered 500")),
         (Answer(status=429, headers={"Retry-After": "7"}), Retry("the webhook answered 429", after=7.0)),
         (Answer(status=503, headers={"Retry-After": "soon"}), Retry("the webhook answered 503")),
-        (Answer(close=True), MaybeDelivered("the connection broke, or what came is not HTTP")),
+        (Answer(close=True), MaybeDelivered("the connection broke, or the answer is not HTTP")),
     ],
 )
-def test_an_answer_is_classed(
+def test_the_outcome_follows_from_the_answer(
     configure: Configure, http: HttpSink, commit: Commit, answer: Answer, outcome: Outcome
 ) -> None:
     http.always(HOOK, answer)
@@ -191,7 +191,7 @@ def test_a_redirect_is_a_failure_and_not_followed(configure: Configure, http: Ht
     assert http.to("/elsewhere") == []
 
 
-def test_a_slow_answer_is_no_answer(configure: Configure, http: HttpSink, commit: Commit) -> None:
+def test_a_slow_answer_may_mean_delivered(configure: Configure, http: HttpSink, commit: Commit) -> None:
     configure(time_scale="0.001")
     http.always(HOOK, Answer(delay=30))
     assert send(target(http, configure), commit) == MaybeDelivered("no answer within 1 s")
@@ -224,7 +224,7 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
         thread.join(10)
 
 
-def test_nobody_there_is_a_failure(configure: Configure, commit: Commit) -> None:
+def test_a_failed_connection_is_a_failure(configure: Configure, commit: Commit) -> None:
     with refused_port() as port:
         configure(allow_hosts=f"127.0.0.1:{port}")
         made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
@@ -259,13 +259,13 @@ def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> No
         "https://example.org/" + "x" * 3000,
     ],
 )
-def test_an_address_inside_or_a_strange_one_is_refused(url: str) -> None:
+def test_a_private_or_malformed_address_is_rejected(url: str) -> None:
     with pytest.raises(TargetError) as caught:
         plugin.parse_target(url)
     assert "geheim" not in str(caught.value)
 
 
-def test_a_name_that_leads_inside_is_refused_when_it_is_asked(
+def test_a_name_of_a_private_address_is_rejected_when_it_is_resolved(
     configure: Configure, http: HttpSink, commit: Commit
 ) -> None:
     to = target(http, configure)
@@ -278,13 +278,13 @@ def test_a_name_that_leads_inside_is_refused_when_it_is_asked(
 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_abc", "geheim", "whsec_" + "!" * 44, "whsec_" + "A" * 200])
-def test_a_secret_is_of_the_specifications_form(secret: str) -> None:
+def test_a_secret_has_the_form_of_the_specification(secret: str) -> None:
     with pytest.raises(ValidationError) as caught:
         WebhookTarget(url=SecretStr(plugin.example), secret=SecretStr(secret))
     assert "geheim" not in str(caught.value)
 
 
-def test_two_addresses_on_one_host_are_two_channels_and_neither_is_told(http: HttpSink) -> None:
+def test_two_addresses_on_one_host_are_two_channels_without_the_address_in_their_labels(http: HttpSink) -> None:
     one, two = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
     assert plugin.label(one) != plugin.label(two)
     assert plugin.rate_limit_key(one) != plugin.rate_limit_key(two)

@@ -42,11 +42,11 @@ def test_an_old_id_keeps_its_archive_and_authors_lose_their_affiliations() -> No
     ("kind", "replacement"),
     [("new", False), ("cross", False), ("replace", True), ("replace-cross", True), ("absonly", True), ("other", False)],
 )
-def test_what_is_no_news_is_known_by_its_announce_type(kind: str, replacement: bool) -> None:
-    told = f"<arxiv:announce_type>{kind}</arxiv:announce_type>"
+def test_the_announce_type_tells_replacements_from_new_papers(kind: str, replacement: bool) -> None:
+    extra = f"<arxiv:announce_type>{kind}</arxiv:announce_type>"
     item = "<title>T</title><guid>oai:arXiv.org:2401.00001v2</guid><description>{}</description>{}"
     for body in (
-        rss(item.format("", told)),
+        rss(item.format("", extra)),
         rss(item.format(f"arXiv:2401.00001v2 Announce Type: {kind} Abstract: A", "")),
     ):
         assert parse("arxiv", body).entries[0].replacement == replacement
@@ -58,31 +58,31 @@ def test_a_replacement_is_dated_by_its_id_so_that_it_does_not_count_as_todays() 
     assert parse("arxiv", sample("arxiv_rss.xml")).announced_on == date(2025, 5, 30)
 
 
-def test_a_guid_without_a_version_leaves_it_to_the_description() -> None:
+def test_the_description_gives_the_version_that_a_guid_lacks() -> None:
     text = "arXiv:2401.00001v4 Announce Type: replace \nAbstract: A"
     body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001</guid><description>{text}</description>")
     assert parse("arxiv", body).entries[0].version == 4
 
 
-def test_a_journals_doi_may_stand_in_its_reference() -> None:
-    told = "<arxiv:journal_reference>J. Example 7 (2024), https://doi.org/10.1000/xyz.7</arxiv:journal_reference>"
-    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>{told}")
+def test_a_doi_is_read_from_the_journal_reference() -> None:
+    extra = "<arxiv:journal_reference>J. Example 7 (2024), https://doi.org/10.1000/xyz.7</arxiv:journal_reference>"
+    body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>{extra}")
     assert ids(parse("arxiv", body).entries[0]) == ["arxiv:2401.00001", "doi:10.1000/xyz.7"]
 
 
-def test_missing_fields_are_left_open() -> None:
+def test_missing_fields_are_none() -> None:
     (entry,) = parse("arxiv", rss("<title>T</title><link>https://arxiv.org/abs/2401.00001</link>")).entries
     assert (ids(entry), entry.version, entry.authors, entry.announced_on) == (["arxiv:2401.00001"], None, (), None)
 
 
-def test_commas_and_brackets_in_affiliations_part_no_names() -> None:
+def test_commas_and_brackets_in_affiliations_do_not_split_names() -> None:
     creators = "Ana Silva (Univ. of A, Dept. (B, C)), Bo Li, Cy Young ((1) D, (2) E)"
     body = rss(f"<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid><dc:creator>{creators}</dc:creator>")
     assert parse("arxiv", body).entries[0].authors == ("Ana Silva", "Bo Li", "Cy Young")
 
 
 @pytest.mark.parametrize("body", [b"Rate exceeded.", b"<html><body>Rate exceeded.</body></html>", b""])
-def test_a_refusal_is_an_error_that_says_what_came(body: bytes) -> None:
+def test_an_unknown_document_is_an_error_that_describes_it(body: bytes) -> None:
     with pytest.raises(SourceError, match=r"no feed of arXiv: it is (text that begins with 'Rate|an HTML page|empty)"):
         parse("arxiv", body)
 
@@ -92,7 +92,7 @@ def test_an_item_without_an_id_is_skipped_and_named() -> None:
     assert (skipped.where, skipped.reason) == ("An item without an id", "it has no arXiv id")
 
 
-def test_an_abstract_right_behind_its_announce_type_loses_the_prefix_too() -> None:
+def test_a_prefix_without_a_space_before_the_abstract_is_removed() -> None:
     item = "<title>T</title><guid>oai:arXiv.org:2401.00001v1</guid>"
     body = rss(f"{item}<description>arXiv:2401.00001v1 Announce Type: new\nAbstract: Where $a&lt;b$.</description>")
     (entry,) = parse("arxiv", body).entries
@@ -116,7 +116,7 @@ def test_an_empty_day_is_a_listing_without_entries() -> None:
         ("arxiv_api_error.xml", "incorrect id format for abc"),
     ],
 )
-def test_what_arxiv_says_is_wrong_is_the_error(name: str, message: str) -> None:
+def test_an_error_of_arxiv_is_the_error_message(name: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         parse("arxiv", sample(name))
 
@@ -132,7 +132,7 @@ def test_atom_and_the_old_rdf_give_the_same_kind_of_entries() -> None:
     assert rdf.announced_on == date(2018, 5, 23)
 
 
-def test_the_api_tells_submission_not_announcement() -> None:
+def test_the_api_gives_submission_days_only() -> None:
     first, withdrawn = parse("arxiv", sample("arxiv_api.xml")).entries
     assert (first.announced_on, first.published_on, first.version) == (None, date(2025, 5, 27), 2)
     assert first.title.startswith("Enriching the Korean Learner Corpus")
@@ -158,13 +158,13 @@ def test_half_a_feed_is_an_error_not_a_short_listing() -> None:
         ("math-ph", "math-ph"),
     ],
 )
-def test_a_location_has_one_spelling(text: str, canonical: str) -> None:
+def test_a_location_has_one_canonical_form(text: str, canonical: str) -> None:
     assert arxiv.location(text) == canonical
     assert arxiv.location(canonical) == canonical
 
 
 @pytest.mark.parametrize("text", ["", "LG", "cs.LG+nope", "https://arxiv.org", "cs.LG/../x", "cs.", "cs.LG&x=1"])
-def test_a_location_that_is_no_category_gets_a_hint(text: str) -> None:
+def test_an_unknown_category_gets_a_hint(text: str) -> None:
     with pytest.raises(SourceError, match=r"cs\.LG"):
         arxiv.location(text)
 
@@ -178,7 +178,7 @@ def test_a_location_that_is_no_category_gets_a_hint(text: str) -> None:
         ("query:cat:cs.* AND electron", "query:cat:cs.* AND electron"),
     ],
 )
-def test_a_query_has_one_spelling(text: str, canonical: str) -> None:
+def test_a_query_has_one_canonical_form(text: str, canonical: str) -> None:
     assert arxiv.location(text) == canonical
     assert arxiv.location(canonical) == canonical
 
@@ -200,12 +200,12 @@ def test_a_query_has_one_spelling(text: str, canonical: str) -> None:
         ("query:" + "ti:a OR " * 200 + "ti:a", "at most 1,000 characters"),
     ],
 )
-def test_a_query_that_arxiv_would_refuse_gets_a_hint(text: str, message: str) -> None:
+def test_a_query_that_arxiv_would_reject_gets_a_hint(text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         arxiv.location(text)
 
 
-def test_arxiv_is_asked_by_rss_once_in_three_seconds() -> None:
+def test_arxiv_is_polled_by_rss_once_in_three_seconds() -> None:
     now = datetime(2026, 5, 30, tzinfo=UTC)
     assert arxiv.request("cs.LG+stat.ML", now).url == "https://rss.arxiv.org/rss/cs.LG+stat.ML"
     assert arxiv.rate_limit("cs.LG") == arxiv.rate_limit("hep-th") == ("arxiv", timedelta(seconds=3))

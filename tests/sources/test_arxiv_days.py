@@ -46,12 +46,12 @@ def api(title: str, *, total: int, start: int = 0, entries: int = 1) -> bytes:
         ("2025-01-15T18:59:00Z", "2025-01-16"),  # in winter
     ],
 )
-def test_a_submission_is_announced_after_the_next_closing(submitted: str, announced: str) -> None:
+def test_a_submission_is_announced_after_the_next_deadline(submitted: str, announced: str) -> None:
     assert calendar.announced_after(datetime.fromisoformat(submitted)) == date.fromisoformat(announced)
 
 
 @pytest.mark.parametrize("offset", range(14))
-def test_what_an_announcement_covers_is_announced_by_it(offset: int) -> None:
+def test_the_submissions_of_an_announcement_are_announced_by_it(offset: int) -> None:
     day = date(2025, 3, 3 + offset)  # summer time begins in between
     start, end = calendar.submissions(day)
     assert (
@@ -83,7 +83,7 @@ def test_arxiv_announces_from_monday_to_friday_on_its_own_clock() -> None:
         ("cs", "cs:cs"),
     ],
 )
-def test_one_category_is_asked_for_by_its_set_and_day(category: str, name: str) -> None:
+def test_one_category_is_requested_by_its_set_and_day(category: str, name: str) -> None:
     assert asked(category, FRIDAY) == {
         "verb": "ListRecords",
         "metadataPrefix": "arXivRaw",
@@ -93,7 +93,7 @@ def test_one_category_is_asked_for_by_its_set_and_day(category: str, name: str) 
     }
 
 
-def test_oai_gets_the_time_that_its_stalls_take() -> None:
+def test_oai_has_a_long_timeout() -> None:
     request = arxiv.request_day("cs.LG", FRIDAY)
     assert request is not None
     assert request.timeout > 90
@@ -117,7 +117,7 @@ def test_an_old_paper_that_changed_is_a_replacement_and_keeps_its_month() -> Non
     assert old.authors == ("D.V. Shetty", "S.J. Yennello", "G.A. Souliotis")
 
 
-def test_withdrawn_and_deleted_records_are_marked_and_named() -> None:
+def test_withdrawn_records_are_marked_and_deleted_ones_skipped() -> None:
     listing = parse("arxiv", sample("arxiv_oai_raw.xml"))
     assert [entry.withdrawn for entry in listing.entries] == [False, False, False, True]
     assert ids(listing.entries[3]) == ["arxiv:2505.20001", "doi:10.1000/xyz.7"]
@@ -126,7 +126,7 @@ def test_withdrawn_and_deleted_records_are_marked_and_named() -> None:
     assert (skipped.where, skipped.reason) == ("oai:arXiv.org:2505.20002", "arXiv has deleted it")
 
 
-def test_what_oai_counts_is_the_days_number_also_of_what_cannot_be_read() -> None:
+def test_the_count_of_a_day_includes_unreadable_records() -> None:
     listing = parse("arxiv", sample("arxiv_oai_raw.xml"))
     assert (listing.announced_on, listing.announced) == (FRIDAY, 5)
     assert len(listing.entries) + len(listing.skipped) == 5
@@ -142,7 +142,7 @@ def test_names_of_people_and_of_collaborations() -> None:
     assert authors("Sandra Anders") == ("Sandra Anders",)
 
 
-def test_arxiv_metadata_tell_of_a_revision_but_not_which() -> None:
+def test_arxiv_metadata_state_a_revision_without_its_number() -> None:
     (entry,) = parse("arxiv", sample("arxiv_oai.xml")).entries
     assert ids(entry)[0] == "arxiv:1706.05371"
     assert (entry.version, entry.replacement) == (None, True)
@@ -151,7 +151,7 @@ def test_arxiv_metadata_tell_of_a_revision_but_not_which() -> None:
     assert parse("arxiv", body).entries[0].version == 1
 
 
-def test_a_page_leads_to_the_next_one_and_the_last_page_counts() -> None:
+def test_each_page_has_the_next_url_and_the_last_page_gives_the_count() -> None:
     body = sample("arxiv_oai.xml")
     first = parse("arxiv", body)
     assert first.announced is None
@@ -163,14 +163,14 @@ def test_a_page_leads_to_the_next_one_and_the_last_page_counts() -> None:
     assert (last.next_url, last.announced) == ("", 2_001)
 
 
-def test_a_count_that_oai_states_is_taken() -> None:
+def test_a_count_that_oai_states_is_used() -> None:
     body = sample("arxiv_oai.xml").replace(
         b"<resumptionToken expires=", b"<resumptionToken completeListSize='2345' expires="
     )
     assert parse("arxiv", body).announced == 2_345
 
 
-def test_records_of_many_days_count_for_none() -> None:
+def test_records_of_several_days_give_no_count() -> None:
     listing = parse("arxiv", sample("arxiv_oai_raw.xml").replace(b' until="2025-05-30"', b""))
     assert (listing.announced, listing.announced_on) == (None, FRIDAY)
 
@@ -185,7 +185,7 @@ def test_an_expired_token_is_an_error() -> None:
         parse("arxiv", sample("arxiv_oai_error.xml"))
 
 
-def test_an_answer_to_another_question_is_an_error() -> None:
+def test_an_answer_to_another_request_is_an_error() -> None:
     body = b"<OAI-PMH><request>https://oaipmh.arxiv.org/oai</request><Identify/></OAI-PMH>"
     with pytest.raises(SourceError, match="holds no records"):
         parse("arxiv", body)
@@ -194,17 +194,17 @@ def test_an_answer_to_another_question_is_an_error() -> None:
 # ── the API ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_several_categories_are_asked_for_by_what_was_submitted_for_the_day() -> None:
-    found = asked("cs.LG+hep-th+math", FRIDAY)
-    assert found["search_query"] == (
+def test_several_categories_are_requested_by_times_of_submission() -> None:
+    parameters = asked("cs.LG+hep-th+math", FRIDAY)
+    assert parameters["search_query"] == (
         "(cat:cs.LG OR cat:hep-th OR cat:math.*) AND submittedDate:[202505281800 TO 202505291800]"
     )
-    assert (found["sortBy"], found["sortOrder"], found["start"]) == ("submittedDate", "descending", "0")
+    assert (parameters["sortBy"], parameters["sortOrder"], parameters["start"]) == ("submittedDate", "descending", "0")
 
 
-def test_a_query_reaches_back_over_holidays_and_what_moderators_held() -> None:
-    found = asked("query:ti:transformer", FRIDAY)
-    assert found["search_query"] == "(ti:transformer) AND submittedDate:[202505261800 TO 202505291800]"
+def test_a_query_covers_holidays_and_moderated_papers() -> None:
+    parameters = asked("query:ti:transformer", FRIDAY)
+    assert parameters["search_query"] == "(ti:transformer) AND submittedDate:[202505261800 TO 202505291800]"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_query_is_polled_for_the_present_announcement(now: datetime, end: str)
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-def test_the_answers_title_says_which_announcement_it_is_of(quote: str) -> None:
+def test_the_title_of_an_answer_gives_its_announcement_day(quote: str) -> None:
     title = f"search_query=ti:x AND submittedDate:{quote}[202505261800 TO 202505291800]{quote}&amp;id_list=&amp;start=0"
     listing = parse("arxiv", api(title, total=1))
     assert (listing.announced_on, listing.announced, listing.next_url) == (FRIDAY, 1, "")
@@ -233,9 +233,9 @@ def test_the_answers_title_says_which_announcement_it_is_of(quote: str) -> None:
 def test_a_long_answer_has_a_next_page(quote: str) -> None:
     title = f"search_query=ti:x AND submittedDate:{quote}[202505261800 TO 202505291800]{quote}&amp;id_list=&amp;start=4"
     listing = parse("arxiv", api(title, total=9, start=4, entries=3))
-    found = parse_qs(urlsplit(listing.next_url).query)
-    assert found["search_query"] == ["ti:x AND submittedDate:[202505261800 TO 202505291800]"]
-    assert found["start"] == ["7"]
+    parameters = parse_qs(urlsplit(listing.next_url).query)
+    assert parameters["search_query"] == ["ti:x AND submittedDate:[202505261800 TO 202505291800]"]
+    assert parameters["start"] == ["7"]
     assert listing.announced == 9
 
 
@@ -245,12 +245,12 @@ def test_a_late_paper_has_the_day_of_its_own_submission() -> None:
     assert entry.announced_on == FRIDAY
 
 
-def test_an_unexpected_empty_page_is_asked_for_again() -> None:
+def test_an_unexpected_empty_page_is_an_error() -> None:
     with pytest.raises(SourceError, match="empty page, though it counts 1,234 results"):
         parse("arxiv", api("search_query=ti:x&amp;id_list=", total=1_234, entries=0))
 
 
-def test_nothing_found_counts_nothing_since_a_holiday_may_end() -> None:
+def test_an_empty_answer_gives_no_count() -> None:
     title = "search_query=submittedDate:[202505281800 TO 202505291800]&amp;id_list="
     listing = parse("arxiv", api(title, total=0, entries=0))
     assert (listing.entries, listing.announced, listing.announced_on) == ((), None, FRIDAY)
@@ -259,7 +259,7 @@ def test_nothing_found_counts_nothing_since_a_holiday_may_end() -> None:
 # ── one paper in every form ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_form_of_a_paper_names_it_alike() -> None:
+def test_every_format_gives_the_same_identifiers() -> None:
     named = [
         next(entry for entry in parse(kind, sample(name)).entries if ids(entry)[:1] == ["arxiv:2505.00002"])
         for kind, name in (("arxiv", "arxiv_rss.xml"), ("arxiv", "arxiv_oai_raw.xml"), ("jsonl", "papers.jsonl"))

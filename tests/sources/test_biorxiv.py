@@ -22,8 +22,8 @@ def preprint(**fields: Any) -> dict[str, Any]:
 
 
 def entry(**fields: Any) -> Entry:
-    (found,) = parse("biorxiv", answer(preprint(**fields))).entries
-    return found
+    (parsed,) = parse("biorxiv", answer(preprint(**fields))).entries
+    return parsed
 
 
 def test_a_preprint_has_its_doi_version_authors_and_links() -> None:
@@ -39,7 +39,7 @@ def test_a_preprint_has_its_doi_version_authors_and_links() -> None:
     assert first.links == {"abstract": page, "pdf": f"{page}.full.pdf"}
 
 
-def test_marks_figures_and_markup_of_the_manuscript_are_no_text() -> None:
+def test_marks_figures_and_markup_of_the_manuscript_are_removed() -> None:
     abstract = parse("biorxiv", sample("biorxiv.json")).entries[0].abstract
     assert abstract.startswith("Background Spindles were counted in SARS-COV-2 free mice, with p < 0.05.")
     assert abstract.endswith("First result Second result")
@@ -54,20 +54,20 @@ def test_a_revision_is_a_replacement_and_the_journals_doi_an_identifier_of_the_s
 
 
 @pytest.mark.parametrize("published", ["NA", "", None])
-def test_what_no_journal_published_has_one_doi(published: str | None) -> None:
+def test_a_preprint_without_a_journal_version_has_one_doi(published: str | None) -> None:
     assert ids(entry(published=published)) == ["doi:10.1101/2026.05.28.1"]
 
 
 def test_a_withdrawn_preprint_is_marked() -> None:
-    assert [one.withdrawn for one in parse("biorxiv", sample("biorxiv.json")).entries] == [False, False, True]
+    assert [entry.withdrawn for entry in parse("biorxiv", sample("biorxiv.json")).entries] == [False, False, True]
 
 
-def test_one_without_a_doi_is_skipped_and_named() -> None:
+def test_a_preprint_without_a_doi_is_skipped_and_named() -> None:
     (skipped,) = parse("biorxiv", sample("biorxiv.json")).skipped
     assert (skipped.where, skipped.reason) == ("entry 4", "it has no DOI")
 
 
-def test_pages_follow_each_other_by_what_came() -> None:
+def test_the_next_page_begins_after_the_preprints_received() -> None:
     listing = parse("biorxiv", sample("biorxiv.json"))
     assert listing.announced == 61
     assert listing.next_url == ("https://api.biorxiv.org/details/biorxiv/2026-05-28/2026-05-28/4?category=neuroscience")
@@ -87,7 +87,7 @@ def test_the_last_page_has_no_next_one() -> None:
     assert listing.entries[0].links["abstract"].startswith("https://www.medrxiv.org/content/10.1101/")
 
 
-def test_each_recognises_its_own() -> None:
+def test_each_server_recognises_its_own_answers() -> None:
     assert (biorxiv.recognise(sample("biorxiv.json")), medrxiv.recognise(sample("biorxiv.json"))) == (
         "biorxiv-json",
         None,
@@ -98,7 +98,7 @@ def test_each_recognises_its_own() -> None:
     )
 
 
-def test_a_past_day_without_preprints_counts_none_and_today_may_still_bring_some() -> None:
+def test_only_a_past_day_without_preprints_has_the_count_zero() -> None:
     body = b'{"messages":[{"status":"no posts found","interval":"2026-05-28:2026-05-28"}],"collection":[]}'
     listing = parse("biorxiv", body, date(2026, 5, 29))
     assert (listing.entries, listing.announced, listing.announced_on) == ((), 0, date(2026, 5, 28))
@@ -115,7 +115,7 @@ def test_a_past_day_without_preprints_counts_none_and_today_may_still_bring_some
         (sample("biorxiv.json")[:-100], "damaged or incomplete"),
     ],
 )
-def test_what_is_no_list_is_an_error_that_says_why(body: bytes, message: str) -> None:
+def test_an_answer_without_a_list_is_an_error_with_the_reason(body: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         parse("biorxiv", body)
 
@@ -134,7 +134,7 @@ def test_an_unknown_category_gets_the_nearest_as_a_hint() -> None:
         medrxiv.location("zoology")
 
 
-def test_a_day_is_asked_for_by_category() -> None:
+def test_a_day_is_requested_by_category() -> None:
     past = biorxiv.request_day("cell_biology", date(2026, 5, 28))
     assert past is not None
     assert past.url == "https://api.biorxiv.org/details/biorxiv/2026-05-28/2026-05-28/0?category=cell_biology"

@@ -1,4 +1,4 @@
-"""What every source keeps to, whatever it reads."""
+"""Every source keeps the contract of its protocol for every input."""
 
 import gzip
 import random
@@ -86,14 +86,14 @@ def test_the_example_is_a_canonical_location(source: Source) -> None:
 
 
 @every_source
-def test_a_source_names_itself_its_formats_and_how_often_it_is_asked(source: Source) -> None:
+def test_a_source_has_a_summary_formats_and_a_polling_interval(source: Source) -> None:
     assert source.summary
     assert source.formats
     assert source.every is None or source.every >= timedelta(minutes=5)
 
 
 @every_source
-def test_what_is_polled_is_asked_politely_over_https(source: Source) -> None:
+def test_requests_use_https_and_a_rate_limit(source: Source) -> None:
     if source.every is None:
         return
     request = source.request(source.example, datetime(2026, 5, 30, tzinfo=UTC))
@@ -104,7 +104,7 @@ def test_what_is_polled_is_asked_politely_over_https(source: Source) -> None:
 
 
 @every_source
-def test_a_timetable_names_days_and_a_zone(source: Source) -> None:
+def test_a_timetable_has_weekdays_and_a_time_zone(source: Source) -> None:
     table = source.timetable
     assert ZoneInfo(table.timezone)
     assert table.weekdays <= set(range(7))
@@ -113,7 +113,7 @@ def test_a_timetable_names_days_and_a_zone(source: Source) -> None:
 
 @every_source
 @pytest.mark.parametrize("day", [date(2025, 5, 30), date(2025, 6, 1), date(2024, 2, 29), date(2025, 12, 31)])
-def test_whoever_announces_by_days_can_look_back_through_the_same_gate(source: Source, day: date) -> None:
+def test_a_source_with_days_can_look_back_under_the_same_rate_limit(source: Source, day: date) -> None:
     request = source.request_day(source.example, day)
     assert (request is not None) == source.timetable.states_days
     if request:
@@ -122,7 +122,7 @@ def test_whoever_announces_by_days_can_look_back_through_the_same_gate(source: S
         assert request == source.request_day(source.example, day)
 
 
-def test_a_next_page_is_one_of_the_same_service() -> None:
+def test_a_next_page_is_on_the_same_server() -> None:
     with_next = {name for name in FORMATS if (listing := reads(name)) and listing.next_url}
     assert with_next == {"arxiv_oai.xml", "biorxiv.json"}
 
@@ -140,12 +140,12 @@ def reads(name: str) -> Listing | None:
 @pytest.mark.parametrize(("name", "expected"), FORMATS.items())
 def test_a_listing_is_recognised_by_its_content(name: str, expected: str) -> None:
     body = (SAMPLES / name).read_bytes()
-    found = [form for source in sources().values() if (form := source.recognise(body))]
-    assert found[0] == expected
-    assert set(found[1:]) <= {"rss"}, "arXiv's feeds are feeds as well; nothing else is two things"
+    formats = [form for source in sources().values() if (form := source.recognise(body))]
+    assert formats[0] == expected
+    assert set(formats[1:]) <= {"rss"}, "only feeds of arXiv have two formats"
 
 
-def test_every_sample_and_every_format_is_tried() -> None:
+def test_every_sample_and_every_format_is_covered() -> None:
     assert {path.name for path in SAMPLES.iterdir() if path.is_file()} == set(FORMATS)
     assert {form for source in sources().values() for form in source.formats} == set(FORMATS.values())
 
@@ -179,13 +179,13 @@ def assert_plain(listing: Listing) -> None:
 
 @every_source
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_is_an_error_or_a_listing_that_names_it(source: Source, body: bytes) -> None:
+def test_garbage_is_an_error_or_skipped_entries(source: Source, body: bytes) -> None:
     tries(source, body)
 
 
 @every_source
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_sample_cut_anywhere_never_breaks_a_source(source: Source, name: str) -> None:
+def test_no_truncated_sample_breaks_a_source(source: Source, name: str) -> None:
     body = (SAMPLES / name).read_bytes()
     for end in range(0, len(body), max(1, len(body) // 7)):
         tries(source, body[:end])

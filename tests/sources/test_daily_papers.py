@@ -18,7 +18,7 @@ def page(*papers: str, head: str = HEAD, day: date = date(2025, 11, 8)) -> list[
     return [(entry.title, entry.published_on) for entry in listing.entries]
 
 
-def test_the_page_gives_every_paper_also_one_without_authors_and_date() -> None:
+def test_the_page_gives_every_paper_even_without_authors_and_date() -> None:
     listing = parse("daily-papers", sample("daily_papers_page.txt"), date(2025, 11, 8))
     assert [entry.author_count for entry in listing.entries] == [3, 1, None, 1024, 7]
     assert [entry.comments for entry in listing.entries] == [None, 4, None, 2, None]
@@ -26,7 +26,7 @@ def test_the_page_gives_every_paper_also_one_without_authors_and_date() -> None:
     assert not listing.skipped
 
 
-def test_dates_without_a_year_lie_in_the_twelve_months_up_to_the_page() -> None:
+def test_dates_without_a_year_are_in_the_twelve_months_before_the_page() -> None:
     listing = parse("daily-papers", sample("daily_papers_page.txt"), date(2025, 11, 8))
     assert [entry.published_on for entry in listing.entries] == [
         date(2023, 4, 21),
@@ -45,7 +45,7 @@ def test_dates_without_a_year_lie_in_the_twelve_months_up_to_the_page() -> None:
         (date(2026, 1, 2), date(2025, 11, 6)),
     ],
 )
-def test_the_pages_day_is_the_latest_that_has_come(day: date, announced: date) -> None:
+def test_the_day_of_a_page_is_not_in_the_future(day: date, announced: date) -> None:
     listing = parse("daily-papers", sample("daily_papers_page.txt"), day)
     assert listing.announced_on == announced
     assert {entry.announced_on for entry in listing.entries} == {announced}
@@ -59,19 +59,19 @@ def test_the_head_may_be_missing() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda t: t.replace("\n", "\r\n"), lambda t: t.replace("\n\n", "\n")])
-def test_other_line_ends_and_lost_blank_lines_change_nothing(change: object) -> None:
+def test_line_endings_and_missing_blank_lines_change_nothing(change: object) -> None:
     text = sample("daily_papers_page.txt").decode()
     assert callable(change)
     assert parse("daily-papers", change(text).encode()).entries == parse("daily-papers", text.encode()).entries
 
 
-def test_a_title_without_anything_below_it_is_skipped_and_named() -> None:
+def test_a_title_alone_is_skipped_and_named() -> None:
     body = f"{HEAD}A title\n\n{ABSTRACT}\n\n  • 2 authors\n·\nMay 1\n\nTerms of service\n"
     listing = parse("daily-papers", body.encode())
     assert [skipped.where for skipped in listing.skipped] == ["Terms of service"]
 
 
-def test_a_title_that_lost_its_abstract_does_not_shift_the_papers_behind_it() -> None:
+def test_a_title_without_an_abstract_does_not_shift_later_papers() -> None:
     listing = parse("daily-papers", f"{HEAD}Lost\n\nFound\n\n{ABSTRACT}\n\n  • 2 authors\n·\nMay 1\n".encode())
     assert [entry.title for entry in listing.entries] == ["Found"]
     assert [skipped.where for skipped in listing.skipped] == ["Lost"]
@@ -84,7 +84,7 @@ def test_a_leap_day_is_found_in_the_year_that_has_it() -> None:
     assert page(f"T\n\n{ABSTRACT}\n\n• 1 author\n·\nFeb 29") == [("T", None)]
 
 
-def test_a_head_alone_is_no_page() -> None:
+def test_a_head_without_papers_is_an_error() -> None:
     with pytest.raises(SourceError, match="no papers"):
         parse("daily-papers", b"Daily Papers\n\nNov 6\n")
 
@@ -115,9 +115,9 @@ def test_an_entry_that_cannot_be_read_is_skipped_and_named() -> None:
 
 def test_archived_python_reprs_are_read_and_broken_ones_salvaged() -> None:
     listing = parse("daily-papers", sample("daily_papers_2024.json"))
-    whole, _, salvaged = listing.entries
-    assert whole.title.startswith("Theory of Mind in Large Language Models")
-    assert whole.authors
+    intact, _, salvaged = listing.entries
+    assert intact.title.startswith("Theory of Mind in Large Language Models")
+    assert intact.authors
     assert salvaged.title.startswith("Enriching the Korean Learner Corpus")
     assert ids(salvaged) == ["arxiv:2505.00261"]
     assert [skipped.where for skipped in listing.skipped] == ["entry 4"]
@@ -136,7 +136,7 @@ def test_the_order_of_the_list_is_kept() -> None:
     assert [entry.upvotes for entry in listing.entries] == [30, 10, 20]
 
 
-def test_fields_that_a_list_does_not_have_are_left_open() -> None:
+def test_missing_fields_are_none() -> None:
     (entry,) = parse("daily-papers", b'[{"paper": {"id": "2505.00001", "title": "T"}}]').entries
     assert (entry.authors, entry.upvotes, entry.comments, entry.abstract) == ((), None, None, "")
     assert entry.links["listing"] == "https://huggingface.co/papers/2505.00001"
@@ -158,34 +158,34 @@ def test_an_empty_list_is_a_day_without_papers() -> None:
     assert parse("daily-papers", b"[]").entries == ()
 
 
-def test_half_a_list_is_an_error() -> None:
+def test_a_truncated_list_is_an_error() -> None:
     with pytest.raises(SourceError, match="damaged or incomplete"):
         parse("daily-papers", sample("daily_papers.json")[:-10])
 
 
-def test_the_list_of_the_utc_day_is_asked_for() -> None:
+def test_the_list_of_the_utc_day_is_requested() -> None:
     url = source("daily-papers").request("", datetime(2026, 5, 30, 23, tzinfo=UTC)).url
     assert url == "https://huggingface.co/api/daily_papers?date=2026-05-30&limit=100"
 
 
-def test_a_past_days_list_is_asked_for_by_its_day() -> None:
+def test_the_list_of_a_past_day_is_requested_by_its_day() -> None:
     request = source("daily-papers").request_day("", date(2025, 6, 9))
     assert request is not None
     assert request.url == "https://huggingface.co/api/daily_papers?date=2025-06-09&limit=100"
 
 
-def test_the_list_grows_through_the_utc_day_every_day() -> None:
+def test_the_list_grows_during_every_utc_day() -> None:
     table = source("daily-papers").timetable
     assert (table.timezone, table.grows, table.states_days, len(table.weekdays)) == ("UTC", True, True, 7)
 
 
-def test_the_list_takes_no_location() -> None:
+def test_a_location_is_refused() -> None:
     assert source("daily-papers").location(" ") == ""
     with pytest.raises(SourceError, match="takes no location"):
         source("daily-papers").location("today")
 
 
-def test_the_sample_listing_in_the_package_is_read_whole() -> None:
+def test_the_packaged_sample_listing_is_complete() -> None:
     path = Path(services.local.__path__[0]) / "sample_announcement.txt"
     listing = parse("daily-papers", path.read_bytes())
     assert len(listing.entries) >= 60

@@ -20,23 +20,23 @@ def test_markup_becomes_text_in_any_charset() -> None:
     assert first.abstract == "H2O and more"
 
 
-def test_formulas_are_no_markup() -> None:
+def test_formulas_are_not_markup() -> None:
     (entry,) = parse("feed", sample("feed_atom.xml")).entries
     assert entry.abstract == "Where $x<y$ and <eta> holds."
 
 
-def test_formulas_survive_beside_markup() -> None:
+def test_formulas_are_kept_beside_markup() -> None:
     item = "<item><title>T</title><description>&lt;p&gt;Where &lt;eta&gt; and $a&lt;b$&lt;/p&gt;</description></item>"
     assert parse("feed", rss(item)).entries[0].abstract == "Where <eta> and $a<b$"
 
 
-def test_relative_links_follow_the_feeds_own_address() -> None:
+def test_relative_links_are_relative_to_the_feeds_own_address() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].links["listing"] == "https://lab.example.org/p/2604.26238"
     (entry,) = parse("feed", sample("feed_atom.xml")).entries
     assert entry.links["listing"] == "https://journal.example.org/articles/1"
 
 
-def test_only_web_links_come_through() -> None:
+def test_only_web_links_are_kept() -> None:
     second = parse("feed", sample("feed_rss.xml")).entries[1]
     assert second.links == {"abstract": "https://doi.org/10.1000/abc.7"}
 
@@ -49,28 +49,28 @@ def test_a_paper_seen_elsewhere_has_its_identifiers() -> None:
     assert (ids(json_entry), json_entry.version) == (["arxiv:2505.00001"], 2)
 
 
-def test_a_paper_that_another_site_shows_is_linked_at_its_own() -> None:
+def test_a_paper_on_another_site_is_linked_at_its_own_page() -> None:
     (entry,) = parse("feed", sample("feed_atom.xml")).entries
     assert entry.links["abstract"] == "https://doi.org/10.5555/test.1"
     assert entry.links["pdf"] == "https://journal.example.org/articles/1.pdf"
 
 
-def test_all_authors_in_one_name_are_taken_apart() -> None:
+def test_authors_in_one_name_are_split() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].authors == ("Ana Silva", "Bo Li", "Cy Young")
     assert parse("feed", sample("feed_rdf.xml")).entries[0].authors == ("Meena, R. C.", "Chakrabarti, A.")
 
 
-def test_the_editor_of_a_feed_is_nobodys_author() -> None:
+def test_the_editor_of_a_feed_is_not_an_author() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[1].authors == ()
 
 
-def test_the_day_is_the_one_the_feeds_own_clock_shows() -> None:
+def test_the_day_is_in_the_time_zone_of_the_feed() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].announced_on == date(2026, 4, 29)
     assert parse("feed", sample("feed_atom.xml")).entries[0].announced_on == date(2026, 4, 28)
     assert parse("feed", sample("feed.json")).entries[0].announced_on == date(2026, 4, 28)
 
 
-def test_an_unset_clock_is_no_date() -> None:
+def test_the_date_of_an_unset_clock_is_ignored() -> None:
     item = "<item><title>T</title><pubDate>Thu, 01 Jan 1970 00:00:00 GMT</pubDate></item>"
     assert parse("feed", rss(item)).entries[0].announced_on is None
 
@@ -100,7 +100,7 @@ def test_a_feed_has_no_days_of_its_own_and_cannot_look_back() -> None:
     assert feed.request_day("https://example.org/feed.xml", date(2025, 5, 30)) is None
 
 
-def test_a_damaged_date_is_no_warning_and_no_failure() -> None:
+def test_a_damaged_date_causes_neither_warning_nor_failure() -> None:
     # Damaged: feedparser has a reading of the date, but not its text.
     body = "<entry><title>T</title>published>2006-01-02T14:57:58Z</published></entry>"
     (entry,) = parse("feed", f"<feed xmlns='http://www.w3.org/2005/Atom'>{body}</feed>".encode()).entries
@@ -112,7 +112,7 @@ def test_untitled_items_are_skipped_and_named() -> None:
     assert [skipped.reason for skipped in parse("feed", sample("feed_rss.xml")).skipped] == ["it has no title"]
 
 
-def test_a_page_is_named_as_such_with_the_feed_it_names() -> None:
+def test_the_error_for_an_html_page_names_its_feed() -> None:
     page = (
         b'<!DOCTYPE html><html><head><link rel="alternate" type="application/rss+xml" href="/feed.xml"></head></html>'
     )
@@ -141,7 +141,7 @@ def test_a_string_that_names_a_file_is_not_opened() -> None:
         parse("feed", b"/etc/passwd")
 
 
-def test_texts_are_capped() -> None:
+def test_texts_are_cut_at_their_limits() -> None:
     item = f"<item><title>{'t' * 9_000}</title><description>{'a ' * 50_000}</description></item>"
     (entry,) = parse("feed", rss(item)).entries
     assert (len(entry.title), entry.title[-1]) == (500, "…")
@@ -149,13 +149,13 @@ def test_texts_are_capped() -> None:
 
 
 @pytest.mark.parametrize("author", ["a" * 300_000, "a&#x41;" * 60_000, "a]]><![CDATA[a" * 0 + "a<!-- -->" * 60_000])
-def test_an_endless_author_takes_no_time(author: str) -> None:
+def test_a_very_long_author_is_read_fast(author: str) -> None:
     started = time.monotonic()
     parse("feed", rss(f"<item><title>T</title><author>{author}</author></item>"))
     assert time.monotonic() - started < 10
 
 
-def test_an_endless_list_of_tags_takes_no_time() -> None:
+def test_a_very_long_list_of_tags_is_read_fast() -> None:
     tags = "".join(f"<category>{number}</category>" for number in range(40_000))
     started = time.monotonic()
     (entry,) = parse("feed", rss(f"<item><title>T</title>{tags}</item>")).entries
@@ -163,7 +163,7 @@ def test_an_endless_list_of_tags_takes_no_time() -> None:
     assert len(entry.categories) == 50
 
 
-def test_a_feed_of_a_hundred_thousand_items_gives_its_first_ones_and_says_so() -> None:
+def test_only_the_first_items_of_a_huge_feed_are_read() -> None:
     items = "".join(f"<item><title>Paper {number}</title></item>" for number in range(100_000))
     listing = parse("feed", rss(items))
     assert len(listing.entries) == 10_000
@@ -180,7 +180,7 @@ def test_a_feed_of_a_hundred_thousand_items_gives_its_first_ones_and_says_so() -
         ("http://[2606:4700::1]/feed", "http://[2606:4700::1]/feed"),
     ],
 )
-def test_a_location_has_one_spelling(text: str, canonical: str) -> None:
+def test_a_location_has_one_canonical_form(text: str, canonical: str) -> None:
     assert feed.location(text) == canonical
     assert feed.location(canonical) == canonical
 

@@ -16,7 +16,7 @@ def test_each_line_is_a_paper_announced_when_it_was_first_seen() -> None:
     assert "\n" not in first.abstract
 
 
-def test_an_id_is_an_identifier_only_when_it_looks_like_one() -> None:
+def test_only_an_id_of_a_known_form_is_an_identifier() -> None:
     last = parse("jsonl", sample("papers.jsonl")).entries[-1]
     assert ids(last) == ["doi:10.1101/2025.05.01.651234"]
     (entry,) = parse("jsonl", b'{"id": "paper-1", "title": "T"}').entries
@@ -29,19 +29,19 @@ def test_bad_lines_are_skipped_and_named_by_their_number() -> None:
     assert [skipped.where for skipped in listing.skipped] == ["line 4", "line 6", "line 8"]
 
 
-def test_fields_of_another_type_skip_the_line_alone() -> None:
+def test_fields_of_another_type_skip_only_their_line() -> None:
     listing = parse("jsonl", b'{"title": "T", "summary": 7}\n{"title": "U"}\n{"title": "V", "authors": [1, "A"]}')
     assert [(entry.title, entry.authors) for entry in listing.entries] == [("U", ()), ("V", ("A",))]
     assert [skipped.where for skipped in listing.skipped] == ["line 1"]
 
 
-def test_a_json_feed_on_one_line_is_none_of_it() -> None:
+def test_a_json_feed_on_one_line_is_not_recognised() -> None:
     body = json.dumps(json.loads(sample("feed.json"))).encode()
     assert source("jsonl").recognise(body) is None
     assert source("feed").recognise(body) == "rss"
 
 
-def test_it_is_never_polled() -> None:
+def test_json_lines_are_never_polled() -> None:
     jsonl = source("jsonl")
     assert jsonl.every is None
     with pytest.raises(SourceError, match="import"):

@@ -1,4 +1,4 @@
-"""What a worker's connection to the broker does when the broker stalls."""
+"""A worker's connection to the broker when the broker stalls."""
 
 import logging
 
@@ -16,16 +16,16 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """With a database elsewhere, that nobody asks here."""
+    """With the URL of a database that this test does not use."""
     return settings.model_copy(update={"database_url": type(settings.database_url)("postgresql:///elsewhere")})
 
 
 @pytest.mark.parametrize("answer", ["ack", "reject"])
-def test_a_worker_whose_answer_the_broker_did_not_take_takes_the_next_message(
+def test_a_worker_takes_the_next_message_after_the_broker_lost_its_acknowledgement(
     settings: Settings, answer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker.install()
-    got: list[Message] = []
+    received: list[Message] = []
     with (
         servers(settings) as (_, url),
         redis.Redis.from_url(redis_url(url)) as client,
@@ -36,13 +36,13 @@ def test_a_worker_whose_answer_the_broker_did_not_take_takes_the_next_message(
             queue.put({"stage": stage})
         queue.close()
         channel = connection.channel()
-        with Consumer(channel, [queue.queue], callbacks=[lambda _, message: got.append(message)]) as consumer:
+        with Consumer(channel, [queue.queue], callbacks=[lambda _, message: received.append(message)]) as consumer:
             consumer.qos(prefetch_count=1)
             connection.drain_events(timeout=5)
             client.client_pause(2_000)
-            told = getattr(got[0], f"{answer}_log_error")
-            told(logging.getLogger(), connection.connection_errors)
+            acknowledge = getattr(received[0], f"{answer}_log_error")
+            acknowledge(logging.getLogger(), connection.connection_errors)
             assert f"Couldn't {answer}" in caplog.text
             client.client_unpause()
             connection.drain_events(timeout=5)
-    assert [one.payload["stage"] for one in got] == ["match", "notify"]
+    assert [message.payload["stage"] for message in received] == ["match", "notify"]

@@ -1,3 +1,1 @@
-"""Rules of HTTP that need no network: which addresses may be requested, content encodings, caching headers. Open
-ssrf.py first.
-"""
+"""HTTP rules without a network: allowed addresses, content encodings and caching headers. Open ssrf.py first."""

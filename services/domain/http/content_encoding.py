@@ -1,4 +1,4 @@
-"""Content encodings undone within a limit: a few kilobytes can stand for gigabytes."""
+"""Content encodings (RFC 9110 section 8.4), decoded within a limit: a few kilobytes can expand to gigabytes."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 import brotli
 
 ACCEPTED = "gzip, br, deflate"
-_STEP = 1 << 18
+_CHUNK_SIZE = 1 << 18
+"""Bytes that one decoding step gives at most."""
 
 Decoder = Callable[[bytes], Iterator[bytes]]
 
@@ -20,11 +21,11 @@ class TooLarge(ValueError):
 
 
 class Damaged(ValueError):
-    """Content that is not what its encoding says, or ends too soon."""
+    """Content that does not have its stated encoding, or is incomplete. The message completes "the answer is …"."""
 
 
 def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
-    """The content of `chunks` without its encoding, never more than `limit` bytes. Raises TooLarge or Damaged."""
+    """The decoded content of `chunks`, at most `limit` bytes. Raises TooLarge or Damaged."""
     makers: dict[str, Callable[[], _Zlib | _Brotli | _Plain]] = {
         "": _Plain,
         "identity": _Plain,
@@ -59,7 +60,10 @@ class _Plain:
 
 
 class _Zlib:
-    """gzip, also in several members; deflate with its header, or bare as some servers send it (`bits` 0)."""
+    """gzip in one or several members (`bits` 31), and deflate (`bits` 0) with or without the zlib header.
+
+    Some servers send deflate without the header that RFC 9110 demands.
+    """
 
     def __init__(self, bits: int = 0) -> None:
         self._bits = bits
@@ -67,22 +71,22 @@ class _Zlib:
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         if self._decoder is None:
-            bare = chunk[:1] and (chunk[0] & 0x0F != 8 or chunk[0] >> 4 > 7)
-            self._decoder = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS)
+            no_header = chunk[:1] and (chunk[0] & 0x0F != 8 or chunk[0] >> 4 > 7)
+            self._decoder = zlib.decompressobj(-zlib.MAX_WBITS if no_header else zlib.MAX_WBITS)
         try:
             while chunk:
-                yield self._decoder.decompress(chunk, _STEP)
+                yield self._decoder.decompress(chunk, _CHUNK_SIZE)
                 chunk = self._decoder.unconsumed_tail or self._next_member()
         except zlib.error:
             raise Damaged("not what its encoding says") from None
 
     def _next_member(self) -> bytes:
         assert self._decoder is not None
-        rest = self._decoder.unused_data
-        if not (self._decoder.eof and self._bits and rest.startswith(b"\x1f\x8b")):
+        following = self._decoder.unused_data
+        if not (self._decoder.eof and self._bits and following.startswith(b"\x1f\x8b")):
             return b""
         self._decoder = zlib.decompressobj(self._bits)
-        return rest
+        return following
 
     def finished(self) -> bool:
         return self._decoder is not None and self._decoder.eof
@@ -94,9 +98,9 @@ class _Brotli:
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         try:
-            yield self._decoder.process(chunk, output_buffer_limit=_STEP)
+            yield self._decoder.process(chunk, output_buffer_limit=_CHUNK_SIZE)
             while not self._decoder.can_accept_more_data():
-                yield self._decoder.process(b"", output_buffer_limit=_STEP)
+                yield self._decoder.process(b"", output_buffer_limit=_CHUNK_SIZE)
         except brotli.error:
             raise Damaged("not what its encoding says") from None
 

@@ -1,4 +1,7 @@
-"""Which network addresses may be asked on behalf of people: public ones, and those the operator allows."""
+"""Server-side request forgery: only public addresses, and those the operator allows, may be requested.
+
+https://owasp.org/www-community/attacks/Server_Side_Request_Forgery
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +15,8 @@ Address = IPv4Address | IPv6Address
 WEB_PORTS = {"http": 80, "https": 443}
 
 _UNICAST = IPv6Network("2000::/3")
-# Python calls some of these global. Tunnels and translations (6to4, Teredo) carry an IPv4 address that is not judged.
+# Python counts some of these as global. Tunnels and translations (6to4, Teredo) contain an IPv4 address that is not
+# checked. https://www.iana.org/assignments/iana-ipv6-special-registry/
 _NOT_PUBLIC: tuple[IPv4Network | IPv6Network, ...] = (
     IPv6Network("2001::/23"),
     IPv6Network("2001:db8::/32"),
@@ -25,11 +29,11 @@ _NOT_PUBLIC: tuple[IPv4Network | IPv6Network, ...] = (
 
 
 class NotAllowed(ValueError):
-    """An address that must not be asked; the message is for people and holds no part of the address."""
+    """An address that must not be requested. The message is for people and contains no part of the address."""
 
 
 def is_public(address: str | Address) -> bool:
-    """Whether an address belongs to the public internet, and not to this machine, its network or its cloud."""
+    """Whether an address belongs to the public internet, not to this machine, its network or its cloud."""
     try:
         ip = ip_address(address) if isinstance(address, str) else address
     except ValueError:
@@ -44,14 +48,14 @@ def is_public(address: str | Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AllowList:
-    """The operator's exceptions: names and networks, each on one port or on every port (None)."""
+    """Names and networks that the operator allows, each with one port or with every port (None)."""
 
     names: frozenset[tuple[str, int | None]] = frozenset()
     networks: tuple[tuple[IPv4Network | IPv6Network, int | None], ...] = ()
 
     @classmethod
     def parse(cls, entries: Sequence[str]) -> "AllowList":
-        """From `host[:port]` and CIDR entries. Raises ConfigError for one that is neither."""
+        """From `host[:port]` and CIDR entries. Raises ConfigError for any other entry."""
         names: set[tuple[str, int | None]] = set()
         networks: list[tuple[IPv4Network | IPv6Network, int | None]] = []
         for entry in entries:
@@ -66,16 +70,16 @@ class AllowList:
                 names.add((_folded(host), port))
         return cls(frozenset(names), tuple(networks))
 
-    def name(self, host: str, port: int) -> bool:
+    def has_name(self, host: str, port: int) -> bool:
         return not self.names.isdisjoint({(_folded(host), port), (_folded(host), None)})
 
-    def address(self, ip: Address, port: int) -> bool:
+    def has_address(self, ip: Address, port: int) -> bool:
         ip = ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
-        return any(ip in network and only in (None, port) for network, only in self.networks)
+        return any(ip in network and allowed in (None, port) for network, allowed in self.networks)
 
 
 def check_url(url: str, allowed: AllowList) -> None:
-    """Raises NotAllowed for what no name server needs to be asked about; `check_addresses` judges the answer."""
+    """Raises NotAllowed for a URL that is refused whatever its name resolves to; `check_addresses` checks the rest."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -91,20 +95,20 @@ def check_url(url: str, allowed: AllowList) -> None:
     except NotAllowed:
         raise
     except ValueError:
-        # A name: whether its port is allowed may depend on the networks it turns out to be in.
-        if port not in WEB_PORTS.values() and not allowed.networks and not allowed.name(host, port):
-            raise NotAllowed("only the ports 80 and 443 may be asked") from None
+        # A name: its port may be allowed in the network to which the name resolves.
+        if port not in WEB_PORTS.values() and not allowed.networks and not allowed.has_name(host, port):
+            raise NotAllowed("only the ports 80 and 443 may be requested") from None
 
 
 def check_addresses(host: str, port: int, addresses: Sequence[Address], allowed: AllowList) -> None:
-    """Raises NotAllowed unless every address that `host` resolves to may be asked at `port`."""
-    if allowed.name(host, port):
+    """Raises NotAllowed unless every one of the `addresses` of `host` may be requested at `port`."""
+    if allowed.has_name(host, port):
         return
-    others = [ip for ip in addresses if not allowed.address(ip, port)]
-    if not all(is_public(ip) for ip in others):
-        raise NotAllowed("the address is not on the public internet (PAPERWIRE_ALLOW_HOSTS lets hosts through)")
-    if others and port not in WEB_PORTS.values():
-        raise NotAllowed("only the ports 80 and 443 may be asked")
+    checked = [ip for ip in addresses if not allowed.has_address(ip, port)]
+    if not all(is_public(ip) for ip in checked):
+        raise NotAllowed("the address is not on the public internet (PAPERWIRE_ALLOW_HOSTS allows hosts)")
+    if checked and port not in WEB_PORTS.values():
+        raise NotAllowed("only the ports 80 and 443 may be requested")
 
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:
@@ -125,7 +129,7 @@ def _folded(host: str) -> str:
 
 
 def without_secrets(location: str) -> str:
-    """What people may see of a source's location: an address without its user, password and query."""
+    """A source's location as people may see it: an address without its user, password and query."""
     try:
         parts = urlsplit(location)
         return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.netloc else location

@@ -1,3 +1,1 @@
-"""Papers and their identity: identifiers, merging what several listings say, and deciding which entries are the same
-paper. Open paper.py first.
-"""
+"""Papers: what a listing and a paper consist of, identifiers, deduplication and ingestion. Open paper.py first."""

@@ -1,4 +1,4 @@
-"""Identifiers as they are written in ids, links and guids, and the links that follow from them."""
+"""Identifiers: arXiv ids, DOIs and OpenReview ids in texts and links, and the links that they give."""
 
 import re
 from typing import NamedTuple
@@ -11,7 +11,8 @@ _OLD_ARCHIVES = (
     "|funct-an|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math-ph|math|mtrl-th|nlin|nucl-ex|nucl-th|patt-sol|physics|plasm-ph"
     "|q-alg|q-bio|quant-ph|solv-int|supr-con"
 )
-# Four digits after the point until the end of 2014, five since: https://info.arxiv.org/help/arxiv_identifier.html
+# Four digits after the point until the end of 2014, five since then:
+# https://info.arxiv.org/help/arxiv_identifier.html
 _ARXIV = re.compile(
     r"(?P<id>(?:0[7-9]|1[0-4])(?:0[1-9]|1[0-2])\.\d{4}|(?:1[5-9]|[2-9]\d)(?:0[1-9]|1[0-2])\.\d{5}"
     rf"|(?P<archive>{_OLD_ARCHIVES})(?:\.[A-Z]{{2}})?/(?P<number>\d{{7}}))(?:v(?P<version>[1-9]\d{{0,2}}))?",
@@ -25,23 +26,23 @@ _DOI_OF_ARXIV = "10.48550/arxiv."
 
 
 class RecognisedIdentifier(NamedTuple):
-    """An identifier, and the version of the work that was named with it."""
+    """An identifier, and the version of the work that the text states with it."""
 
     identifier: Identifier
     version: int | None = None
 
 
 def arxiv(text: str) -> RecognisedIdentifier | None:
-    """The arXiv id that `text` is, such as `2401.00001v2`, `arXiv:cond-mat/0207270` or `oai:arXiv.org:…`."""
-    found = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", text.strip()))
-    if not found:
+    """`text` as an arXiv id, such as `2401.00001v2`, `arXiv:cond-mat/0207270` or `oai:arXiv.org:…`."""
+    match = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", text.strip()))
+    if not match:
         return None
-    value = f"{found['archive'].lower()}/{found['number']}" if found["archive"] else found["id"]
-    return RecognisedIdentifier(Identifier("arxiv", value), int(found["version"]) if found["version"] else None)
+    value = f"{match['archive'].lower()}/{match['number']}" if match["archive"] else match["id"]
+    return RecognisedIdentifier(Identifier("arxiv", value), int(match["version"]) if match["version"] else None)
 
 
 def doi(text: str) -> RecognisedIdentifier | None:
-    """The DOI that `text` is, bare or with a prefix; the DOI of an arXiv paper is its arXiv id."""
+    """`text` as a DOI, with or without a prefix. For the DOI of an arXiv paper, its arXiv id."""
     value = _DOI_PREFIX.sub("", text.strip()).rstrip(".,;").lower()
     if not _DOI.fullmatch(value):
         return None
@@ -51,7 +52,7 @@ def doi(text: str) -> RecognisedIdentifier | None:
 
 
 def recognise(text: str) -> RecognisedIdentifier | None:
-    """The identifier in an id, a guid or a link, if there is one."""
+    """The identifier in an id, a guid or a link; None when it contains none."""
     text = text.strip()
     if text[:8].lower().startswith(("http://", "https://")):
         return _in_link(text)
@@ -74,25 +75,25 @@ def _in_link(link: str) -> RecognisedIdentifier | None:
     if host in ("doi.org", "dx.doi.org"):
         return doi(path)
     if host == "openreview.net":
-        # Venues and people have ids of the same look, under /group and /profile.
+        # Ids of venues and people look the same; their pages are under /group and /profile.
         return _openreview(parse_qs(parts.query).get("id", [""])[0]) if path in ("forum", "pdf", "attachment") else None
     if host.endswith(("biorxiv.org", "medrxiv.org")):
         return _preprint(path)
-    if "/doi/" in f"/{path}" and (found := _DOI.search(path)):
-        return doi(found[0])
-    # Copies and digests of arXiv keep its id as the end of their paths: /abs/…, /pdf/….pdf, /papers/…, /p/…
+    if "/doi/" in f"/{path}" and (match := _DOI.search(path)):
+        return doi(match[0])
+    # Mirrors and digests of arXiv have its id at the end of their paths: /abs/…, /pdf/….pdf, /papers/…, /p/…
     segments = path.removesuffix(".pdf").split("/")
     return arxiv(segments[-1]) or (arxiv("/".join(segments[-2:])) if host.endswith("arxiv.org") else None)
 
 
 def _preprint(path: str) -> RecognisedIdentifier | None:
-    """bioRxiv writes `content/10.1101/2024.01.01.573890v2.full`: the DOI, then the version."""
-    found = re.search(r"(10\.\d{4,9}/[\d.]*\d)(?:v(\d{1,3}))?", path)
-    return RecognisedIdentifier(Identifier("doi", found[1]), int(found[2]) if found[2] else None) if found else None
+    """The DOI and the version in a path of bioRxiv, such as `content/10.1101/2024.01.01.573890v2.full`."""
+    match = re.search(r"(10\.\d{4,9}/[\d.]*\d)(?:v(\d{1,3}))?", path)
+    return RecognisedIdentifier(Identifier("doi", match[1]), int(match[2]) if match[2] else None) if match else None
 
 
 def links(identifier: Identifier) -> dict[str, str]:
-    """Where the work of an identifier is shown; arXiv's PDFs are linked, never copied."""
+    """The addresses of a work, by relation. PDFs of arXiv are linked and never copied."""
     value = identifier.value
     if identifier.scheme == "arxiv":
         return {"abstract": f"https://arxiv.org/abs/{value}", "pdf": f"https://arxiv.org/pdf/{value}"}

@@ -1,3 +1,3 @@
-"""The query language: syntax tree, parser, evaluation on one paper, and translation to PostgreSQL's tsquery. Open
-ast.py first.
+"""The query language: syntax tree, parser, evaluation on one paper, translation to PostgreSQL's tsquery, and the
+percolator. Open ast.py first.
 """

@@ -1,4 +1,4 @@
-"""The tree that a query parses to. `str` gives its canonical text, never longer, which parses to the same tree."""
+"""The syntax tree of a query. `str` gives its canonical text, which parses to the same tree and is never longer."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _UNQUOTED = re.compile(r'(?![-=])(?![^\W\d_][\w-]*:)[^\s()"~]+')
 
 
 class Word(NamedTuple):
-    """One word of a phrase: the stem that a word of the paper must have, or the beginning of its folded form."""
+    """One word of a phrase: the stem that a word of the paper must have, or a prefix of its folded form."""
 
     text: str
     prefix: bool = False
@@ -26,7 +26,7 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words next to each other in this order, one word included; `word*` stands for all words that begin so."""
+    """One word, or words next to each other in this order. `word*` stands for all words with this prefix."""
 
     text: str
     words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
@@ -41,7 +41,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Every word, in any order, within one stretch of `within` + 1 words: the first and the last at most N apart."""
+    """Every word, in any order, within `within` + 1 consecutive words."""
 
     text: str
     within: int
@@ -63,21 +63,21 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """The characters as written, case, accents and punctuation included, beginning and ending with whole words."""
+    """Whole words exactly as they are written, with case, accents and punctuation."""
 
     text: str
     words: tuple[Word, ...] = field(init=False, compare=False, repr=False)
     lead: int = field(init=False, compare=False, repr=False)
-    """Characters before the first word, as the point of `.NET`."""
+    """The number of characters before the first word, such as the point of `.NET`."""
     trail: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        found = tokens(self.text)
-        if not found:
+        parts = tokens(self.text)
+        if not parts:
             raise QueryError("'=' needs a word directly after it, as =RAG", self.text, 0)
-        object.__setattr__(self, "words", tuple(Word(token.stem) for token in found))
-        object.__setattr__(self, "lead", found[0].start)
-        object.__setattr__(self, "trail", len(self.text) - found[-1].end)
+        object.__setattr__(self, "words", tuple(Word(token.stem) for token in parts))
+        object.__setattr__(self, "lead", parts[0].start)
+        object.__setattr__(self, "trail", len(self.text) - parts[-1].end)
 
     def __str__(self) -> str:
         return f"={self.text}"
@@ -85,7 +85,7 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A person's names and initials, in any order; stands inside a Field."""
+    """A person's names and initials, in any order. Always the operand of a Field."""
 
     text: str
     names: tuple[str, ...] = field(init=False, compare=False, repr=False)
@@ -106,7 +106,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A category and those below it (`cs` has `cs.LG`), or with `*` all that begin so; stands inside a Field."""
+    """A category and those below it (`cs` includes `cs.LG`), or with `*` all with this prefix. Always in a Field."""
 
     text: str
 
@@ -122,7 +122,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The kind of a source that announced the paper; stands inside a Field."""
+    """The kind of a source that announced the paper. Always the operand of a Field."""
 
     text: str
 
@@ -138,7 +138,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The operand asked of one field alone."""
+    """The operand, evaluated in one field."""
 
     name: str
     operand: "Query"
@@ -176,29 +176,29 @@ Query: TypeAlias = And | Or | Not | Field | Clause
 
 
 def conjunction(operands: Iterable[Query]) -> Query:
-    """All of them, in canonical form: nested conjunctions are one, and one operand is itself."""
+    """The conjunction in canonical form: nested conjunctions are merged, and a single operand stays itself."""
     flat = [inner for o in operands for inner in (o.operands if isinstance(o, And) else (o,))]
     return And(tuple(flat)) if len(flat) > 1 else flat[0]
 
 
 def disjunction(operands: Iterable[Query]) -> Query:
-    """Any of them, in canonical form."""
+    """The disjunction in canonical form."""
     flat = [inner for o in operands for inner in (o.operands if isinstance(o, Or) else (o,))]
     return Or(tuple(flat)) if len(flat) > 1 else flat[0]
 
 
 def negation(operand: Query) -> Query:
-    """Its contrary, in canonical form: a negation of a negation is what stood there first."""
+    """The negation in canonical form: a double negation is the operand itself."""
     return operand.operand if isinstance(operand, Not) else Not(operand)
 
 
 def in_field(name: str, operand: Query) -> Query:
-    """The operand asked of one field, in canonical form: negations stand outside."""
+    """The field in canonical form: a negation is moved outside."""
     return Not(Field(name, operand.operand)) if isinstance(operand, Not) else Field(name, operand)
 
 
 def is_bounded(query: Query, negated: bool = False) -> bool:
-    """Whether a paper must have something to match; `-a` and `a OR -b` match nearly everything."""
+    """Whether a paper must contain something to match. `-a` and `a OR -b` match nearly all papers."""
     match query:
         case Not(operand):
             return is_bounded(operand, not negated)
@@ -211,7 +211,7 @@ def is_bounded(query: Query, negated: bool = False) -> bool:
 
 
 def is_initial(name: str) -> bool:
-    """A single letter of a script with upper and lower case: in the others one character is a whole name."""
+    """Whether the name is one letter of a script with upper and lower case. In other scripts it is a full name."""
     return len(name) == 1 and name.upper() != name
 
 
@@ -225,19 +225,19 @@ def _words(text: str) -> tuple[Word, ...]:
 
 
 def _words_of_chunk(chunk: str, text: str, position: int) -> list[Word]:
-    """The words of what stands between two spaces."""
-    beginning = chunk.removesuffix("*")
-    if "*" in beginning:
+    """The words between two spaces."""
+    stripped = chunk.removesuffix("*")
+    if "*" in stripped:
         message = "'*' can only end a word, as in model*"
-        raise QueryError(message, text, position + beginning.index("*"))
-    found = tokens(beginning)
-    words = [Word(token.stem) for token in found]
-    if beginning != chunk:
-        if not found or found[-1].end < len(beginning) or len(found[-1].surface) < MIN_PREFIX_LETTERS:
-            hint = f"; for the characters themselves write ={chunk[:40]}" if found else ""
+        raise QueryError(message, text, position + stripped.index("*"))
+    parts = tokens(stripped)
+    words = [Word(token.stem) for token in parts]
+    if stripped != chunk:
+        if not parts or parts[-1].end < len(stripped) or len(parts[-1].surface) < MIN_PREFIX_LETTERS:
+            hint = f"; for the characters themselves write ={chunk[:40]}" if parts else ""
             message = f"'*' needs {MIN_PREFIX_LETTERS} letters or more before it{hint}"
-            raise QueryError(message, text, position + len(beginning))
-        words[-1] = Word(found[-1].folded, prefix=True)
+            raise QueryError(message, text, position + len(stripped))
+        words[-1] = Word(parts[-1].folded, prefix=True)
     return words
 
 

@@ -1,4 +1,4 @@
-"""One query against one paper, plainly: the truth that every faster way is held to, and the reason why (not)."""
+"""Evaluates one query on one paper, with the reason. The percolator and the tsquery must agree with `matches`."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -29,12 +29,12 @@ _KINDS = {"author": "author", "cat": "category", "source": "source"}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A clause that holds in one field: in the `spans` of title or abstract, or by what was `found` in the others."""
+    """A clause that holds in one field: at `spans` of title or abstract, or by the `value` of another field."""
 
     clause: str
     field: str
     spans: tuple[Span, ...] = ()
-    found: str = ""
+    value: str = ""
     """The author, category or source as the paper has it."""
 
 
@@ -43,28 +43,31 @@ def matches(query: Query, text: PaperText) -> bool:
 
 
 def evidence(query: Query, text: PaperText) -> tuple[Evidence, ...]:
-    """The clauses that made the query match, each once; empty when it does not match."""
+    """The clauses that make the query match, each once; empty if it does not match."""
     fields = text.fields()
-    # A clause that does not hold has no evidence, so it need not be asked first.
-    whole = isinstance(query, And | Or | Not | Field)
-    return () if whole and not _holds(query, text, fields) else tuple(dict.fromkeys(_evidence(query, text, fields)))
+    # A single clause that does not hold has no evidence, so it need not be evaluated first.
+    is_composite = isinstance(query, And | Or | Not | Field)
+    return (
+        () if is_composite and not _holds(query, text, fields) else tuple(dict.fromkeys(_evidence(query, text, fields)))
+    )
 
 
-def describe(found: Sequence[Evidence]) -> str:
+def describe(items: Sequence[Evidence]) -> str:
     """One line, such as `"diffusion model*" in the title; "image" in the abstract`."""
     places = defaultdict[tuple[str, bool], list[str]](list)
-    for one in found:
-        places[one.clause, bool(one.found)].append(f"{_KINDS[one.field]} {one.found}" if one.found else one.field)
+    for item in items:
+        place = f"{_KINDS[item.field]} {item.value}" if item.value else item.field
+        places[item.clause, bool(item.value)].append(place)
     reasons = [
-        ", ".join(where) if named else f"{clause} in the {' and '.join(where)}"
-        for (clause, named), where in places.items()
+        ", ".join(where) if has_values else f"{clause} in the {' and '.join(where)}"
+        for (clause, has_values), where in places.items()
     ]
-    rest = len(reasons) - MAX_REASONS
-    return "; ".join(reasons[:MAX_REASONS]) + (f"; and {rest} more" if rest > 0 else "")
+    omitted = len(reasons) - MAX_REASONS
+    return "; ".join(reasons[:MAX_REASONS]) + (f"; and {omitted} more" if omitted > 0 else "")
 
 
 def explain_failure(query: Query, text: PaperText) -> str:
-    """The clause that decides why the query does not match; empty when it does match."""
+    """The clauses because of which the query does not match; empty if it matches."""
     return "" if matches(query, text) else _explain_failure(query, text, "")
 
 
@@ -84,16 +87,16 @@ def _holds(query: Query, text: PaperText, fields: tuple[FieldText, ...]) -> bool
 
 
 def _clause_evidence(clause: Clause, text: PaperText, fields: tuple[FieldText, ...]) -> Iterator[Evidence]:
-    """Where one clause holds, lazily: whether it holds at all costs no more than the first place."""
+    """The places where one clause holds. They are found lazily, so that a caller can stop at the first."""
     match clause:
         case Author():
             pairs = zip(text.authors, text.names, strict=True)
-            return (Evidence(str(clause), "author", found=author) for author, names in pairs if is_named(clause, names))
+            return (Evidence(str(clause), "author", value=author) for author, names in pairs if is_named(clause, names))
         case Category():
-            return (Evidence(str(clause), "cat", found=c) for c in text.categories if is_below(clause, c))
+            return (Evidence(str(clause), "cat", value=c) for c in text.categories if is_below(clause, c))
         case Source():
             wanted = fold(clause.text)
-            return (Evidence(str(clause), "source", found=s) for s in text.sources if fold(s) == wanted)
+            return (Evidence(str(clause), "source", value=s) for s in text.sources if fold(s) == wanted)
     return (
         Evidence(_display_text(clause), field.name, spans)
         for field in fields
@@ -102,7 +105,7 @@ def _clause_evidence(clause: Clause, text: PaperText, fields: tuple[FieldText, .
 
 
 def _evidence(query: Query, text: PaperText, fields: tuple[FieldText, ...], wanted: bool = True) -> Iterator[Evidence]:
-    """The evidence in a part of the query whose value is `wanted`, out of those operands that give it this value."""
+    """The evidence in a part of the query whose value is `wanted`, from the operands that have this value."""
     match query:
         case And(operands) | Or(operands):
             for operand in operands:
@@ -117,11 +120,12 @@ def _evidence(query: Query, text: PaperText, fields: tuple[FieldText, ...], want
 
 
 def _explain_failure(query: Query, text: PaperText, field: str) -> str:
-    """Why a part that does not hold does not, in the scope of a field."""
+    """Why a part of the query does not hold, in the scope of a field."""
     fields = text.fields(field)
     match query:
         case And(operands):
-            return next(_explain_failure(o, text, field) for o in operands if not _holds(o, text, fields))
+            failing = next(operand for operand in operands if not _holds(operand, text, fields))
+            return _explain_failure(failing, text, field)
         case Or(operands):
             return "none of the alternatives: " + "; ".join(
                 _explain_failure(operand, text, field) for operand in operands
@@ -137,5 +141,5 @@ def _explain_failure(query: Query, text: PaperText, field: str) -> str:
 
 
 def _display_text(clause: Phrase | Near | Exact) -> str:
-    """The clause as reasons show it: words always in quotes."""
+    """The clause as reasons show it, with its words in quotes."""
     return f'"{clause.text}"' if isinstance(clause, Phrase) else str(clause)

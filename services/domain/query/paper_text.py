@@ -1,4 +1,4 @@
-"""What queries ask of a paper, normalised once, and where in it a clause holds."""
+"""The parts of a paper that queries read, normalised once, and the places where a clause holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class FieldText:
-    """Title or abstract; its words are looked for when they are asked for first."""
+    """Title or abstract. Its words are computed when they are first read."""
 
     name: str
     text: str
@@ -39,7 +39,7 @@ class FieldText:
         return _positions((token.folded, token.position) for token in self.tokens)
 
     def spans(self, clause: Phrase | Near | Exact) -> Iterator[Span]:
-        """Where the clause holds: whole phrases, or the words of a stretch where they are near."""
+        """Where the clause holds: each whole phrase, or each word of a window that contains all words."""
         match clause:
             case Phrase(words=words):
                 return self._phrases(words)
@@ -51,15 +51,17 @@ class FieldText:
     def _positions(self, word: Word) -> Sequence[int]:
         if not word.prefix:
             return self.stems.get(word.text, ())
-        return sorted(at for folded, places in self.folded.items() if folded.startswith(word.text) for at in places)
+        return sorted(
+            at for folded, positions in self.folded.items() if folded.startswith(word.text) for at in positions
+        )
 
     def _runs(self, words: Sequence[Word]) -> Iterator[int]:
-        """The positions where the words begin to follow each other."""
+        """The positions of the first word where the others follow directly."""
         first, *others = [self._positions(word) for word in words]
         if not others or not all(others):
             return iter(() if others else first)
-        rest = [frozenset(places) for places in others]
-        return (at for at in first if all(at + offset in places for offset, places in enumerate(rest, start=1)))
+        following = [frozenset(positions) for positions in others]
+        return (at for at in first if all(at + offset in there for offset, there in enumerate(following, start=1)))
 
     def _phrases(self, words: Sequence[Word]) -> Iterator[Span]:
         for at in self._runs(words):
@@ -74,33 +76,30 @@ class FieldText:
                 yield start, end
 
     def _near(self, clause: Near) -> Iterator[Span]:
-        events = sorted((at, word) for word in clause.words for at in self._positions(word))
-        inside: Counter[Word] = Counter()
-        first = shown = 0
-        for last, (at, word) in enumerate(events):
-            inside[word] += 1
-            while events[first][0] < at - clause.within:
-                gone = events[first][1]
-                inside[gone] -= 1
+        occurrences = sorted((at, word) for word in clause.words for at in self._positions(word))
+        in_window: Counter[Word] = Counter()
+        first = yielded = 0
+        for last, (at, word) in enumerate(occurrences):
+            in_window[word] += 1
+            while occurrences[first][0] < at - clause.within:
+                in_window[occurrences[first][1]] -= 1
                 first += 1
-            if all(inside[word] for word in clause.words):
-                yield from self._spans_at(sorted({at for at, _ in events[max(first, shown) : last + 1]}))
-                shown = last + 1
-
-    def _spans_at(self, positions: Sequence[int]) -> Iterator[Span]:
-        return ((self.tokens[at].start, self.tokens[at].end) for at in positions)
+            if all(in_window[word] for word in clause.words):
+                positions = sorted({at for at, _ in occurrences[max(first, yielded) : last + 1]})
+                yield from ((self.tokens[at].start, self.tokens[at].end) for at in positions)
+                yielded = last + 1
 
 
 def _positions(words: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    found = defaultdict[str, list[int]](list)
+    positions = defaultdict[str, list[int]](list)
     for word, position in words:
-        found[word].append(position)
-    return dict(found)
+        positions[word].append(position)
+    return dict(positions)
 
 
 @dataclass(frozen=True, slots=True)
 class PaperText:
-    """A paper's words, authors, categories and sources; built once, asked by every query."""
+    """A paper's words, authors, categories and sources, built once for all queries."""
 
     title: FieldText
     abstract: FieldText
@@ -122,7 +121,7 @@ class PaperText:
         )
 
     def fields(self, name: str = "") -> tuple[FieldText, ...]:
-        """The texts that a clause in the field `name` is looked for in; both without a name."""
+        """The texts in which a clause of the field `name` is evaluated; both without a name."""
         match name:
             case "title":
                 return (self.title,)
@@ -132,33 +131,33 @@ class PaperText:
 
 
 def is_named(author: Author, names: Sequence[str]) -> bool:
-    """Whether a person of these folded names may be the author, in whatever order either is written.
+    """Whether a person with these folded names may be the author. The order of the names does not matter.
 
-    At least one whole name is the same. Beyond that a name and an initial agree, and the paper may have further
-    names; the query may have further initials only (`Geoffrey E. Hinton`) where two whole names are the same and
-    the paper's are used up.
+    At least one full name is equal. A name and its initial agree. The paper may have further names. The query may have
+    further initials (`Geoffrey E. Hinton`) only if two full names are equal and no name of the paper is left.
     """
-    theirs, ours = list(names), list(author.names)
+    paper_names, query_names = list(names), list(author.names)
     for name in author.names:
-        if name in theirs and not is_initial(name):
-            theirs.remove(name)
-            ours.remove(name)
-    same = len(author.names) - len(ours)
-    # Whole names first: they can take nothing but an initial, while an initial can take either.
-    for name in sorted(ours, key=len, reverse=True):
-        agreeing = [other for other in theirs if _agree(name, other)]
+        if name in paper_names and not is_initial(name):
+            paper_names.remove(name)
+            query_names.remove(name)
+    equal = len(author.names) - len(query_names)
+    # Full names come first: they agree with initials only, while an initial agrees with both.
+    for name in sorted(query_names, key=len, reverse=True):
+        agreeing = [other for other in paper_names if _agree(name, other)]
         if agreeing:
-            theirs.remove(min(agreeing, key=len))
-            ours.remove(name)
-    return same > 0 and (not ours or (same > 1 and not theirs and all(map(is_initial, ours))))
+            paper_names.remove(min(agreeing, key=len))
+            query_names.remove(name)
+    has_only_more_initials = equal > 1 and not paper_names and all(map(is_initial, query_names))
+    return equal > 0 and (not query_names or has_only_more_initials)
 
 
 def is_below(category: Category, paper_category: str) -> bool:
-    """Whether the paper's category is the one asked for, below it, or begins as a pattern with `*` does."""
-    wanted, have = plain_category(category.text), plain_category(paper_category)
+    """Whether the paper's category equals the clause's, is below it, or begins with its text before `*`."""
+    wanted, actual = plain_category(category.text), plain_category(paper_category)
     if wanted.endswith("*"):
-        return have.startswith(wanted[:-1])
-    return have == wanted or have.startswith(f"{wanted}.")
+        return actual.startswith(wanted[:-1])
+    return actual == wanted or actual.startswith(f"{wanted}.")
 
 
 def _agree(name: str, other: str) -> bool:

@@ -1,4 +1,4 @@
-"""The query language: text to tree, by one pass and a stack, with errors that name the place."""
+"""Parses a query in one pass with a stack of groups. Errors name the position."""
 
 import re
 import unicodedata
@@ -55,7 +55,7 @@ MAX_QUERY_CHARACTERS = 500
 MAX_TERMS = 64
 MAX_NESTING = 10
 
-# What phones and word processors make of the operators; one character for one, so that positions stay.
+# Phones and word processors replace the operators with these. Each is one character, so that positions stay.
 _TYPOGRAPHIC = str.maketrans("“”„‟«»＂‐‑–—−－（）：＝＊～", '"' * 7 + "-" * 6 + "():=*~")
 _LEXEME = re.compile(
     r'(?P<open>\()|(?P<close>\))|(?P<minus>-)|"(?P<phrase>[^"]*)"(?P<near>~[^\s()"]*)?|(?P<quote>")'
@@ -72,16 +72,16 @@ class _Lexeme(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """The whole query or an open parenthesis: a disjunction of conjunctions, and what waits for an operand."""
+    """The query or an open parenthesis: a disjunction of conjunctions, and the operator that needs an operand."""
 
     position: int
     scope: str = ""
-    """The field around it."""
+    """The field that encloses the group."""
     branches: list[list[Query]] = field(default_factory=lambda: [[]])
     starts: list[int] = field(default_factory=lambda: [0])
-    """Where the branches begin."""
-    waiting: _Lexeme | None = None
-    """The operator or field that has nothing after it yet."""
+    """The position where each branch begins."""
+    pending: _Lexeme | None = None
+    """The operator or field that has no operand yet."""
     name: str = ""
     """The field of the next operand."""
     negated: bool = False
@@ -89,14 +89,14 @@ class _Group:
     def add(self, operand: Query) -> None:
         operand = in_field(self.name, operand) if self.name else operand
         self.branches[-1].append(negation(operand) if self.negated else operand)
-        self.waiting, self.name, self.negated = None, "", False
+        self.pending, self.name, self.negated = None, "", False
 
     def query(self) -> Query:
         return disjunction(map(conjunction, self.branches))
 
 
 def parse(text: str) -> Query:
-    """Reads a query in linear time, in the form that `str` gives back. Raises QueryError, which knows the place."""
+    """Parses in linear time, into canonical form. Raises QueryError with the position."""
     _check_characters(text)
     return _Parser(text).parse()
 
@@ -111,11 +111,11 @@ def _check_characters(text: str) -> None:
 
 
 def _lexemes(text: str) -> Iterator[_Lexeme]:
-    """The pieces of the text; what stands between them is white space."""
+    """The lexemes of the text, between which there is only white space."""
     plain = text.translate(_TYPOGRAPHIC)
     operand_end = -1
-    for found in _LEXEME.finditer(plain):
-        kind, start = str(found.lastgroup), found.start()
+    for match in _LEXEME.finditer(plain):
+        kind, start = str(match.lastgroup), match.start()
         if start == operand_end and kind != "close":
             raise QueryError(f"leave a space before {plain[start]!r}", text, start)
         if kind == "quote":
@@ -123,12 +123,12 @@ def _lexemes(text: str) -> Iterator[_Lexeme]:
         if kind == "minus" and plain[start + 1 : start + 2].strip() == "":
             message = "'-' must touch what it excludes, as -survey; leave a dash between words out"
             raise QueryError(message, text, start)
-        # An exact form is what was typed, dashes included.
-        piece = text[start : found.end()] if kind == "exact" else found[0]
+        # An exact form keeps the characters that were typed, such as dashes.
+        piece = text[start : match.end()] if kind == "exact" else match[0]
         if kind == "word" and piece in KEYWORDS:
             kind = "minus" if piece == "NOT" else piece
         elif kind in ("phrase", "near", "word", "exact", "close"):
-            operand_end = found.end()
+            operand_end = match.end()
         yield _Lexeme(kind, piece, start)
 
 
@@ -145,17 +145,17 @@ class _Parser:
             self._take(lexeme)
         if len(self.groups) > 1:
             raise self._error("the parenthesis is never closed", self.groups[-1].position)
-        whole = self._finished("the query is empty: write a word to look for", 0)
-        for branch, start in zip(whole.branches, whole.starts, strict=True):
+        outermost = self._finished("the query is empty: write a word to look for", 0)
+        for branch, start in zip(outermost.branches, outermost.starts, strict=True):
             if not is_bounded(conjunction(branch)):
-                part = "this alternative" if len(whole.branches) > 1 else "the query"
+                part = "this alternative" if len(outermost.branches) > 1 else "the query"
                 message = f"{part} only excludes and would match nearly every paper; add what to look for"
                 raise self._error(message, start)
-        return whole.query()
+        return outermost.query()
 
     def _take(self, lexeme: _Lexeme) -> None:
         group = self.groups[-1]
-        if not group.branches[-1] and (group.waiting is None or group.waiting.kind == "OR"):
+        if not group.branches[-1] and (group.pending is None or group.pending.kind == "OR"):
             group.starts[-1] = lexeme.position
         match lexeme.kind:
             case "AND" | "OR":
@@ -163,7 +163,7 @@ class _Parser:
             case "minus":
                 if group.name:
                     raise self._error(f"put the exclusion before the field: -{group.name}:…", lexeme.position)
-                group.negated, group.waiting = not group.negated, lexeme
+                group.negated, group.pending = not group.negated, lexeme
             case "field":
                 self._field(lexeme)
             case "open":
@@ -177,9 +177,9 @@ class _Parser:
 
     def _operator(self, lexeme: _Lexeme) -> None:
         group = self.groups[-1]
-        if group.waiting or not group.branches[-1]:
+        if group.pending or not group.branches[-1]:
             raise self._error(f"'{lexeme.text}' has nothing before it", lexeme.position, lexeme.text)
-        group.waiting = lexeme
+        group.pending = lexeme
         if lexeme.kind == "OR":
             group.branches.append([])
             group.starts.append(lexeme.position)
@@ -194,7 +194,7 @@ class _Parser:
             raise self._error(f"unknown field '{lexeme.text[:-1][:40]}'; {hint}", lexeme.position)
         if outer := group.name or group.scope:
             raise self._error(f"'{name}:' cannot stand inside '{outer}:'", lexeme.position)
-        group.name, group.waiting = name, lexeme
+        group.name, group.pending = name, lexeme
 
     def _close(self, lexeme: _Lexeme) -> None:
         if len(self.groups) == 1:
@@ -204,11 +204,11 @@ class _Parser:
         self.groups[-1].add(group.query())
 
     def _finished(self, empty: str, position: int) -> _Group:
-        """The innermost group, complete; else an error, `empty` at `position` where it has nothing at all."""
+        """The innermost group. Raises QueryError if it is incomplete, with the message `empty` if it has no operand."""
         group = self.groups[-1]
-        if group.waiting:
-            name = group.waiting.text
-            raise self._error(f"'{name}' has nothing after it", group.waiting.position, name)
+        if group.pending:
+            name = group.pending.text
+            raise self._error(f"'{name}' has nothing after it", group.pending.position, name)
         if not group.branches[-1]:
             raise self._error(empty, position)
         return group
@@ -229,7 +229,7 @@ class _Parser:
 
 
 def _clause(lexeme: _Lexeme, name: str) -> Clause:
-    """The clause that a word, phrase or exact form is in a field; errors count positions from its first character."""
+    """The clause of a word, phrase or exact form. Errors count positions from its first character."""
     kind, text = lexeme.kind, lexeme.text
     if name and name not in TEXT_FIELDS:
         if kind not in ("word", "phrase"):

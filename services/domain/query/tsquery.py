@@ -1,8 +1,10 @@
-"""A paper's words as PostgreSQL's full text keeps them (tsvector), and a query as it is asked of them (tsquery).
+"""A paper's words as a tsvector of PostgreSQL, and a query as a tsquery.
 
-A word gives lexemes at its place: its stem, its folded form behind `+` for prefixes, and as it is written behind `=`
-where that differs. Authors' names stand behind `@`, categories behind `#`. The title has weight A, the abstract B, and
-no phrase or window spans both.
+Each word becomes lexemes at its position: its stem, its folded form with `+` in front for prefix queries, and its
+written form with `=` in front where that differs. Authors' names have `@` in front, categories `#`. The title has
+weight A, the abstract B. A gap of positions keeps phrases and windows from spanning both.
+
+Limits of a tsvector: https://www.postgresql.org/docs/current/textsearch-limitations.html
 """
 
 from __future__ import annotations
@@ -18,50 +20,55 @@ from services.domain.query.parser import And, Author, Category, Exact, Field, Ne
 from services.domain.text.tokens import fold
 
 TRUNCATED = "!long"
-"""A lexeme of papers too long for PostgreSQL to keep every place: a query must be asked of their text."""
+"""A lexeme of papers of which a tsvector cannot hold every position: a query must be evaluated on their text."""
 MAX_POSITIONS, MAX_POSITION, MAX_LEXEME_CHARACTERS, MAX_CHARACTERS = 255, 16_383, 500, 200_000
-"""What a tsvector keeps: places of a lexeme, the last place, (2 kB) characters of a lexeme, and (1 MB) of all."""
+"""What a tsvector holds: positions of a lexeme, the last position, characters of a lexeme (2 kB), of all (1 MB)."""
 MAX_EXACT_WINDOW = 16
 WEIGHTS = {"": "", "title": "A", "abstract": "B"}
 
 
 @dataclass(frozen=True, slots=True)
 class TsQuery:
-    """What all papers that match a query fulfil; None: nothing that could be asked."""
+    """A condition that every paper that matches a query meets."""
 
     tsquery: str | None
+    """None if no condition can be expressed."""
     exact: bool
-    """Whether a paper that fulfils it also matches."""
+    """Whether every paper that meets the condition matches."""
     sources: tuple[str, ...] = ()
-    """Folded kinds of sources that it must have appeared in besides."""
+    """Folded kinds of sources, in all of which the paper must have appeared as well."""
 
 
 def to_tsvector(text: PaperText) -> str:
-    """The paper as text of a tsvector."""
+    """The paper in the text format of a tsvector."""
     places: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted({name for names in text.names for name in names}):
         places["@" + name] = []
     for category in text.categories:
         places["#" + plain_category(category)] = []
-    long = _add(places, text.title, 1, "A")
-    long |= _add(places, text.abstract, len(text.title.tokens) + MAX_WINDOW + 2, "B")
-    if long:
+    is_truncated = _add(places, text.title, 1, "A")
+    is_truncated |= _add(places, text.abstract, len(text.title.tokens) + MAX_WINDOW + 2, "B")
+    if is_truncated:
         places[TRUNCATED] = []
     return " ".join(_literal(lexeme, at) for lexeme, at in places.items() if len(lexeme) <= MAX_LEXEME_CHARACTERS)
 
 
 def to_tsquery(query: Query) -> TsQuery:
-    """What can be asked in SQL; a kind of source only where it must hold in any case."""
+    """The condition in SQL. A kind of source is part of it only where the query requires it in any case."""
     operands = query.operands if isinstance(query, And) else (query,)
-    sources = [one.operand for one in operands if isinstance(one, Field) and isinstance(one.operand, Source)]
-    rest = [one for one in operands if not (isinstance(one, Field) and isinstance(one.operand, Source))]
-    asked = _all([_convert(one, "") for one in rest])
-    return replace(asked, sources=tuple(fold(one.text) for one in sources))
+    sources, others = list[Source](), list[Query]()
+    for operand in operands:
+        if isinstance(operand, Field) and isinstance(operand.operand, Source):
+            sources.append(operand.operand)
+        else:
+            others.append(operand)
+    converted = _all([_convert(operand, "") for operand in others])
+    return replace(converted, sources=tuple(fold(source.text) for source in sources))
 
 
 def _add(places: defaultdict[str, list[str]], field: FieldText, first: int, weight: str) -> bool:
-    """Whether something had to be left out."""
-    long = len(field.tokens) + first > MAX_POSITION
+    """Adds the words of a field from position `first`. Returns whether some had to be left out."""
+    is_truncated = len(field.tokens) + first > MAX_POSITION
     room = MAX_CHARACTERS - sum(map(len, places))
     for token in field.tokens[: max(0, MAX_POSITION - first)]:
         place = f"{token.position + first}{weight}"
@@ -72,8 +79,8 @@ def _add(places: defaultdict[str, list[str]], field: FieldText, first: int, weig
             if len(lexeme) <= MAX_LEXEME_CHARACTERS and room > 0 and len(places[lexeme]) < MAX_POSITIONS:
                 places[lexeme].append(place)
             else:
-                long = True
-    return long
+                is_truncated = True
+    return is_truncated
 
 
 def _literal(lexeme: str, at: list[str]) -> str:
@@ -87,9 +94,9 @@ def _quoted(lexeme: str) -> str:
 def _convert(query: Query, weight: str) -> TsQuery:
     match query:
         case And(operands):
-            return _all([_convert(one, weight) for one in operands])
+            return _all([_convert(operand, weight) for operand in operands])
         case Or(operands):
-            return _any([_convert(one, weight) for one in operands])
+            return _any([_convert(operand, weight) for operand in operands])
         case Not(operand):
             inner = _convert(operand, weight)
             return TsQuery(f"!({inner.tsquery})", True) if inner.exact else TsQuery(None, False)
@@ -114,27 +121,28 @@ def _word(word: Word, weight: str) -> str:
 
 
 def _near(near: Near, weight: str) -> TsQuery:
-    """Two words at every distance there may be; more words only as all of them anywhere."""
+    """Two words at each allowed distance. More words, or a wide window, only as all words in any place."""
     words = [_word(word, weight) for word in near.words]
     if len(words) > 2 or near.within > MAX_EXACT_WINDOW:
         return TsQuery(" & ".join(words), False)
-    one, other = words
-    distances = (f"{a} <{n}> {b}" for n in range(near.within + 1) for a, b in ((one, other), (other, one)))
+    first, second = words
+    orders = ((first, second), (second, first))
+    distances = (f"{left} <{n}> {right}" for n in range(near.within + 1) for left, right in orders)
     return TsQuery(" | ".join(f"({distance})" for distance in distances), True)
 
 
 def _exact(exact: Exact, weight: str) -> TsQuery:
-    """A word as it is written, unless that is how it is folded: the same lexeme stands for other spellings too."""
+    """A single word has a `=` lexeme, which is exact, unless it is written as it is folded."""
     written = unicodedata.normalize("NFC", exact.text)
     if len(exact.words) == 1 and not (exact.lead or exact.trail) and written != fold(written):
         return TsQuery(_word(Word("=" + written), weight), True)
     return TsQuery(" <-> ".join(_word(word, weight) for word in exact.words), False)
 
 
-def _author(whole: list[str], exact: bool) -> TsQuery:
-    """One name at least is there in full, each other by its initial at least."""
-    any_name = " | ".join(_quoted("@" + name) for name in whole)
-    each = [f"({_quoted('@' + name)} | {_quoted('@' + name[0])})" for name in whole if is_initial(name[0])]
+def _author(full_names: list[str], exact: bool) -> TsQuery:
+    """At least one full name is present, and of each other name at least the initial."""
+    any_name = " | ".join(_quoted("@" + name) for name in full_names)
+    each = [f"({_quoted('@' + name)} | {_quoted('@' + name[0])})" for name in full_names if is_initial(name[0])]
     return TsQuery(any_name if exact else " & ".join([f"({any_name})", *each]), exact)
 
 
@@ -145,16 +153,17 @@ def _category(wanted: str) -> str:
 
 
 def _all(operands: Iterable[TsQuery]) -> TsQuery:
-    found = list(operands)
-    asked = [one.tsquery for one in found if one.tsquery is not None]
-    return TsQuery(_joined(asked, " & "), all(one.exact for one in found))
+    all_operands = list(operands)
+    expressed = [operand.tsquery for operand in all_operands if operand.tsquery is not None]
+    return TsQuery(_joined(expressed, " & "), all(operand.exact for operand in all_operands))
 
 
 def _any(operands: Iterable[TsQuery]) -> TsQuery:
-    found = list(operands)
-    asked = [one.tsquery for one in found if one.tsquery is not None]
-    return TsQuery(_joined(asked, " | ") if len(asked) == len(found) else None, all(one.exact for one in found))
+    all_operands = list(operands)
+    expressed = [operand.tsquery for operand in all_operands if operand.tsquery is not None]
+    tsquery = _joined(expressed, " | ") if len(expressed) == len(all_operands) else None
+    return TsQuery(tsquery, all(operand.exact for operand in all_operands))
 
 
-def _joined(parts: list[str], by: str) -> str | None:
-    return by.join(f"({part})" for part in parts) or None
+def _joined(parts: list[str], operator: str) -> str | None:
+    return operator.join(f"({part})" for part in parts) or None

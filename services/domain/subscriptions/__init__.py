@@ -1,3 +1,3 @@
-"""Subscriptions: validation of a draft, the decision whether a paper matches, silences, trending. Open matcher.py
-first.
+"""Subscriptions: validation of a draft, the decision whether a paper matches and its reason, silences, trending. Open
+matcher.py first.
 """

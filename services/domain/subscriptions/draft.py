@@ -1,4 +1,4 @@
-"""What a person asks for, checked before anything is saved."""
+"""The draft of a subscription, which is checked before it is saved or previewed."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ MAX_INTEREST_CHARACTERS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A subscription as asked for; `liked` and `disliked` are ids of papers in the archive."""
+    """A subscription as it was entered. `liked` and `disliked` are ids of papers in the archive."""
 
     name: str = ""
     for_whom: str = ""
@@ -34,13 +34,13 @@ class Draft:
 
 
 def check(draft: Draft) -> Draft:
-    """The draft in canonical form. Raises QueryError or ConfigError saying what to do."""
+    """The draft in canonical form. Raises QueryError or ConfigError with a message that says what to do."""
     if not (draft.query.strip() or draft.interest.strip() or draft.liked or draft.trending):
         raise ConfigError("a subscription needs a query, an interest, a liked paper or trending")
     if draft.cadence not in list(Cadence):
         raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(Cadence)}")
     if draft.min_upvotes < 0:
-        raise ConfigError("min_upvotes counts from 0")
+        raise ConfigError("min_upvotes must not be negative")
     if draft.trending is not None and not 1 <= draft.trending <= 100:
         raise ConfigError("trending takes a number of papers from 1 to 100")
     if draft.trending is not None and draft.cadence == "immediate":

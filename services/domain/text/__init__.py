@@ -1,3 +1,1 @@
-"""Text as people and indexes see it: LaTeX and markup become plain words, words become tokens and stems. Open tokens.py
-first.
-"""
+"""Text: LaTeX and markup become plain words, and words become tokens and stems. Open tokens.py first."""

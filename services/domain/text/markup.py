@@ -1,14 +1,16 @@
-"""Foreign bytes and markup made plain: decoded, XML without entities, HTML as text, links that are safe to show."""
+"""Bytes and markup of others as plain text: decoding, XML without entities, HTML as text, and safe links."""
 
 import html
 import re
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from services.domain.text.markup_tags import BLOCK, HIDDEN, INLINE
 from services.errors import SourceError
 
 HEAD = 4096
-"""So many bytes tell what a document is."""
+"""Bytes from which the kind of a document is recognised."""
 MAX_MARKUP = 200_000
+"""Characters, as is the next."""
 MAX_LINK = 2_000
 
 _BOMS = (
@@ -20,7 +22,7 @@ _BOMS = (
 )
 _UNMARKED = ((b"<\x00", "utf-16-le"), (b"\x00<", "utf-16-be"))
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,30})["']""")
-# Only what feeds are written in: Python knows codecs (utf-7, rot13 …) that would smuggle markup past every check.
+# Only encodings in which feeds are written. Python has codecs (utf-7, rot13 …) that would hide markup from all checks.
 _CHARSET = re.compile(
     r"(?i)utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)"
 )
@@ -30,129 +32,17 @@ _PROLOG = re.compile(r"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _DOCTYPE = re.compile(r"""<!doctype(?:[^\[\]<>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE)
 _ROOT = re.compile(r"<(?:[\w.-]+:)?([A-Za-z][\w.-]*)")
 
-# Invisible, or able to turn the text around it: C0/C1, bidirectional controls, zero-width marks, surrogates, tags.
+# Characters that are invisible or reorder the text: C0/C1, bidirectional controls, zero-width marks, surrogates, tags.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 _TAG = re.compile(r"<!--|<(/?)([A-Za-z][\w:-]*)([^<>]*)>")
-_INLINE = frozenset(
-    [
-        "a",
-        "abbr",
-        "acronym",
-        "b",
-        "bdi",
-        "bdo",
-        "big",
-        "blink",
-        "cite",
-        "code",
-        "data",
-        "del",
-        "dfn",
-        "em",
-        "font",
-        "i",
-        "ins",
-        "kbd",
-        "mark",
-        "marquee",
-        "q",
-        "s",
-        "samp",
-        "small",
-        "span",
-        "strike",
-        "strong",
-        "sub",
-        "sup",
-        "time",
-        "tt",
-        "u",
-        "var",
-        "wbr",
-    ]
-)
-_BLOCK = frozenset(
-    [
-        "address",
-        "applet",
-        "article",
-        "aside",
-        "audio",
-        "blockquote",
-        "body",
-        "br",
-        "button",
-        "canvas",
-        "caption",
-        "center",
-        "col",
-        "dd",
-        "details",
-        "dir",
-        "div",
-        "dl",
-        "dt",
-        "embed",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "frame",
-        "frameset",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "head",
-        "header",
-        "hr",
-        "html",
-        "iframe",
-        "img",
-        "input",
-        "label",
-        "legend",
-        "li",
-        "link",
-        "main",
-        "map",
-        "meta",
-        "nav",
-        "ol",
-        "option",
-        "p",
-        "picture",
-        "pre",
-        "section",
-        "select",
-        "source",
-        "summary",
-        "table",
-        "tbody",
-        "td",
-        "template",
-        "tfoot",
-        "th",
-        "thead",
-        "title",
-        "tr",
-        "track",
-        "ul",
-        "video",
-    ]
-)
-_HIDDEN = frozenset(["script", "style", "noscript", "object", "svg", "textarea"])
 
 
 def decode(body: bytes) -> str:
-    """The text of `body` by its byte order mark, its XML declaration, else as UTF-8; never fails, what is bad is �."""
+    """The text of `body`, by its byte order mark, its XML declaration, or as UTF-8. Bad bytes become �."""
     for mark, codec in _BOMS:
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
@@ -168,19 +58,19 @@ def decode(body: bytes) -> str:
 
 
 def root(body: bytes) -> str:
-    """The local name, in lower case, of the element a document begins with; empty if it does not begin with one."""
+    """The local name, in lower case, of a document's first element; empty when it does not begin with an element."""
     text = decode(body[:HEAD])
     start = _PROLOG.match(text)
     rest = text[start.end() :] if start else text
     if rest[:9].lower() == "<!doctype":
         rest = _DOCTYPE.sub("", rest, count=1).lstrip()
-        rest = rest[found.end() :] if (found := _PROLOG.match(rest)) else rest
+        rest = rest[prolog.end() :] if (prolog := _PROLOG.match(rest)) else rest
     name = _ROOT.match(rest)
     return name[1].lower() if name else ""
 
 
 def describe(body: bytes) -> str:
-    """What `body` seems to be, for people who expected something else."""
+    """What `body` seems to be, for an error message."""
     start = body[:HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         return "it is empty"
@@ -196,9 +86,9 @@ def describe(body: bytes) -> str:
 
 
 def xml(body: bytes) -> str:
-    """`body` as XML text that any parser may see: no declaration, no document type, nothing that XML forbids.
+    """`body` as XML text that is safe to parse: without declaration, document type and forbidden characters.
 
-    Raises SourceError if it declares entities: no listing needs them, and a few bytes of them fill the memory.
+    Raises SourceError if it declares entities. No listing needs them, and a few bytes of them can fill the memory.
     """
     text = _NOT_XML.sub("", decode(body))
     start = _PROLOG.match(text)
@@ -215,46 +105,46 @@ def xml(body: bytes) -> str:
 
 
 def plain(text: str, limit: int) -> str:
-    """`text` on one line without invisible characters, at most `limit` characters (then it ends in …)."""
+    """`text` on one line without invisible characters. Longer than `limit` characters, it is cut and ends in …"""
     line = " ".join(_INVISIBLE.sub("", text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def strip_html(markup: str) -> str:
-    """The text of HTML: tags gone, scripts and styles with their content, entities decoded once.
+    """The text of HTML, without tags and without scripts and styles, its entities decoded once.
 
-    `a<b` and `<eta>` stay, since formulas are full of them: only what HTML knows as an element is a tag.
+    Only elements of HTML count as tags: formulas contain `a<b` and `<eta>`, which stay.
     """
     markup = markup[:MAX_MARKUP]
-    kept: list[str] = []
+    parts: list[str] = []
     position = 0
-    while found := _TAG.search(markup, position):
-        kept.append(markup[position : found.start()])
-        position = found.end()
-        if found[0] == "<!--":
-            position = _after(markup, "-->", position)
-        elif (name := found[2].lower()) in _HIDDEN and not found[1]:
-            position = _after(markup, rf"</{name}[^>]*>", position)
+    while tag := _TAG.search(markup, position):
+        parts.append(markup[position : tag.start()])
+        position = tag.end()
+        if tag[0] == "<!--":
+            position = _end_of(markup, "-->", position)
+        elif (name := tag[2].lower()) in HIDDEN and not tag[1]:
+            position = _end_of(markup, rf"</{name}[^>]*>", position)
         else:
-            kept.append(_in_place_of(found, name))
-    kept.append(markup[position:])
-    return html.unescape("".join(kept))
+            parts.append(_replacement(tag, name))
+    parts.append(markup[position:])
+    return html.unescape("".join(parts))
 
 
-def _after(markup: str, end: str, position: int) -> int:
-    """Behind the next `end` (a pattern); what is never closed hides all the rest."""
-    found = re.compile(end, re.IGNORECASE).search(markup, position)
-    return found.end() if found else len(markup)
+def _end_of(markup: str, closing: str, position: int) -> int:
+    """The position after the next match of the pattern `closing`; the end of the markup when there is none."""
+    match = re.compile(closing, re.IGNORECASE).search(markup, position)
+    return match.end() if match else len(markup)
 
 
-def _in_place_of(tag: re.Match[str], name: str) -> str:
-    """What stands where the tag stood: nothing, a space, or the tag itself if it is none."""
-    rest = tag[3].strip().rstrip("/")
-    if rest and "=" not in rest:
+def _replacement(tag: re.Match[str], name: str) -> str:
+    """Nothing, a space, or the same characters when they are no tag of HTML."""
+    attributes = tag[3].strip().rstrip("/")
+    if attributes and "=" not in attributes:
         return tag[0]
-    if name in _INLINE or ":" in name:
+    if name in INLINE or ":" in name:
         return ""
-    return " " if name in _BLOCK or name in _HIDDEN else tag[0]
+    return " " if name in BLOCK or name in HIDDEN else tag[0]
 
 
 def safe_link(url: str, base: str = "") -> str | None:
@@ -262,9 +152,9 @@ def safe_link(url: str, base: str = "") -> str | None:
     url = _INVISIBLE.sub("", url).strip()
     try:
         parts = urlsplit(urljoin(base, url) if base else url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
-        # The port is read to be checked: a bad one raises.
-        if not sound or (parts.port is not None and not parts.port):
+        is_web = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        # `port` raises ValueError for a bad port.
+        if not is_web or parts.port == 0:
             return None
         link = urlunsplit(parts)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Normalising and tokenising, shared by query and paper: what makes two spellings one word."""
+"""Tokens: how texts and queries are normalised and split into words, so that two spellings are one word."""
 
 import re
 import unicodedata
@@ -11,13 +11,13 @@ import Stemmer
 
 CACHED_WORDS = 1 << 16
 MAX_CACHED_WORD = 64
-"""Longer words are neither cached, for the memory, nor stemmed: no word of a language is so long."""
+"""Characters. Longer words are not cached, to save memory, and not stemmed, since no word of a language is as long."""
 
-# Snowball's object keeps the word it works on, so two threads must not use it at once.
+# Snowball's stemmer stores the word it works on, so only one thread may use it at a time.
 _stemmer = Stemmer.Stemmer("english", 0)
 _stemmer_lock = Lock()
 
-# Letters that Unicode does not decompose although people type them without the stroke.
+# Letters that Unicode does not decompose although many people type them without the stroke.
 _PLAIN_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
 )
@@ -28,7 +28,7 @@ _GREEK_NAMES = (
 _GREEK = dict(zip("αβγδεζηθικλμνξοπρστυφχψω", _GREEK_NAMES.split(), strict=True))
 _APOSTROPHES = "'’ʼ＇"
 _ZERO_WIDTH_SPACE = "\u200b"
-# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han (and its rarer planes).
+# Code points of scripts that are written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han with its rarer planes.
 _UNSPACED = (
     (0x0E00, 0x0EFF),
     (0x1000, 0x109F),
@@ -42,20 +42,20 @@ _UNSPACED = (
 )
 _VARIATION_SELECTORS = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
-# Snowball takes the s of `llms`, `gnns`, `pdes` for a part of the word, since no vowel stands before.
+# Snowball does not remove the s of `llms`, `gnns` and `pdes`, since no vowel precedes it.
 _PLURAL_ACRONYM = re.compile(r"[b-df-hj-np-tv-xz]{2,}[aeiou]?(?<!s)s")
 
-# Over shapes (see `_shape`): a single letter with ++ or # (C++, F#), a word, a character that is a word, a symbol.
+# A pattern of shapes (see `_shape`): a letter with ++ or # (C++, F#), a word, a character that is a word, a symbol.
 _WORD = re.compile(r"A(?:\+\+|#)|[Aad][Aadm]*(?:'[Aad][Aadm]*)*|cm*|x")
 
 
 class Token(NamedTuple):
-    """One word of a text; `start` and `end` are character offsets in the text as it was given."""
+    """One word of a text. `start` and `end` are character offsets in the original text."""
 
     position: int
     stem: str
     folded: str
-    """Without case, accents, apostrophes and a possessive 's; a Greek letter alone by its name, as `beta`."""
+    """Without case, accents, apostrophes and possessive 's; a single Greek letter becomes its name, such as `beta`."""
     surface: str
     start: int
     end: int
@@ -64,19 +64,19 @@ class Token(NamedTuple):
 def tokens(text: str) -> tuple[Token, ...]:
     """The words of a text in order, in linear time.
 
-    Words split at everything but letters, digits, marks and inner apostrophes; in scripts without spaces each
-    character is a word. A symbol that stands for several words (`½`) gives several tokens over one span.
+    A word consists of letters, digits, marks and inner apostrophes; in scripts without spaces each character is a word.
+    A symbol that stands for several words (`½`) gives several tokens with the same offsets.
     """
     return tuple(_tokens(text))
 
 
 def fold(text: str) -> str:
-    """The text's words without case, accents and punctuation, a space between two; equal for equal spellings."""
+    """The words of a text without case, accents and punctuation, separated by one space."""
     return " ".join(folded for folded, *_ in _pieces(text))
 
 
 def stem(word: str) -> str:
-    """The English stem of a folded word; acronyms lose the s of their plural."""
+    """The English stem of a folded word. Acronyms lose a plural s."""
     return _stem(word) if len(word) <= MAX_CACHED_WORD else word
 
 
@@ -87,8 +87,8 @@ def _tokens(text: str) -> Iterator[Token]:
 
 def _pieces(text: str) -> Iterator[tuple[str, str, int, int]]:
     """Folded word, surface, start and end."""
-    for found in _WORD.finditer(text.translate(_shapes)):
-        start, end = found.span()
+    for match in _WORD.finditer(text.translate(_shapes)):
+        start, end = match.span()
         surface = text[start:end]
         for folded in _words(surface) if end - start <= MAX_CACHED_WORD else _folded_words(surface):
             yield folded, surface, start, end
@@ -120,13 +120,16 @@ def _folded_words(surface: str) -> tuple[str, ...]:
 
 @lru_cache(CACHED_WORDS)
 def _folded_character(character: str) -> str:
-    """One character decomposed, without case and accents; empty for what only joins or decorates."""
+    """One character decomposed, without case and accents; empty for a character that only joins or decorates others."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
     return "".join(c for c in folded if not _decorates(c)).translate(_PLAIN_LETTERS)
 
 
 def _decorates(character: str) -> bool:
-    """Accents, strokes, Hebrew and Arabic points, enclosures, format characters; not the vowel signs of a script."""
+    """Whether it is an accent, a stroke, a Hebrew or Arabic point, an enclosure or a format character.
+
+    Vowel signs of a script do not count.
+    """
     combining = unicodedata.combining(character)
     return (
         combining == 1
@@ -138,7 +141,7 @@ def _decorates(character: str) -> bool:
 
 
 def _shape(character: str) -> str:
-    """What a character is to `_WORD`: letter a (ASCII A), digit d, mark m, word of its own c, symbol x, or itself."""
+    """A character in `_WORD`: letter a (ASCII A), digit d, mark m, one-character word c, symbol x, or itself."""
     if character in _APOSTROPHES:
         return "'"
     if character in "+#":
@@ -159,7 +162,7 @@ def _shape(character: str) -> str:
 
 
 class _Shapes(dict[int, str]):
-    """Code point to shape, for `str.translate`: one character for one, so offsets stay those of the text."""
+    """By code point, its shape, for `str.translate`. One character becomes one, so that offsets stay the same."""
 
     def __missing__(self, code: int) -> str:
         shape = _shape(chr(code))

@@ -1,3 +1,3 @@
-"""What people do, from pages and from the command line: subscribe, preview, explain, confirm an address, resend. Open
+"""What people do on pages and on the command line: subscribe, preview, explain, confirm an address, resend. Open
 subscribe.py first.
 """

@@ -46,7 +46,7 @@ def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None
     with db.transaction() as tx:
         delivery = deliveries.lock(tx, delivery_id, account_id)
         if delivery.kind is DeliveryKind.CONFIRM:
-            raise Conflict(f"delivery {delivery_id} is an opt-in request; send a new one with: paperwire channel ask")
+            raise Conflict(f"delivery {delivery_id} is a confirmation mail; send a new one with: paperwire channel ask")
         if not state_machine.can_replay(delivery.kind, delivery.state, delivery.next_attempt_at):
             raise Conflict(
                 f"delivery {delivery_id} is {delivery.state}; only a delivery that failed for good is retried"

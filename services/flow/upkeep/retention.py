@@ -1,4 +1,4 @@
-"""Clean: what is finished and old goes, in the night and a little at a time."""
+"""Retention: deletes old finished rows and files, at night and in small batches."""
 
 from services import plugins
 from services.domain.delivery import retention
@@ -11,14 +11,14 @@ from services.store.maintenance import retention as retention_steps
 from services.store.papers import merging
 from services.telemetry import log
 
-GATE = "clean-up"
+RATE_LIMIT_KEY = "clean-up"
 
 
 def work(db: Database, settings: Settings) -> bool:
-    """Deletes one batch of the first kind that has any; False when the night's work is done, or is not due."""
+    """Deletes one batch of the first kind that has any; False if nothing is left for this night, or it is not due."""
     keep, now = retention.parse_days(settings.retention), db.now()
     with db.transaction() as tx:
-        if not rate_limits.is_available(tx, GATE, now):
+        if not rate_limits.is_available(tx, RATE_LIMIT_KEY, now):
             return False
     for step in retention_steps.STEPS:
         with db.transaction() as tx:
@@ -30,15 +30,15 @@ def work(db: Database, settings: Settings) -> bool:
     for notifier in plugins.notifiers().values():
         if isinstance(notifier, FileKeeping) and (count := notifier.delete_files(now - keep)):
             log.info("cleaned up", what=f"{notifier.kind} files", files=count)
-    return _rest(db)
+    return _wait_for_next_night(db)
 
 
-def _rest(db: Database) -> bool:
-    """Closes the gate until the next night."""
+def _wait_for_next_night(db: Database) -> bool:
+    """Sets the next run to the next night."""
     now = db.now()
     try:
         with db.transaction() as tx:
-            rate_limits.acquire(tx, GATE, retention.until_next_cleanup(now), now)
+            rate_limits.acquire(tx, RATE_LIMIT_KEY, retention.until_next_cleanup(now), now)
     except LeaseLost:
-        pass  # Another worker was as quick.
+        pass  # Another worker has set it at the same moment.
     return False

@@ -97,7 +97,7 @@ def require_webhook_host(url: str) -> None:
 def _allowed(host: str, port: int) -> bool:
     allowed = AllowList.parse(settings().allowed_hosts)
     try:
-        return allowed.name(host, port) or allowed.address(ip_address(host), port)
+        return allowed.has_name(host, port) or allowed.has_address(ip_address(host), port)
     except ValueError:
         return False
 

@@ -1,4 +1,7 @@
-"""arXiv: today's announcement by RSS, a query by its API, what was missed by OAI-PMH, and saved answers of each."""
+"""arXiv: the present announcement by RSS, queries by the API, past announcements by OAI-PMH, and saved answers of each.
+
+Open `location.py` first; `calendar.py` has the days, and `feeds.py`, `api.py` and `oai.py` read one format each.
+"""
 
 import re
 from datetime import date, datetime, timedelta
@@ -43,7 +46,7 @@ class Arxiv:
         return Request(url=feeds.url(location))
 
     def request_day(self, location: str, day: date) -> Request:
-        """By OAI, which knows announcements but one category at a time; else by times of submission."""
+        """By OAI, which has announcements of single categories; otherwise by the API and times of submission."""
         if location.startswith(QUERY) or "+" in location:
             return api.request(location, day)
         return oai.request(location, day)

@@ -1,4 +1,7 @@
-"""The API: what a query finds among the submissions that one announcement comes from."""
+"""arXiv's API: the results of a query among the submissions that belong to one announcement.
+
+https://info.arxiv.org/help/api/user-manual.html
+"""
 
 import re
 from datetime import date
@@ -15,18 +18,19 @@ from services.sources.arxiv import calendar
 from services.sources.arxiv.location import QUERY, search_query
 from services.sources.arxiv.record import NAMESPACES, entry, text
 
-PAGE = 1_000
-"""2,000 are allowed; with long lists of authors those would not fit into the largest body that is read."""
+PAGE_SIZE = 1_000
+"""Results. arXiv allows 2,000, but with long lists of authors these exceed the largest body that is read."""
 TIMEOUT = 90.0
+"""Seconds."""
 ANNOUNCEMENTS_OF_A_QUERY = 3
-"""Holidays and moderators make papers late, and nothing else would find those of a query."""
+"""Announcements that each request covers. Holidays and moderation delay papers, which no other request would find."""
 
 _RANGE = re.compile(r'submittedDate:"?\[(\d{12}) TO (\d{12})\]"?')
 _ECHO = re.compile(r"search_query=(?P<query>.*?)&id_list=", re.DOTALL)
 
 
 def request(location: str, day: date) -> Request:
-    """Asks for what the announcement of `day` brought, as far as the time of submission tells."""
+    """Requests the papers of the announcement of `day`, by their times of submission."""
     announcements = ANNOUNCEMENTS_OF_A_QUERY if location.startswith(QUERY) else 1
     start, end = calendar.submissions(day, announcements)
     query = f"({search_query(location)}) AND submittedDate:[{start:%Y%m%d%H%M} TO {end:%Y%m%d%H%M}]"
@@ -34,8 +38,9 @@ def request(location: str, day: date) -> Request:
 
 
 def _url(query: str, start: int) -> str:
-    asked = {"search_query": query, "sortBy": "submittedDate", "sortOrder": "descending"}
-    return "https://export.arxiv.org/api/query?" + urlencode({**asked, "start": start, "max_results": PAGE})
+    parameters = {"search_query": query, "sortBy": "submittedDate", "sortOrder": "descending"}
+    parameters |= {"start": f"{start}", "max_results": f"{PAGE_SIZE}"}
+    return "https://export.arxiv.org/api/query?" + urlencode(parameters)
 
 
 def parse(feed: Element) -> Listing:
@@ -56,7 +61,7 @@ def parse(feed: Element) -> Listing:
         entries=entries,
         skipped=skipped,
         announced_on=day,
-        # Before a holiday is over nothing is found, which counts nothing; other queries count all of arXiv.
+        # No results may only mean a holiday that is not over. Without a day, the total is that of all of arXiv.
         announced=total if total and day else None,
         title=plain(title, 200),
         next_url=_next(title, start + len(nodes)) if day and total and start + len(nodes) < total else "",
@@ -64,21 +69,21 @@ def parse(feed: Element) -> Listing:
 
 
 def _number(feed: Element, name: str) -> int | None:
-    found = text(feed, f"opensearch:{name}")
-    return int(found) if re.fullmatch(r"\d{1,9}", found) else None
+    value = text(feed, f"opensearch:{name}")
+    return int(value) if re.fullmatch(r"\d{1,9}", value) else None
 
 
 def _announced(title: str) -> date | None:
-    """The announcement that was asked for: the answer's title repeats the query."""
-    found = _RANGE.search(title)
-    last = calendar.moment_of(f"{found[2][:8]}T{found[2][8:]}Z") if found else None
+    """The requested announcement, from the answer's title, which repeats the query."""
+    submitted = _RANGE.search(title)
+    last = calendar.moment_of(f"{submitted[2][:8]}T{submitted[2][8:]}Z") if submitted else None
     return calendar.announced_after(last - calendar.MINUTE) if last else None
 
 
 def _next(title: str, start: int) -> str:
-    asked = _ECHO.search(title)
-    # arXiv repeats the range in quotes, and does not understand it so.
-    return _url(_RANGE.sub(r"submittedDate:[\1 TO \2]", asked["query"]), start) if asked else ""
+    echo = _ECHO.search(title)
+    # arXiv repeats the range in quotes, in which it does not accept a range.
+    return _url(_RANGE.sub(r"submittedDate:[\1 TO \2]", echo["query"]), start) if echo else ""
 
 
 def _entry(node: Element, day: date | None) -> Entry:
@@ -94,7 +99,7 @@ def _entry(node: Element, day: date | None) -> Entry:
         doi=text(node, "arxiv:doi"),
         journal=text(node, "arxiv:journal_ref"),
         comment=text(node, "arxiv:comment"),
-        # The API knows when a paper was submitted, not when it was announced.
+        # The API states when a paper was submitted, not when it was announced.
         announced_on=min(day, calendar.announced_after(submitted)) if day and submitted else None,
         published_on=calendar.day_of(text(node, "atom:published")),
     )

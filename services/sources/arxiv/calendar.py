@@ -1,7 +1,7 @@
-"""arXiv's calendar: what was submitted when is announced on which day, as its feeds date it.
+"""arXiv's calendar: the announcement day of each submission, as arXiv's feeds date it.
 
-https://info.arxiv.org/help/availability.html: what comes in until 14:00 Eastern is announced at 20:00, Sunday to
-Thursday; feeds, OAI and this module call that announcement by the next day, Monday to Friday.
+https://info.arxiv.org/help/availability.html: submissions until 14:00 Eastern are announced at 20:00, Sunday to
+Thursday. Feeds, OAI and this module date that announcement with the next day, Monday to Friday.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -14,7 +14,7 @@ from services.domain.sources.polling import Timetable
 TIMETABLE = Timetable(timezone="America/New_York", weekdays=frozenset(range(5)), states_days=True)
 CLOSES_AT = time(14)
 MAX_HOLD = timedelta(days=30)
-"""Moderators may hold a paper back; what was submitted longer ago than this is listed for another reason."""
+"""Moderation may delay a paper so long. A paper submitted earlier is listed for another reason than being new."""
 
 _CLOCK = ZoneInfo(TIMETABLE.timezone)
 _UTC = ZoneInfo("UTC")
@@ -40,12 +40,12 @@ def moment_of(stamp: str) -> datetime | None:
 
 
 def announced_after(submitted: datetime) -> date:
-    """The announcement that a submission makes unless it is held back; holidays are not known here."""
+    """The announcement day of a submission without moderation; holidays are ignored."""
     local = submitted.astimezone(_CLOCK)
-    closes = local.date() if local.time() < CLOSES_AT else local.date() + _DAY
-    while closes.weekday() > _FRIDAY:
-        closes += _DAY
-    return _next_weekday(closes)
+    deadline = local.date() if local.time() < CLOSES_AT else local.date() + _DAY
+    while deadline.weekday() > _FRIDAY:
+        deadline += _DAY
+    return _next_weekday(deadline)
 
 
 def announced_by(day: date) -> date:
@@ -56,17 +56,20 @@ def announced_by(day: date) -> date:
 
 
 def submissions(day: date, announcements: int = 1) -> tuple[datetime, datetime]:
-    """From when until when (UTC) was submitted what `day` announced, and as many announcements before it."""
+    """The first and last time of submission (UTC) of the announcement of `day` and of those before it.
+
+    `announcements`: how many announcements together.
+    """
     last = _weekday_before(announced_by(day))
     first = last
     for _ in range(announcements):
         first = _weekday_before(first)
-    start, end = (datetime.combine(closes, CLOSES_AT, _CLOCK).astimezone(_UTC) for closes in (first, last))
+    start, end = (datetime.combine(deadline, CLOSES_AT, _CLOCK).astimezone(_UTC) for deadline in (first, last))
     return start, end
 
 
 def latest_first_announcement(identifier: Identifier, day: date) -> date:
-    """The latest day, not after `day`, on which a paper can have been new: an id begins with its year and month."""
+    """The latest day up to `day` on which a paper can have been new. An id begins with its year and month."""
     digits = identifier.value.rpartition("/")[2]
     year, month = int(digits[:2]), int(digits[2:4])
     # arXiv began in August 1991.

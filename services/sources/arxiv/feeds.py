@@ -1,4 +1,7 @@
-"""Today's announcement: RSS 2.0, Atom of the same content, and the RDF that arXiv served until 2024."""
+"""arXiv's feeds of the present announcement: RSS 2.0, Atom, and the RDF that arXiv served until 2024.
+
+https://info.arxiv.org/help/rss.html
+"""
 
 import re
 from datetime import date
@@ -30,15 +33,15 @@ def parse(document: Element) -> Listing:
     channel = next(channels, document)
     title = text(channel, "title", "atom:title", "rss1:title")
     if title.lower().startswith(_ERROR):
-        told = text(channel, "description", "atom:subtitle")
-        raise SourceError(f"arXiv answers: {plain(f'{title}. {told}' if told else title, 300)}")
+        details = text(channel, "description", "atom:subtitle")
+        raise SourceError(f"arXiv answers: {plain(f'{title}. {details}' if details else title, 300)}")
     announced = day_of(text(channel, "pubDate", "dc:date"))
     nodes = [
         *channel.findall("item", NAMESPACES),
         *(node for tag in ("atom:entry", "rss1:item") for node in document.findall(tag, NAMESPACES)),
     ]
     entries, skipped = collect(nodes, lambda node: _item(node, announced), _name)
-    days = [day for node in nodes if (day := _stated(node))]
+    days = [day for node in nodes if (day := _day_of(node))]
     return Listing(
         format="arxiv-rss",
         entries=entries,
@@ -52,23 +55,23 @@ def _name(number: int, node: Element) -> str:
     return text(node, "guid", "atom:id", "title", "rss1:title") or f"entry {number}"
 
 
-def _stated(node: Element) -> date | None:
+def _day_of(node: Element) -> date | None:
     return day_of(text(node, "pubDate", "atom:published"))
 
 
 def _item(node: Element, announced: date | None) -> Entry:
-    """An item of RSS, or an entry of the Atom feed. A replacement is known by its type and its version."""
+    """An item of RSS, or an entry of the Atom feed."""
     if node.tag == f"{{{NAMESPACES['rss1']}}}item":
         return _old_item(node, announced)
     description = text(node, "description", "atom:summary")
     prefix = _PREFIX.match(description)
-    found = identifiers.arxiv(text(node, "guid", "atom:id")) or (identifiers.arxiv(prefix[1]) if prefix else None)
-    found = found or identifiers.recognise(text(node, "link"))
-    kind = text(node, "arxiv:announce_type") or (prefix[2] if prefix else "")
-    told = identifiers.arxiv(prefix[1]) if prefix else None
-    day, replacement = _listed(found, kind, _stated(node) or announced)
+    with_version = identifiers.arxiv(prefix[1]) if prefix else None
+    recognised = identifiers.arxiv(text(node, "guid", "atom:id")) or with_version
+    recognised = recognised or identifiers.recognise(text(node, "link"))
+    announce_type = text(node, "arxiv:announce_type") or (prefix[2] if prefix else "")
+    day, replacement = _first_announced(recognised, announce_type, _day_of(node) or announced)
     return entry(
-        found,
+        recognised,
         title=text(node, "title", "atom:title"),
         abstract=description[prefix.end() :] if prefix else description,
         authors=people(text(node, "dc:creator")),
@@ -77,7 +80,7 @@ def _item(node: Element, announced: date | None) -> Entry:
         ],
         doi=text(node, "arxiv:DOI", "arxiv:doi"),
         journal=text(node, "arxiv:journal_reference", "arxiv:journal_ref"),
-        version=told.version if told else None,
+        version=with_version.version if with_version else None,
         announced_on=day,
         replacement=replacement,
     )
@@ -85,22 +88,24 @@ def _item(node: Element, announced: date | None) -> Entry:
 
 def _old_item(node: Element, announced: date | None) -> Entry:
     title = strip_html(text(node, "rss1:title"))
-    told = _OLD_TITLE.search(title)
-    found = identifiers.arxiv(told["id"]) if told else identifiers.recognise(text(node, "rss1:link"))
-    day, replacement = _listed(found, told["type"] if told else "", announced)
+    suffix = _OLD_TITLE.search(title)
+    recognised = identifiers.arxiv(suffix["id"]) if suffix else identifiers.recognise(text(node, "rss1:link"))
+    day, replacement = _first_announced(recognised, suffix["type"] if suffix else "", announced)
     return entry(
-        found,
-        title=title[: told.start()].removesuffix(".") if told else title,
+        recognised,
+        title=title[: suffix.start()].removesuffix(".") if suffix else title,
         abstract=strip_html(text(node, "rss1:description")),
         authors=people(strip_html(text(node, "dc:creator"))),
-        categories=[told["category"]] if told else [],
+        categories=[suffix["category"]] if suffix else [],
         announced_on=day,
         replacement=replacement,
     )
 
 
-def _listed(found: RecognisedIdentifier | None, kind: str, day: date | None) -> tuple[date | None, bool]:
-    """When the paper was new, as far as its announce type tells, and whether it is a replacement."""
-    if not _REPLACED.match(kind):
+def _first_announced(
+    recognised: RecognisedIdentifier | None, announce_type: str, day: date | None
+) -> tuple[date | None, bool]:
+    """The day on which the paper was new, as far as is known, and whether it is a replacement."""
+    if not _REPLACED.match(announce_type):
         return day, False
-    return calendar.latest_first_announcement(found.identifier, day) if found and day else day, True
+    return calendar.latest_first_announcement(recognised.identifier, day) if recognised and day else day, True

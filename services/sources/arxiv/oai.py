@@ -1,9 +1,9 @@
 """OAI-PMH: the records that changed on one day, as `arXivRaw` (with their versions) or `arXiv`.
 
-A record has one datestamp, the UTC day of its last change; the announcement of 20:00 Eastern gives it the next day,
-which is the day that feeds and this project call the announcement by. So `from` and `until` are that day: without
-`until`, looking back sixty days would read the last day sixty times. What was revised since is not lost: it is in the
-list of the day of its revision, and known there as recent by its first submission.
+https://info.arxiv.org/help/oa/index.html. A record has one datestamp, the UTC day of its last change. The announcement
+of 20:00 Eastern sets it to the next day, with which feeds and paperwire date the announcement; `from` and `until` are
+that day. Without `until`, looking back sixty days would read the last day sixty times. A paper that was revised later
+is in the list of that later day, where its first submission shows that it is recent.
 """
 
 import re
@@ -23,7 +23,7 @@ from services.sources.arxiv.location import oai_set
 from services.sources.arxiv.record import entry, people
 
 TIMEOUT = 150.0
-"""The same query takes 0.6 s or more than 90 s."""
+"""Seconds. The same query takes 0.6 s at one time and more than 90 s at another."""
 _BASE = "https://oaipmh.arxiv.org/oai"
 _VERSION = re.compile(r"v(\d{1,3})")
 _WITHDRAWN = "I"
@@ -31,15 +31,16 @@ _WITHDRAWN = "I"
 
 
 def request(category: str, day: date) -> Request:
-    asked = {"verb": "ListRecords", "metadataPrefix": "arXivRaw", "set": oai_set(category), "from": day, "until": day}
-    return Request(url=f"{_BASE}?{urlencode(asked, safe=':')}", timeout=TIMEOUT)
+    parameters = {"verb": "ListRecords", "metadataPrefix": "arXivRaw", "set": oai_set(category)}
+    parameters |= {"from": f"{day}", "until": f"{day}"}
+    return Request(url=f"{_BASE}?{urlencode(parameters, safe=':')}", timeout=TIMEOUT)
 
 
 def parse(document: Element) -> Listing:
-    asked = document.find("{*}request")
-    told = {} if asked is None else {**_resumed(asked.get("resumptionToken", "")), **asked.attrib}
-    until = told.get("until") or (document.findtext("{*}responseDate") or "")[:10]
-    day = _day(until) if told.get("from") == until else None
+    request = document.find("{*}request")
+    parameters = {} if request is None else {**_parameters_of(request.get("resumptionToken", "")), **request.attrib}
+    until = parameters.get("until") or (document.findtext("{*}responseDate") or "")[:10]
+    day = _day(until) if parameters.get("from") == until else None
     for error in document.iterfind("{*}error"):
         if error.get("code") != "noRecordsMatch":
             raise SourceError("arXiv answers: " + plain(f"{error.get('code')}: {error.text or ''}", 300))
@@ -56,23 +57,26 @@ def parse(document: Element) -> Listing:
         entries=entries,
         skipped=skipped,
         announced_on=day or max(days, default=None),
-        announced=_counted(token, told, 0 if next_token else len(nodes)) if day else None,
+        announced=_count(token, parameters, 0 if next_token else len(nodes)) if day else None,
         next_url=f"{_BASE}?verb=ListRecords&resumptionToken={quote(next_token, safe='')}" if next_token else "",
     )
 
 
-def _resumed(token: str) -> dict[str, str]:
-    """What arXiv's resumption token says: the first request, and how many records were given before."""
+def _parameters_of(token: str) -> dict[str, str]:
+    """The contents of arXiv's resumption token: the first request, and how many records the pages before had."""
     return {name: values[0] for name, values in parse_qs(unquote(token)).items()}
 
 
-def _counted(token: Element | None, told: dict[str, str], last: int) -> int | None:
-    """How many records arXiv has for the request: it says so, or its last page, of `last` records, ends there."""
+def _count(token: Element | None, parameters: dict[str, str], last_page: int) -> int | None:
+    """How many records the request has in all: as arXiv states it, or as the last page shows; None if neither is known.
+
+    `last_page`: the number of records on the last page; 0 on any other page.
+    """
     size = token.get("completeListSize", "") if token is not None else ""
-    before = told.get("skip", "0" if "resumptionToken" not in told else "")
+    before = parameters.get("skip", "0" if "resumptionToken" not in parameters else "")
     if size.isdecimal():
         return int(size[:9])
-    return int(before[:9]) + last if last and before.isdecimal() else None
+    return int(before[:9]) + last_page if last_page and before.isdecimal() else None
 
 
 def _identifier(node: Element) -> str:
@@ -93,12 +97,15 @@ def _entry(node: Element) -> Entry:
         raise Unreadable("its metadata are neither arXiv nor arXivRaw")
     fields = {_local(child): (child.text or "").strip() for child in record}
     versions = record.findall("{*}version")
-    found = identifiers.arxiv(fields.get("id", "")) or identifiers.arxiv(_identifier(node))
+    recognised = identifiers.arxiv(fields.get("id", "")) or identifiers.arxiv(_identifier(node))
     changed = _changed(node)
     submitted = calendar.day_of(versions[0].findtext("{*}date") or "") if versions else _day(fields.get("created", ""))
     replacement = bool(changed and submitted and changed - submitted > calendar.MAX_HOLD)
+    announced_on = changed
+    if replacement and recognised and changed:
+        announced_on = calendar.latest_first_announcement(recognised.identifier, changed)
     return entry(
-        found,
+        recognised,
         title=fields.get("title", ""),
         abstract=fields.get("abstract", ""),
         authors=_authors(record, fields),
@@ -106,11 +113,7 @@ def _entry(node: Element) -> Entry:
         doi=fields.get("doi", ""),
         journal=fields.get("journal-ref", ""),
         comment=fields.get("comments", ""),
-        announced_on=(
-            calendar.latest_first_announcement(found.identifier, changed)
-            if replacement and found and changed
-            else changed
-        ),
+        announced_on=announced_on,
         published_on=submitted,
         version=_version(versions, fields),
         replacement=replacement,
@@ -119,23 +122,23 @@ def _entry(node: Element) -> Entry:
 
 
 def _version(versions: list[Element], fields: dict[str, str]) -> int | None:
-    """`arXiv` metadata only say whether there is more than one."""
+    """The newest version. `arXiv` metadata only state whether there is more than one."""
     if versions:
-        named = (_VERSION.fullmatch(version.get("version", "")) for version in versions)
-        return max((int(found[1]) for found in named if found), default=None)
+        matches = (_VERSION.fullmatch(version.get("version", "")) for version in versions)
+        return max((int(match[1]) for match in matches if match), default=None)
     return None if fields.get("updated") else 1
 
 
 def _authors(record: Element, fields: dict[str, str]) -> Iterator[str]:
-    people_of = record.findall("{*}authors/{*}author")
-    if people_of:
-        for author in people_of:
+    authors = record.findall("{*}authors/{*}author")
+    if authors:
+        for author in authors:
             parts = (author.findtext(f"{{*}}{part}") or "" for part in ("forenames", "keyname", "suffix"))
             yield " ".join(filter(None, parts))
         return
     *names, last = people(fields.get("authors", ""))
     yield from names
-    # Before the last one stands an `and`, which names of collaborations hold too.
+    # The last name follows an `and`, which names of collaborations contain too.
     yield from [last] if last.endswith("ollaborations") else re.split(r"(?:^|\s)and\s", last)
 
 

@@ -1,4 +1,4 @@
-"""What all of arXiv's forms share: the id, the people, the DOI, and whether a paper was withdrawn."""
+"""What all formats of arXiv share: the id, the people, the DOI, and whether a paper was withdrawn."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ _DOI = re.compile(r"10\.\d{4,9}/[^\s,;]+")
 
 
 def entry(
-    found: RecognisedIdentifier | None,
+    recognised: RecognisedIdentifier | None,
     *,
     title: str,
     abstract: str,
@@ -42,29 +42,29 @@ def entry(
     replacement: bool = False,
     withdrawn: bool = False,
 ) -> Entry:
-    """Raises Unreadable without an id. `doi`: the first of several is the paper's, the others are of its errata."""
-    if not found or found.identifier.scheme != "arxiv":
+    """Raises Unreadable without an id. Of several DOIs the first is the paper's, the others belong to its errata."""
+    if not recognised or recognised.identifier.scheme != "arxiv":
         raise Unreadable("it has no arXiv id")
-    named = _DOI.search(doi) or _DOI.search(journal)
-    published = identifiers.doi(named[0]) if named else None
+    first_doi = _DOI.search(doi) or _DOI.search(journal)
+    published = identifiers.doi(first_doi[0]) if first_doi else None
     return Entry(
         title=title,
         abstract=abstract,
         authors=tuple(authors),
-        # Codes of the ACM and the AMS stand among arXiv's own categories.
+        # arXiv lists codes of the ACM and the AMS among its own categories.
         categories=tuple(category for category in categories if is_category(category)),
-        identifiers=(found.identifier, *([published.identifier] if published else [])),
+        identifiers=(recognised.identifier, *([published.identifier] if published else [])),
         announced_on=announced_on,
         published_on=published_on,
-        version=version or found.version,
+        version=version or recognised.version,
         replacement=replacement,
         withdrawn=withdrawn or bool(_WITHDRAWN.match(abstract) or _WITHDRAWN.match(comment)),
-        links=identifiers.links(found.identifier),
+        links=identifiers.links(recognised.identifier),
     )
 
 
 def people(creators: str) -> Iterator[str]:
-    """The names in `A B, C D (Affil, Affil)`: split at commas outside parentheses, affiliations left out."""
+    """The names in `A B, C D (Affil, Affil)`, split at commas outside parentheses, without affiliations."""
     name, depth = "", 0
     for character in creators:
         if character == "," and not depth:
@@ -80,9 +80,9 @@ def people(creators: str) -> Iterator[str]:
 
 
 def text(node: Element, *paths: str) -> str:
-    """The text of the first of `paths` that has any."""
+    """The text of the first of `paths` that has any; empty when none has."""
     for path in paths:
-        found = node.find(path, NAMESPACES)
-        if found is not None and (words := "".join(found.itertext()).strip()):
-            return words
+        element = node.find(path, NAMESPACES)
+        if element is not None and (content := "".join(element.itertext()).strip()):
+            return content
     return ""

@@ -1,4 +1,4 @@
-"""What the pages show of an account across its rows: read-only, always of one account."""
+"""Figures and lists that the pages show of one account. Read-only."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from services.store.subscriptions.matches import OF_CURRENT_PAPER
 from services.store.subscriptions.records import MatchedPaper, MatchReason
 
 
-def matched(
+def matched_papers(
     tx: Connection, account_id: int, *, before: int | None, subscription_id: int | None, limit: int
 ) -> list[MatchedPaper]:
     """Papers that undeleted subscriptions of the account matched, the latest first.
@@ -23,7 +23,7 @@ def matched(
     query = (
         select(match.c.paper_id, newest.label("newest_match_id"), func.max(match.c.created_at).label("matched_at"))
         .where(
-            match.c.subscription_id.in_(select(subscription.c.id).where(_living(account_id))),
+            match.c.subscription_id.in_(select(subscription.c.id).where(_is_of(account_id))),
             match.c.subscription_id == subscription_id if subscription_id is not None else true(),
             OF_CURRENT_PAPER,
         )
@@ -41,7 +41,7 @@ def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict
     query = (
         select(match.c.paper_id, subscription.c.name, subscription.c.for_whom, reason)
         .join(subscription, subscription.c.id == match.c.subscription_id)
-        .where(_living(account_id), match.c.paper_id.in_(paper_ids))
+        .where(_is_of(account_id), match.c.paper_id.in_(paper_ids))
         .order_by(match.c.id)
     )
     by_paper = defaultdict[int, list[MatchReason]](list)
@@ -51,24 +51,26 @@ def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict
 
 
 def match_counts(tx: Connection, account_id: int, since: datetime) -> dict[int, int]:
-    """Subscription → papers it matched since then."""
-    query = select(match.c.subscription_id, func.count()).join(
-        subscription, subscription.c.id == match.c.subscription_id
+    """Subscription → the number of papers that it matched since a moment."""
+    rows = tx.execute(
+        select(match.c.subscription_id, func.count())
+        .join(subscription, subscription.c.id == match.c.subscription_id)
+        .where(_is_of(account_id), match.c.created_at >= since, OF_CURRENT_PAPER)
+        .group_by(match.c.subscription_id)
     )
-    counted = query.where(_living(account_id), match.c.created_at >= since, OF_CURRENT_PAPER).group_by(
-        match.c.subscription_id
+    return {subscription_id: int(count) for subscription_id, count in rows}
+
+
+def subscriptions_per_channel(tx: Connection, account_id: int) -> dict[int, int]:
+    """Channel → the number of subscriptions that send to it."""
+    rows = tx.execute(
+        select(subscription_channel.c.channel_id, func.count())
+        .join(subscription, subscription.c.id == subscription_channel.c.subscription_id)
+        .where(_is_of(account_id))
+        .group_by(subscription_channel.c.channel_id)
     )
-    return {one: int(count) for one, count in tx.execute(counted)}
+    return {channel_id: int(count) for channel_id, count in rows}
 
 
-def uses(tx: Connection, account_id: int) -> dict[int, int]:
-    """Channel → living subscriptions that it tells."""
-    query = select(subscription_channel.c.channel_id, func.count()).join(
-        subscription, subscription.c.id == subscription_channel.c.subscription_id
-    )
-    counted = query.where(_living(account_id)).group_by(subscription_channel.c.channel_id)
-    return {one: int(count) for one, count in tx.execute(counted)}
-
-
-def _living(account_id: int) -> ColumnElement[bool]:
+def _is_of(account_id: int) -> ColumnElement[bool]:
     return and_(subscription.c.account_id == account_id, subscription.c.deleted_at.is_(None))

@@ -1,9 +1,8 @@
-"""Which stages have rows that nobody works on: what the sweep wakes."""
+"""Due work: which stages have rows that no worker works on. The sweep wakes these stages."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL
 from services.store.db import circuit_breaker, rate_limits
@@ -21,45 +20,58 @@ from services.store.db.tables import (
     transport,
 )
 from services.store.delivery import claims, digest_schedule, items, message_updates
-from services.store.interests import embedder_health, embedding_backlog, sentence_vectors, thresholds
-from services.store.interests.embedding_models import unready
+from services.store.interests import (
+    embedder_health,
+    embedding_backlog,
+    embedding_models,
+    sentence_vectors,
+    thresholds,
+)
 from services.store.papers import search_index
 from services.store.sources import batches, listings, sources
 from services.store.subscriptions import match_runs, matches, reminders
 
 
 def stages_with_work(tx: Connection, now: datetime, scale: float, *models: str) -> list[str]:
-    """Names of the queues' work, as `workers.tasks` knows it; `match.N` for each shard that has a job.
+    """The stages of `workers/tasks.py` that have due rows; `match.N` for each shard N.
 
-    `models` are in use, the first one serves.
+    `models` are the embedding models in use, the serving one first.
     """
-    questions: dict[str, Any] = {
+    is_due: dict[str, ColumnElement[bool]] = {
         "poll": exists(select(source.c.id).where(sources.due(now))),
         "ingest": exists(select(listing.c.id).where(listings.due(now))),
         "embed": exists(select(run.c.id).where(match_runs.is_unembedded(now))),
         "notify": exists(select(match.c.id).where(matches.is_group_complete(now, scale))),
-        "slow": or_(
-            *(
-                and_(or_(embedding_backlog.any_waiting(one), unready(one)), ~embedder_health.retry_pending(one, now))
-                for one in models
-            ),
-            exists(select(batch.c.id).where(batches.look_back_due(now))),
-            and_(thresholds.any_waiting_for_embedder(models[0]), ~embedder_health.retry_pending(models[0], now)),
-            search_index.any_unindexed(),
-            *(and_(sentence_vectors.any_wanted(one), ~embedder_health.retry_pending(one, now)) for one in models),
-            rate_limits.available("bounces", now),
-            exists(select(subscription.c.id).where(reminders.is_due(now))),
-            rate_limits.available("clean-up", now),
-            exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == models[0])),
-        ),
+        "slow": _is_upkeep_due(now, models),
     }
-    answers = tx.execute(select(*(question.label(name) for name, question in questions.items()))).mappings().one()
+    row = tx.execute(select(*(question.label(stage) for stage, question in is_due.items()))).mappings().one()
     shards = tx.scalars(select(match_job.c.shard).where(match_runs.is_unmatched(now)).distinct())
-    due = [name for name, yes in answers.items() if yes] + [f"match.{number}" for number in shards]
-    return [*due, "deliver"] if _deliver_due(tx, now, scale) else due
+    due = [stage for stage in is_due if row[stage]] + [f"match.{shard}" for shard in shards]
+    return [*due, "deliver"] if _is_delivery_due(tx, now, scale) else due
 
 
-def _deliver_due(tx: Connection, now: datetime, scale: float) -> bool:
+def _is_upkeep_due(now: datetime, models: tuple[str, ...]) -> ColumnElement[bool]:
+    serving = models[0]
+    return or_(
+        *(
+            and_(
+                or_(embedding_backlog.any_waiting(model), embedding_models.unready(model)),
+                ~embedder_health.retry_pending(model, now),
+            )
+            for model in models
+        ),
+        exists(select(batch.c.id).where(batches.look_back_due(now))),
+        and_(thresholds.any_waiting_for_embedder(serving), ~embedder_health.retry_pending(serving, now)),
+        search_index.any_unindexed(),
+        *(and_(sentence_vectors.any_wanted(model), ~embedder_health.retry_pending(model, now)) for model in models),
+        rate_limits.available("bounces", now),
+        exists(select(subscription.c.id).where(reminders.is_due(now))),
+        rate_limits.available("clean-up", now),
+        exists(select(subscription.c.id).where(thresholds.uncalibrated(now), subscription.c.model == serving)),
+    )
+
+
+def _is_delivery_due(tx: Connection, now: datetime, scale: float) -> bool:
     questions = (
         exists(select(channel.c.id).where(digest_schedule.is_due(now))),
         exists(select(delivery_item.c.id).where(items.is_due(now))),

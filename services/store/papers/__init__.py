@@ -1,1 +1,3 @@
-"""Rows of papers, their identifiers, vectors and search index; merging of two papers into one. Open papers.py first."""
+"""Rows of papers: identifiers, appearances, vectors, the search index, and the merging of two papers. Open papers.py
+first.
+"""

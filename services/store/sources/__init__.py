@@ -1,1 +1,1 @@
-"""Rows of sources, their listings and daily batches. Open sources.py first."""
+"""Rows of sources, of their fetched listings and of their daily batches. Open sources.py first."""

@@ -69,7 +69,7 @@ def _count_papers(tx: Connection, keys: Collection[tuple[int, date]]) -> dict[tu
 
 
 def _store(tx: Connection, changed: Iterable[Batch]) -> None:
-    rows = [{f"new_{name}": getattr(one, name) for name in ("id", *_CHANGING)} for one in changed]
+    rows = [{f"new_{name}": getattr(row, name) for name in ("id", *_CHANGING)} for row in changed]
     if rows:
         values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _CHANGING}
         tx.execute(update(batch).where(batch.c.id == bindparam("new_id")).values(values), rows)

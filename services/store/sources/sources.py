@@ -185,7 +185,7 @@ def release_rate_limits(tx: Connection, claimed: Sequence[Source], now: datetime
         update(rate_limit)
         .where(
             rate_limit.c.lease_token == claimed[0].lease_token,
-            source.c.id.in_([one.id for one in claimed]),
+            source.c.id.in_([row.id for row in claimed]),
             source.c.rate_limit_key == rate_limit.c.key,
         )
         .values(

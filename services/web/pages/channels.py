@@ -115,7 +115,7 @@ def _listing(
 ) -> Response:
     with request.app.db.transaction() as tx:
         listed = channels.all_of(tx, request.account_id)
-        used = dashboard.uses(tx, request.account_id)
+        used = dashboard.subscriptions_per_channel(tx, request.account_id)
         soft = bounces.soft_bounces(tx, request.account_id, datetime.now(UTC) - SOFT_BOUNCES_COUNTED_FOR)
     context = {"channels": listed, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
     answer = request.render("channels.html", status, **context, secret=secret, secret_of=secret_of)

@@ -36,7 +36,9 @@ def matches(request: SignedIn, before: Cursor = None, subscription: Cursor = Non
     with request.app.db.transaction() as tx:
         listed = subscriptions.list_all(tx, account_id)
         selected = subscriptions.find(tx, subscription, account_id) if subscription else None
-        rows = dashboard.matched(tx, account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1)
+        rows = dashboard.matched_papers(
+            tx, account_id, before=before, subscription_id=subscription, limit=PAGE_SIZE + 1
+        )
         matched = _with_reasons(tx, account_id, rows[:PAGE_SIZE])
     by_day = groupby(matched, lambda match: match.matched_at.astimezone(zone).date())
     return request.render(

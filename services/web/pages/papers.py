@@ -1,4 +1,4 @@
-"""One paper: what is known of it, why it matched, and on request the whole trace to one subscription."""
+"""One paper: its contents, why it matched, and on request every step to one subscription."""
 
 from typing import Annotated
 
@@ -26,9 +26,9 @@ def paper(request: SignedIn, name: str, subscription: Annotated[int | None, Quer
             raise NotFound(f"no paper {name[:60]!r} in the archive")
         reasons = dashboard.reasons(tx, account_id, [paper_id]).get(paper_id, [])
         places = appearances.of_paper(tx, paper_id)
-        mine = subscriptions.list_all(tx, account_id)
-        asked = subscriptions.find(tx, subscription, account_id) if subscription else None
-    steps = explain(app.db, app.embedder, str(paper_id), asked.id, account_id) if asked else []
+        own = subscriptions.list_all(tx, account_id)
+        explained = subscriptions.find(tx, subscription, account_id) if subscription else None
+    steps = explain(app.db, app.embedder, str(paper_id), explained.id, account_id) if explained else []
     return request.render(
-        "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=mine, asked=asked, steps=steps
+        "paper.html", paper=loaded, reasons=reasons, places=places, subscriptions=own, explained=explained, steps=steps
     )

@@ -25,7 +25,7 @@ def minutes(*ago: float) -> list[datetime]:
         ([], [61] * 100, True),
     ],
 )
-def test_once_an_hour_three_times_a_day_and_ten_an_hour_from_one_ip(
+def test_one_request_an_hour_and_three_a_day_for_an_address_and_ten_an_hour_from_an_ip(
     address: list[float], ip: list[float], may: bool
 ) -> None:
     assert may_request(minutes(*address), minutes(*ip), NOW) is may

@@ -25,14 +25,14 @@ def encoded(content: bytes, coding: str) -> bytes:
 
 
 @given(st.binary(max_size=5_000), st.sampled_from(["", "gzip", "deflate", "bare deflate", "br"]), st.integers(1, 999))
-def test_what_was_encoded_comes_back_however_it_is_cut(content: bytes, coding: str, step: int) -> None:
+def test_encoded_content_is_decoded_in_chunks_of_any_size(content: bytes, coding: str, step: int) -> None:
     body = encoded(content, coding)
     chunks = [body[start : start + step] for start in range(0, len(body), step)]
     assert undo(chunks, coding.removeprefix("bare "), LIMIT) == content
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", ""])
-def test_a_bomb_is_stopped_at_the_limit_without_filling_the_memory(coding: str) -> None:
+def test_decoding_stops_at_the_limit_without_filling_the_memory(coding: str) -> None:
     body = encoded(bytes(64 * LIMIT), coding)
     tracemalloc.start()
     with pytest.raises(TooLarge):
@@ -42,7 +42,7 @@ def test_a_bomb_is_stopped_at_the_limit_without_filling_the_memory(coding: str) 
     assert peak < 8 * LIMIT
 
 
-def test_an_endless_body_is_stopped() -> None:
+def test_an_endless_body_ends_at_the_limit() -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield b"x" * 1000
@@ -52,7 +52,7 @@ def test_an_endless_body_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
-def test_half_a_body_and_another_encoding_are_damage(coding: str) -> None:
+def test_an_incomplete_body_and_another_encoding_are_damaged(coding: str) -> None:
     body = encoded(b"some text that is long enough to be cut" * 10, coding)
     with pytest.raises(Damaged, match="cut off"):
         undo([body[:-9]], coding, LIMIT)
@@ -65,5 +65,5 @@ def test_an_unknown_encoding_is_named() -> None:
         undo([b"x"], "zstd", LIMIT)
 
 
-def test_an_empty_body_needs_no_encoding() -> None:
+def test_an_empty_body_is_valid_in_every_encoding() -> None:
     assert undo([], "gzip", LIMIT) == b""

@@ -62,17 +62,17 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_is_not_the_public_internet_is_not_public(address: str) -> None:
+def test_private_addresses_are_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
-def test_the_public_internet_is(address: str) -> None:
+def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
 @given(st.ip_addresses(v=6))
-def test_no_tunnel_reaches_an_inner_address(address: object) -> None:
+def test_tunnels_to_private_addresses_are_not_public(address: object) -> None:
     mapped = getattr(address, "ipv4_mapped", None)
     inner = mapped or getattr(address, "sixtofour", None) or (getattr(address, "teredo", None) or (None,))[0]
     if inner and not is_public(inner):
@@ -105,7 +105,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_an_address_that_can_only_be_wrong_is_refused(url: str) -> None:
+def test_an_invalid_web_address_is_refused(url: str) -> None:
     with pytest.raises(NotAllowed) as caught:
         check_url(url, NOBODY)
     assert "secret" not in str(caught.value)
@@ -114,11 +114,11 @@ def test_an_address_that_can_only_be_wrong_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://example.org/", "http://example.org:443/", "http://8.8.8.8/x", "https://[2606:4700::1]:443/"]
 )
-def test_a_web_address_passes(url: str) -> None:
+def test_a_web_address_is_allowed(url: str) -> None:
     check_url(url, NOBODY)
 
 
-def test_one_inner_address_among_many_condemns_a_name() -> None:
+def test_one_private_address_among_several_refuses_a_name() -> None:
     mixed = [ip_address("8.8.8.8"), ip_address("127.0.0.1")]
     with pytest.raises(NotAllowed):
         check_addresses("rebind.example.org", 80, mixed, NOBODY)
@@ -146,9 +146,7 @@ def test_one_inner_address_among_many_condemns_a_name() -> None:
         ("fd00::/8", "::1", 80, "fd00::1", True),
     ],
 )
-def test_the_operator_lets_hosts_and_networks_through(
-    entry: str, host: str, port: int, address: str, passes: bool
-) -> None:
+def test_the_operator_allows_hosts_and_networks(entry: str, host: str, port: int, address: str, passes: bool) -> None:
     allowed = AllowList.parse([entry])
     if passes:
         check_addresses(host, port, [ip_address(address)], allowed)

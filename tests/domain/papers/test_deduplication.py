@@ -25,7 +25,7 @@ def paper(number: int, title: str = TITLE, *identifiers: Identifier, **values: o
     return first_paper(entry, number, DAY, NOW)
 
 
-def found(entry: Entry, *papers: Paper) -> list[int]:
+def same_papers(entry: Entry, *papers: Paper) -> list[int]:
     index = PaperIndex()
     for known in papers:
         index.put(known)
@@ -37,38 +37,40 @@ def found(entry: Entry, *papers: Paper) -> list[int]:
 
 def test_identifiers_that_name_two_papers_prove_them_one() -> None:
     two = paper(1, "Preprint", arxiv(1)), paper(2, "Journal article", doi("x"))
-    assert found(Entry(title="Neither", identifiers=(doi("x"), arxiv(1))), *two) == [2, 1]
+    assert same_papers(Entry(title="Neither", identifiers=(doi("x"), arxiv(1))), *two) == [2, 1]
 
 
 def test_two_dois_of_one_record_prove_two_papers_one() -> None:
     two = paper(1, TITLE, doi("preprint")), paper(2, TITLE, doi("journal"))
-    assert found(Entry(title="x", identifiers=(doi("preprint"), doi("journal"))), *two) == [1, 2]
+    assert same_papers(Entry(title="x", identifiers=(doi("preprint"), doi("journal"))), *two) == [1, 2]
 
 
 def test_an_entry_that_names_one_paper_and_has_the_title_of_another_proves_them_one() -> None:
     two = paper(1, "Attention: all that you need", arxiv(1)), paper(2, TITLE)
-    assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), *two) == [1, 2]
+    assert same_papers(Entry(title=TITLE, identifiers=(arxiv(1),)), *two) == [1, 2]
 
 
 def test_different_ids_of_one_scheme_outweigh_the_title() -> None:
-    assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), paper(1, "x", arxiv(1)), paper(2, TITLE, arxiv(2))) == [1]
+    assert same_papers(
+        Entry(title=TITLE, identifiers=(arxiv(1),)), paper(1, "x", arxiv(1)), paper(2, TITLE, arxiv(2))
+    ) == [1]
     through_doi = paper(1, "x", doi("x"), arxiv(1)), paper(2, TITLE, arxiv(2))
-    assert found(Entry(title=TITLE, identifiers=(doi("x"),)), *through_doi) == [1]
+    assert same_papers(Entry(title=TITLE, identifiers=(doi("x"),)), *through_doi) == [1]
 
 
 def test_different_first_authors_outweigh_the_title() -> None:
     named = paper(1, "x", arxiv(1), authors=("Ada Lovelace",)), paper(2, TITLE, authors=("Charles Babbage",))
-    assert found(Entry(title=TITLE, identifiers=(arxiv(1),)), *named) == [1]
+    assert same_papers(Entry(title=TITLE, identifiers=(arxiv(1),)), *named) == [1]
 
 
 def test_an_entry_without_identifiers_is_the_oldest_paper_of_its_title() -> None:
-    assert found(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, arxiv(2))) == [2]
-    assert found(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, doi("x"))) == [2]
+    assert same_papers(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, arxiv(2))) == [2]
+    assert same_papers(Entry(title=TITLE), paper(3, TITLE, arxiv(3)), paper(2, TITLE, doi("x"))) == [2]
 
 
 def test_a_third_paper_must_not_contradict_the_second() -> None:
     three = paper(1, "x", doi("x")), paper(2, TITLE, arxiv(2)), paper(3, TITLE, arxiv(3))
-    assert found(Entry(title=TITLE, identifiers=(doi("x"),)), *three) == [1, 2]
+    assert same_papers(Entry(title=TITLE, identifiers=(doi("x"),)), *three) == [1, 2]
 
 
 def test_a_removed_paper_is_not_found_and_its_identifiers_lead_to_the_kept_paper() -> None:
@@ -89,7 +91,7 @@ def test_a_paper_that_was_sent_is_kept_otherwise_the_oldest(notified: tuple[int,
 
 
 def test_the_kept_paper_has_what_both_papers_had() -> None:
-    one = paper(
+    known = paper(
         1, "Short", arxiv(1), abstract="We do", categories=("cs.LG",), upvotes=3, links={"pdf": "https://a.b/1"}
     )
     other = first_paper(
@@ -106,7 +108,7 @@ def test_the_kept_paper_has_what_both_papers_had() -> None:
         DAY - timedelta(days=3),
         NOW - timedelta(days=1),
     )
-    both = unite(one, [other])
+    both = unite(known, [other])
     assert (both.id, both.title, both.abstract, both.authors) == (1, "Short", "We do it.", ("Ada L",))
     assert (both.categories, both.identifiers) == (("cs.LG", "cs.AI"), (arxiv(1), doi("x")))
     assert (both.announced_on, both.first_seen_at) == (DAY - timedelta(days=3), NOW - timedelta(days=1))
@@ -121,6 +123,6 @@ def test_the_kept_paper_has_what_both_papers_had() -> None:
 def test_the_newest_version_decides_whether_the_paper_is_withdrawn(
     versions: tuple[int, int], withdrawn: tuple[bool, bool], expected: bool
 ) -> None:
-    one, other = (paper(n, version=versions[n], withdrawn=withdrawn[n]) for n in (0, 1))
-    assert unite(one, [other]).withdrawn is expected
-    assert unite(one, [other]).version == max(versions)
+    known, other = (paper(n, version=versions[n], withdrawn=withdrawn[n]) for n in (0, 1))
+    assert unite(known, [other]).withdrawn is expected
+    assert unite(known, [other]).version == max(versions)

@@ -36,10 +36,10 @@ from services.domain.papers.identifiers import recognise
         ("https://www.biorxiv.org/content/10.64898/2026.05.25.700001v2", "doi:10.64898/2026.05.25.700001", 2),
     ],
 )
-def test_an_identifier_is_found_where_it_is_written(text: str, identifier: str, version: int | None) -> None:
-    found = recognise(text)
-    assert found
-    assert (str(found.identifier), found.version) == (identifier, version)
+def test_identifiers_are_recognised(text: str, identifier: str, version: int | None) -> None:
+    recognised = recognise(text)
+    assert recognised
+    assert (str(recognised.identifier), recognised.version) == (identifier, version)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_an_identifier_is_found_where_it_is_written(text: str, identifier: str, 
         "tag:example.org,2026:1",
     ],
 )
-def test_other_numbers_are_no_identifiers(text: str) -> None:
+def test_other_numbers_are_not_identifiers(text: str) -> None:
     assert recognise(text) is None
 
 
 @given(st.text())
-def test_no_text_breaks_it(text: str) -> None:
+def test_no_text_raises(text: str) -> None:
     recognise(text)
     recognise(f"https://{text}")
     recognise(f"https://arxiv.org/{text}")
 
 
-def test_the_links_follow_from_the_identifier() -> None:
-    found = recognise("10.1145/ABC.1")
-    assert found
-    assert identifiers.links(found.identifier) == {"abstract": "https://doi.org/10.1145/abc.1"}
+def test_an_identifier_gives_its_links() -> None:
+    recognised = recognise("10.1145/ABC.1")
+    assert recognised
+    assert identifiers.links(recognised.identifier) == {"abstract": "https://doi.org/10.1145/abc.1"}

@@ -182,8 +182,8 @@ def test_evidence_names_fields_and_places() -> None:
     assert found == (
         Evidence('"diffus*"', "title", ((14, 23),)),
         Evidence('"rag"', "abstract", ((43, 46),)),
-        Evidence("cs.*", "cat", found="cs.LG"),
-        Evidence("lecun", "author", found="Yann LeCun"),
+        Evidence("cs.*", "cat", value="cs.LG"),
+        Evidence("lecun", "author", value="Yann LeCun"),
     )
     assert (TITLE[14:23], ABSTRACT[43:46]) == ("Diffusion", "RAG")
     assert describe(found) == '"diffus*" in the title; "rag" in the abstract; category cs.LG; author Yann LeCun'

@@ -7,8 +7,10 @@ import pytest
 
 from services.domain.sources.batches import (
     MAX_LOOK_BACKS,
+    Batch,
     BatchState,
     ReadingPass,
+    add_failure,
     ends_at,
     expected_days,
     judge,
@@ -76,6 +78,27 @@ def test_looking_back_becomes_rarer_and_ends() -> None:
     assert known[0] == timedelta()
     assert known[1:] == sorted(known[1:])
     assert known[-1] == timedelta(hours=24)
+
+
+def batch(**values: Any) -> Batch:
+    counts = dict.fromkeys(("fetched", "new", "known", "updated", "skipped", "read_so_far", "look_backs"), 0)
+    plain = {"announced": None, "note": "", "silent": False, "next_read_at": NOON, "next_url": "", "updated_at": None}
+    return Batch(id=1, source_id=2, announced_on=MONDAY, **{**counts, **plain, "state": BatchState.MISSING, **values})
+
+
+def test_a_failure_of_the_present_list_keeps_a_batch_that_was_read() -> None:
+    complete = batch(fetched=3, state=BatchState.COMPLETE)
+    assert add_failure(complete, "no answer", ARXIV, NOON, looked_back=False) == complete
+
+
+def test_a_failure_without_papers_is_noted_and_the_day_requested_again() -> None:
+    failed = add_failure(batch(), "no answer", ARXIV, NOON, looked_back=True)
+    assert (failed.state, failed.note, failed.look_backs) == (BatchState.FAILED, "no answer", 1)
+    assert failed.next_read_at is not None
+    assert failed.next_read_at > NOON
+    assert add_failure(batch(fetched=3), "no answer", ARXIV, NOON, looked_back=True).state is BatchState.PARTIAL
+    without_days = Timetable()
+    assert add_failure(batch(), "no answer", without_days, NOON, looked_back=False).next_read_at is None
 
 
 def test_weekends_are_not_missing_days() -> None:

@@ -28,20 +28,20 @@ FRIDAY = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
         ("<ttl>60</ttl><sy:updatePeriod>daily</sy:updatePeriod>", FeedHints(60)),
     ],
 )
-def test_a_feed_says_when_it_rests(head: str, feed_hints: FeedHints) -> None:
+def test_hints_are_read_from_the_head_of_a_feed(head: str, feed_hints: FeedHints) -> None:
     assert read_hints(head) == feed_hints
 
 
-def test_what_falls_into_a_skipped_day_waits_for_its_end() -> None:
+def test_a_poll_on_a_skipped_day_is_due_at_its_end() -> None:
     weekend = FeedHints(0, (5, 6))
     assert not_in_skipped_time(weekend, FRIDAY) == FRIDAY
     assert not_in_skipped_time(weekend, datetime(2026, 11, 21, 0, 10, tzinfo=UTC)) == datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def test_skipped_hours_go_on_into_skipped_days() -> None:
+def test_skipped_hours_may_continue_into_skipped_days() -> None:
     assert not_in_skipped_time(FeedHints(0, (5, 6), (23, 0)), FRIDAY) == datetime(2026, 11, 23, 1, tzinfo=UTC)
 
 
-def test_a_feed_that_skips_every_day_or_hour_is_asked_all_the_same() -> None:
+def test_a_feed_that_skips_every_day_or_hour_is_polled_anyway() -> None:
     for never in (FeedHints(0, tuple(range(7))), FeedHints(0, (), tuple(range(24)))):
         assert not_in_skipped_time(never, FRIDAY) == FRIDAY

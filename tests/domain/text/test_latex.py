@@ -29,7 +29,7 @@ from services.domain.text.tokens import tokens
         (r"CO$^+$ and H$_2$O", "CO⁺ and H₂O"),
     ],
 )
-def test_latex_reads_as_text(latex: str, text: str) -> None:
+def test_latex_becomes_text(latex: str, text: str) -> None:
     assert readable(latex) == text
 
 
@@ -45,12 +45,12 @@ def test_latex_reads_as_text(latex: str, text: str) -> None:
         "~100 papers",
     ],
 )
-def test_what_only_looks_like_latex_stays(text: str) -> None:
+def test_text_that_only_looks_like_latex_is_unchanged(text: str) -> None:
     assert readable(text) == text
 
 
 @given(st.text(alphabet="ab \\{}$^_~'\"%1(", max_size=60))
-def test_no_text_makes_it_fail(text: str) -> None:
+def test_no_text_raises(text: str) -> None:
     assert len(readable(text)) <= 4 * len(text) + 20
 
 
@@ -62,7 +62,7 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "joined"),
     [
         ("On Poincar\\'e and Erd\\H{o}s", "On Poincaré and Erdős"),
         ("Variational {B}ayes with \\emph{deep} nets", "Variational Bayes with deep nets"),
@@ -70,11 +70,11 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
         ("No LaTeX at $5 and -- dashes", "No LaTeX at $5 and -- dashes"),
     ],
 )
-def test_words_that_latex_cuts_are_made_whole(text: str, found: str) -> None:
-    assert words(text) == found
+def test_words_split_by_latex_are_joined(text: str, joined: str) -> None:
+    assert words(text) == joined
 
 
-def test_the_words_of_formulas_stay_apart() -> None:
+def test_the_words_of_formulas_stay_separate() -> None:
     assert [token.folded for token in tokens(words("Sparse $\\ell_1$ and L\\'evy $\\alpha$-stable"))] == [
         *("sparse", "ell", "1", "and", "levy", "alpha", "stable")
     ]

@@ -51,14 +51,14 @@ def test_acronyms_lose_the_s_of_their_plural() -> None:
     assert stems("CSS SDSS is vs loss") == ["css", "sdss", "is", "vs", "loss"]
 
 
-def test_a_token_knows_its_place_in_the_original_text() -> None:
+def test_offsets_of_tokens_refer_to_the_original_text() -> None:
     text = "½ the  Schro\u0308dinger's text-to-image"
-    found = tokens(text)
-    assert [token.position for token in found] == list(range(7))
-    assert [text[token.start : token.end] for token in found] == [token.surface for token in found]
-    assert found[3].surface == "Schro\u0308dinger's"
-    assert found[3].folded == "schrodinger"
-    assert [(token.folded, token.start, token.end) for token in found[:2]] == [("1", 0, 1), ("2", 0, 1)]
+    parsed = tokens(text)
+    assert [token.position for token in parsed] == list(range(7))
+    assert [text[token.start : token.end] for token in parsed] == [token.surface for token in parsed]
+    assert parsed[3].surface == "Schro\u0308dinger's"
+    assert parsed[3].folded == "schrodinger"
+    assert [(token.folded, token.start, token.end) for token in parsed[:2]] == [("1", 0, 1), ("2", 0, 1)]
 
 
 def test_vowel_signs_of_a_script_are_kept() -> None:
@@ -77,12 +77,12 @@ def test_folding_is_stable_and_the_same_for_equivalent_text(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(SCRIPTS | st.text(max_size=30))
-def test_tokens_lie_in_order_and_are_never_empty(text: str) -> None:
-    found = tokens(text)
-    assert [token.position for token in found] == list(range(len(found)))
-    assert all(token.folded and token.stem and " " not in token.folded for token in found)
-    assert all(text[token.start : token.end] == token.surface for token in found)
-    spans = [(token.start, token.end) for token in found]
+def test_tokens_are_in_order_and_not_empty(text: str) -> None:
+    parsed = tokens(text)
+    assert [token.position for token in parsed] == list(range(len(parsed)))
+    assert all(token.folded and token.stem and " " not in token.folded for token in parsed)
+    assert all(text[token.start : token.end] == token.surface for token in parsed)
+    spans = [(token.start, token.end) for token in parsed]
     assert all(a == b or a[1] <= b[0] for a, b in pairwise(spans))
 
 

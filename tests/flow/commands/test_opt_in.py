@@ -1,4 +1,4 @@
-"""Consent: nothing but the question before a yes; after a no nothing, not even what was under way."""
+"""Opt-in: before it only the request is sent, and after unsubscribing nothing, not even a claimed delivery."""
 
 import re
 import threading
@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from services import plugins
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
-from services.flow.commands import opt_in as consent_flow
+from services.flow.commands import opt_in as opt_in_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
@@ -57,7 +57,7 @@ def clean(world: World) -> bool:
         return audit.audit(tx, world.now() + timedelta(days=3)).clean
 
 
-def test_a_mail_says_how_to_unsubscribe_in_its_head_and_in_both_its_parts(world: World, smtp: SmtpSink) -> None:
+def test_a_mail_has_the_unsubscribe_link_in_its_headers_and_in_both_parts(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     world.deliver()
     raw = smtp.mails[0].body.decode()
@@ -67,7 +67,7 @@ def test_a_mail_says_how_to_unsubscribe_in_its_head_and_in_both_its_parts(world:
     assert [part.count(url) for part in parts] == [2, 1]  # the head counts with the text
 
 
-def test_unsubscribing_cancels_what_waits_and_drops_what_comes(world: World, smtp: SmtpSink) -> None:
+def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     unsubscribe(world)
     unsubscribe(world)
@@ -80,7 +80,7 @@ def test_unsubscribing_cancels_what_waits_and_drops_what_comes(world: World, smt
     assert any("unsubscribed" in said for _, said in steps)
 
 
-def test_subscribing_again_brings_what_comes_and_not_what_was_dropped(world: World, smtp: SmtpSink) -> None:
+def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     unsubscribe(world)
     with world.db.transaction() as tx:
@@ -91,7 +91,7 @@ def test_subscribing_again_brings_what_comes_and_not_what_was_dropped(world: Wor
     assert b"agent planning" not in mail.body
 
 
-def test_one_who_unsubscribes_between_claim_and_data_gets_nothing(world: World, smtp: SmtpSink) -> None:
+def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     smtp.delays["RCPT"] = 2.0
     sending = threading.Thread(target=world.deliver)
@@ -109,7 +109,7 @@ def test_one_who_unsubscribes_between_claim_and_data_gets_nothing(world: World, 
 
 
 @pytest.mark.parametrize(("reply", "state"), [("451 4.3.0 later", "cancelled"), ("CLOSE", "uncertain")])
-def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
+def test_a_send_during_which_the_reader_unsubscribes_is_not_retried(
     world: World, smtp: SmtpSink, reply: str, state: str
 ) -> None:
     waiting(world)
@@ -125,7 +125,7 @@ def test_a_send_under_way_when_its_reader_unsubscribes_is_not_tried_again(
     assert clean(world)
 
 
-def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(world: World) -> None:
+def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world: World) -> None:
     waiting(world)
     world.claim()
     with world.db.transaction() as tx:
@@ -138,7 +138,7 @@ def test_a_worker_lost_while_sending_to_one_who_unsubscribed_is_not_replaced(wor
     assert clean(world)
 
 
-def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) -> None:
+def test_other_channels_of_the_subscription_still_get_papers(world: World, smtp: SmtpSink) -> None:
     other = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:ada@work.example", verified=True
     )
@@ -148,7 +148,7 @@ def test_other_channels_of_the_subscription_go_on(world: World, smtp: SmtpSink) 
     assert [mail.recipient for mail in smtp.mails] == ["ada@work.example"]
 
 
-def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None:
+def test_a_notice_is_not_sent_to_an_unsubscribed_address(world: World) -> None:
     unsubscribe(world)
     with world.db.transaction() as tx:
         assert not operator_notices.send(tx, world.account, "k", "text", "localhost")
@@ -156,17 +156,17 @@ def test_a_notice_goes_to_an_address_that_still_takes_mail(world: World) -> None
         assert tx.scalars(select(channel.c.unsubscribed_at)).one() is not None
 
 
-# ── asking ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ask_lab(world: World) -> int:
+def request_lab(world: World) -> int:
     one = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
-    assert consent_flow.request_opt_in(world.db, world.settings, one)
+    assert opt_in_commands.request_opt_in(world.db, world.settings, one)
     return one
 
 
-def test_nothing_but_the_question_goes_to_an_address_that_did_not_agree(world: World, smtp: SmtpSink) -> None:
-    lab = ask_lab(world)
+def test_an_unconfirmed_address_gets_only_the_opt_in_request(world: World, smtp: SmtpSink) -> None:
+    lab = request_lab(world)
     world.subscribe("Secret <b>name</b>", query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     (mail,) = smtp.mails
@@ -177,18 +177,18 @@ def test_nothing_but_the_question_goes_to_an_address_that_did_not_agree(world: W
     assert clean(world)
 
 
-def test_what_waited_for_the_answer_comes_after_it(world: World, smtp: SmtpSink) -> None:
-    lab = ask_lab(world)
+def test_papers_that_waited_for_the_confirmation_are_sent_after_it(world: World, smtp: SmtpSink) -> None:
+    lab = request_lab(world)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     text = smtp.mails[0].body.replace(b"=\r\n", b"").replace(b"=3D", b"=").decode()
     token = re.findall(r"/confirm/([0-9a-f-]+)", text)[0]
-    consent_flow.confirm(world.db, SecretBox(world.settings.secret_key.get_secret_value()), token)
+    opt_in_commands.confirm(world.db, SecretBox(world.settings.secret_key.get_secret_value()), token)
     world.deliver()
     assert b"agent planning" in smtp.mails[1].body
 
 
-def test_what_was_made_before_an_address_changed_waits_for_the_new_one(world: World, smtp: SmtpSink) -> None:
+def test_a_delivery_made_before_an_address_change_waits_for_the_confirmation(world: World, smtp: SmtpSink) -> None:
     waiting(world)
     with world.db.transaction() as tx:
         opt_in.require_confirmation(tx, world.email)
@@ -200,9 +200,9 @@ def test_what_was_made_before_an_address_changed_waits_for_the_new_one(world: Wo
     assert len(smtp.mails) == 1
 
 
-def test_a_doubtful_question_is_not_repeated(world: World, smtp: SmtpSink) -> None:
+def test_an_opt_in_request_in_doubt_is_not_repeated(world: World, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
-    ask_lab(world)
+    request_lab(world)
     world.deliver()
     for _ in range(2):
         world.make_due(delivery, created_at=timedelta(hours=1))
@@ -211,18 +211,18 @@ def test_a_doubtful_question_is_not_repeated(world: World, smtp: SmtpSink) -> No
     assert len(smtp.mails) == 1
 
 
-def test_an_operators_word_counts_as_a_yes(world: World, smtp: SmtpSink) -> None:
-    lab = ask_lab(world)
+def test_an_operator_can_confirm_an_address(world: World, smtp: SmtpSink) -> None:
+    lab = request_lab(world)
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
-    consent_flow.confirm_by_operator(world.db, SecretBox(world.settings.secret_key.get_secret_value()), lab)
+    opt_in_commands.confirm_by_operator(world.db, SecretBox(world.settings.secret_key.get_secret_value()), lab)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     assert any(b"agent planning" in mail.body for mail in smtp.mails)
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_only_an_operator_lifts_what_an_owner_refused(world: World, refused: bool) -> None:
+def test_only_an_operator_lifts_a_suppression_that_the_owner_asked_for(world: World, refused: bool) -> None:
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "A@example.org", "why", refused=refused)
         opt_in.suppress(tx, "a@example.org", "bounced")
@@ -232,10 +232,10 @@ def test_only_an_operator_lifts_what_an_owner_refused(world: World, refused: boo
         assert opt_in.suppression_reason(tx, "a@example.org") == ""
 
 
-def test_ten_questions_an_hour_from_one_ip(world: World) -> None:
+def test_one_ip_may_make_ten_opt_in_requests_an_hour(world: World) -> None:
     sent = []
     for number in range(12):
         one = channel_commands.find_or_add(world.db, world.settings, world.account, f"email:p{number}@example.org")
-        sent.append(consent_flow.request_opt_in(world.db, world.settings, one, ip="203.0.113.9"))
+        sent.append(opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.9"))
     assert sent == [True] * 10 + [False] * 2
-    assert consent_flow.request_opt_in(world.db, world.settings, one, ip="203.0.113.10")
+    assert opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.10")

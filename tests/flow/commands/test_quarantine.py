@@ -171,7 +171,7 @@ def test_its_events_outlive_the_clean_up(world: World) -> None:
     poison = set_aside(world)
     with world.db.transaction() as tx:
         tx.execute(update(run).values(matched_at=func.now() - timedelta(days=40)))
-        assert retention.events(tx, world.now(), timedelta(days=30)) == 1
+        assert retention.delete_events(tx, world.now(), timedelta(days=30)) == 1
         assert tx.scalars(select(event.c.paper_id)).all() == [poison]
     quarantine.release(world.db, poison)
     world.embed_and_match()

@@ -1,4 +1,4 @@
-"""What people have sent by hand: it ends where nobody wants it."""
+"""Test messages and retries that a person asks for."""
 
 import pytest
 from sqlalchemy import update
@@ -6,25 +6,25 @@ from sqlalchemy import update
 from services.domain.delivery.state_machine import can_replay
 from services.errors import Conflict, NotFound
 from services.flow.commands import channels as channel_commands
-from services.flow.commands import opt_in as consent_flow
+from services.flow.commands import opt_in as opt_in_commands
 from services.flow.commands import resend
 from services.store.db.tables import delivery
 from services.store.delivery import channels, opt_in
 from tests.flow.conftest import World
 
 
-def test_a_test_goes_out_without_papers(world: World) -> None:
+def test_a_test_message_is_sent_without_papers(world: World) -> None:
     made = resend.send_test(world.db, world.settings, world.email, world.account).delivery_id
     world.deliver()
     assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
 
 
-def test_nobody_tests_another_accounts_channel(world: World) -> None:
+def test_another_accounts_channel_cannot_be_tested(world: World) -> None:
     with pytest.raises(NotFound):
         resend.send_test(world.db, world.settings, world.email, world.account + 1)
 
 
-def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: World) -> None:
+def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_removed(world: World) -> None:
     one = resend.send_test(world.db, world.settings, world.email).delivery_id
     with pytest.raises(Conflict, match="pending"):
         resend.retry(world.db, one)
@@ -43,12 +43,12 @@ def test_what_failed_for_good_is_sent_again_as_long_as_somebody_wants_it(world: 
         resend.retry(world.db, one)
 
 
-def test_a_question_is_not_repeated_beyond_how_often_it_may_be_asked(world: World) -> None:
+def test_an_opt_in_request_cannot_be_retried(world: World) -> None:
     lab = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
-    assert consent_flow.request_opt_in(world.db, world.settings, lab)
+    assert opt_in_commands.request_opt_in(world.db, world.settings, lab)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
-    with pytest.raises(Conflict, match="opt-in request"):
+    with pytest.raises(Conflict, match="confirmation mail"):
         resend.retry(world.db, 1, world.account)
     row = world.deliveries()[0]
     assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])

@@ -1,4 +1,4 @@
-"""Days of a growing list through the poller, with everything going wrong: each paper once, a ledger without gaps."""
+"""Polling a growing list over days with many failures gives each paper once and complete batches."""
 
 import gzip
 import random
@@ -85,7 +85,7 @@ def faults(seed: int) -> Callable[[httpx2.Request], httpx2.Response | None]:
     return fault
 
 
-class Watch:
+class Poller:
     """The poller on simulated time."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Watch:
         first: date = FIRST,
         step: timedelta = STEP,
     ) -> None:
-        self.time, self.pace = datetime.combine(first, datetime.min.time(), UTC), step
+        self.time, self.interval = datetime.combine(first, datetime.min.time(), UTC), step
         self.db, self.settings = Database(url, clock=lambda: self.time), settings
         self.site = Site(lambda: self.time, fault)
         self.fetcher = self.fetcher_for(self.site)
@@ -109,14 +109,14 @@ class Watch:
         while self.time < until:
             if not skip(self.time):
                 self.step()
-            self.time += self.pace
+            self.time += self.interval
 
     @staticmethod
     def fetcher_for(site: Callable[[httpx2.Request], httpx2.Response]) -> Fetcher:
         return Fetcher(user_agent="test", transport=site)
 
     def step(self) -> None:
-        """All that is due at this time, as the sweep would have it; the gate opens between two requests."""
+        """Does all that is due at this time. The rate limit allows the next request after ten seconds."""
         for _ in range(40):
             worked = poll.work(self.db, self.settings, self.fetcher)
             worked |= poll.look_back(self.db, self.settings, self.fetcher)
@@ -131,20 +131,20 @@ class Watch:
             return [dict(row) for row in tx.execute(query).mappings()]
 
 
-Start = Callable[..., Watch]
+Start = Callable[..., Poller]
 
 
 @pytest.fixture
-def watch(db: Database, postgres_url: str, settings: Settings) -> Iterator[Start]:
-    opened: list[Watch] = []
+def start(db: Database, postgres_url: str, settings: Settings) -> Iterator[Start]:
+    opened: list[Poller] = []
 
-    def start(fault: Callable[[httpx2.Request], httpx2.Response | None] = no_fault) -> Watch:
-        opened.append(Watch(postgres_url, settings, fault))
+    def start_poller(fault: Callable[[httpx2.Request], httpx2.Response | None] = no_fault) -> Poller:
+        opened.append(Poller(postgres_url, settings, fault))
         return opened[-1]
 
-    yield start
-    for one in opened:
-        one.db.close()
+    yield start_poller
+    for poller in opened:
+        poller.db.close()
 
 
 END = datetime.combine(FIRST + timedelta(days=DAYS), datetime.min.time(), UTC)
@@ -152,7 +152,7 @@ MARCH = [FIRST + timedelta(days=offset) for offset in range(DAYS)]
 
 
 def expected() -> dict[str, int]:
-    """Title → highest upvotes."""
+    """By title, the highest upvotes."""
     best: dict[str, int] = {}
     for day in MARCH:
         for item in papers_of(day):
@@ -160,55 +160,55 @@ def expected() -> dict[str, int]:
     return best
 
 
-def found(one: Watch) -> dict[str, int]:
-    return {row["title"]: row["upvotes"] for row in one.rows(select(paper)) if row["announced_on"] in MARCH}
+def stored(poller: Poller) -> dict[str, int]:
+    return {row["title"]: row["upvotes"] for row in poller.rows(select(paper)) if row["announced_on"] in MARCH}
 
 
-def states(one: Watch) -> dict[date, str]:
-    return {row["announced_on"]: row["state"] for row in one.rows(select(batch)) if row["announced_on"] in MARCH}
+def states(poller: Poller) -> dict[date, str]:
+    return {row["announced_on"]: row["state"] for row in poller.rows(select(batch)) if row["announced_on"] in MARCH}
 
 
-def told(one: Watch) -> list[int]:
-    return [row["paper_id"] for row in one.rows(select(event).where(event.c.what == "new"))]
+def announced(poller: Poller) -> list[int]:
+    return [row["paper_id"] for row in poller.rows(select(event).where(event.c.what == "new"))]
 
 
-def test_every_day_is_read_whole_each_paper_once_with_its_highest_upvotes(watch: Start) -> None:
-    one = watch()
-    one.run(END + timedelta(days=1))
-    assert found(one) == expected()
-    assert states(one) == dict.fromkeys(MARCH, "complete")
-    assert len(told(one)) == len(set(told(one)))
+def test_every_day_is_complete_with_each_paper_once_and_its_highest_upvotes(start: Start) -> None:
+    poller = start()
+    poller.run(END + timedelta(days=1))
+    assert stored(poller) == expected()
+    assert states(poller) == dict.fromkeys(MARCH, "complete")
+    assert len(announced(poller)) == len(set(announced(poller)))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_with_failures_and_a_day_skipped_nothing_is_missing_and_nothing_twice(watch: Start, seed: int) -> None:
-    one = watch(faults(seed))
+def test_failures_and_a_skipped_day_neither_lose_nor_repeat_papers(start: Start, seed: int) -> None:
+    poller = start(faults(seed))
     skipped = FIRST + timedelta(days=5)
-    one.run(END + timedelta(days=4), skip=lambda now: now.date() == skipped)
-    assert found(one) == expected()
-    assert states(one) == dict.fromkeys(MARCH, "complete")
-    new = told(one)
+    poller.run(END + timedelta(days=4), skip=lambda now: now.date() == skipped)
+    assert stored(poller) == expected()
+    assert states(poller) == dict.fromkeys(MARCH, "complete")
+    new = announced(poller)
     assert len(new) == len(set(new))
-    (row,) = one.rows(select(source))
+    (row,) = poller.rows(select(source))
     assert row["polled"]
-    assert one.rows(select(listing).where(listing.c.done_at.is_(None))) == []
+    assert poller.rows(select(listing).where(listing.c.done_at.is_(None))) == []
 
 
-def test_a_new_source_fills_the_archive_silently_and_is_asked_politely(watch: Start) -> None:
-    one = watch()
-    one.run(END)
-    old = [row for row in one.rows(select(batch)) if row["announced_on"] < FIRST]
+def test_a_new_source_fills_the_archive_silently_within_its_rate_limit(start: Start) -> None:
+    poller = start()
+    poller.run(END)
+    old = [row for row in poller.rows(select(batch)) if row["announced_on"] < FIRST]
     assert len(old) == 60
     assert {row["state"] for row in old} == {"complete"}
-    silent = {row["id"] for row in one.rows(select(paper)) if row["announced_on"] < FIRST}
+    silent = {row["id"] for row in poller.rows(select(paper)) if row["announced_on"] < FIRST}
     assert silent
-    assert not silent & set(told(one))
+    assert not silent & set(announced(poller))
 
 
-def test_the_ledger_tells_a_digest_what_was_read(watch: Start) -> None:
-    one = watch()
-    one.run(END)
-    (some, *_rest) = [row["id"] for row in one.rows(select(paper)) if row["announced_on"] == MARCH[3]]
-    with one.db.transaction() as tx:
-        (line,) = batches.of_papers(tx, {7: [some]})[7]
-    assert (line.announced_on, line.fetched, line.papers) == (MARCH[3], len(papers_of(MARCH[3])), 1)
+def test_batches_state_for_a_digest_how_many_papers_were_read(start: Start) -> None:
+    poller = start()
+    poller.run(END)
+    (paper_id, *_rest) = [row["id"] for row in poller.rows(select(paper)) if row["announced_on"] == MARCH[3]]
+    with poller.db.transaction() as tx:
+        (read,) = batches.of_papers(tx, {7: [paper_id]})[7]
+    assert (read.announced_on, read.fetched, read.papers) == (MARCH[3], len(papers_of(MARCH[3])), 1)

@@ -1,4 +1,4 @@
-"""Two papers become one when a record links them: nothing is lost, nothing is sent again, every old name answers."""
+"""Papers that a record links are merged: nothing is lost or sent again, and every old identifier still works."""
 
 from datetime import timedelta
 from itertools import count
@@ -79,7 +79,7 @@ def finish(world: World) -> None:
 # ── one paper ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_record_that_links_two_papers_makes_them_one(world: World) -> None:
+def test_a_record_that_links_two_papers_merges_them(world: World) -> None:
     first, second = two(world)
     tally = world.announce(link())
     assert (tally.new, tally.known, tally.updated) == (0, 1, 1)
@@ -91,7 +91,7 @@ def test_a_record_that_links_two_papers_makes_them_one(world: World) -> None:
     assert set(both[one].identifiers) == {Identifier("arxiv", "2605.00001"), doi("x")}
 
 
-def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
+def test_every_old_identifier_leads_to_the_kept_paper(world: World) -> None:
     world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -102,7 +102,7 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
         for name in (str(gone), f"id:{gone}", "arxiv:2605.00001", "doi:10.1000/x"):
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
-        seen = dashboard.matched(tx, world.account, before=None, subscription_id=None, limit=9)
+        seen = dashboard.matched_papers(tx, world.account, before=None, subscription_id=None, limit=9)
         assert [row.paper_id for row in seen] == [one]
         assert matches.recent_paper_ids(tx, world.account, limit=9) == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
@@ -113,7 +113,7 @@ def test_every_old_name_answers_with_the_new_paper(world: World) -> None:
     assert explain.explain(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
 
 
-def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_one(world: World) -> None:
+def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(world: World) -> None:
     page, spelt = "On planning with many agents at once", "Planning with many agents, all at once"
     world.announce(Entry(title=page, announced_on=DAY))
     world.announce(entry(spelt, 1), source="arxiv")
@@ -122,7 +122,7 @@ def test_an_entry_that_names_one_paper_and_has_the_title_of_another_makes_them_o
     assert merged_into(world) == {world.paper(spelt): world.paper(page)}
 
 
-def test_papers_with_different_ids_of_one_kind_stay_two_whatever_their_titles(world: World) -> None:
+def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: World) -> None:
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     assert merged_into(world) == {}
@@ -132,7 +132,7 @@ def test_papers_with_different_ids_of_one_kind_stay_two_whatever_their_titles(wo
     assert len(merged_into(world)) == 1
 
 
-def test_a_chain_of_papers_ends_in_one_whose_names_lead_there_directly(world: World) -> None:
+def test_all_papers_of_a_chain_lead_directly_to_the_kept_one(world: World) -> None:
     world.announce(entry(PREPRINT, 3))
     world.announce(article())
     world.announce(Entry(title="Agents that plan, at last", identifiers=(Identifier("openreview", "abcdefgh"),)))
@@ -144,7 +144,7 @@ def test_a_chain_of_papers_ends_in_one_whose_names_lead_there_directly(world: Wo
     assert len(merged_into(world)) == 2
 
 
-def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
+def test_one_listing_may_merge_its_own_new_papers(world: World) -> None:
     tally = world.announce(
         article(), entry(PREPRINT, 1), link(), Entry(title="y", identifiers=(doi("y"),)), link(1, "y")
     )
@@ -153,7 +153,7 @@ def test_one_listing_may_link_what_it_brought_itself(world: World) -> None:
     assert len(world.rows(select(paper_identifier))) == 3
 
 
-def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
+def test_one_listing_may_merge_a_chain_of_known_papers(world: World) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article(), article("Third", "y"))
     world.announce(Entry(title="z", identifiers=(doi("x"), doi("y"))), link())
@@ -162,7 +162,7 @@ def test_one_listing_may_link_a_chain_of_known_papers(world: World) -> None:
     assert {row["paper_id"] for row in world.rows(select(paper_appearance))} == {first}
 
 
-def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
+def test_the_sent_paper_is_kept_otherwise_the_oldest(world: World) -> None:
     world.subscribe(query="title:revisited")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -172,32 +172,32 @@ def test_the_paper_that_was_sent_stays_else_the_oldest(world: World) -> None:
     assert loaded(world, world.paper(ARTICLE))[world.paper(ARTICLE)].title == ARTICLE
 
 
-def test_the_one_knows_what_both_knew(world: World) -> None:
+def test_the_kept_paper_has_what_both_had(world: World) -> None:
     world.announce(entry(PREPRINT, 1, abstract="We plan", categories=("cs.AI",), upvotes=7))
     world.announce(
         article(abstract="We plan a lot.", categories=("cs.LG",), version=2, announced_on=DAY - timedelta(days=2))
     )
     world.announce(link(upvotes=3))
-    (stays,) = merged_into(world).values()
-    one = loaded(world, stays)[stays]
+    (kept_id,) = merged_into(world).values()
+    one = loaded(world, kept_id)[kept_id]
     assert (one.abstract, one.version, one.upvotes) == ("We plan a lot.", 2, 7)
     assert (one.categories, one.announced_on) == (("cs.AI", "cs.LG"), DAY - timedelta(days=2))
 
 
 @pytest.mark.parametrize("silent", [(True, True), (True, False), (False, True)])
-def test_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
+def test_merged_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
     world.announce(entry(PREPRINT, 1), silent=silent[0])
     world.announce(article(), silent=silent[1])
     world.announce(article("Third", "z"), source="arxiv", silent=True)
     world.announce(link(), link(1, "z"), source="feed", silent=True)
     one = loaded(world, world.paper(PREPRINT))[world.paper(PREPRINT)]
     assert one.sources == ("arxiv", "daily-papers", "feed")
-    heard = {row["source_id"]: row["silent"] for row in world.rows(select(paper_appearance))}
-    assert heard[world.source] == all(silent)
-    assert len(heard) == 3
+    silence = {row["source_id"]: row["silent"] for row in world.rows(select(paper_appearance))}
+    assert silence[world.source] == all(silent)
+    assert len(silence) == 3
 
 
-def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world: World) -> None:
+def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: World) -> None:
     two(world, silent=True)
     world.subscribe(query="planning")
     world.announce(link(), source="feed")
@@ -210,7 +210,7 @@ def test_two_silent_papers_are_new_when_a_listing_is_heard_that_links_them(world
     [({"query": '"agent planning" cat:cs.LG'}, ("cs.LG",)), ({"query": '"agent planning"', "sources": ("arxiv",)}, ())],
     ids=["category", "source"],
 )
-def test_a_place_that_came_with_the_other_paper_is_an_event(
+def test_a_source_of_the_replaced_paper_is_an_event(
     world: World, asked: dict[str, Any], categories: tuple[str, ...]
 ) -> None:
     world.subscribe(**asked)
@@ -223,7 +223,7 @@ def test_a_place_that_came_with_the_other_paper_is_an_event(
     assert len(world.mails()) == 1
 
 
-def test_a_paper_is_not_new_again_when_only_the_other_was_heard_of(world: World) -> None:
+def test_a_paper_is_not_new_again_when_only_the_replaced_one_was_announced(world: World) -> None:
     world.announce(entry(PREPRINT, 1), silent=True)
     world.announce(article())
     world.announce(link())
@@ -247,7 +247,7 @@ def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: World, order: i
 # ── what hangs on a paper ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_event_that_is_not_matched_yet_follows(world: World) -> None:
+def test_an_unmatched_event_moves_to_the_kept_paper(world: World) -> None:
     world.subscribe("Preprints", query='"agent planning"')
     world.subscribe("Articles", query="revisited")
     world.announce(entry(PREPRINT, 1))
@@ -258,12 +258,12 @@ def test_an_event_that_is_not_matched_yet_follows(world: World) -> None:
     with world.db.transaction() as tx:
         assert match_runs.events_of(tx, 2) == {world.paper(PREPRINT): before[world.paper(ARTICLE)]}
     finish(world)
-    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert {paper_id for _, paper_id in world.matches()} == {world.paper(PREPRINT)}
     assert len(world.mails()) == 1
     assert {row["paper_id"] for row in world.rows(select(event))} == {world.paper(PREPRINT)}
 
 
-def test_examples_and_verdicts_follow_and_the_staying_papers_example_counts(world: World) -> None:
+def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: World) -> None:
     first, second = two(world)
     world.embed_and_match()
     one = world.subscribe("One", interest="agent", liked=(second,))
@@ -276,65 +276,65 @@ def test_examples_and_verdicts_follow_and_the_staying_papers_example_counts(worl
                 insert(feedback).values(subscription_id=subscription, paper_id=paper, verdict=verdict, created_at=at)
             )
     world.announce(link(), silent=True)
-    (stays,) = merged_into(world).values()
+    (kept_id,) = merged_into(world).values()
     with world.db.transaction() as tx:
-        assert subscriptions.examples_of(tx, one) == ((stays,), ())
-        assert subscriptions.examples_of(tx, other) == (((stays,), ()) if stays == first else ((), (stays,)))
-    told = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
-    assert told == {one: (stays, "more"), other: (stays, "less")}
+        assert subscriptions.examples_of(tx, one) == ((kept_id,), ())
+        assert subscriptions.examples_of(tx, other) == (((kept_id,), ()) if kept_id == first else ((), (kept_id,)))
+    verdict_of = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
+    assert verdict_of == {one: (kept_id, "more"), other: (kept_id, "less")}
 
 
-def test_an_example_named_by_an_old_number_is_the_new_paper(world: World) -> None:
+def test_an_example_given_by_an_old_number_is_the_kept_paper(world: World) -> None:
     two(world)
     world.embed_and_match()
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     one = world.subscribe("One", interest="agent", liked=(gone,))
     with world.db.transaction() as tx:
-        assert subscriptions.examples_of(tx, one) == ((stays,), ())
+        assert subscriptions.examples_of(tx, one) == ((kept_id,), ())
 
 
 @pytest.mark.parametrize("fuller", [True, False])
-def test_a_vector_is_that_of_the_text_that_stays(world: World, fuller: bool) -> None:
+def test_a_vector_is_kept_with_its_text(world: World, fuller: bool) -> None:
     text = "We ask what a robot would do."
     world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
     world.announce(article(abstract=text if fuller else "We ask"))
-    stays, goes = world.paper(PREPRINT), world.paper(ARTICLE)
+    kept_id, replaced_id = world.paper(PREPRINT), world.paper(ARTICLE)
     world.embed_and_match()
     with world.db.transaction() as tx:
-        before = vectors.load(tx, [stays, goes], world.embedder.name)
+        before = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
-        kept = vectors.load(tx, [stays, goes], world.embedder.name)
-        assert embedding_backlog.take(tx, world.embedder.name, 9) == ([stays] if fuller else [])
-    assert kept.keys() == (set() if fuller else {stays})
+        kept = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
+        assert embedding_backlog.take(tx, world.embedder.name, 9) == ([kept_id] if fuller else [])
+    assert kept.keys() == (set() if fuller else {kept_id})
     embed.work_backlog(world.db, world.settings, world.embedder)
     with world.db.transaction() as tx:
-        after = vectors.load(tx, [stays, goes], world.embedder.name)
-    assert after.keys() == {stays}
-    assert np.array_equal(after[stays], before[stays]) != fuller
+        after = vectors.load(tx, [kept_id, replaced_id], world.embedder.name)
+    assert after.keys() == {kept_id}
+    assert np.array_equal(after[kept_id], before[kept_id]) != fuller
 
 
-def test_a_vector_of_the_same_text_serves_the_paper_that_has_none(world: World) -> None:
+def test_a_vector_of_the_same_text_moves_to_a_paper_without_one(world: World) -> None:
     world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
     world.announce(article(PREPRINT, authors=("Charles Babbage",)))
-    stays, goes = sorted(row["id"] for row in world.rows(select(paper_table)))
+    kept_id, replaced_id = sorted(row["id"] for row in world.rows(select(paper_table)))
     with world.db.transaction() as tx:
-        vectors.store(tx, "words", [goes], np.ones((1, 5), dtype=np.float32))
+        vectors.store(tx, "words", [replaced_id], np.ones((1, 5), dtype=np.float32))
     world.announce(link(), silent=True)
-    assert merged_into(world) == {goes: stays}
+    assert merged_into(world) == {replaced_id: kept_id}
     with world.db.transaction() as tx:
-        assert vectors.load(tx, [stays, goes], "words").keys() == {stays}
+        assert vectors.load(tx, [kept_id, replaced_id], "words").keys() == {kept_id}
 
 
-# ── what was told ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── matches and items ─────────────────────────────────────────────────────────────────────────────────────────────
 
 STAGES = ("matched", "waits", "gathered", "claimed", "sending", "uncertain", "sent", "dropped", "dead")
 OUT = ("sending", "uncertain", "sent")
 TO_COME = ("matched", "waits", "gathered", "claimed")
 
 
-def stand(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
+def bring_to(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
     new_match = NewMatch(world.account, subscription, paper, score=None, reason=stage, revision=1)
     item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
@@ -342,8 +342,7 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         matches.store(tx, [new_match])
         if stage == "matched":
             return
-        mine = match.c.paper_id == paper
-        tx.execute(update(match).where(mine).values(notified_at=func.now()))
+        tx.execute(update(match).where(match.c.paper_id == paper).values(notified_at=func.now()))
         dropped = "channel removed" if stage == "dropped" else ""
         new = insert(delivery_item).values(**item, not_before=func.now(), dropped_because=dropped)
         made = tx.scalars(new.returning(delivery_item.c.id)).one()
@@ -367,8 +366,8 @@ def stand(world: World, paper: int, subscription: int, channel: int, stage: str)
         tx.execute(update(delivery).where(delivery.c.id == sent).values(values))
 
 
-def told(world: World, *ids: int) -> dict[int, int]:
-    """Channel → how often any of the papers went out there, or may have."""
+def times_sent(world: World, *ids: int) -> dict[int, int]:
+    """By channel, how often any of the papers was sent there, or may have been."""
     went = delivery.c.state.in_(OUT) & (delivery_item.c.dropped_because == "")
     query = select(delivery_item.c.channel_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
     channels = [row["channel_id"] for row in world.rows(query.where(went, delivery_item.c.paper_id.in_(ids)))]
@@ -377,9 +376,7 @@ def told(world: World, *ids: int) -> dict[int, int]:
 
 @pytest.mark.parametrize("how", ["one subscription", "two subscriptions", "two channels"])
 @pytest.mark.parametrize("older", STAGES)
-def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
-    world: World, how: str, older: str
-) -> None:
+def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, how: str, older: str) -> None:
     other_channel = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
@@ -394,9 +391,9 @@ def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
         for n, younger in zip(numbers, STAGES, strict=True)
     }
     for younger, (one, other) in pairs.items():
-        stand(world, one, first, channels[0], older)
-        stand(world, other, second, channels[1], younger)
-    before = {younger: told(world, *pair) for younger, pair in pairs.items()}
+        bring_to(world, one, first, channels[0], older)
+        bring_to(world, other, second, channels[1], younger)
+    before = {younger: times_sent(world, *pair) for younger, pair in pairs.items()}
     world.announce(*(link(n, n, title=f"Preprint {n}") for n in numbers), silent=True)
     assert len(merged_into(world)) == len(STAGES)
     assert not [m for m in world.rows(select(match)) if m["paper_id"] in merged_into(world) and not m["notified_at"]]
@@ -405,22 +402,22 @@ def test_however_far_each_had_come_nothing_is_lost_and_nothing_is_sent_again(
     for younger, pair in pairs.items():
         expected = dict(before[younger])
         for stage, beside, channel in ((older, younger, channels[0]), (younger, older, channels[1])):
-            # A match beside an item that was given up is a second match of one paper: that is not told either.
+            # A match beside an item that was given up is a second match of one paper: that is not sent either.
             given_up = stage == "matched" and beside in ("dropped", "dead") and how != "two channels"
             if stage in TO_COME and not given_up:
                 expected.setdefault(channel, 1)
-        assert told(world, *pair) == expected, (older, younger)
-        (living,) = {p.id for p in loaded(world, *pair).values()}
-        history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != living]
+        assert times_sent(world, *pair) == expected, (older, younger)
+        (kept,) = {p.id for p in loaded(world, *pair).values()}
+        history = [row for row in world.items() if row["paper_id"] in pair and row["paper_id"] != kept]
         for row in history:
-            dropped = row["dropped_because"] in (f"merged with paper {living}", "channel removed")
+            dropped = row["dropped_because"] in (f"merged with paper {kept}", "channel removed")
             assert dropped != bool(row["delivery_id"]), "what waited was dropped, what went out is on record"
     with world.db.transaction() as tx:
         assert audit.audit(tx, world.now() + timedelta(hours=1)).items_overdue == 0
         assert audit.audit(tx, world.now() + timedelta(hours=1)).matches_not_notified == 0
 
 
-def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
+def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: World) -> None:
     world.subscribe("Soon", query='"agent planning"', cadence="daily")
     world.subscribe("Late", query="revisited", cadence="weekly")
     two(world)
@@ -431,27 +428,27 @@ def test_of_two_that_wait_one_is_left_at_the_earlier_hour(world: World) -> None:
         tx.execute(update(delivery_item).where(delivery_item.c.cadence == "weekly").values(not_before=later))
     before = {row["paper_id"]: row for row in world.items()}
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     after = {row["paper_id"]: row for row in world.items()}
     soonest = min(before.values(), key=lambda row: row["not_before"])
-    assert (after[stays]["not_before"], after[stays]["cadence"]) == (soonest["not_before"], soonest["cadence"])
-    assert after[gone]["dropped_because"] == f"merged with paper {stays}"
+    assert (after[kept_id]["not_before"], after[kept_id]["cadence"]) == (soonest["not_before"], soonest["cadence"])
+    assert after[gone]["dropped_because"] == f"merged with paper {kept_id}"
     finish(world)
     (mail,) = world.mails()
     assert "Soon" in mail
     assert "Late" in mail
 
 
-def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(world: World) -> None:
+def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
     elsewhere = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
-    stand(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
-    stand(world, one, asked, world.email, "matched")
-    stand(world, other, asked, world.email, "sent")
+    bring_to(world, one, world.subscribe("Before", query="planning", to=[elsewhere]), elsewhere, "sent")
+    bring_to(world, one, asked, world.email, "matched")
+    bring_to(world, other, asked, world.email, "sent")
     world.announce(link(), silent=True)
     with world.db.transaction() as tx:
         counts, history = matches.find(tx, asked, one), matches.find(tx, asked, other)
@@ -462,7 +459,7 @@ def test_of_two_matches_of_one_subscription_the_told_one_counts_with_its_reason(
     assert history.notified_at
 
 
-def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) -> None:
+def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> None:
     world.subscribe(query="planning")
     two(world)
     world.embed_and_match()
@@ -472,10 +469,10 @@ def test_two_in_one_message_that_a_worker_has_are_rendered_as_one(world: World) 
     world.announce(link(), silent=True)
     finish(world)
     (mail,) = world.mails()
-    (stays,) = set(merged_into(world).values())
-    assert f"Subject: {loaded(world, stays)[stays].title}\n" in mail
+    (kept_id,) = set(merged_into(world).values())
+    assert f"Subject: {loaded(world, kept_id)[kept_id].title}\n" in mail
     with world.db.transaction() as tx:
-        assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [stays]
+        assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [kept_id]
 
 
 def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
@@ -510,7 +507,7 @@ class Interrupted(Matcher):
         return found
 
 
-def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: World) -> None:
+def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: World) -> None:
     world.subscribe("First", query='"agent planning"')
     world.announce(entry(PREPRINT, 1))
     finish(world)
@@ -520,24 +517,24 @@ def test_a_match_of_a_paper_that_became_another_meanwhile_is_the_others(world: W
     finish(world)
     assert merged_into(world) == {world.paper(ARTICLE): world.paper(PREPRINT)}
     assert len(world.matches()) == 2
-    assert {found for _, found in world.matches()} == {world.paper(PREPRINT)}
+    assert {paper_id for _, paper_id in world.matches()} == {world.paper(PREPRINT)}
     assert len(world.mails()) == 1
 
 
-def test_a_vector_of_a_paper_that_became_another_meanwhile_is_left_out(world: World) -> None:
+def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: World) -> None:
     two(world)
     world.announce(link(), silent=True)
-    ((gone, stays),) = merged_into(world).items()
+    ((gone, kept_id),) = merged_into(world).items()
     with world.db.transaction() as tx:
-        vectors.store(tx, "words", [gone, stays], np.ones((2, 5), dtype=np.float32))
-        assert vectors.load(tx, [gone, stays], "words").keys() == {stays}
-        assert merging.current_ids(tx, [gone, stays]) == {gone: stays, stays: stays}
+        vectors.store(tx, "words", [gone, kept_id], np.ones((2, 5), dtype=np.float32))
+        assert vectors.load(tx, [gone, kept_id], "words").keys() == {kept_id}
+        assert merging.current_ids(tx, [gone, kept_id]) == {gone: kept_id, kept_id: kept_id}
 
 
 # ── versions and withdrawals ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
+def test_a_new_version_causes_no_alert_and_is_shown(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.run(entry(PREPRINT, 1))
     world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
@@ -545,7 +542,7 @@ def test_a_new_version_is_no_alert_and_is_shown(world: World) -> None:
     assert explain.explain(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
 
 
-def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: World) -> None:
+def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2))
     world.embed_and_match()
@@ -560,7 +557,7 @@ def test_a_withdrawn_paper_falls_out_of_what_waits_and_the_trace_says_so(world: 
     assert "(withdrawn)" in steps["paper"]
 
 
-def test_a_paper_withdrawn_before_it_was_told_says_why_nothing_came(world: World) -> None:
+def test_explain_states_that_an_unsent_paper_was_withdrawn(world: World) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.embed_and_match()

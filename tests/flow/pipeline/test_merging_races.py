@@ -1,4 +1,4 @@
-"""Merging in any order and beside the other stages: one paper a name, nothing lost, nothing sent again."""
+"""Merging in any order and together with the other stages neither loses papers nor sends them again."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -51,8 +51,8 @@ def sent(world: World) -> Counter[tuple[int, int]]:
     query = select(delivery_item.c.channel_id, delivery_item.c.paper_id).join(
         delivery, delivery.c.id == delivery_item.c.delivery_id
     )
-    found = world.rows(query.where(delivery.c.state == "sent", delivery_item.c.dropped_because == ""))
-    return Counter((row["channel_id"], now[row["paper_id"]]) for row in found)
+    rows = world.rows(query.where(delivery.c.state == "sent", delivery_item.c.dropped_because == ""))
+    return Counter((row["channel_id"], now[row["paper_id"]]) for row in rows)
 
 
 def settle(world: World) -> None:
@@ -126,7 +126,7 @@ def _nothing(world: World) -> None:
     ],
     ids=["embed", "match", "backlog", "notify", "gather"],
 )
-def test_other_stages_wait_for_a_merge_and_see_it_whole(
+def test_other_stages_wait_for_a_merge_and_see_it_complete(
     world: World, before: Callable[[World], object], meanwhile: Callable[[World], object]
 ) -> None:
     world.subscribe("First", query="once")
@@ -149,7 +149,7 @@ def test_other_stages_wait_for_a_merge_and_see_it_whole(
     assert len(world.mails()) == 1
 
 
-def test_a_message_is_not_rendered_while_its_paper_becomes_another(world: World) -> None:
+def test_a_message_is_not_rendered_while_its_paper_is_merged(world: World) -> None:
     world.subscribe(query="again")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -178,7 +178,7 @@ class Asked(Matcher):
         return list(super().match(candidates))
 
 
-def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
+def test_no_paper_is_matched_while_it_is_merged(world: World) -> None:
     world.subscribe(query="planning")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -195,7 +195,7 @@ def test_no_paper_is_matched_while_it_becomes_another(world: World) -> None:
     assert set(Asked.papers) == set(living(world).values())
 
 
-def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) -> None:
+def test_no_event_is_written_for_a_replaced_paper(world: World) -> None:
     world.announce(FIRST)
     world.announce(SECOND)
     with ThreadPoolExecutor() as pool:
@@ -209,7 +209,7 @@ def test_an_event_is_never_written_of_a_paper_that_became_another(world: World) 
         assert match_runs.events_of(tx, 3).keys() == set(living(world).values())
 
 
-def test_all_stages_at_once_neither_deadlock_nor_lose_nor_repeat(world: World) -> None:
+def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: World) -> None:
     chance = Random(7)
     world.subscribe("First", query="planning")
     world.subscribe("Second", query="planning")
@@ -280,7 +280,7 @@ steps = st.lists(
 
 
 def _start_anew(world: World) -> None:
-    """No papers, nothing told; the subscriptions stay."""
+    """Deletes papers and deliveries and keeps the subscriptions."""
     with world.db.transaction() as tx:
         tx.execute(text("TRUNCATE paper, run, match, delivery RESTART IDENTITY CASCADE"))
         tx.execute(update(channel).values(last_digest_on=None))
@@ -302,19 +302,19 @@ def _check_names(world: World, taken: Iterable[Entry]) -> None:
 
 @given(steps=steps)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_comes_in_whatever_order_names_lead_to_one_paper_that_is_sent_once(
+def test_in_any_order_identifiers_lead_to_one_paper_that_is_sent_once(
     world: World, steps: list[tuple[list[Entry], str, bool]]
 ) -> None:
     _start_anew(world)
     taken: list[Entry] = []
     stages = [world.embed_and_match, world.notify, lambda: _gather(world), world.deliver]
-    for found, progress, hidden in steps:
-        world.announce(*found, silent=hidden)
-        taken += found
+    for entries, progress, silent in steps:
+        world.announce(*entries, silent=silent)
+        taken += entries
         before = sent(world)
         for stage in stages[: PROGRESS.index(progress)]:
             stage()
-        # Two papers that were sent may prove to be one; from then on nothing more goes out.
+        # Two papers that were sent may prove to be one; from then on nothing more replaced_id out.
         new = sent(world) - before
         assert all(times == 1 and not before[one] for one, times in new.items())
         _check_names(world, taken)
@@ -323,5 +323,5 @@ def test_whatever_comes_in_whatever_order_names_lead_to_one_paper_that_is_sent_o
     settle(world)
     _check_names(world, taken)
     assert all(times == 1 and not before[one] for one, times in (sent(world) - before).items())
-    heard = world.rows(select(paper_appearance.c.paper_id).where(~paper_appearance.c.silent))
-    assert {one for _, one in sent(world)} == {row["paper_id"] for row in heard}
+    announced = world.rows(select(paper_appearance.c.paper_id).where(~paper_appearance.c.silent))
+    assert {paper_id for _, paper_id in sent(world)} == {row["paper_id"] for row in announced}

@@ -1,4 +1,4 @@
-"""Polling: politely, silently at first, and whatever the peer does ends in a recorded outcome."""
+"""Polling keeps rate limits, is silent at first, and records an outcome whatever the server does."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -54,13 +54,13 @@ def poll_all(world: World, fetcher: Fetcher) -> int:
     return polls
 
 
-def again(world: World) -> None:
-    """As if an hour had passed."""
+def make_due(world: World) -> None:
+    """Makes every source due and every rate limit free."""
     world.make_due(source, next_poll_at=timedelta(days=1))
     world.make_due(rate_limit, available_at=timedelta(days=1))
 
 
-def one(world: World, source_id: int) -> dict[str, object]:
+def row_of(world: World, source_id: int) -> dict[str, object]:
     return world.rows(select(source).where(source.c.id == source_id))[0]
 
 
@@ -71,25 +71,25 @@ def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
     peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=FEED.format(title="New")))
     assert poll_all(world, fetcher) == 1
     assert world.rows(select(event)) == []
-    again(world)
+    make_due(world)
     poll_all(world, fetcher)
     assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
 
 
-def test_a_first_poll_announces_when_asked_to(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_first_poll_announces_when_the_source_says_so(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, announce_first=True)
     peer.script("/feed", Answer(body=FEED.format(title="New")))
     poll_all(world, fetcher)
     assert len(world.rows(select(event))) == 1
 
 
-def test_what_has_not_changed_is_asked_for_so_and_not_read_again(
+def test_validators_are_sent_and_unchanged_listings_are_not_read_again(
     world: World, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old"), headers={"ETag": '"v1"'}), Answer(status=304, body=""))
     poll_all(world, fetcher)
-    again(world)
+    make_due(world)
     poll_all(world, fetcher)
     assert peer.to("/feed")[1].headers.get("If-None-Match", peer.to("/feed")[1].headers.get("if-none-match")) == '"v1"'
     assert len(world.rows(select(paper))) == 1
@@ -99,43 +99,41 @@ def listings(world: World) -> int:
     return len(world.rows(select(listing)))
 
 
-def test_bytes_that_are_those_of_last_time_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer, announce_first=True)
+def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body=FEED.format(title="New")))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert listings(world) == 1
-    assert one(world, where)["succeeded_at"]
+    assert row_of(world, source_id)["succeeded_at"]
     peer.always("/feed", Answer(body=FEED.format(title="Newer")))
     poll_all(world, fetcher)
     assert listings(world) == 2
 
 
-def test_what_the_first_poll_read_silently_is_no_news_when_it_is_listed_again(
-    world: World, peer: HttpSink, fetcher: Fetcher
-) -> None:
+def test_silently_read_papers_cause_no_event_when_listed_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
-    both = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
-    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=both), Answer(body=both + "\n"))
+    two_items = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
+    peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=two_items), Answer(body=two_items + "\n"))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
 
 
-def test_bytes_that_could_not_be_read_are_tried_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer, announce_first=True)
+def test_unreadable_bytes_are_read_again_at_the_next_poll(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
     for _ in range(3):
         poll_all(world, fetcher)
-        again(world)
+        make_due(world)
     assert listings(world) == 3
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
 
 
-def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
+def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> None:
     released = Gate()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -152,26 +150,26 @@ def test_a_slow_source_delays_no_other(world: World, peer: HttpSink) -> None:
     )
     slow.start()
     try:
-        until(lambda: listings(world) == 1, "the quick feed is kept", 20)
+        until(lambda: listings(world) == 1, "the listing of the quick feed is stored", 20)
     finally:
         released.set()
         slow.join(30)
     assert listings(world) == 2
 
 
-def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: World) -> None:
-    asked, most, lock = 0, 0, Lock()
+def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: World) -> None:
+    running, max_running, lock = 0, 0, Lock()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        nonlocal asked, most
+        nonlocal running, max_running
         with lock:
-            asked += 1
-            most = max(most, asked)
+            running += 1
+            max_running = max(max_running, running)
         try:
             return httpx2.Response(200, content=FEED.format(title="One paper of many").encode())
         finally:
             with lock:
-                asked -= 1
+                running -= 1
 
     fetcher = Fetcher(user_agent="paperwire-test", transport=answer)
     with world.db.transaction() as tx:
@@ -182,68 +180,68 @@ def test_a_thousand_new_feeds_are_asked_a_few_at_a_time_and_then_spread(world: W
         pass
     rows = world.rows(select(source.c.next_poll_at, source.c.polled_at).where(source.c.polled))
     assert len(rows) == 1_000
-    assert most <= poll.MAX_REQUESTS_TOGETHER
+    assert max_running <= poll.MAX_REQUESTS_TOGETHER
     pauses = sorted((row["next_poll_at"] - row["polled_at"]).total_seconds() for row in rows)
     assert pauses[-1] - pauses[0] > 300
 
 
-def test_failures_back_off_and_say_why_and_a_success_forgets_them(
+def test_failures_back_off_with_the_reason_and_a_success_clears_them(
     world: World, peer: HttpSink, fetcher: Fetcher
 ) -> None:
-    where = add(world, peer)
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=500), Answer(status=500), Answer(body=FEED.format(title="Old")))
     pauses = []
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
+        row = row_of(world, source_id)
         pauses.append(row["next_poll_at"] - row["polled_at"])  # type: ignore[operator]
-        again(world)
-    assert "500" in str(one(world, where)["error"])
+        make_due(world)
+    assert "500" in str(row_of(world, source_id)["error"])
     assert pauses[1] > pauses[0] > timedelta(hours=1)
     poll_all(world, fetcher)
-    assert (one(world, where)["failures"], one(world, where)["error"]) == (0, "")
+    assert (row_of(world, source_id)["failures"], row_of(world, source_id)["error"]) == (0, "")
 
 
-def test_a_named_pause_is_kept(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+def test_retry_after_is_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=429, headers={"Retry-After": "30000"}))
     poll_all(world, fetcher)
-    row = one(world, where)
+    row = row_of(world, source_id)
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
 
 
-def test_a_feed_that_asks_for_rest_gets_it(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
-    resting = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
-    peer.always("/feed", Answer(body=resting))
+def test_hints_of_a_feed_are_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer)
+    with_ttl = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
+    peer.always("/feed", Answer(body=with_ttl))
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
-        again(world)
+        row = row_of(world, source_id)
+        make_due(world)
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(minutes=700)  # type: ignore[operator]
     peer.always("/feed", Answer(body=FEED.format(title="Old")))
     for _ in range(2):
         poll_all(world, fetcher)
-        row = one(world, where)
-        again(world)
+        row = row_of(world, source_id)
+        make_due(world)
     assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
 
 
-def test_a_source_that_is_gone_ends(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+def test_a_source_that_is_gone_is_not_polled_any_more(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer)
     peer.script("/feed", Answer(status=410))
     poll_all(world, fetcher)
-    assert one(world, where)["polled"] is False
+    assert row_of(world, source_id)["polled"] is False
 
 
-def test_a_page_instead_of_a_feed_is_said_on_the_source(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer)
     peer.script("/feed", Answer(body="<html><title>Log in</title></html>"))
     poll_all(world, fetcher)
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
 
 
-def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, "/a")
     add(world, peer, "/b")
     peer.always("/a", Answer(body=FEED.format(title="A")))
@@ -254,15 +252,15 @@ def test_two_sources_of_one_host_wait_for_their_gate(world: World, peer: HttpSin
     assert len(peer.requests) == 2
 
 
-def test_an_address_that_feeds_may_not_reach_is_refused(world: World, peer: HttpSink) -> None:
-    where = add(world, peer)
+def test_a_private_address_is_refused(world: World, peer: HttpSink) -> None:
+    source_id = add(world, peer)
     poll_all(world, Fetcher(user_agent="paperwire-test"))
-    assert one(world, where)["error"]
+    assert row_of(world, source_id)["error"]
     assert peer.requests == []
 
 
-def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
-    where = add(world, peer)
+def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+    source_id = add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old")))
     with world.db.transaction() as tx:
         assert sources.claim(tx, world.now(), poll.LEASE)
@@ -271,18 +269,18 @@ def test_a_poll_whose_worker_was_lost_is_taken_over(world: World, peer: HttpSink
         for table in (source, rate_limit):
             tx.execute(update(table).values(lease_until=world.now() - timedelta(seconds=1)))
     assert poll_all(world, fetcher) == 1
-    assert one(world, where)["succeeded_at"]
+    assert row_of(world, source_id)["succeeded_at"]
 
 
-def test_the_sweep_knows_every_stage_that_has_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_the_sweep_finds_every_stage_with_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
     def stages() -> list[str]:
         with world.db.transaction() as tx:
             return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
 
-    assert stages() == ["slow", "deliver"]  # bounces are to be asked for, and a new channel's digest is planned
+    assert stages() == ["slow", "deliver"]  # bounces are to be read, and a new channel's digest is to be planned
     bounces.work(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
     with world.db.transaction() as tx:
-        rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # nobody cleans meanwhile
+        rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # clean-up is not due
     world.deliver()
     assert stages() == []
     world.subscribe(query="new")

@@ -1,4 +1,4 @@
-"""A source's plugin with a fault of its own: it costs its source a poll, and the others nothing."""
+"""A plugin that raises fails the poll of its own source and no other."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -14,7 +14,7 @@ from services.ports import Request
 from services.sources.feed import Feed
 from services.store.db.tables import rate_limit, source
 from tests.flow.conftest import World
-from tests.flow.pipeline.test_poll import FEED, add, fetcher, one, peer
+from tests.flow.pipeline.test_poll import FEED, add, fetcher, peer, row_of
 from tests.sinks import Answer, HttpSink
 
 __all__ = ["fetcher", "peer"]
@@ -45,7 +45,7 @@ def _known() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["asks-badly", "looks-back-badly", "removed-since"])
-def test_a_plugin_that_breaks_costs_the_other_seven_answers_nothing(
+def test_a_plugin_that_raises_does_not_affect_the_other_seven_answers(
     world: World, peer: HttpSink, fetcher: Fetcher, kind: str
 ) -> None:
     paths = [f"/{number}" for number in range(8)]
@@ -58,7 +58,7 @@ def test_a_plugin_that_breaks_costs_the_other_seven_answers_nothing(
     for path in paths:
         peer.always(path, Answer(body=FEED.format(title=f"Paper{path[1:]}")))
     assert poll.work(world.db, world.settings, fetcher)
-    rows = [one(world, source_id) for source_id in ids]
+    rows = [row_of(world, source_id) for source_id in ids]
     assert [row["lease_until"] for row in rows] == [None] * 8
     broken = rows.pop(3)
     assert [row["error"] for row in rows] == [""] * 7

@@ -15,7 +15,7 @@ from services import plugins
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.tables import batch, event, paper, paper_identifier
-from tests.flow.pipeline.test_batches import Watch, faults, no_fault
+from tests.flow.pipeline.test_batches import Poller, faults, no_fault
 
 DAYS = Path(__file__).resolve().parents[4] / "shared" / "data" / "hf_daily_papers" / "raw"
 FIRST, LAST = date(2025, 3, 3), date(2025, 9, 30)
@@ -57,7 +57,7 @@ def expected() -> dict[str, int]:
 def test_seven_months_give_each_paper_once_with_its_highest_upvotes(
     db: Database, postgres_url: str, settings: Settings, fault: Callable[[httpx2.Request], httpx2.Response | None]
 ) -> None:
-    one = Watch(postgres_url, settings, fault, first=FIRST, step=timedelta(hours=24))
+    one = Poller(postgres_url, settings, fault, first=FIRST, step=timedelta(hours=24))
     one.fetcher = one.fetcher_for(Recorded(fault))
     skipped = date(2025, 4, 10)
     one.run(

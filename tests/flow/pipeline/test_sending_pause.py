@@ -1,4 +1,4 @@
-"""The hold: nothing is sent, what waits is shown, and a copied database starts in it."""
+"""The sending pause: nothing is sent, what waits is counted, and a copied database starts paused."""
 
 from datetime import date, timedelta
 
@@ -32,7 +32,7 @@ def waiting(world: World) -> list[int]:
         return [row.papers for row in sending_pause.waiting_papers(tx, world.now())]
 
 
-def test_in_a_hold_nothing_is_sent_and_its_end_brings_one_message(world: World) -> None:
+def test_nothing_is_sent_during_the_pause_and_its_end_sends_one_message(world: World) -> None:
     world.subscribe(query="planning")
     begin(world)
     world.run(entry(ALPHA, 1))
@@ -47,7 +47,7 @@ def test_in_a_hold_nothing_is_sent_and_its_end_brings_one_message(world: World) 
     assert BETA in mail
 
 
-def test_a_message_that_was_made_before_the_hold_waits_too(world: World) -> None:
+def test_a_delivery_made_before_the_pause_waits_too(world: World) -> None:
     world.subscribe(query="planning")
     world.announce(entry(ALPHA, 1))
     world.embed_and_match()
@@ -61,7 +61,7 @@ def test_a_message_that_was_made_before_the_hold_waits_too(world: World) -> None
     assert [row["state"] for row in world.deliveries()] == ["sent"]
 
 
-def test_what_was_announced_up_to_a_day_can_count_as_sent(world: World) -> None:
+def test_papers_announced_up_to_a_day_can_be_counted_as_sent(world: World) -> None:
     world.subscribe(query="planning")
     begin(world)
     world.run(entry(ALPHA, 1, announced_on=date(2026, 5, 1)))
@@ -73,7 +73,7 @@ def test_what_was_announced_up_to_a_day_can_count_as_sent(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "uncertain"])
-def test_a_message_whose_papers_all_count_as_sent_is_cancelled(world: World, state: str) -> None:
+def test_a_delivery_whose_papers_are_all_counted_as_sent_is_cancelled(world: World, state: str) -> None:
     world.subscribe(query="planning")
     world.announce(entry(ALPHA, 1))
     world.embed_and_match()
@@ -87,7 +87,7 @@ def test_a_message_whose_papers_all_count_as_sent_is_cancelled(world: World, sta
     assert world.mails() == []
 
 
-def test_a_database_on_another_server_than_the_recorded_one_starts_in_hold(world: World) -> None:
+def test_a_database_copied_to_another_server_starts_paused(world: World) -> None:
     with world.db.transaction() as tx:
         assert not sending_pause.start_if_copied(tx, world.now())
         assert not sending_pause.start_if_copied(tx, world.now())

@@ -1,4 +1,4 @@
-"""Mails that come back: the address is stopped, its owner sees why, and forged reports change nothing."""
+"""Returned mails: the address gets no more mail, its owner sees why, and forged reports change nothing."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from services.flow import opt_in_links
 from services.flow.commands import channels as channel_commands
-from services.flow.commands import opt_in as consent_flow
+from services.flow.commands import opt_in as opt_in_commands
 from services.flow.upkeep import bounces, restored_copy
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
@@ -38,7 +38,7 @@ def report(world: World, name: str, message_id: str = "") -> bytes:
     return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
 
 
-def take(world: World, body: bytes) -> str:
+def handle(world: World, body: bytes) -> str:
     return bounces.handle_mail(world.db, world.settings, secrets(world), body)
 
 
@@ -55,9 +55,9 @@ def sent(world: World) -> World:
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail", "vague"])
-def test_a_hard_bounce_stops_the_address(sent: World, name: str) -> None:
+def test_a_hard_bounce_disables_the_channel(sent: World, name: str) -> None:
     body = report(sent, name)
-    assert [take(sent, body), take(sent, body)] == ["hard", "known"]
+    assert [handle(sent, body), handle(sent, body)] == ["hard", "known"]
     assert disabled(sent)[0].startswith("mail to this address came back: 550")
     sent.run(entry("Another about planning", 2))
     assert len(sent.mails()) == 1
@@ -65,39 +65,39 @@ def test_a_hard_bounce_stops_the_address(sent: World, name: str) -> None:
         assert sent.deliveries()[0]["error"].startswith("came back: 550")
 
 
-def test_an_address_is_stopped_in_every_account_and_its_owners_are_told_elsewhere(sent: World) -> None:
+def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(sent: World) -> None:
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     both = [
         channel_commands.find_or_add(sent.db, sent.settings, other, f"email:{one}", verified=True)
         for one in ("Ada@example.org", "ben@example.org")
     ]
-    assert take(sent, report(sent, "postfix")) == "hard"
+    assert handle(sent, report(sent, "postfix")) == "hard"
     assert [bool(one) for one in disabled(sent)] == [True, True, False]
     told = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
     assert told == [(both[1], "notice")]
 
 
-def test_what_waits_comes_when_its_owner_enables_the_channel(sent: World) -> None:
-    take(sent, report(sent, "postfix"))
+def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: World) -> None:
+    handle(sent, report(sent, "postfix"))
     sent.run(entry("Another about planning", 2))
-    assert consent_flow.enable(sent.db, sent.settings, sent.email, sent.account)
+    assert opt_in_commands.enable(sent.db, sent.settings, sent.email, sent.account)
     sent.deliver()
     assert len(sent.mails()) == 2
     with sent.db.transaction() as tx:
         assert opt_in.suppression_reason(tx, "ada@example.org") == ""
 
 
-def test_a_stopped_address_is_not_asked_whether_it_wants_mails(sent: World) -> None:
-    take(sent, report(sent, "postfix"))
+def test_a_suppressed_address_gets_no_opt_in_request(sent: World) -> None:
+    handle(sent, report(sent, "postfix"))
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     one = channel_commands.find_or_add(sent.db, sent.settings, other, "email:ada@example.org")
-    assert not consent_flow.request_opt_in(sent.db, sent.settings, one)
+    assert not opt_in_commands.request_opt_in(sent.db, sent.settings, one)
 
 
-def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
-    assert take(sent, report(sent, "full")) == "soft"
+def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: World) -> None:
+    assert handle(sent, report(sent, "full")) == "soft"
     assert disabled(sent) == [""]
     with sent.db.transaction() as tx:
         found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
@@ -106,26 +106,26 @@ def test_a_soft_bounce_is_counted_and_stops_nothing(sent: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])
-def test_a_report_about_no_mail_of_ours_changes_nothing(sent: World, name: str) -> None:
+def test_a_report_about_a_foreign_mail_changes_nothing(sent: World, name: str) -> None:
     body = report(sent, name, "<digest-000000000000000000000000@localhost>")
     forged = body.replace(f"/unsubscribe/{sent.email}-".encode(), b"/unsubscribe/9-")
-    assert take(sent, forged) == "ignored"
-    assert take(sent, b"Subject: hello\r\n\r\nhow are you?") == "ignored"
+    assert handle(sent, forged) == "ignored"
+    assert handle(sent, b"Subject: hello\r\n\r\nhow are you?") == "ignored"
     assert (disabled(sent), sent.rows(select(bounce))) == ([""], [])
 
 
-def test_a_mail_that_was_never_sent_cannot_come_back(world: World) -> None:
+def test_a_report_about_an_unsent_mail_is_ignored(world: World) -> None:
     with world.db.transaction() as tx:
         assert operator_notices.send(tx, world.account, "k", "text", "localhost")
     body = report(world, "exchange")
-    assert take(world, body) == "ignored"
+    assert handle(world, body) == "ignored"
 
 
-def test_unsubscribing_by_mail_is_as_good_as_by_the_link(sent: World) -> None:
+def test_a_mail_with_the_token_unsubscribes(sent: World) -> None:
     token = opt_in_links.unsubscribe_token(secrets(sent), sent.email, "ada@example.org")
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
-    assert take(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
-    assert take(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
+    assert handle(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
+    assert handle(sent, f"Subject: unsubscribe {token}\r\n\r\n".encode()) == "unsubscribed"
     with sent.db.transaction() as tx:
         assert channels.find(tx, sent.email).unsubscribed_at is not None
 
@@ -158,7 +158,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
 
 
 def read(world: World, times: int) -> None:
-    """That many readings, as if five minutes lay between."""
+    """Reads the mailbox several times, as if five minutes had passed each time."""
     for _ in range(times):
         world.make_due(rate_limit, available_at=timedelta(minutes=6))
         assert not bounces.work(world.db, world.settings, secrets(world))
@@ -182,7 +182,7 @@ def operated(world: World) -> World:
     return world
 
 
-def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets_in_again(
+def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
     operated: World, configure: Configure
 ) -> None:
     operated.subscribe(query="planning")
@@ -209,7 +209,7 @@ def test_a_mailbox_that_refuses_tells_the_operator_once_and_is_read_when_it_lets
 
 
 @pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
-def test_a_mailbox_that_is_gone_is_said_once_each_time_that_it_goes(
+def test_the_operator_gets_a_notice_each_time_the_mailbox_becomes_unreachable(
     operated: World, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("new", "cur"):
@@ -225,7 +225,7 @@ def test_a_mailbox_that_is_gone_is_said_once_each_time_that_it_goes(
     assert "bounces are not read" in capsys.readouterr().out
 
 
-def test_a_mailbox_that_is_no_longer_set_fails_no_more(operated: World, configure: Configure) -> None:
+def test_a_mailbox_that_is_no_longer_configured_is_no_failure(operated: World, configure: Configure) -> None:
     configure(bounce_url="maildir:///nowhere/at/all")
     read(operated, 1)
     configure(bounce_url="")

@@ -197,7 +197,7 @@ def test_the_night_takes_the_vectors_of_a_model_that_nobody_uses(change: Change,
 
     def night() -> int:
         with db.transaction() as tx:
-            return retention.vectors(tx, db.now(), timedelta(days=30))
+            return retention.delete_unused_vectors(tx, db.now(), timedelta(days=30))
 
     assert night() == 0, "it serves"
     change.slow()

@@ -114,7 +114,7 @@ def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
     age(told, AGES)
     clean_all(told)
     assert told.deliveries() == []
-    assert told.items()[0]["dropped_because"].startswith("told on 20")
+    assert told.items()[0]["dropped_because"].startswith("sent on 20")
     told.subscribe("Later", query="agent", sources=("arxiv",))
     told.announce(entry(AGENTS, 1), source="arxiv")
     told.embed_and_match()
@@ -125,7 +125,7 @@ def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
     assert count(told, match) == 2
     assert told.deliveries() == []
     steps = explain.explain(told.db, told.embedder, str(told.paper(AGENTS)), 1)
-    assert any("told on 20" in said for _, said in steps)
+    assert any("sent on 20" in said for _, said in steps)
 
 
 def test_what_was_never_delivered_says_so(told: World) -> None:
@@ -185,7 +185,7 @@ def test_traces_of_people_go_after_a_day(world: World) -> None:
 def test_batches_are_small_and_the_night_ends(world: World) -> None:
     with world.db.transaction() as tx:
         then = world.now() - timedelta(days=2)
-        rows = [{"address": "a@b.c", "ip": "", "created_at": then}] * (2 * retention_steps.BATCH + 1)
+        rows = [{"address": "a@b.c", "ip": "", "created_at": then}] * (2 * retention_steps.BATCH_SIZE + 1)
         tx.execute(insert(confirmation), rows)
 
     def is_due() -> bool:

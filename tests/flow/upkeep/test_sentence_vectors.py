@@ -124,7 +124,7 @@ def test_the_night_takes_them_when_messages_are_out(heard: World) -> None:
 
     def night() -> int:
         with heard.db.transaction() as tx:
-            return retention.sentences(tx, heard.now(), timedelta(days=30))
+            return retention.delete_sentence_vectors(tx, heard.now(), timedelta(days=30))
 
     assert night() == 0
     heard.make_due(sentence_vector, created_at=timedelta(days=31))

@@ -1,4 +1,4 @@
-"""Papers stored, and found by whatever name a person has."""
+"""Papers are stored, and found by each of their identifiers."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -32,13 +32,13 @@ def archive(db: Database) -> None:
 
 
 @pytest.mark.parametrize("name", ["7", "id:7", "arxiv:2605.00007", "arxiv:2605.00007v2", "2605.00007", "doi:10.1/AB"])
-def test_a_paper_has_several_names(db: Database, name: str) -> None:
+def test_a_paper_is_found_by_each_of_its_identifiers(db: Database, name: str) -> None:
     with db.transaction() as tx:
         assert papers.find(tx, name) == 7
 
 
 @pytest.mark.parametrize("name", ["8", "id:abc", "²", "9" * 40, "arxiv:", "", "doi:10.1/x", "'; DROP TABLE paper"])
-def test_what_names_no_paper_is_not_found(db: Database, name: str) -> None:
+def test_an_unknown_name_is_not_found(db: Database, name: str) -> None:
     with db.transaction() as tx, pytest.raises(NotFound):
         papers.find(tx, name)
 
@@ -62,7 +62,7 @@ ODD = Paper(
 )
 
 
-def test_a_paper_comes_back_as_it_was_stored(db: Database) -> None:
+def test_a_paper_is_loaded_as_it_was_stored(db: Database) -> None:
     with db.transaction() as tx:
         papers.insert_all(tx, [ODD], NOW)
         papers.identify(tx, [ODD])
@@ -73,7 +73,7 @@ def test_a_paper_comes_back_as_it_was_stored(db: Database) -> None:
         )
 
 
-def test_an_update_changes_all_but_the_day_it_was_first_seen(db: Database) -> None:
+def test_an_update_changes_everything_but_the_time_of_first_sight(db: Database) -> None:
     changed = replace(ODD, id=7, identifiers=ONE.identifiers, first_seen_at=NOW + timedelta(days=1))
     with db.transaction() as tx:
         papers.update_all(tx, [changed], NOW)
@@ -87,7 +87,7 @@ def test_an_identifier_stays_with_the_paper_that_had_it_first(db: Database) -> N
         assert set(papers.by_identifiers(tx, ONE.identifiers).values()) == {7}
 
 
-def test_nothing_asked_for_is_nothing_found(db: Database) -> None:
+def test_empty_lookups_find_nothing(db: Database) -> None:
     with db.transaction() as tx:
         assert not papers.load(tx, [])
         assert not appearances.silence_by_source(tx, [])
@@ -95,12 +95,12 @@ def test_nothing_asked_for_is_nothing_found(db: Database) -> None:
         assert not papers.by_titles(tx, [])
 
 
-def test_an_appearance_keeps_its_first_day_and_once_heard_stays_heard(db: Database) -> None:
+def test_an_appearance_keeps_its_first_day_and_stays_announced(db: Database) -> None:
     with db.transaction() as tx:
-        here = sources.source_of_imports(tx, "feed")
+        source_id = sources.source_of_imports(tx, "feed")
         for silent in (True, False, True):
-            appearances.record(tx, {(7, here): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
-            heard = appearances.silence_by_source(tx, [7])
-        assert heard == {7: {here: False}}
+            appearances.record(tx, {(7, source_id): Appearance(NOW.date() + timedelta(days=silent), silent)}, NOW)
+            silence = appearances.silence_by_source(tx, [7])
+        assert silence == {7: {source_id: False}}
         (row,) = tx.execute(select(paper_appearance.c.announced_on)).all()
         assert row.announced_on == NOW.date() + timedelta(days=1)

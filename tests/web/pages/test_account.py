@@ -1,4 +1,4 @@
-"""The account: address, time zone, quiet hours."""
+"""The Account page: address, time zone, quiet hours."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ def test_time_zone_and_quiet_hours_are_saved(site: Site, ada: Browser) -> None:
     assert site.sql(query) == [("Europe/Berlin", None, None)]
 
 
-def test_mails_follow_an_operator_to_a_new_address(site: Site, ada: Browser) -> None:
+def test_an_operators_address_changes_at_once_with_its_channel(site: Site, ada: Browser) -> None:
     channel = site.channel(site.ada, "email:ada@example.org")
     site.subscription(site.ada, channel)
     site.channel(site.ben, "email:ben@example.org")
@@ -42,7 +42,7 @@ def test_mails_follow_an_operator_to_a_new_address(site: Site, ada: Browser) -> 
         ({"quiet_from": "25:00", "quiet_to": "07:00"}, "quiet hours"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_changes(
+def test_invalid_input_is_reported_and_changes_nothing(
     site: Site, ada: Browser, fields: dict[str, str], said: str
 ) -> None:
     before = site.sql("SELECT * FROM account")
@@ -52,7 +52,7 @@ def test_what_cannot_be_is_said_and_nothing_changes(
     assert site.sql("SELECT * FROM account") == before
 
 
-def test_an_address_that_is_a_channel_already_is_refused(site: Site, ada: Browser) -> None:
+def test_an_address_that_is_a_channel_already_is_rejected(site: Site, ada: Browser) -> None:
     site.channel(site.ada, "email:ada@example.org")
     site.channel(site.ada, "email:other@example.org")
     answer = ada.post("/account", {**SAME, "email": "other@example.org"})
@@ -61,7 +61,7 @@ def test_an_address_that_is_a_channel_already_is_refused(site: Site, ada: Browse
 
 
 def confirm(site: Site, channel: int) -> int:
-    """What the owner of the new mailbox does; the status of the answer."""
+    """Follows the link that is mailed to the new address; returns the status of the answer."""
     ((label,),) = site.sql(f"SELECT label FROM channel WHERE id = {channel}")
     token = opt_in_links.confirm_token(site.app.state.context.secrets, channel, label, datetime.now(UTC))
     return site.browser().client.post(f"/confirm/{token}").status_code
@@ -76,14 +76,14 @@ def living(site: Site) -> list[tuple[object, ...]]:
     return site.sql(query)
 
 
-def test_a_new_address_counts_when_it_is_confirmed_and_what_waits_moves_along(site: Site, ben: Browser) -> None:
+def test_a_new_address_is_used_once_confirmed_and_gets_the_waiting_papers(site: Site, ben: Browser) -> None:
     old = site.channel(site.ben, "email:ben@example.org")
     one = site.subscription(site.ben, old)
     assert ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"}).status_code == 303
     assert emails(site) == [("ben@example.org", "ben@new.example")]
     ((_, _, first), (new, label, verified)) = living(site)
     assert (first, label, verified) == (True, "ben@new.example", False)
-    assert "Until ben@new.example is confirmed" in text_of(ben.get("/account"))
+    assert "until the link mailed to ben@new.example is followed" in text_of(ben.get("/account"))
     site.subscription(site.ben, int(str(new)), name="Other")
     paper = site.paper("A paper")
     columns = "(account_id, channel_id, paper_id, not_before, cadence)"
@@ -97,7 +97,7 @@ def test_a_new_address_counts_when_it_is_confirmed_and_what_waits_moves_along(si
     assert site.sql("SELECT channel_id, dropped_because FROM delivery_item") == [(old, "")]
 
 
-def test_a_change_of_address_can_be_given_up(site: Site, ben: Browser) -> None:
+def test_a_change_of_address_can_be_cancelled(site: Site, ben: Browser) -> None:
     ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"})
     ben.post("/account", {"email": "ben@example.org", "timezone": "UTC"})
     assert emails(site) == [("ben@example.org", "")]
@@ -106,7 +106,7 @@ def test_a_change_of_address_can_be_given_up(site: Site, ben: Browser) -> None:
     assert emails(site) == [("ben@example.org", "")]
 
 
-def test_a_taken_address_is_told_to_its_owner_alone(site: Site, ben: Browser) -> None:
+def test_only_the_owner_of_an_address_learns_that_another_account_has_it(site: Site, ben: Browser) -> None:
     answers = [
         ben.post("/account", {"email": email, "timezone": "UTC"}) for email in ("ada@example.org", "x@y.example")
     ]
@@ -117,7 +117,7 @@ def test_a_taken_address_is_told_to_its_owner_alone(site: Site, ben: Browser) ->
     assert emails(site) == [("ben@example.org", "ada@example.org")]
 
 
-def test_an_operators_mails_wait_for_the_new_address_to_agree(site: Site, ada: Browser) -> None:
+def test_an_operators_mail_waits_for_the_confirmation_of_the_new_address(site: Site, ada: Browser) -> None:
     channel = site.channel(site.ada, "email:ada@example.org")
     ada.post("/account", {**SAME, "email": "ada@new.example"})
     assert site.sql(f"SELECT verified FROM channel WHERE id = {channel}") == [(False,)]

@@ -1,4 +1,4 @@
-"""Channels: added, tested, enabled, removed, and what keeps them from being told."""
+"""The Channels page: adding, testing, enabling and removing channels, and the state of each."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_a_slack_channel_is_added_with_its_hours(site: Site, ada: Browser) -> No
     assert "Digests at 17:30, weekly on fri" in page
 
 
-def test_a_webhook_is_never_shown_again(site: Site, ada: Browser) -> None:
+def test_the_address_of_a_webhook_is_not_shown_again(site: Site, ada: Browser) -> None:
     assert ada.post("/channels", {"kind": "slack-webhook", "target": WEBHOOK, **HOURS}).status_code == 303
     assert "verysecretpart" not in ada.get("/channels").text
     assert "verysecretpart" not in str(site.sql("SELECT * FROM channel"))
@@ -39,14 +39,14 @@ def test_a_webhook_is_never_shown_again(site: Site, ada: Browser) -> None:
         ("pigeon", "x"),
     ],
 )
-def test_a_target_that_cannot_be_one_is_refused(site: Site, ada: Browser, kind: str, target: str) -> None:
+def test_an_invalid_target_is_rejected(site: Site, ada: Browser, kind: str, target: str) -> None:
     answer = ada.post("/channels", {"kind": kind, "target": target, **HOURS})
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
     assert site.sql("SELECT * FROM channel") == []
 
 
-def test_hours_change_and_the_target_stays(site: Site, ada: Browser) -> None:
+def test_changing_the_hours_keeps_the_target(site: Site, ada: Browser) -> None:
     one = site.channel(site.ada, f"slack-webhook:{WEBHOOK}")
     before = site.sql("SELECT label, transport FROM channel")
     assert ada.post(f"/channels/{one}/hours", {"at": "06:15", "weekday": "sun"}).status_code == 303
@@ -54,7 +54,7 @@ def test_hours_change_and_the_target_stays(site: Site, ada: Browser) -> None:
     assert site.sql("SELECT label, transport FROM channel") == before
 
 
-def test_a_webhooks_secret_is_shown_once_and_sealed(site: Site, ada: Browser) -> None:
+def test_a_webhooks_secret_is_shown_once_and_stored_encrypted(site: Site, ada: Browser) -> None:
     added = ada.post("/channels", {"kind": "webhook", "target": "https://example.org/hooks/geheim", **HOURS})
     assert added.status_code == 200
     (secret,) = re.findall(r"whsec_[A-Za-z0-9+/=]+", added.text)
@@ -73,7 +73,7 @@ def test_only_a_webhook_has_a_secret_to_renew(site: Site, ada: Browser) -> None:
     assert ada.post(f"/channels/{one}/secret").status_code == 422
 
 
-def test_a_channel_may_wish_nothing_twice(site: Site, ada: Browser) -> None:
+def test_a_channel_may_get_messages_at_most_once(site: Site, ada: Browser) -> None:
     one = site.channel(site.ada, "slack:#papers")
     ada.post(f"/channels/{one}/hours", {**HOURS, "at_most_once": "on"})
     assert site.sql("SELECT at_most_once FROM channel") == [(True,)]
@@ -100,16 +100,16 @@ def test_a_disabled_channel_says_why_and_is_enabled(site: Site, ada: Browser) ->
     assert site.sql("SELECT disabled_because FROM channel") == [("",)]
 
 
-def test_a_held_channel_says_what_it_waits_for(site: Site, ada: Browser) -> None:
+def test_a_channel_whose_transport_is_down_shows_the_reason(site: Site, ada: Browser) -> None:
     site.channel(site.ada, "email:ada@example.org")
     site.sql("INSERT INTO transport (key, down_because) VALUES ('smtp', 'connection refused')")
     page = text_of(ada.get("/channels"))
-    assert "held" in page
+    assert "waiting" in page
     assert "connection refused" in page
     assert "nothing is lost" in page
 
 
-def test_removing_asks_first(site: Site, ada: Browser) -> None:
+def test_removing_a_channel_needs_a_confirmation(site: Site, ada: Browser) -> None:
     one = site.channel(site.ada, "slack:#papers")
     assert "#papers" in ada.get(f"/channels/{one}/remove").text
     assert site.sql("SELECT count(*) FROM channel WHERE deleted_at IS NULL") == [(1,)]

@@ -1,4 +1,4 @@
-"""The links in mails: they ask on GET, act on POST, know nobody and sign nobody in."""
+"""The links in mails: GET shows a button, POST acts, and neither needs nor makes a session."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ PARTS = '--b\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nO
 
 @pytest.fixture
 def mailer(site: Site) -> TestClient:
-    """A mail program's server: no cookies, no Origin, nothing to follow."""
+    """The server of a mail program: it sends no cookie and no Origin, and follows no redirect."""
     return TestClient(site.app, base_url=BASE, follow_redirects=False)
 
 
@@ -66,13 +66,15 @@ def test_opening_the_link_changes_nothing(site: Site, mailer: TestClient, link: 
     assert unsubscribed(site) == []
 
 
-def test_the_page_says_what_was_done(mailer: TestClient, link: str) -> None:
+def test_the_page_reports_the_result(mailer: TestClient, link: str) -> None:
     assert "Unsubscribe ada@example.org?" in text_of(mailer.get(link))
     assert "Nothing more is sent to ada@example.org" in text_of(mailer.post(link))
     assert "Nothing more is sent to ada@example.org" in text_of(mailer.get(link))
 
 
-def test_a_link_opens_one_channel_and_no_account(site: Site, mailer: TestClient, channel: int, link: str) -> None:
+def test_a_link_concerns_one_channel_and_makes_no_session(
+    site: Site, mailer: TestClient, channel: int, link: str
+) -> None:
     other = site.channel(site.ada, "email:other@example.org")
     mailer.post(link)
     assert unsubscribed(site) == [channel]
@@ -99,20 +101,22 @@ def test_a_forged_link_does_nothing(site: Site, mailer: TestClient, link: str, s
     assert unsubscribed(site) == []
 
 
-def test_a_link_ends_with_the_address_it_was_sent_to(site: Site, mailer: TestClient, ada: Browser, link: str) -> None:
+def test_a_link_is_not_valid_after_the_address_changed(site: Site, mailer: TestClient, ada: Browser, link: str) -> None:
     same = {"timezone": "Europe/Berlin"}
     assert ada.post("/account", {**same, "email": "ada@new.example"}).status_code == 303
     assert mailer.post(link).status_code == 404
     assert unsubscribed(site) == []
 
 
-def test_a_removed_channel_is_unsubscribed_already(site: Site, mailer: TestClient, channel: int, link: str) -> None:
+def test_the_link_of_a_removed_channel_shows_that_it_is_unsubscribed(
+    site: Site, mailer: TestClient, channel: int, link: str
+) -> None:
     site.sql(f"UPDATE channel SET deleted_at = now() WHERE id = {channel}")
     assert "Unsubscribed" in text_of(mailer.get(link))
     assert mailer.post(link).status_code == 200
 
 
-def test_the_way_back_is_on_the_channels_page(
+def test_the_channels_page_offers_to_subscribe_again(
     site: Site, mailer: TestClient, ada: Browser, channel: int, link: str
 ) -> None:
     mailer.post(link)
@@ -124,7 +128,7 @@ def test_the_way_back_is_on_the_channels_page(
     assert unsubscribed(site) == []
 
 
-def test_a_link_is_in_no_log_line(
+def test_links_are_not_logged(
     site: Site, mailer: TestClient, link: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = site.app.state.context
@@ -158,14 +162,14 @@ def asked(site: Site) -> list[tuple[object, ...]]:
     return site.sql("SELECT channel_id, kind FROM delivery ORDER BY id")
 
 
-def test_another_address_is_asked_and_confirms_without_signing_in(site: Site, mailer: TestClient, ada: Browser) -> None:
+def test_another_address_confirms_without_signing_in(site: Site, mailer: TestClient, ada: Browser) -> None:
     assert ada.post("/channels", OTHER).headers["location"].startswith("/channels?flash=asked")
     assert (verified(site), asked(site)) == ([False], [(1, "confirm")])
     assert "not confirmed" in text_of(ada.get("/channels"))
     assert ada.post("/channels/1/test").status_code == 409
     for _ in range(2):
         page = mailer.get(confirm_link(site, 1))
-        assert "Mails to lab@example.org?" in text_of(page)
+        assert "Send mail to lab@example.org?" in text_of(page)
         assert "set-cookie" not in page.headers
     assert verified(site) == [False]
     for _ in range(2):
@@ -173,7 +177,7 @@ def test_another_address_is_asked_and_confirms_without_signing_in(site: Site, ma
     assert verified(site) == [True]
 
 
-def test_the_own_address_needs_no_asking(site: Site, ada: Browser) -> None:
+def test_the_own_address_needs_no_confirmation(site: Site, ada: Browser) -> None:
     assert (
         ada.post("/channels", {**OTHER, "target": "Ada@Example.org"})
         .headers["location"]
@@ -182,7 +186,7 @@ def test_the_own_address_needs_no_asking(site: Site, ada: Browser) -> None:
     assert (verified(site), asked(site)) == ([True], [])
 
 
-def test_an_answer_does_not_tell_whether_others_asked_that_address(site: Site, ada: Browser, ben: Browser) -> None:
+def test_the_page_does_not_reveal_requests_of_other_accounts(site: Site, ada: Browser, ben: Browser) -> None:
     known, unknown = (ada.post("/channels", {**OTHER, "target": one}) for one in ("ben@example.org", "x@example.org"))
     again = ben.post("/channels", {**OTHER, "target": "x@example.org"})
     site.sql("INSERT INTO suppression (address, because, refused) VALUES ('no@example.org', 'refused', true)")
@@ -194,7 +198,7 @@ def test_an_answer_does_not_tell_whether_others_asked_that_address(site: Site, a
     assert "refused" not in "".join(pages)
 
 
-def test_asking_again_keeps_to_once_an_hour(site: Site, ada: Browser) -> None:
+def test_a_repeated_request_is_limited_to_one_an_hour(site: Site, ada: Browser) -> None:
     ada.post("/channels", OTHER)
     for _ in range(3):
         assert ada.post("/channels/1/ask").status_code == 303
@@ -204,14 +208,14 @@ def test_asking_again_keeps_to_once_an_hour(site: Site, ada: Browser) -> None:
     assert len(asked(site)) == 2
 
 
-def test_a_link_to_confirm_is_good_for_a_week(site: Site, mailer: TestClient, ada: Browser) -> None:
+def test_a_confirmation_link_is_valid_for_a_week(site: Site, mailer: TestClient, ada: Browser) -> None:
     ada.post("/channels", OTHER)
     assert "more than a week old" in text_of(mailer.post(confirm_link(site, 1, timedelta(days=7, minutes=1))))
     assert verified(site) == [False]
     assert mailer.post(confirm_link(site, 1, timedelta(days=6, hours=23))).status_code == 200
 
 
-def test_neither_kind_of_link_does_what_the_other_does(site: Site, mailer: TestClient, ada: Browser) -> None:
+def test_a_token_of_one_kind_is_not_valid_for_the_other_kind(site: Site, mailer: TestClient, ada: Browser) -> None:
     ada.post("/channels", OTHER)
     confirming, leaving = confirm_link(site, 1), link_of(site, 1)
     assert mailer.post(confirming.replace("/confirm/", "/unsubscribe/")).status_code == 404
@@ -226,7 +230,7 @@ def test_neither_kind_of_link_does_what_the_other_does(site: Site, mailer: TestC
     assert (verified(site), unsubscribed(site)) == ([False], [])
 
 
-def test_who_does_not_want_to_be_asked_is_asked_by_nobody_again(
+def test_an_address_that_refused_gets_no_request_from_any_account(
     site: Site, mailer: TestClient, ada: Browser, ben: Browser
 ) -> None:
     ada.post("/channels", OTHER)
@@ -238,9 +242,7 @@ def test_who_does_not_want_to_be_asked_is_asked_by_nobody_again(
     assert asked(site) == [(1, "confirm")]
 
 
-def test_another_address_that_left_is_asked_before_it_is_told_again(
-    site: Site, mailer: TestClient, ada: Browser
-) -> None:
+def test_another_address_that_unsubscribed_has_to_confirm_again(site: Site, mailer: TestClient, ada: Browser) -> None:
     ada.post("/channels", OTHER)
     mailer.post(confirm_link(site, 1))
     mailer.post(link_of(site, 1))

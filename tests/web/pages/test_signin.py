@@ -1,4 +1,4 @@
-"""Signing in by the printed key and by single-use links."""
+"""Signing in with the printed key and with single-use links."""
 
 from pathlib import Path
 
@@ -42,14 +42,14 @@ def test_the_printed_key_signs_in_the_first_operator(nobody: Browser, printed: s
     assert signed_in_as(nobody) == "ada@example.org"
 
 
-def test_the_printed_key_is_nothing_under_another_host_name(site: Site, printed: str) -> None:
+def test_the_printed_key_is_not_valid_under_another_host_name(site: Site, printed: str) -> None:
     rebound = site.browser(base="http://evil.example:8400")
     assert rebound.get(f"/signin?key={printed}").status_code == 200  # the button for single-use keys
     assert rebound.get("/account").status_code == 303
     assert rebound.post("/signin", {"key": printed}).status_code == 403
 
 
-def test_a_link_is_used_up_by_its_button_not_by_opening_it(site: Site, nobody: Browser) -> None:
+def test_pressing_the_button_uses_up_a_link_and_opening_it_does_not(site: Site, nobody: Browser) -> None:
     key = link_key(site, site.ben)
     for _ in range(3):  # link scanners
         page = nobody.get(f"/signin?key={key}")
@@ -65,13 +65,13 @@ def test_a_link_is_used_up_by_its_button_not_by_opening_it(site: Site, nobody: B
     assert signed_in_as(again) == ""
 
 
-def test_an_old_link_is_refused(site: Site, nobody: Browser) -> None:
+def test_an_expired_link_is_rejected(site: Site, nobody: Browser) -> None:
     key = link_key(site, site.ben)
     site.sql("UPDATE signin_link SET expires_at = now() - interval '1 second'")
     assert nobody.post("/signin", {"key": key}).status_code == 403
 
 
-def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site, nobody: Browser) -> None:
+def test_signing_in_opens_the_requested_page(site: Site, nobody: Browser) -> None:
     asked = nobody.get("/matches?before=3")
     assert asked.status_code == 303
     nobody.get(asked.headers["location"])
@@ -80,7 +80,7 @@ def test_signing_in_leads_to_the_page_that_was_asked_for(site: Site, nobody: Bro
     assert nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["location"] == "/matches?before=3"
 
 
-def test_a_foreign_page_to_go_to_is_forgotten(site: Site, nobody: Browser) -> None:
+def test_signing_in_does_not_redirect_to_another_site(site: Site, nobody: Browser) -> None:
     nobody.get("/signin?next=https://evil.example/")
     assert nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["location"] == "/"
 
@@ -92,14 +92,14 @@ def test_signing_in_makes_a_new_session(site: Site, nobody: Browser) -> None:
     assert before not in nobody.get("/account").text
 
 
-def test_sessions_outlive_a_restart(site: Site, ben: Browser) -> None:
+def test_sessions_survive_a_restart(site: Site, ben: Browser) -> None:
     cookie = ben.client.cookies[COOKIE]
     with TestClient(create_app(), base_url=BASE) as later:
         later.cookies.set(COOKIE, cookie)
         assert later.get("/account").status_code == 200
 
 
-def test_signing_out_forgets_the_session(ben: Browser) -> None:
+def test_signing_out_ends_the_session(ben: Browser) -> None:
     assert ben.post("/signout").status_code == 303
     assert ben.get("/account").status_code == 303
 
@@ -110,7 +110,7 @@ def test_a_deleted_account_is_signed_out(site: Site, ben: Browser) -> None:
     assert ben.get("/account").headers["location"].startswith("/signin")
 
 
-def test_the_cookie_is_kept_from_scripts_and_other_sites(site: Site, nobody: Browser) -> None:
+def test_scripts_and_other_sites_cannot_use_the_cookie(site: Site, nobody: Browser) -> None:
     cookie = nobody.post("/signin", {"key": link_key(site, site.ben)}).headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie

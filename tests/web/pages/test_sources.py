@@ -1,4 +1,4 @@
-"""Sources: everybody looks, operators add, poll and remove."""
+"""Sources: every account sees them, operators add, poll and remove them."""
 
 import pytest
 
@@ -8,15 +8,15 @@ from tests.web.conftest import Browser, Site, text_of
 def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
     fields = {"kind": "feed", "location": "https://example.org/feed.xml", "minutes": "30"}
     assert ada.post("/sources", fields).status_code == 303
-    ((one, minutes),) = site.sql("SELECT id, extract(epoch FROM every)::int / 60 FROM source WHERE polled")
+    ((source_id, minutes),) = site.sql("SELECT id, extract(epoch FROM every)::int / 60 FROM source WHERE polled")
     assert minutes == 30
     site.sql("UPDATE source SET next_poll_at = now() + interval '1 day'")
-    ada.post(f"/sources/{one}/poll")
+    ada.post(f"/sources/{source_id}/poll")
     assert site.sql("SELECT next_poll_at <= now() FROM source") == [(True,)]
-    assert "example.org/feed.xml" in ada.get(f"/sources/{one}/remove").text
-    ada.post(f"/sources/{one}/remove")
+    assert "example.org/feed.xml" in ada.get(f"/sources/{source_id}/remove").text
+    ada.post(f"/sources/{source_id}/remove")
     assert site.sql("SELECT polled FROM source") == [(False,)]
-    assert ada.post(f"/sources/{one}/poll").status_code == 404
+    assert ada.post(f"/sources/{source_id}/poll").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
         ({"kind": "arxiv", "location": "cs.LG", "minutes": "-5"}, "not a whole number"),
     ],
 )
-def test_a_source_that_cannot_be_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
+def test_an_invalid_source_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
     answer = ada.post("/sources", fields)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
@@ -37,7 +37,7 @@ def test_a_source_that_cannot_be_is_refused(site: Site, ada: Browser, fields: di
     assert site.sql("SELECT * FROM source") == []
 
 
-def test_the_page_shows_the_last_poll_and_listing_to_everybody(site: Site, ben: Browser) -> None:
+def test_every_account_sees_the_last_poll_and_listing(site: Site, ben: Browser) -> None:
     site.sql(
         "INSERT INTO source (kind, location, polled, polled_at, next_poll_at, error, failures) VALUES"
         " ('arxiv', 'cs.LG', true, now() - interval '3 minutes', now() + interval '2 hours', 'HTTP 503', 4)"
@@ -60,16 +60,16 @@ def test_the_page_shows_the_last_poll_and_listing_to_everybody(site: Site, ben: 
     assert "Add a source" not in page
 
 
-def test_the_ledger_of_a_source_is_shown_to_everybody(site: Site, ben: Browser) -> None:
+def test_every_account_sees_the_batches_of_a_source(site: Site, ben: Browser) -> None:
     site.sql("INSERT INTO source (kind, location, polled) VALUES ('feed', 'https://a:b@example.org/feed?key=s3', true)")
     site.sql(
         "INSERT INTO batch (source_id, announced_on, announced, fetched, new, skipped, state, note, updated_at)"
         " SELECT id, '2026-05-04', NULL, 131, 120, 2, 'partial', '2 entries could not be read', now() FROM source"
     )
-    ((one,),) = site.sql("SELECT id FROM source")
-    answer = ben.get(f"/sources/{one}")
+    ((source_id,),) = site.sql("SELECT id FROM source")
+    answer = ben.get(f"/sources/{source_id}")
     for words in ("https://example.org/feed", "not stated", "131", "2 entries could not be read"):
         assert words in text_of(answer)
     for secret in ("s3", "a:b"):
         assert secret not in answer.text + ben.get("/sources").text
-    assert ben.get(f"/sources/{one + 1}").status_code == 404
+    assert ben.get(f"/sources/{source_id + 1}").status_code == 404

@@ -1,1 +1,1 @@
-"""The percolator: an index of standing queries that each new paper is run against. Open percolator.py first."""
+"""The percolator: an index of stored queries against which new papers are run. Open percolator.py first."""

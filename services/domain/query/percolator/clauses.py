@@ -1,4 +1,4 @@
-"""The clauses of standing queries, each distinct one once, and which of them hold in a paper."""
+"""The clauses of stored queries, each distinct one once, and which of them hold in a paper."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -27,39 +27,41 @@ from services.domain.query.percolator.expressions import ABSTRACT, PHRASE, TITLE
 from services.domain.query.percolator.postings import Ints, Masks, Postings
 from services.domain.text.tokens import fold
 
-_ROOTS = {"title": TITLE, "abstract": ABSTRACT}
+_FIELD_SLOTS = {"title": TITLE, "abstract": ABSTRACT}
 
 MAX_CACHED = 1 << 16
-"""Words, categories and sources of papers whose meaning is kept."""
+"""Words, categories and sources of papers whose slots are cached."""
 
 
 class _Check(NamedTuple):
-    """A clause that positions or characters decide, asked of the paper when all that it needs is there."""
+    """A clause that depends on positions or characters. It is evaluated when all slots in `needs` hold in the paper."""
 
     query: Query
     needs: tuple[int, ...]
 
 
 class ClauseIndex:
-    """Phrases stand as a tree of words, walked once along a paper; other clauses under words of their own."""
+    """Finds the clauses that hold in papers.
+
+    Phrases form a trie of words, which is walked once along a paper. Other clauses are indexed by words that they need.
+    """
 
     def __init__(self, graph: ExpressionGraph) -> None:
         self._graph = graph
         self._slots: dict[Hashable, int] = {}
-        """By stem, by beginning with `*`, else by kind or field and what is asked."""
+        """By stem, by prefix with `*`, else by a tuple of kind or field and text."""
         self._keys: dict[int, Hashable] = {}
-        self._lengths: Counter[int] = Counter()
-        """Of the beginnings."""
+        self._prefix_lengths: Counter[int] = Counter()
         self._authors: defaultdict[str, dict[int, Author]] = defaultdict(dict)
-        """By each whole name."""
+        """By each of their names that is not an initial, then by slot."""
         self._checks: defaultdict[int, dict[int, _Check]] = defaultdict(dict)
-        """By the rarest slot they need."""
+        """By the rarest slot that they need, then by their own slot."""
         self._needs: dict[int, tuple[int, ...]] = {}
-        self._known: dict[tuple[str, str], tuple[int, ...]] = {}
-        """What was found of those met so far."""
+        self._cached: dict[tuple[str, str], tuple[int, ...]] = {}
+        """The slots of words, categories and sources of earlier papers."""
 
     def slot(self, clause: Clause, field: str) -> int:
-        """The clause's number, a new one where it was never asked; in a field other than title and abstract in both."""
+        """The slot of the clause, a new one if no query has it. `field` is `title`, `abstract`, or empty for both."""
         match clause:
             case Phrase(words=words):
                 return self._phrase(words, field)
@@ -70,111 +72,111 @@ class ClauseIndex:
             case Author():
                 return self._author(clause)
             case Category(text=text):
-                return self._named(("cat", plain_category(text)))
+                return self._slot_of(("cat", plain_category(text)))
             case Source(text=text):
-                return self._named(("source", fold(text)))
+                return self._slot_of(("source", fold(text)))
 
     def forget(self, slots: list[int]) -> None:
-        """Drops clauses that the graph has released, and what only they needed."""
-        self._known.clear()
+        """Removes clauses that the graph has released, and the slots that only these clauses needed."""
+        self._cached.clear()
         for slot in slots:
-            asked = self._keys.pop(slot)
-            del self._slots[asked]
-            if isinstance(asked, str) and asked.endswith("*"):
-                self._lengths -= Counter((len(asked) - 1,))
+            key = self._keys.pop(slot)
+            del self._slots[key]
+            if isinstance(key, str) and key.endswith("*"):
+                self._prefix_lengths -= Counter((len(key) - 1,))
             elif slot in self._needs:
                 self._forget_check(slot)
-            elif isinstance(asked, tuple) and asked[0] == "author":
-                for name in {*asked[1:]} & self._authors.keys():
+            elif isinstance(key, tuple) and key[0] == "author":
+                for name in {*key[1:]} & self._authors.keys():
                     _drop(self._authors, name, slot)
 
     def holding(self, papers: Sequence[PaperText]) -> tuple[Ints, Masks]:
-        """The slots that hold in any of at most 64 papers, each once, and of which papers: a bit for each."""
+        """The slots of clauses that hold in any of at most 64 papers, and masks of the papers in which they hold."""
         rows = [np.arange(len(papers))]
         slots: list[Ints] = [np.full(len(papers), TRUE)]
-        for row, slot in self._said(papers):
+        for row, slot in self._words_and_phrases(papers):
             rows.append(row)
             slots.append(slot)
-        named = [(row, slot) for row, paper in enumerate(papers) for slot in self._about(paper)]
-        if named:
-            row, slot = np.array(named).T
+        metadata = [(row, slot) for row, paper in enumerate(papers) for slot in self._metadata(paper)]
+        if metadata:
+            row, slot = np.array(metadata).T
             rows.append(row)
             slots.append(slot)
         return self._with_checks(papers, *_by_slot(np.concatenate(slots), np.concatenate(rows)))
 
-    def _said(self, papers: Sequence[PaperText]) -> Iterator[tuple[Ints, Ints]]:
-        """(paper, slot) of every word that is asked for, then of every phrase of two words, of three and so on."""
+    def _words_and_phrases(self, papers: Sequence[PaperText]) -> Iterator[tuple[Ints, Ints]]:
+        """(paper, slot) of every indexed word, then of every indexed phrase of two words, of three and so on."""
         fields = [field for paper in papers for field in (paper.title, paper.abstract)]
-        # Before each field is a gap, so that no phrase goes from one to the next.
+        # A gap before each field keeps phrases from spanning two fields.
         field_of = np.repeat(np.arange(len(fields)), [1 + len(field.tokens) for field in fields])
         at, words = self._words(fields)
-        said = Postings(at, words)
+        words_at = Postings(at, words)
         yield field_of[at] >> 1, words
         ends, phrases = at, words
-        if self._graph.users(TITLE) + self._graph.users(ABSTRACT) > 2:
-            begins = np.unique(at)
-            ends = np.concatenate([ends, begins - 1])
-            phrases = np.concatenate([phrases, np.where(field_of[begins] & 1, ABSTRACT, TITLE)])
-        longer = self._graph.slots.get
+        if self._graph.references(TITLE) + self._graph.references(ABSTRACT) > 2:
+            starts = np.unique(at)
+            ends = np.concatenate([ends, starts - 1])
+            phrases = np.concatenate([phrases, np.where(field_of[starts] & 1, ABSTRACT, TITLE)])
+        find_slot = self._graph.slots.get
         while len(ends):
-            followed = said.listing(ends + 1)
+            followed = words_at.nonempty(ends + 1)
             ends = ends[followed] + 1
-            words, counts = said.of(ends)
+            words, counts = words_at.values_of(ends)
             keys = phrase_keys(np.repeat(phrases[followed], counts), words)
-            phrases = np.array([longer(key, TRUE) for key in keys.tolist()], np.int64)
-            asked = np.flatnonzero(phrases != TRUE)
-            ends, phrases = np.repeat(ends, counts)[asked], phrases[asked]
+            phrases = np.array([find_slot(key, TRUE) for key in keys.tolist()], np.int64)
+            indexed = np.flatnonzero(phrases != TRUE)
+            ends, phrases = np.repeat(ends, counts)[indexed], phrases[indexed]
             yield field_of[ends] >> 1, phrases
 
     def _words(self, fields: Sequence[FieldText]) -> tuple[Ints, Ints]:
-        """(place, slot) of the words that are asked for by stem or beginning; places count through all fields."""
-        slot, words = self._slots.get, list[int]()
+        """(place, slot) of the words that are indexed by stem or prefix. Places are numbered through all fields."""
+        find_slot, words = self._slots.get, list[int]()
         for field in fields:
             words.append(TRUE)
             if self._slots.keys().isdisjoint(field.stems.keys()):
                 words += [TRUE] * len(field.tokens)
             else:
-                words += [slot(token.stem, TRUE) for token in field.tokens]
+                words += [find_slot(token.stem, TRUE) for token in field.tokens]
         slots = np.array(words, np.int64)
         at = np.flatnonzero(slots != TRUE)
-        begun = np.array([*self._begun(fields)] if self._lengths else [], np.int64).reshape(-1, 2)
-        return np.concatenate([at, begun[:, 0]]), np.concatenate([slots[at], begun[:, 1]])
+        prefixes = np.array([*self._prefixes(fields)] if self._prefix_lengths else [], np.int64).reshape(-1, 2)
+        return np.concatenate([at, prefixes[:, 0]]), np.concatenate([slots[at], prefixes[:, 1]])
 
-    def _begun(self, fields: Sequence[FieldText]) -> Iterator[tuple[int, int]]:
-        """(place, slot) of the words that begin as is asked for; each different word is looked at once."""
-        different = set[str]().union(*(field.folded for field in fields))
-        meant = {word: slots for word in different if (slots := self._asked("word", word))}
+    def _prefixes(self, fields: Sequence[FieldText]) -> Iterator[tuple[int, int]]:
+        """(place, slot) of the words with an indexed prefix. Each different word is looked up once."""
+        distinct_words = set[str]().union(*(field.folded for field in fields))
+        slots_of = {word: slots for word in distinct_words if (slots := self._indexed("word", word))}
         first = 1
         for field in fields:
-            for word in meant.keys() & field.folded.keys():
-                yield from ((first + place, slot) for place in field.folded[word] for slot in meant[word])
+            for word in slots_of.keys() & field.folded.keys():
+                yield from ((first + place, slot) for place in field.folded[word] for slot in slots_of[word])
             first += 1 + len(field.tokens)
 
-    def _about(self, paper: PaperText) -> Iterator[int]:
-        """What is asked of the paper's authors, categories and sources and holds."""
+    def _metadata(self, paper: PaperText) -> Iterator[int]:
+        """The slots of clauses on authors, categories and sources that hold in the paper."""
         for names in paper.names if self._authors else ():
             for name in self._authors.keys() & {*names}:
                 yield from (slot for slot, author in self._authors[name].items() if is_named(author, names))
         for category in paper.categories:
-            yield from self._asked("cat", category)
+            yield from self._indexed("cat", category)
         for source in paper.sources:
-            yield from self._asked("source", source)
+            yield from self._indexed("source", source)
 
-    def _asked(self, kind: str, text: str) -> tuple[int, ...]:
-        """The slots under which a word's beginnings, a category or a source of a paper are asked for."""
-        slots = self._known.get((kind, text))
+    def _indexed(self, kind: str, text: str) -> tuple[int, ...]:
+        """The slots of a word's prefixes, or of a paper's category or source, as far as they are indexed."""
+        slots = self._cached.get((kind, text))
         if slots is None:
-            asked: Iterable[Hashable]
+            keys: Iterable[Hashable]
             match kind:
                 case "word":
-                    asked = [f"{text[:length]}*" for length in self._lengths if length <= len(text)]
+                    keys = [f"{text[:length]}*" for length in self._prefix_lengths if length <= len(text)]
                 case "cat":
-                    asked = {(kind, pattern) for pattern in _patterns(text)}
+                    keys = {(kind, pattern) for pattern in _patterns(text)}
                 case _:
-                    asked = [(kind, fold(text))]
-            if len(self._known) >= MAX_CACHED:
-                self._known.clear()
-            slots = self._known[kind, text] = tuple(self._slots[one] for one in asked if one in self._slots)
+                    keys = [(kind, fold(text))]
+            if len(self._cached) >= MAX_CACHED:
+                self._cached.clear()
+            slots = self._cached[kind, text] = tuple(self._slots[key] for key in keys if key in self._slots)
         return slots
 
     def _with_checks(self, papers: Sequence[PaperText], slots: Ints, masks: Masks) -> tuple[Ints, Masks]:
@@ -190,11 +192,11 @@ class ClauseIndex:
                 ]
                 if rows:
                     checked[slot] = sum(1 << row for row in rows)
-        more = np.fromiter(checked.keys(), np.int64, len(checked))
-        return np.concatenate([slots, more]), np.concatenate([masks, np.array([*checked.values()], np.uint64)])
+        checked_slots = np.fromiter(checked.keys(), np.int64, len(checked))
+        return np.concatenate([slots, checked_slots]), np.concatenate([masks, np.array([*checked.values()], np.uint64)])
 
     def _phrase(self, words: Sequence[Word], field: str) -> int:
-        phrase = _ROOTS.get(field)
+        phrase = _FIELD_SLOTS.get(field)
         for word in words:
             single = self._word(word)
             phrase = single if phrase is None else self._graph.pair(PHRASE, 2 * phrase, 2 * single)
@@ -203,35 +205,35 @@ class ClauseIndex:
 
     def _word(self, word: Word) -> int:
         if not word.prefix:
-            return self._named(word.text)
-        asked = f"{word.text}*"
-        self._lengths[len(word.text)] += asked not in self._slots
-        return self._named(asked)
+            return self._slot_of(word.text)
+        prefix = f"{word.text}*"
+        self._prefix_lengths[len(word.text)] += prefix not in self._slots
+        return self._slot_of(prefix)
 
-    def _named(self, asked: Hashable) -> int:
-        slot = self._slots.get(asked)
+    def _slot_of(self, key: Hashable) -> int:
+        slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[asked] = self._graph.clause()
-            self._keys[slot] = asked
-            self._known.clear()
+            slot = self._slots[key] = self._graph.add_clause()
+            self._keys[slot] = key
+            self._cached.clear()
         return slot
 
     def _author(self, author: Author) -> int:
-        slot = self._named(("author", *author.names))
+        slot = self._slot_of(("author", *author.names))
         for name in author.names:
             if not is_initial(name):
                 self._authors[name][slot] = author
         return slot
 
-    def _checked(self, clause: Near | Exact, field: str, asked: Hashable) -> int:
-        slot = self._named(asked)
+    def _checked(self, clause: Near | Exact, field: str, key: Hashable) -> int:
+        slot = self._slot_of(key)
         if slot not in self._needs:
             parts = [(word,) for word in clause.words] if isinstance(clause, Near) else [clause.words]
             needs = tuple(self._phrase(words, field) for words in parts)
             for need in needs:
-                self._graph.hold(need)
-            # The rarest first: it is the one the clause waits under.
-            needs = self._needs[slot] = tuple(sorted(needs, key=self._graph.seen.__getitem__))
+                self._graph.retain(need)
+            # The rarest comes first: the check is indexed by it.
+            needs = self._needs[slot] = tuple(sorted(needs, key=self._graph.frequency.__getitem__))
             self._checks[needs[0]][slot] = _Check(Field(field, clause) if field else clause, needs)
         return slot
 
@@ -242,15 +244,15 @@ class ClauseIndex:
             self.forget(self._graph.release(need))
 
 
-def _drop(listed: dict[str, dict[int, Author]] | dict[int, dict[int, _Check]], place: object, slot: int) -> None:
-    under = listed[place]  # type: ignore[index]
-    del under[slot]
-    if not under:
-        del listed[place]  # type: ignore[arg-type]
+def _drop(index: dict[str, dict[int, Author]] | dict[int, dict[int, _Check]], key: object, slot: int) -> None:
+    slots = index[key]  # type: ignore[index]
+    del slots[slot]
+    if not slots:
+        del index[key]  # type: ignore[arg-type]
 
 
 def _by_slot(slots: Ints, rows: Ints) -> tuple[Ints, Masks]:
-    """Each slot once, with its rows as bits."""
+    """Each slot once, with its rows as bits of a mask."""
     order = np.argsort(slots)
     slots, bits = slots[order], np.left_shift(np.uint64(1), rows[order].astype(np.uint64))
     first = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
@@ -258,7 +260,7 @@ def _by_slot(slots: Ints, rows: Ints) -> tuple[Ints, Masks]:
 
 
 def _patterns(category: str) -> list[str]:
-    """All that can be asked of a category so that it is the one, below it, or begins so; see `is_below`."""
-    have = plain_category(category)
-    above = [have[:at] for at, character in enumerate(have) if character == "."]
-    return [have, *above, *(f"{have[:end]}*" for end in range(len(have) + 1))]
+    """Every text of a `cat:` clause that holds for the category, as `is_below` defines."""
+    plain = plain_category(category)
+    parents = [plain[:at] for at, character in enumerate(plain) if character == "."]
+    return [plain, *parents, *(f"{plain[:end]}*" for end in range(len(plain) + 1))]

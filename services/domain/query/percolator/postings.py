@@ -1,4 +1,4 @@
-"""Lists under numbers, flat: one array of all values, one of where each number's values begin."""
+"""Postings: lists of values by number, in two flat arrays: all values, and where the values of each number begin."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.signedinteger[Any]]
 Masks = NDArray[np.uint64]
-"""Papers, up to 64, as bits."""
+"""One bit for each of up to 64 papers."""
 
 
 class Postings:
-    """Made at once from pairs; the values under one number lie together."""
+    """Built once from pairs (number, value). The values of one number are adjacent."""
 
     def __init__(self, numbers: Ints, values: Ints) -> None:
         self.values = values[np.argsort(numbers, kind="stable")]
@@ -23,19 +23,19 @@ class Postings:
     def empty(cls) -> Postings:
         return cls(np.empty(0, np.int32), np.empty(0, np.int64))
 
-    def under(self, number: int) -> Ints:
-        """The values of one number, in place."""
+    def view(self, number: int) -> Ints:
+        """The values of one number, as a view that can be written to."""
         return self.values[self._starts[number] : self._starts[number + 1]]
 
-    def listing(self, numbers: Ints) -> Ints:
-        """Where in `numbers` those are that have any values."""
-        known = np.minimum(numbers, len(self._starts) - 2)
+    def nonempty(self, numbers: Ints) -> Ints:
+        """The positions in `numbers` of those numbers that have values."""
+        bounded = np.minimum(numbers, len(self._starts) - 2)
         if len(self._starts) == 1:
             return np.empty(0, np.int64)
-        return np.flatnonzero((self._starts[known] < self._starts[known + 1]) & (known == numbers))
+        return np.flatnonzero((self._starts[bounded] < self._starts[bounded + 1]) & (bounded == numbers))
 
-    def of(self, numbers: Ints) -> tuple[Ints, Ints]:
-        """The values of all numbers, each of which has some, one list after the other, and their counts."""
+    def values_of(self, numbers: Ints) -> tuple[Ints, Ints]:
+        """The values of all numbers, one list after the other, and the length of each list. Every number has values."""
         starts = self._starts[numbers]
         counts = self._starts[numbers + 1] - starts
         ends = np.cumsum(counts)
@@ -47,9 +47,9 @@ class Postings:
 
 
 def set_bits(masks: Masks) -> tuple[Ints, Ints]:
-    """(number of the bit, index of the mask) of each bit that is set."""
+    """(position of the bit, index of its mask) of each set bit."""
     octets = masks.astype("<u8", copy=False).view(np.uint8)
-    some = np.flatnonzero(octets != 0)
-    at = np.flatnonzero(np.unpackbits(octets[some], bitorder="little").view(np.bool_))
-    octet = some[at >> 3]
+    nonzero = np.flatnonzero(octets != 0)
+    at = np.flatnonzero(np.unpackbits(octets[nonzero], bitorder="little").view(np.bool_))
+    octet = nonzero[at >> 3]
     return ((octet & 7) << 3) | (at & 7), octet >> 3
