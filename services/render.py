@@ -52,7 +52,7 @@ def render(template: str, **context: object) -> str:
 
 def line(text: str, limit: int = 200) -> str:
     """One line without control and bidi characters, spaces collapsed, at most `limit` characters."""
-    return shorten(display_text.harmless(text[: 8 * limit]), limit)
+    return shorten(display_text.printable(text[: 8 * limit]), limit)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -72,7 +72,7 @@ def link(url: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     except ValueError:
         return ""
-    cleaned = quote(display_text.harmless(url), safe="%/:?#[]@!$&()*+,;=~-._")
+    cleaned = quote(display_text.printable(url), safe="%/:?#[]@!$&()*+,;=~-._")
     return cleaned if usable and len(cleaned) <= MAX_LINK else ""
 
 
