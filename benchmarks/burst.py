@@ -1,9 +1,9 @@
 """A burst: a thousand new papers against many subscriptions, from the import to the last match in PostgreSQL.
 
-Seven subscriptions in ten are queries (phrases of two words, drawn by how many abstracts have them), three
-are interests (near to random papers, each with a threshold of its own); both match about 0.3 % of all pairs. The stages
-run one after the other in one process, and embedding alone before and after them. The worker has read its subscriptions
-before (`load_seconds`), as a running one has. `ratio` is twice the time that embedding alone takes over the whole.
+Of ten subscriptions seven are queries (phrases of two words, drawn by their frequency in abstracts) and three are
+interests (close to random papers, each with its own threshold). Both kinds match about 0.3 % of all pairs. The stages
+run one after the other in one process. Embedding alone is timed before and after them. The worker has loaded its
+subscriptions before the burst (`load_seconds`). `ratio` is twice the time of embedding alone divided by the total.
 """
 
 import argparse
@@ -45,23 +45,23 @@ from services.telemetry import configure_logging  # noqa: E402
 
 PAPERS, QUERIES, NEAR, RANDOM = 1000, 0.7, 333, 2000
 SHARE = 0.0035
-"""Of the abstracts that phrases are drawn from; the new papers have them in 0.3 %, since the others were chosen by."""
-AIMED = 100_000
-"""The number of subscriptions that the aim is about."""
+"""The share of abstracts that a phrase matches, on average. In the new papers it is 0.3 %."""
+TARGET_SIZE = 100_000
+"""The number of subscriptions for which the target is set."""
 
 
 def phrases(papers: Sequence[str]) -> tuple[list[str], Any]:
-    """Pairs of words as queries, and how often each is to be drawn so that `SHARE` of the pairs match."""
+    """Pairs of words as queries, and the probabilities to draw them with so that they match `SHARE` of the papers."""
     counted, spelled = Counter[tuple[str, str]](), dict[tuple[str, str], str]()
     for one in papers:
-        # By their stems, as queries go.
+        # Counted by stem, since queries match stems.
         token_pairs = pairwise(tokenised(one).abstract.tokens)
         words = {(a.stem, b.stem): f"{a.folded} {b.folded}" for a, b in token_pairs if _is_word(a) and _is_word(b)}
         counted.update(words.keys())
         spelled |= words
     kept = sorted((count, spelled[pair]) for pair, count in counted.items() if count >= 3)
     share = np.array([count for count, _ in kept]) / len(papers)
-    # By how many have them, the frequent ones left out beyond the share where the mean would pass what is wanted.
+    # Weighted by frequency. The most frequent phrases are left out, so that the mean stays below SHARE.
     usable = np.cumsum(share**2) / np.maximum(np.cumsum(share), 1e-9) <= SHARE
     chances = share[usable] / share[usable].sum()
     return [f'"{pair}"' for (_, pair), use in zip(kept, usable, strict=True) if use], chances
@@ -72,7 +72,7 @@ def _is_word(token: Token) -> bool:
 
 
 def interests(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[dict[str, Any]]:
-    """Each a random mixture of two papers, with the nearest of all the others for a threshold."""
+    """Random mixtures of two papers. The threshold of each is the score of the nearest other paper."""
     chance = np.random.default_rng(7)
     known = embedder.embed(papers[:NEAR])
     for start in range(0, count, RANDOM):
@@ -101,7 +101,7 @@ def wanted(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[di
 
 
 def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None:
-    """Writes them as saving would, as many to an account as it may have."""
+    """Inserts the subscriptions, MAX_PER_ACCOUNT to an account."""
     empty = {"query": "", "interest": "", "volume": "", "weights": None, "threshold": None, "model": ""}
     people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MAX_PER_ACCOUNT))]
     statement = f"COPY subscription (account_id, name, shard, revision, {', '.join(empty)}) FROM STDIN"
@@ -149,9 +149,9 @@ def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
         with db.transaction() as tx:
             source = sources.source_of_imports(tx, "arxiv")
         subscribe(db, count, wanted(embedder, papers[:-PAPERS], count))
-        held = match.Shard(number=0)
+        shard_in_memory = match.Shard(number=0)
         with timed(parts, "load_seconds"), db.transaction() as tx:
-            held.refresh(tx)
+            shard_in_memory.refresh(tx)
         with timed(parts, "alone_before"):
             embedder.embed(new)
         with timed(parts, "ingest"), db.transaction() as tx:
@@ -159,7 +159,7 @@ def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
         with timed(parts, "embed"):
             drain(lambda: embed.work(db, config, embedder))
         with timed(parts, "match"):
-            drain(lambda: match.work(db, config, [held]))
+            drain(lambda: match.work(db, config, [shard_in_memory]))
         with db.transaction() as tx:
             stored = tx.scalars(select(func.count()).select_from(match_table)).one()
         db.close()
@@ -172,7 +172,7 @@ def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, AIMED, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, TARGET_SIZE, 1_000_000])
     sizes = parser.parse_args().sizes
     configure_logging(logging.WARNING)
     papers = abstracts()
@@ -183,7 +183,7 @@ def main() -> None:
             parts = measured(count, papers)
         seconds = round(sum(parts[name] for name in ("ingest", "embed", "match")), 2)
         line = {"name": "burst", "subscriptions": count, "papers": PAPERS, "seconds": seconds, **parts}
-        if count == AIMED:
+        if count == TARGET_SIZE:
             peer = round(2 * parts["embedding_alone"], 2)
             line |= {"ours": seconds, "peer": peer, "ratio": round(peer / seconds, 2)}
         print(json.dumps(line), flush=True)

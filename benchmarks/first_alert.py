@@ -1,7 +1,7 @@
-"""From `import` of a Daily Papers page to the last delivery recorded, and what each stage takes of it.
+"""The time from `import` of a Daily Papers page to the last recorded delivery, and that of each stage.
 
 Two runs on one machine: the whole service as processes (`seconds`), and the stages one after the other in this process
-(`parts`). `ratio` is the time that embedding alone takes over the whole: 1 would mean that nothing else costs anything.
+(`parts`). `ratio` is the time of embedding divided by the total: 1 means that all other stages take no time.
 """
 
 import json
@@ -33,21 +33,24 @@ from services.telemetry import configure_logging  # noqa: E402
 from tests.service import SAMPLE, service, until  # noqa: E402
 
 PAGE = ROOT.parent / "shared" / "data" / "daily-papers-page.txt"
-"""The page as a person saves it, where it is at hand; else the sample listing of the package."""
-ASKED = (("Models", "--query", "model*"), ("Agents", "--interest", "language model agents that plan and use tools"))
+"""A saved page. If it is missing, the sample listing of the package is used."""
+SUBSCRIPTIONS = (
+    ("Models", "--query", "model*"),
+    ("Agents", "--interest", "language model agents that plan and use tools"),
+)
 
 
-def whole(page: Path) -> tuple[float, int]:
-    """Seconds from the import to the last delivery, on running processes; and the number of papers."""
-    with tempfile.TemporaryDirectory() as directory, service(Path(directory) / "data") as one:
-        one.cli("user", "add", "ada@example.org")
-        for name, *what in ASKED:
+def run_service(page: Path) -> tuple[float, int]:
+    """Seconds from the import to the last delivery by the running service, and the number of papers."""
+    with tempfile.TemporaryDirectory() as directory, service(Path(directory) / "data") as running:
+        running.cli("user", "add", "ada@example.org")
+        for name, *what in SUBSCRIPTIONS:
             to = ("--cadence", "immediate", "--to", "email", "--to", "slack:#papers")
-            one.cli("subscribe", "ada@example.org", "--name", name, *what, *to)
-        one.start()
+            running.cli("subscribe", "ada@example.org", "--name", name, *what, *to)
+        running.start()
         begin = time.perf_counter()
-        papers = one.json("import", str(page))["new"]
-        until(one.settled, "everything is sent", 300)
+        papers = running.json("import", str(page))["new"]
+        until(running.settled, "everything is sent", 300)
         return time.perf_counter() - begin, papers
 
 
@@ -64,7 +67,7 @@ def drain(work: Callable[[], bool]) -> None:
 
 
 def stages(page: Path) -> dict[str, float]:
-    """Seconds of each stage, one after the other."""
+    """The seconds of each stage, run one after the other."""
     parts: dict[str, float] = {}
     config = settings()
     with local.database(config, migrate.upgrade) as url:
@@ -73,7 +76,7 @@ def stages(page: Path) -> dict[str, float]:
         with db.transaction() as tx:
             account = accounts.add(tx, "ada@example.org", "UTC")
         channel = channels.own_email_channel(db, config, account, "ada@example.org")
-        for name, flag, asked in ASKED:
+        for name, flag, asked in SUBSCRIPTIONS:
             draft = Draft(name=name, cadence="immediate", **{flag.removeprefix("--"): asked})
             subscribe.save(db, embedder, account, draft, [channel])
         shard = match.Shard(number=0)
@@ -99,7 +102,7 @@ def stages(page: Path) -> dict[str, float]:
 def main() -> None:
     configure_logging(logging.WARNING)
     page = PAGE if PAGE.exists() else SAMPLE
-    seconds, papers = whole(page)
+    seconds, papers = run_service(page)
     with tempfile.TemporaryDirectory() as directory:
         os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": "benchmark"}
         settings.cache_clear()

@@ -1,8 +1,8 @@
-"""All interests of a shard against a batch of papers, beside the bare product of float32 matrices that numpy computes.
+"""All interests of a shard against a batch of papers, compared with the float32 matrix product of numpy.
 
-Interests are mixtures of real papers' vectors, their thresholds such that about one paper in 500 passes. `ours` and
-`peer` are seconds; ours finds the pairs too, the peer only multiplies. Lines with `terms` have 24 random lexical terms
-an interest on top. `ARGS`: sizes, by default 10,000, 100,000 and 1,000,000.
+Interests are mixtures of the vectors of real papers. About one paper in 500 passes a threshold. `ours` and `peer` are
+seconds; `ours` also finds the matching pairs, the peer only multiplies. Lines with `terms` add 24 random lexical terms
+to each interest. `ARGS`: sizes, by default 10,000, 100,000 and 1,000,000.
 """
 
 import json
@@ -28,11 +28,11 @@ PAPERS = 256
 TERMS = 24
 ROUNDS = 7
 BLOCK = 4096
-"""Interests in one of the peer's products."""
+"""The number of interests in one product of the peer."""
 
 
 def best(*works: Callable[[], object]) -> list[float]:
-    """Seconds of the quickest of seven rounds for each, taken in turn, so that whoever else is there slows down all."""
+    """The shortest seconds of seven rounds for each. The rounds alternate, so that other processes slow all down."""
     found = [[_seconds(work) for work in works] for _ in range(ROUNDS)]
     return [min(times) for times in zip(*found, strict=True)]
 
@@ -44,7 +44,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def mixtures(vectors: Vector, count: int, random: np.random.Generator) -> Vector:
-    """Unit vectors between three papers each, and a little aside."""
+    """Unit vectors: a random mixture of three papers with a little noise."""
     picked = vectors[random.integers(0, len(vectors), (count, 3))]
     mixed = (picked * random.random((count, 3, 1), np.float32)).sum(axis=1)
     mixed += random.normal(0, 0.01, mixed.shape).astype(np.float32)
@@ -52,7 +52,7 @@ def mixtures(vectors: Vector, count: int, random: np.random.Generator) -> Vector
 
 
 def thresholds_of(weights: Vector, papers: Vector) -> Vector:
-    """For each interest what the best of some 500 other papers scores, so that one in 500 passes."""
+    """The best score among about 500 other papers for each interest, so that one paper in 500 passes."""
     found = np.empty(len(weights), np.float32)
     for start in range(0, len(weights), BLOCK):
         scores = papers @ weights[start : start + BLOCK].T
@@ -61,7 +61,7 @@ def thresholds_of(weights: Vector, papers: Vector) -> Vector:
 
 
 def expected(index: Vector, thresholds: Vector, papers: Vector) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
-    """The pairs by float32 alone: those that surely match, and those that may, within 1e-5 of the threshold."""
+    """The pairs computed in float32: those that must match, and those that may, within 1e-5 of the threshold."""
     surely: set[tuple[int, int]] = set()
     perhaps: set[tuple[int, int]] = set()
     for start in range(0, len(index), BLOCK):

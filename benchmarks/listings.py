@@ -1,10 +1,10 @@
-"""From listings to papers: OAI records of arXiv, Daily Papers days and small feeds, first new, then all known.
+"""Ingestion of OAI records of arXiv, days of Daily Papers and small feeds: first as new papers, then as known ones.
 
-Each beside the bare parser on the same bytes: `ratio` is its time over ours, 1 would mean that all the rest costs
-nothing; `parse` is our own parsing in its sandbox, `ingest_ratio` the bare parser's time over all that is not parsing
-(nor fetching). Then everything once more: `known` with other bytes that say the same, `again` polled with equal bytes.
-Feeds come from a local server through fetcher and poll, and `again` is a conditional GET. `memory_mb` is the peak of
-worker and parser process together while they ingest as many OAI records, and four times as many.
+Each is compared with a plain parser on the same bytes. `ratio` is the parser's time divided by the total, so 1 means
+that everything else takes no time. `parse` is the parsing in the sandbox; `ingest_ratio` is the plain parser's time
+divided by the time without parsing and fetching. Then everything is read again: `known` with other bytes of the same
+content, `again` polled with equal bytes. Feeds are polled from a local server, where `again` is a conditional GET.
+`memory_mb` is the peak of worker and parser together for the same number of OAI records and for four times as many.
 """
 
 import gzip
@@ -49,13 +49,13 @@ from services.telemetry import configure_logging  # noqa: E402
 ABSTRACTS = ROOT / "tests" / "data" / "arxiv_abstracts.jsonl"
 A_DAY = ROOT / "tests" / "data" / "listings" / "daily_papers.json"
 CORPUS = ROOT.parent / "shared" / "data"
-"""Real papers and days where they are at hand; else the tests' samples, over and over."""
+"""Real papers and days. If they are missing, the samples of the tests are repeated."""
 RECORDS, PAGE, DAYS, FEEDS, ITEMS = 10_000, 2_000, 100, 1_000, 5
 NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FAR_PAST = timedelta(days=1)
 
 
-# ── what is read ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── input ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
@@ -117,7 +117,7 @@ def feed(number: int) -> bytes:
     return f'<rss version="2.0"><channel><title>Group {number}</title>{items}</channel></rss>'.encode()
 
 
-# ── what is measured ──────────────────────────────────────────────────────────────────────────────────────────
+# ── measurements ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def seconds(act: Callable[[], Any]) -> float:
@@ -237,7 +237,7 @@ class Bench:
         return line(count, ours, bare, self.sandboxed("feed", bodies), ingest, again)
 
     def add_feeds(self, host: str) -> None:
-        """The one server stands for a thousand: each feed has a gate of its own."""
+        """Gives each feed its own rate limit, as if each had its own server."""
         with self.db.transaction() as tx:
             tx.execute(insert(rate_limit), [{"key": str(number)} for number in range(FEEDS)])
             for number in range(FEEDS):
@@ -272,7 +272,7 @@ def served(bodies: Sequence[bytes]) -> Iterator[tuple[Path, str]]:
 
 
 def peak(url: str) -> None:
-    """In a process of its own, since a peak never falls."""
+    """Prints the peak memory. Runs in a process of its own, since a peak never falls."""
     db = Database(url)
     Bench(db).ingest()
     db.close()

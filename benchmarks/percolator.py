@@ -1,9 +1,9 @@
-"""Standing queries against papers: ours and `mokaccino`, a percolator in Rust, on the same work in one process.
+"""Standing queries against papers: paperwire and `mokaccino`, a percolator in Rust, on the same data in one process.
 
 Of a thousand subscriptions 400 are a phrase, 300 a phrase AND a word, 200 any of three phrases, 100 a phrase without a
 word; phrases are pairs of words that three abstracts or more have, drawn like the words by how many have them. A paper
-is the set of its words and pairs of words. Tokenising counts for neither; for us finding the clauses in the paper's
-tokens counts, while the peer is given finished documents. One thread each, medians of alternating rounds.
+is the set of its words and pairs of words. Neither time includes tokenising. That of paperwire includes finding the
+clauses in the tokens, while the peer gets finished documents. One thread each, medians of alternating rounds.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from services.domain.query.parser import And, Not, Or, Phrase, Query  # noqa: E4
 from services.domain.query.percolator.percolator import Percolator  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "data" / "arxiv_corpus" / "2025-05.jsonl.gz"
-"""Some thousand abstracts, where they are at hand."""
+"""A corpus of abstracts. If it is missing, abstracts are made from the samples."""
 SAMPLES = (ROOT / "tests" / "data" / "arxiv_abstracts.jsonl", ROOT / "services" / "local" / "sample_announcement.txt")
 ABSTRACTS, LEARNED, MEASURED, ROUNDS, LEAST = 3000, 256, 64, 5, 3
 SHAPES = np.repeat([0, 1, 2, 3], [400, 300, 200, 100])
@@ -111,7 +111,7 @@ def queries(asked: Drawn, pairs: Sequence[Phrase], words: Sequence[Phrase]) -> I
 
 
 def peer(asked: Drawn, pairs: Sequence[Phrase], words: Sequence[Phrase]) -> Any:
-    """The same in `mokaccino`, where a clause is a value of the one field."""
+    """The same queries in `mokaccino`, where each clause is a value of one field."""
     theirs = import_module("mokaccino.mokaccino")
 
     def translated(query: Query) -> Any:
@@ -166,7 +166,7 @@ def measured(count: int, papers: Sequence[PaperText], clauses: Any) -> dict[str,
     before = occupied()
     ours = Percolator()
     build = seconds(lambda: ours.build(queries(asked, pairs, words)))
-    # Other papers than those measured: they tell how frequent the clauses are.
+    # The frequency of the clauses is learned from papers that are not measured.
     ours.match(learned)
     ours.match(given[:1])
     memory = occupied() - before

@@ -1,7 +1,7 @@
-"""How long a person waits for a preview, and for a save, with 100,000 papers of sixty days in PostgreSQL.
+"""The time of a preview and of saving a subscription, with 100,000 papers of sixty days in PostgreSQL.
 
-The archive is generated: the papers of the small relevance set (`--data`), again and again, each time with a vector a
-little aside. `ours` is the median of five in seconds, `peer` the second that it should take at most.
+The archive is generated: copies of the papers of the small relevance set (`--data`), with noise added to each vector.
+`ours` is the median of five runs in seconds; `peer` is the target of at most one second.
 """
 
 import argparse

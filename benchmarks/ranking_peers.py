@@ -1,4 +1,4 @@
-"""Peers' rankings, plainly: zotero-arxiv-daily's mean cosine, arxiv-sanity-lite's SVM on TF-IDF, BM25, cosine."""
+"""The rankings of peers: mean cosine (zotero-arxiv-daily), SVM on TF-IDF (arxiv-sanity-lite), BM25 and cosine."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ SVM_COST = 0.01
 
 @dataclass(frozen=True)
 class Asked:
-    """A text, if there is one, and liked papers; `counts` are the words of all of these, the text's first."""
+    """An optional text and liked papers. `counts` are the words of the text, if there is one, and of each paper."""
 
     text: Sample | None
     liked: Sample

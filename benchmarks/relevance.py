@@ -1,7 +1,7 @@
-"""How well alerts are ranked: ours against the plain rankings of peers, on topics that curators keep.
+"""The quality of the ranking compared with the rankings of peers, on topics maintained by curators.
 
 `--data DIR` takes `topics.json`, `examples.jsonl.gz` and `stream-*.jsonl.gz`. The first third of the stream is the
-archive: all that anything is learned or counted on; the rest is ranked. `five` draws five examples, eight times.
+archive, from which interests are learned; the rest is ranked. `five` draws five examples, eight times.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Papers:
-    """Papers as every ranking takes them."""
+    """Papers in the form that every ranking takes."""
 
     names: list[str]
     vectors: Vector
@@ -65,7 +65,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def embedded(texts: Sequence[str]) -> Vector:
-    """Vectors of the texts, kept in the temporary directory for the next run."""
+    """The vectors of the texts, cached in the temporary directory for the next run."""
     model = plugin("")
     digest = hashlib.sha256("\0".join([model.name, *texts]).encode()).hexdigest()[:24]
     kept = Path(tempfile.gettempdir()) / "paperwire-benchmarks" / f"{digest}.npy"

@@ -1,9 +1,9 @@
-"""How many papers people get against how many they asked for, walking forward through the stream.
+"""The number of papers delivered compared with the volume asked for, day by day through the stream.
 
 Interests (each topic's text, five and all examples, five and text; single papers) are learned on the first third; then
 each day is calibrated on the days before it only, with what was delivered so far. `--data` is that of relevance.py;
-`ours` is the share of interests within the tolerance, `peer` the share asked for. Interests that the floor held on
-more than half of the days are counted apart.
+`ours` is the share of interests within the tolerance, `peer` the share asked for. Interests whose threshold
+was at the floor on more than half of the days are counted separately.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def interests(archive: Papers, examples: Papers, topics: list[Topic]) -> Iterato
 
 
 def walk(scores: Vector, days: NDArray[np.int64], start: int, volume: Volume) -> tuple[float, bool]:
-    """Delivered over wanted, and whether the floor held it on most days."""
+    """The delivered papers divided by the volume, and whether the floor set the threshold on most days."""
     delivered, held, end = 0, 0, int(days.max()) + 1
     for today in range(start, end):
         past = days < today

@@ -59,10 +59,7 @@ RETIRED = {
     *("share", "shown", "slots", "standing", "trace", "vault", "visit", "wishes", "words"),
 }
 """Names of modules that the field does not use, with docs/glossary.md for those that replace them."""
-UNTYPED = {
-    *("services.store.accounts", "services.store.db", "services.store.delivery", "services.store.digests"),
-    *("services.store.sources", "services.store.subscriptions"),
-}
+UNTYPED = {"services.store.db", "services.store.delivery"}
 """Packages of the store whose public functions still take or return rows as dictionaries. To be emptied."""
 UNTYPED_ROW = re.compile(r"\bRow\b|(dict|Mapping)\[str, (Any|object)\]")
 STATEMENT_PARAMETERS = {

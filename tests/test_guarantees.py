@@ -1,4 +1,4 @@
-"""Nothing lost and nothing twice, on real processes: importing, flushing the broker, killing workers."""
+"""No alert is lost or sent twice by real processes: imports, a flushed broker, killed workers."""
 
 import email
 import email.policy
@@ -49,7 +49,7 @@ def body_of(mail: bytes) -> str:
     return str(part.get_content())
 
 
-def test_an_import_is_one_message_a_channel_and_a_second_one_none(running: Service, tmp_path: Path) -> None:
+def test_an_import_sends_one_message_a_channel_and_a_second_import_none(running: Service, tmp_path: Path) -> None:
     found = running.json("import", str(SAMPLE))
     assert found["new"] == found["found"] > 60
     until(running.settled, "everything is sent", 90)
@@ -65,7 +65,7 @@ def test_an_import_is_one_message_a_channel_and_a_second_one_none(running: Servi
     assert sorted(running.sent()) == sorted(running.wanted())
 
 
-def test_a_flushed_broker_costs_no_paper(running: Service, tmp_path: Path) -> None:
+def test_a_flushed_broker_loses_no_paper(running: Service, tmp_path: Path) -> None:
     new = running.json("import", listing(tmp_path, 1))["new"]
     assert new > 60
     for _ in range(20):
@@ -75,7 +75,7 @@ def test_a_flushed_broker_costs_no_paper(running: Service, tmp_path: Path) -> No
     assert len(running.sent()) == len(set(running.sent()))
 
 
-def test_killed_workers_cost_no_paper_and_double_none(running: Service, tmp_path: Path) -> None:
+def test_killed_workers_lose_no_paper_and_send_none_twice(running: Service, tmp_path: Path) -> None:
     before = len(running.smtp.mails)
     assert running.json("import", listing(tmp_path, 2))["new"] > 60
     dice = random.Random(7)
@@ -87,10 +87,10 @@ def test_killed_workers_cost_no_paper_and_double_none(running: Service, tmp_path
                 dice.choice(victims).send_signal(signal.SIGKILL)
     until(running.settled, "everything is sent", 120)
     assert len(running.sent()) == len(set(running.sent()))
-    assert 1 <= len(running.smtp.mails) - before <= 2, "the group may come as two messages"
+    assert 1 <= len(running.smtp.mails) - before <= 2, "the papers may come in two messages"
 
 
-def test_after_kill_9_of_everything_the_next_start_goes_on(running: Service, tmp_path: Path) -> None:
+def test_after_sigkill_of_every_process_the_next_start_continues(running: Service, tmp_path: Path) -> None:
     assert running.json("import", listing(tmp_path, 3))["new"] > 60
     assert running.up is not None
     tree = [running.up.pid, *(one.pid for one in psutil.Process(running.up.pid).children(recursive=True))]
@@ -104,14 +104,14 @@ def test_after_kill_9_of_everything_the_next_start_goes_on(running: Service, tmp
     assert len(running.sent()) == len(set(running.sent()))
 
 
-def test_a_worker_killed_between_yes_and_commit_sends_one_more_copy_and_never_three(tmp_path: Path) -> None:
+def test_a_worker_killed_before_recording_the_answer_causes_one_copy_at_most(tmp_path: Path) -> None:
     with service(tmp_path / "data", PAPERWIRE_TIME_SCALE="0.004", FAULT="answered") as one:
         one.cli("user", "add", "ada@example.org")
         one.cli("subscribe", "ada@example.org", "--name", "Models", "--query", "agent*", "--cadence", "immediate")
         one.start()
         one.cli("import", str(SAMPLE))
         spent = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NULL"
-        until(lambda: one.query(spent)[0][0] == 1, "the one resend is spent", 120)
+        until(lambda: one.query(spent)[0][0] == 1, "the only resend was made", 120)
         time.sleep(3)
         assert len(one.smtp.mails) == 2
         assert one.smtp.mails[0].body == one.smtp.mails[1].body

@@ -1,4 +1,4 @@
-"""The whole service as processes, from a directory whose own packages have our names."""
+"""The whole service as processes, started in a directory with packages of the same names."""
 
 import json
 import os
@@ -20,11 +20,11 @@ import pytest
 from .local.processes import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
-STARTS, ENDS, DELIVERS = 60.0, 10.0, 120.0
+START_SECONDS, END_SECONDS, DELIVERY_SECONDS = 60.0, 10.0, 120.0
 
 
 class Service:
-    """`paperwire` on one data directory; every process of it is gone after `clear`."""
+    """`paperwire` on one data directory. `clear` kills all its processes."""
 
     def __init__(self, folder: Path) -> None:
         self.data_dir, self.port, self.cwd = folder / "data", _free_port(), folder / "elsewhere"
@@ -37,14 +37,14 @@ class Service:
             (self.cwd / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
 
     def up(self) -> None:
-        """Starts it and waits until it says that it is ready."""
+        """Starts the service and waits until it is ready."""
         words = ("up", "--sample", "--port", str(self.port), "--data-dir", str(self.data_dir))
         with self.log.open("wb") as log:
             command = [sys.executable, "-P", "-m", "services.cli", *words]
             self.process = subprocess.Popen(command, cwd=self.cwd, env=self.environment, stdout=log, stderr=log)
-        until(lambda: "mails in:" in self.said(), "the service is ready", STARTS)
+        until(lambda: "mails in:" in self.log_text(), "the service is ready", START_SECONDS)
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         text = self.log.read_text(errors="replace")
         assert self.process is None or self.process.poll() is None, text
         return text
@@ -64,23 +64,23 @@ class Service:
         assert self.process is not None
         process, self.process = self.process, None
         process.send_signal(number)
-        return process.wait(ENDS)
+        return process.wait(END_SECONDS)
 
     def left(self) -> list[psutil.Process]:
-        """Whatever runs on the data directory: roles know it by their environment, servers live in it."""
+        """The processes of the data directory: roles have it in their environment, servers as working directory."""
         found = []
-        for one in psutil.process_iter():
+        for process in psutil.process_iter():
             try:
-                ours = one.environ().get("PAPERWIRE_DATA_DIR") == str(self.data_dir)
-                if ours or one.cwd().startswith(str(self.data_dir)):
-                    found.append(one)
+                is_role = process.environ().get("PAPERWIRE_DATA_DIR") == str(self.data_dir)
+                if is_role or process.cwd().startswith(str(self.data_dir)):
+                    found.append(process)
             except (psutil.Error, OSError):
                 continue
         return found
 
     def clear(self) -> None:
-        for one in self.left():
-            one.kill()
+        for process in self.left():
+            process.kill()
 
 
 def _free_port() -> int:
@@ -115,10 +115,10 @@ def _check_digest(service: Service) -> None:
 
 def test_the_service_delivers_its_sample_once_through_stops_and_kills(service: Service) -> None:
     service.up()
-    link = re.search(r"http://127\.0\.0\.1:\d+/signin\?key=\S+", service.said())
+    link = re.search(r"http://127\.0\.0\.1:\d+/signin\?key=\S+", service.log_text())
     assert link
     assert "<html" in _page(link[0])
-    until(lambda: "digest:  read it at" in service.said(), "the digest is delivered", DELIVERS)
+    until(lambda: "digest:  read it at" in service.log_text(), "the digest is delivered", DELIVERY_SECONDS)
     _check_digest(service)
     [sent] = service.deliveries()
     assert sent["state"] == "sent"
@@ -129,15 +129,15 @@ def test_the_service_delivers_its_sample_once_through_stops_and_kills(service: S
     assert re.fullmatch(r"error: paperwire is already running on .*\n", second.stderr)
 
     assert service.end(signal.SIGTERM) == 0
-    until(lambda: not service.left(), "nothing of it runs any more")
+    until(lambda: not service.left(), "every process has ended")
 
     service.up()
-    assert link[0] not in service.said()
+    assert link[0] not in service.log_text()
     service.end(signal.SIGKILL)
     service.up()
-    until(lambda: "scheduler active" in service.said(), "the sweep has looked for what is due")
+    until(lambda: "scheduler active" in service.log_text(), "the scheduler is active")
     assert service.run("audit").returncode == 0
     assert service.deliveries() == [sent]
     assert len(list((service.data_dir / "outbox").glob("*.eml"))) == 1
     assert service.end(signal.SIGINT) == 0
-    until(lambda: not service.left(), "nothing of it runs any more")
+    until(lambda: not service.left(), "every process has ended")

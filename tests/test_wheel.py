@@ -1,4 +1,4 @@
-"""The wheel, installed far from a checkout: all that runs is in it, whatever packages have the same names there."""
+"""The wheel, installed outside a checkout: it has every file it needs, even beside packages of the same names."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def run(*words: object, cwd: Path) -> str:
 
 
 def clean_env(home: Path) -> dict[str, str]:
-    """Nothing of a developer's own settings, paths and caches."""
+    """An environment without the developer's settings, paths and caches."""
     return {"PATH": os.defpath, "HOME": str(home), "NO_PROXY": "127.0.0.1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
@@ -56,14 +56,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with this wheel alone; what it needs is borrowed from the present one."""
+    """The Python of an environment with this wheel. Its dependencies come from the present environment."""
     place = tmp_path_factory.mktemp("installed")
     venv.create(place, symlinks=True)
     python = place / "bin" / "python"
     pip = (sys.executable, "-m", "pip", "--python", python)
     run(*pip, "install", "--no-deps", "--no-index", wheel, cwd=place)
     (site,) = place.glob("lib/python*/site-packages")
-    # Unlike one in the present environment itself, `.pth` files there are not read: the editable install stays out.
+    # `.pth` files in these folders are not read, so the editable install is not found.
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "borrowed.pth").write_text("\n".join(sorted(borrowed)))
     return python
@@ -71,7 +71,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A directory with packages of our names that must not be imported."""
+    """A directory with packages of the same names, which must not be imported."""
     for name in ("services", "workers"):
         package = tmp_path / "elsewhere" / name
         package.mkdir(parents=True)
@@ -84,7 +84,7 @@ def files_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in found}
 
 
-def test_it_holds_both_packages_with_their_files_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_has_both_packages_with_their_files_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     ours = {f"{package}/{name}" for package in ("services", "workers") for name in files_below(ROOT / package)}
@@ -107,7 +107,7 @@ def test_it_holds_both_packages_with_their_files_and_nothing_else(wheel: Path) -
         "paperwire-{version}.dist-info/entry_points.txt",
     ],
 )
-def test_what_is_no_code_travels_in_it(wheel: Path, name: str) -> None:
+def test_the_wheel_has_every_file_that_is_not_code(wheel: Path, name: str) -> None:
     with ZipFile(wheel) as archive:
         assert archive.read(name.format(version=wheel.name.split("-")[1]))
 

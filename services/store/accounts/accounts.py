@@ -25,10 +25,10 @@ def add(tx: Connection, email: str, timezone: str, *, operator: bool = False) ->
 
 
 def by_email(tx: Connection, email: str) -> Account:
-    found = fetch_first(tx, Account, select(account).where(account.c.email == email.strip().lower()))
-    if found is None:
+    row = fetch_first(tx, Account, select(account).where(account.c.email == email.strip().lower()))
+    if row is None:
         raise NotFound(f"no account {email}; add it with: paperwire user add {email}")
-    return found
+    return row
 
 
 def by_id(tx: Connection, account_id: int) -> Account | None:

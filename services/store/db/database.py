@@ -27,8 +27,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 Row = dict[str, Any]
-NO_REST = 1.0
-"""Seconds."""
+MAX_IDLE_WITHOUT_PING = 1.0
+"""Seconds. A pooled connection that was idle for longer is tested before it is used."""
 WAKE_CHANNEL = "paperwire_wake"
 _CLOCK = select(func.clock_timestamp(type_=TIMESTAMP(timezone=True)))
 
@@ -53,7 +53,7 @@ class Database:
             hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10},
         )
-        _ping_after_a_rest(self.engine)
+        _ping_idle_connections(self.engine)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -77,7 +77,7 @@ class Database:
         self.engine.dispose()
 
 
-def _ping_after_a_rest(engine: Engine) -> None:
+def _ping_idle_connections(engine: Engine) -> None:
     """Tests a pooled connection before its use, as `pool_pre_ping` does, unless it was in use a moment ago."""
 
     @event.listens_for(engine, "checkin")
@@ -86,7 +86,7 @@ def _ping_after_a_rest(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkout")
     def _(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
-        if time.monotonic() - record.info.get("rested_since", time.monotonic()) < NO_REST:
+        if time.monotonic() - record.info.get("rested_since", time.monotonic()) < MAX_IDLE_WITHOUT_PING:
             return
         try:
             engine.dialect.do_ping(connection)

@@ -30,12 +30,12 @@ def find(tx: Connection, channel_id: int, account_id: int | None = None) -> Chan
     wanted = and_(channel.c.id == channel_id, channel.c.deleted_at.is_(None))
     if account_id is not None:
         wanted = and_(wanted, channel.c.account_id == account_id)
-    found = fetch_first(
+    row = fetch_first(
         tx, ChannelWithAccount, select(channel, account.c.email, account.c.timezone).join(account).where(wanted)
     )
-    if found is None:
+    if row is None:
         raise NotFound(f"no channel {channel_id}")
-    return found
+    return row
 
 
 def by_id(tx: Connection, channel_id: int) -> Channel | None:

@@ -24,8 +24,8 @@ def is_active() -> Any:
 
 
 def status(tx: Connection) -> PauseStatus:
-    found = fetch_first(tx, PauseStatus, select(installation.c.paused_because, installation.c.paused_at))
-    return found or PauseStatus(paused_because="", paused_at=None)
+    recorded = fetch_first(tx, PauseStatus, select(installation.c.paused_because, installation.c.paused_at))
+    return recorded or PauseStatus(paused_because="", paused_at=None)
 
 
 def start(tx: Connection, reason: str, now: datetime) -> None:

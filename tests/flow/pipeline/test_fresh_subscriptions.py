@@ -65,7 +65,7 @@ def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
     )
 
 
-def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(world: World) -> None:
+def test_two_concurrent_saves_are_both_read(world: World) -> None:
     """A sequence would hand out both numbers at once: a worker that sees the later one first would skip the other."""
     saved: list[int] = []
 
@@ -87,7 +87,7 @@ def test_two_saves_are_both_seen_though_the_later_number_is_asked_for_first(worl
     assert len(saved) == 1
 
 
-def test_a_save_that_began_first_and_ends_last_is_seen(world: World) -> None:
+def test_a_save_that_began_first_and_ends_last_is_read(world: World) -> None:
     with world.db.transaction() as slow:
         slow.execute(text("SELECT pg_current_xact_id()"))
         with world.db.transaction() as quick:
@@ -99,7 +99,7 @@ def test_a_save_that_began_first_and_ends_last_is_seen(world: World) -> None:
 
 
 @pytest.mark.usefixtures("collector")
-def test_the_garbage_collector_leaves_what_a_worker_holds_alone(world: World) -> None:
+def test_loaded_subscriptions_are_frozen_for_the_garbage_collector(world: World) -> None:
     """Looking through all subscriptions again and again took a fifth of a burst."""
     before = gc.get_freeze_count()
     with world.db.transaction() as tx:

@@ -1,4 +1,4 @@
-"""The mailbox that returned mails arrive in: IMAP, or a Maildir on this machine. What was read is marked as seen."""
+"""The mailbox that returned mails arrive in, by IMAP or in a Maildir. Read mails are marked as seen."""
 
 import ssl
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from services.settings import settings
 if TYPE_CHECKING:
     from imapclient import IMAPClient
 
-TIMEOUT = 30.0
+TIMEOUT_SECONDS = 30.0
 _PORTS = {"imaps": 993, "imap": 143}
 
 
 class Box(NamedTuple):
-    """Where the mailbox is; `tls` is `implicit`, `starttls` or `none`. Without a host `folder` is a Maildir's path."""
+    """The address of the mailbox. `tls` is `implicit`, `starttls` or `none`. An empty host: `folder` is a Maildir."""
 
     host: str
     port: int
@@ -58,7 +58,7 @@ def parse_bounce_url(url: str) -> Box:
 
 @contextmanager
 def opened(box: Box) -> Iterator[Mailbox]:
-    """Raises ConfigError when the mailbox cannot be read, in words without secrets."""
+    """Raises ConfigError, without secrets in its text, when the mailbox cannot be read."""
     try:
         if not box.host:
             yield _Maildir(Path(box.folder))
@@ -81,7 +81,7 @@ def _connect(box: Box) -> "IMAPClient":
         box.port,
         ssl=box.tls == "implicit",
         ssl_context=ssl.create_default_context(),
-        timeout=TIMEOUT * settings().time_scale,
+        timeout=TIMEOUT_SECONDS * settings().time_scale,
     )
     client.folder_encode = False  # the URL names the folder as the server does
     return client
@@ -130,8 +130,8 @@ class _Maildir:
         self._new.stat()
 
     def unread(self, most: int) -> list[str]:
-        found = [one for one in self._new.iterdir() if one.is_file() and not one.name.startswith(".")]
-        return [one.name for one in sorted(found, key=lambda one: (one.stat().st_mtime, one.name))[:most]]
+        mails = [path for path in self._new.iterdir() if path.is_file() and not path.name.startswith(".")]
+        return [path.name for path in sorted(mails, key=lambda path: (path.stat().st_mtime, path.name))[:most]]
 
     def body(self, key: str) -> bytes:
         with open(self._new / key, "rb") as file:
