@@ -1,4 +1,4 @@
-"""Templates: the Jinja environment, and filters that make titles, abstracts, links and dates of papers safe to show."""
+"""Templates: the Jinja environment, and the filters that display titles, abstracts, links and dates of papers."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -37,7 +37,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        auto_reload=False,  # Otherwise each mail would stat seven files.
+        auto_reload=False,  # Reloading checks the files of seven templates for each mail.
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
     env.filters |= {"place": without_secrets, "title": title, "abstract": abstract, "links": links, "home": home}
@@ -46,7 +46,7 @@ def environment() -> Environment:
 
 
 def render(template: str, **context: object) -> str:
-    """Renders a template by its path. A name that the context lacks is an error, not an empty text."""
+    """Renders a template by its path. A name that is missing in the context is an error."""
     return environment().get_template(template).render(context)
 
 
@@ -112,11 +112,11 @@ def wrapped(text: str, width: int = 72, indent: str = "   ") -> str:
     return "".join(lines)
 
 
-def authors(paper: Paper, most: int = 3) -> str:
+def authors(paper: Paper, max_names: int = 3) -> str:
     """`A, B, C and 5 more`; `5 authors` if only their number is known; empty if nothing is known."""
     total = max(paper.author_count or 0, len(paper.authors))
-    most += total == most + 1  # A name is no longer than "and 1 more".
-    names = [line(readable(name[:400]), 80) for name in paper.authors[:most]]
+    max_names += total == max_names + 1  # A name is no longer than "and 1 more".
+    names = [line(readable(name[:400]), 80) for name in paper.authors[:max_names]]
     if not names:
         return f"{total} author{'s' if total > 1 else ''}" if total else ""
     more = total - len(names)
@@ -138,7 +138,7 @@ def links(paper: Paper) -> list[tuple[str, str]]:
 
 def bibtex(paper: Paper) -> str:
     """The URL of the paper's BibTeX entry, at arXiv or Crossref; empty without an arXiv id and a DOI."""
-    names = {one.scheme: one.value for one in paper.identifiers}
+    names = {identifier.scheme: identifier.value for identifier in paper.identifiers}
     if "arxiv" in names:
         return f"https://arxiv.org/bibtex/{quote(names['arxiv'])}"
     doi = quote(names.get("doi", ""), safe="")

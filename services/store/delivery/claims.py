@@ -1,4 +1,4 @@
-"""Claims: which deliveries can be sent now, claiming them, and updating them under their leases."""
+"""Claims: finding the deliveries that can be sent, claiming them, and updating them under their leases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ from services.store.delivery.records import Channel, ChannelWithAccount, Deliver
 _UNSENT_STATES = [State.PENDING, State.UNCERTAIN]
 _OTHER_STATES = [state for state in State if state not in _UNSENT_STATES]
 _OPTED_IN = or_(channel.c.verified, delivery.c.kind == DeliveryKind.CONFIRM)
-"""A channel that has not opted in gets nothing but the question whether it does."""
+"""SQL: before its owner opts in, a channel gets only the message that asks for the opt-in."""
 CANDIDATES_PER_CLAIM = 8
-"""So many due deliveries are read for each one that is claimed, since several may be on one channel."""
+"""Due deliveries that are read for each delivery to be claimed, since several may be on one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _is_attempt_due(now: datetime) -> ColumnElement[bool]:
 
 
 def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | None:
-    """When the next delivery can be sent that waits for its time or a rate limit; None when none can `within`."""
+    """When the next delivery that waits for its time or a rate limit can be sent; None if not `within` the time."""
     due_at = func.greatest(
         delivery.c.next_attempt_at,
         rate_limits.available_at(delivery.c.rate_limit_key),
@@ -78,11 +78,13 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
     return tx.scalars(query).one()
 
 
-def lock_due(tx: Connection, now: datetime, most: int) -> list[DueDelivery]:
+def lock_due(tx: Connection, now: datetime, max_count: int) -> list[DueDelivery]:
     """Locks the deliveries that have been due longest, at most one on each channel, with their channels."""
     # The planner underestimates the number of due rows, and would sort them all for a bitmap scan.
     tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-    rows = tx.execute(_due_query(), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
+    rows = tx.execute(
+        _due_query(), {"now": now, "max_count": max_count, "candidates": max_count * CANDIDATES_PER_CLAIM}
+    )
     width = len(columns_for(delivery, Delivery))
     return [DueDelivery(Delivery(*row[:width]), ChannelWithAccount(*row[width:])) for row in rows]
 
@@ -116,31 +118,31 @@ def _due_query() -> Select[Any]:
         .join(account, account.c.id == channel.c.account_id)
         .where(delivery.c.id == any_(func.array(first_on_each_channel.scalar_subquery())), _is_still_due(now), can_send)
         .order_by(delivery.c.next_attempt_at, delivery.c.id)
-        .limit(bindparam("most"))
+        .limit(bindparam("max_count"))
         .with_for_update(skip_locked=True, of=[delivery, channel])
     )
 
 
 def claim_all(tx: Connection, due: Sequence[Delivery], until: datetime) -> list[Delivery]:
     """Claims locked deliveries, each under a lease of its own. A lease that the row had before ends."""
-    claimed = [replace(state_machine.claim(one), lease_token=uuid4(), lease_until=until) for one in due]
+    claimed = [replace(state_machine.claim(row), lease_token=uuid4(), lease_until=until) for row in due]
     names = ("state", "attempt", "lease_token", "lease_until")
-    leases.take_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in claimed])
+    leases.take_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in claimed])
     return claimed
 
 
 def commit_all(tx: Connection, committed: Sequence[Delivery]) -> None:
     """Stores deliveries as `sending`, each until its own lease ends. Raises LeaseLost."""
     names = ("state", "ambiguous_resends", "lease_until", "committed_at")
-    leases.fenced_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in committed])
+    leases.fenced_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in committed])
 
 
 def store_rendered(tx: Connection, rendered: Sequence[Delivery]) -> None:
     """Stores the messages of claimed deliveries, with their subjects and snapshots. Raises LeaseLost."""
     changes = []
-    for one in rendered:
-        snapshot = {"snapshot": one.snapshot} if one.snapshot is not None else {}
-        changes.append((one, {"rendered": one.rendered, "subject": one.subject, **snapshot}))
+    for row in rendered:
+        snapshot = {"snapshot": row.snapshot} if row.snapshot is not None else {}
+        changes.append((row, {"rendered": row.rendered, "subject": row.subject, **snapshot}))
     leases.fenced_all(tx, delivery, changes)
 
 
@@ -184,7 +186,7 @@ def lock_expired(tx: Connection, now: datetime) -> tuple[Delivery, Channel] | No
 
 
 def store_expired(tx: Connection, after: Delivery) -> None:
-    """Stores what follows for a locked delivery whose lease ran out."""
+    """Stores the next state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
     channels.drop_if_ended(tx, after.channel_id)

@@ -1,4 +1,4 @@
-"""Deliveries: creating them, finding them, and another try on a person's request."""
+"""Deliveries: creating them, finding them, and storing a retry that a person requested."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -37,16 +37,16 @@ def create(tx: Connection, new: NewDelivery, host: str) -> int | None:
 
 
 def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
-    """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
+    """Creates deliveries that are due now, with the given rate limit keys. Returns the ids by idempotency key.
 
-    A key of an existing delivery is missing in the result.
+    The result lacks the keys of deliveries that existed already.
     """
     if not new:
         return {}
-    rows = [{**_columns(one, host), "next_attempt_at": now, "rate_limit_key": one.rate_limit_key} for one in new]
+    values = [{**_columns(row, host), "next_attempt_at": now, "rate_limit_key": row.rate_limit_key} for row in new]
     statement = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
-    ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), rows)}
-    _assign_items(tx, [(item, ids[one.idem_key]) for one in new if one.idem_key in ids for item in one.item_ids])
+    ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), values)}
+    _assign_items(tx, [(item_id, ids[row.idem_key]) for row in new if row.idem_key in ids for item_id in row.item_ids])
     return ids
 
 
@@ -66,9 +66,9 @@ def _columns(new: NewDelivery, host: str) -> dict[str, Any]:
 def _assign_items(tx: Connection, assigned: Sequence[tuple[int, int]]) -> None:
     """Puts items into deliveries: pairs of item id and delivery id."""
     if assigned:
-        given = pairs("item_id", "delivery_id", assigned)
-        in_delivery = update(delivery_item).where(delivery_item.c.id == given.c.item_id)
-        tx.execute(in_delivery.values(delivery_id=given.c.delivery_id))
+        assignments = pairs("item_id", "delivery_id", assigned)
+        in_delivery = update(delivery_item).where(delivery_item.c.id == assignments.c.item_id)
+        tx.execute(in_delivery.values(delivery_id=assignments.c.delivery_id))
 
 
 def progress_columns(after: state_machine.Delivery) -> dict[str, State | datetime | int | bool | str | None]:
@@ -82,7 +82,7 @@ def find_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, Deliver
         return {}
     wanted = delivery.c.id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
     query = select(*columns_for(delivery, Delivery)).where(wanted)
-    return {found.id: found for found in fetch(tx, Delivery, query)}
+    return {existing.id: existing for existing in fetch(tx, Delivery, query)}
 
 
 def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Delivery:
@@ -97,7 +97,7 @@ def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Del
 
 
 def store_replayed(tx: Connection, after: Delivery) -> None:
-    """Stores another try of a locked delivery, which no worker has claimed."""
+    """Stores the retry of a locked delivery that no worker has claimed."""
     values = {**progress_columns(after), "lease_token": None, "lease_until": None}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
 
@@ -136,7 +136,7 @@ def for_page(tx: Connection, account_id: int, delivery_id: int) -> DeliveryPage:
         .join(channel, channel.c.id == delivery.c.channel_id)
         .where(delivery.c.id == delivery_id, delivery.c.account_id == account_id)
     )
-    found = fetch_first(tx, DeliveryPage, query)
-    if found is None:
+    page = fetch_first(tx, DeliveryPage, query)
+    if page is None:
         raise NotFound(f"no delivery {delivery_id}")
-    return found
+    return page

@@ -1,4 +1,4 @@
-"""Reads what decides which papers are sent on channels, a few statements for many deliveries."""
+"""Reads the rows that decide which papers a digest contains, with a few statements for many deliveries."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -16,32 +16,32 @@ from services.store.subscriptions import silences
 
 
 def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: datetime) -> Selection:
-    known = papers.load(tx, {one.paper_id for one in wanted})
-    matches = _matches(tx, {(one.channel_id, one.paper_id) for one in wanted})
-    accounts = {one.account_id for one in wanted} if matches else ()
-    scored = {(one.subscription_id, one.paper_id) for one in matches if one.score is not None}
+    known = papers.load(tx, {item.paper_id for item in wanted})
+    matches = _matches(tx, {(item.channel_id, item.paper_id) for item in wanted})
+    accounts = {item.account_id for item in wanted} if matches else ()
+    scored = {(match.subscription_id, match.paper_id) for match in matches if match.score is not None}
     active = silences.active_by_account(tx, accounts, now)
     return selection.select(wanted, known, matches, active, sentence_vectors.sentence_scores(tx, scored))
 
 
 def _matches(tx: Connection, wanted: Collection[tuple[int, int]]) -> list[ChannelMatch]:
-    """Matches of pairs (channel, paper), with the undeleted subscriptions that send to the channel.
+    """Matches of pairs (channel, paper), with the subscriptions that send to the channel and are not deleted.
 
     A match of a subscription to trending papers counts only once a digest has chosen it.
     """
-    given = pairs("channel_id", "paper_id", wanted)
+    wanted_pairs = pairs("channel_id", "paper_id", wanted)
     is_chosen = or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending"))
     query = (
         select(
-            given.c.channel_id,
+            wanted_pairs.c.channel_id,
             *columns_for(match, ChannelMatch),
             *columns_for(subscription, ChannelMatch),
             func.coalesce(match.c.decided["why"].astext, "").label("why"),
         )
-        .select_from(given)
-        .join(subscription_channel, subscription_channel.c.channel_id == given.c.channel_id)
+        .select_from(wanted_pairs)
+        .join(subscription_channel, subscription_channel.c.channel_id == wanted_pairs.c.channel_id)
         .join(subscription, subscription.c.id == subscription_channel.c.subscription_id)
-        .join(match, and_(match.c.subscription_id == subscription.c.id, match.c.paper_id == given.c.paper_id))
+        .join(match, and_(match.c.subscription_id == subscription.c.id, match.c.paper_id == wanted_pairs.c.paper_id))
         .where(subscription.c.deleted_at.is_(None), is_chosen)
         .order_by(match.c.id)
     )

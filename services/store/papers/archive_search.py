@@ -44,11 +44,11 @@ WINDOW_DAYS = 60
 MAX_SENT_IDS = 30_000
 """A query that finds more papers than this is compared here with the ids of the closest papers, not sent as ids."""
 OVERFETCH_FACTOR = 4
-"""In that case so many times more of the closest papers are fetched."""
+"""In that case this many times more of the closest papers are fetched."""
 MIN_RESCORED = 5_000
-"""At least so many papers, those closest by vector, are scored with their terms."""
+"""At least this many papers, those closest by vector, are scored with their terms."""
 RESCORED_PER_WANTED = 6
-"""If more are wanted, so many times the wanted papers are scored with their terms."""
+"""If more papers are wanted, this many times their number are scored with their terms."""
 
 
 def window(tx: Connection) -> Window | None:
@@ -97,7 +97,7 @@ def closest(
     if query.tsquery is None:
         return _add_term_scores(tx, interest, query, _closest_by_vector(tx, interest, conditions, window, limit))
     with _prefer_index(tx):
-        matching = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_query_holds(query))).one() or []
+        matching = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_query_matches(query))).one() or []
     nearest = None
     if len(matching) > max_sent_ids:
         # Sending and looking up this many ids takes longer than fetching more papers and dropping some.
@@ -125,8 +125,8 @@ def _closest_by_vector(
         .c
     )
     ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.distance)))).one()
-    found = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
-    return found.at(np.argsort(-found.scores, kind="stable"))
+    nearest = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
+    return nearest.at(np.argsort(-nearest.scores, kind="stable"))
 
 
 def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest: FoundPapers) -> FoundPapers:
@@ -142,8 +142,8 @@ def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest
     rows = order[np.searchsorted(nearest.ids, np.array(ids or (), np.int64), sorter=order)]
     term_scores = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
     scores = nearest.scores[rows] + term_scores
-    found = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
-    return found.at(np.argsort(-found.scores, kind="stable"))
+    scored = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
+    return scored.at(np.argsort(-scored.scores, kind="stable"))
 
 
 def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
@@ -155,7 +155,7 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
         .join(paper_words, paper_words.c.paper_id == paper.c.id)
         .where(*conditions)
     )
-    indexed = indexed if query.tsquery is None else indexed.where(_query_holds(query))
+    indexed = indexed if query.tsquery is None else indexed.where(_query_matches(query))
     # The newest papers may not be in the search index yet.
     unindexed = select(paper.c.id, _age(window), literal(True).label("unsure")).where(
         *conditions, ~exists().where(paper_words.c.paper_id == paper.c.id)
@@ -163,18 +163,18 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
     rows = indexed.union_all(unindexed).subquery().c
     with _prefer_index(tx):
         ids, ages, unsure = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.unsure)))).one()
-    found = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
-    return found.at(np.lexsort((-found.ids, found.ages)))
+    matching = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
+    return matching.at(np.lexsort((-matching.ids, matching.ages)))
 
 
-def confirm(tx: Connection, draft: Draft, found: FoundPapers) -> FoundPapers:
+def confirm(tx: Connection, draft: Draft, candidates: FoundPapers) -> FoundPapers:
     """Reads the texts of the unsure papers and drops those that the query does not match."""
-    if not draft.query or not found.unsure.any():
-        return found
+    if not draft.query or not candidates.unsure.any():
+        return candidates
     query = parse(draft.query)
-    loaded = papers.load(tx, found.ids[found.unsure].tolist())
+    loaded = papers.load(tx, candidates.ids[candidates.unsure].tolist())
     confirmed = [id for id, paper in loaded.items() if matches(query, PaperText.of(paper))]
-    return found.at(~found.unsure | np.isin(found.ids, confirmed))
+    return candidates.at(~candidates.unsure | np.isin(candidates.ids, confirmed))
 
 
 # ── parts of the statements ───────────────────────────────────────────────────────────────────────────────────
@@ -197,7 +197,7 @@ def _ts_query(draft: Draft) -> TsQuery:
 
 
 def _conditions(tx: Connection, draft: Draft, query: TsQuery, window: Window) -> list[ColumnElement[bool]]:
-    """Days, upvotes and sources: everything but the words."""
+    """SQL: the conditions on days, upvotes and sources, but not on words."""
     conditions = _in_window(window)
     if draft.min_upvotes:
         conditions.append(paper.c.upvotes >= draft.min_upvotes)
@@ -221,8 +221,8 @@ def _has_appeared_in(kinds: Collection[str]) -> ColumnElement[bool]:
     )
 
 
-def _query_holds(query: TsQuery) -> ColumnElement[bool]:
-    """By the GIN index on words. Includes papers whose words are cut short, which are unsure."""
+def _query_matches(query: TsQuery) -> ColumnElement[bool]:
+    """SQL: by the GIN index on words. Includes papers whose words are truncated, which are unsure."""
     return paper_words.c.words.op("@@")(cast(f"({query.tsquery}) | '{TRUNCATED}'", TSQUERY))
 
 

@@ -23,7 +23,7 @@ from services.telemetry import fault_point
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery that this worker has claimed, with all that is needed to send it.
+    """A delivery that this worker has claimed, with what sending it needs.
 
     `target` is `Rejected` if the stored target cannot be read.
     """
@@ -61,24 +61,26 @@ class DeliveryOutcome(NamedTuple):
     outcome: Outcome
 
 
-def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
+def claim_due(
+    db: Database, settings: Settings, secrets: SecretBox, max_count: int
+) -> tuple[bool, list[ClaimedDelivery]]:
     """Claims due deliveries, at most one for each channel and rate limit. Also returns whether any was due."""
     with db.transaction() as tx:
         now = db.now(tx)
-        due = _isolate_suspect(claims.lock_due(tx, now, most))
-        ready = _acquire_rate_limits(tx, [_with_notifier(one, secrets) for one in due], now)
-        deliveries = claims.claim_all(tx, [one.delivery for one in ready], now + CLAIM_LEASE * settings.time_scale)
-    claimed = [one._replace(delivery=delivery) for one, delivery in zip(ready, deliveries, strict=True)]
+        due = _isolate_suspect(claims.lock_due(tx, now, max_count))
+        ready = _acquire_rate_limits(tx, [_with_notifier(candidate, secrets) for candidate in due], now)
+        deliveries = claims.claim_all(tx, [claim.delivery for claim in ready], now + CLAIM_LEASE * settings.time_scale)
+    claimed = [claim._replace(delivery=delivery) for claim, delivery in zip(ready, deliveries, strict=True)]
     for _ in claimed:
         fault_point("claimed")
     return bool(due), claimed
 
 
 def _isolate_suspect(due: Sequence[DueDelivery]) -> Sequence[DueDelivery]:
-    """A delivery whose worker was lost is claimed alone, since losing another worker counts against all it claimed."""
+    """A delivery whose worker was lost is claimed alone: another loss counts against every delivery of the claim."""
     if due and due[0].delivery.expired_leases:
         return due[:1]
-    return [one for one in due if not one.delivery.expired_leases]
+    return [candidate for candidate in due if not candidate.delivery.expired_leases]
 
 
 def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
@@ -94,34 +96,36 @@ def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
 
 
 def _acquire_rate_limits(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datetime) -> list[ClaimedDelivery]:
-    """Those whose rate limits, of the transport and of the channel, could be acquired."""
+    """The claims whose rate limits, of the transport and of the channel, could be acquired."""
     first = _first_for_each_rate_limit(wanted)
     by_transport = {
-        one.channel.transport: one.rate_limit.per_transport for one in first if one.rate_limit.per_transport
+        claim.channel.transport: claim.rate_limit.per_transport for claim in first if claim.rate_limit.per_transport
     }
     acquired = rate_limits.acquire_all(tx, by_transport, now, rate_limits.CATCH_UP)
-    first = [one for one in first if not one.rate_limit.per_transport or one.channel.transport in acquired]
-    by_channel = {one.delivery.rate_limit_key: one.rate_limit.per_channel for one in first if one.uses_channel_limit}
+    first = [claim for claim in first if not claim.rate_limit.per_transport or claim.channel.transport in acquired]
+    by_channel = {
+        claim.delivery.rate_limit_key: claim.rate_limit.per_channel for claim in first if claim.uses_channel_limit
+    }
     until = rate_limits.acquire_all(tx, by_channel, now)
     return [
-        one._replace(rate_limited_until=until.get(one.delivery.rate_limit_key))
-        for one in first
-        if not one.uses_channel_limit or one.delivery.rate_limit_key in until
+        claim._replace(rate_limited_until=until.get(claim.delivery.rate_limit_key))
+        for claim in first
+        if not claim.uses_channel_limit or claim.delivery.rate_limit_key in until
     ]
 
 
 def _first_for_each_rate_limit(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
     used: set[str] = set()
     first = []
-    for one in wanted:
-        if not one.rate_limit_keys & used:
-            used |= one.rate_limit_keys
-            first.append(one)
+    for claim in wanted:
+        if not claim.rate_limit_keys & used:
+            used |= claim.rate_limit_keys
+            first.append(claim)
     return first
 
 
 def next_due_in(db: Database, within: timedelta) -> timedelta | None:
-    """How long until a delivery that waits for its time or a rate limit can be sent; None: longer than `within`."""
+    """The time until a delivery that waits for its time or a rate limit can be sent; None if longer than `within`."""
     now = db.now()
     with db.transaction() as tx:
         due_at = claims.next_due_at(tx, now, within)

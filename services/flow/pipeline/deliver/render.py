@@ -1,4 +1,4 @@
-"""Renders claimed deliveries: the bytes that are sent, stored before they are."""
+"""Renders claimed deliveries, and stores the bytes before they are sent."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,14 +42,14 @@ class RenderedMessage(NamedTuple):
 def render_claimed(
     db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
-    """Renders deliveries. One with nothing left to say is cancelled; one that cannot be rendered is left out."""
+    """Renders deliveries. Cancels those without content, and leaves out those that cannot be rendered."""
     try:
         return _render(db, settings, secrets, claimed) if claimed else []
     except OperationalError:
         raise
     except Exception as error:
         if len(claimed) > 1:  # One delivery failed. The others must not wait until their leases end.
-            return [message for one in claimed for message in render_claimed(db, settings, secrets, [one])]
+            return [message for claim in claimed for message in render_claimed(db, settings, secrets, [claim])]
         if isinstance(error, LeaseLost):
             log.info("another worker has the delivery", why=str(error))
         else:
@@ -61,20 +61,23 @@ def render_claimed(
 def _render(
     db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
-    """The bytes of a delivery that may have been sent are final. All others are rendered from the present rows."""
+    """The bytes of a delivery that may have been sent are final. The others are rendered from the current rows."""
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         now = db.now(tx)
-        composed = compose_all(tx, settings, [one for one in claimed if not one.delivery.bytes_final], now)
-        empty = [one.claimed.delivery for one in composed if not one.digest.has_content]
+        composed = compose_all(tx, settings, [claim for claim in claimed if not claim.delivery.bytes_final], now)
+        empty = [composition.claimed.delivery for composition in composed if not composition.digest.has_content]
         claims.finish_all(tx, [state_machine.cancel(delivery, _NOTHING_TO_SAY) for delivery in empty], now)
-        rendered = [_with_body(settings, secrets, one) for one in composed if one.digest.has_content]
-        claims.store_rendered(tx, [one.delivery for one in rendered])
-        current = {one.id: one for one in claimed if one.delivery.bytes_final} | {one.id: one for one in rendered}
-        return [_message(tx, current[one.id]) for one in claimed if one.id in current]
+        rendered = [
+            _rendered(settings, secrets, composition) for composition in composed if composition.digest.has_content
+        ]
+        claims.store_rendered(tx, [message.delivery for message in rendered])
+        with_final_bytes = [claim for claim in claimed if claim.delivery.bytes_final]
+        messages = {message.id: message for message in [*with_final_bytes, *rendered]}
+        return [_message(tx, messages[claim.id]) for claim in claimed if claim.id in messages]
 
 
-def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
+def _rendered(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
     claimed, digest, about = composed
     delivery, channel = claimed.delivery, claimed.channel
     unsubscribe_token = opt_in_links.unsubscribe_token(secrets, channel.id, channel.label)
@@ -93,8 +96,10 @@ def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDeliver
     assert isinstance(claimed.target, BaseModel)
     body = claimed.notifier.render(digest, envelope, claimed.target)
     can_be_updated = "update" in claimed.follow_ups and delivery.kind in _UPDATABLE_KINDS
-    said = snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
-    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=said))
+    message_snapshot = (
+        snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
+    )
+    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=message_snapshot))
 
 
 def _message(tx: Connection, claimed: ClaimedDelivery) -> RenderedMessage:

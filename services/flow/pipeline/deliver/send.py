@@ -141,8 +141,8 @@ class _SendLoop:
     def _claim_and_render(self) -> None:
         try:
             any_due, claimed = claim_due(self._db, self._settings, self._secrets, CLAIM_BATCH_SIZE)
-            rejected = [DeliveryOutcome(one, one.target) for one in claimed if isinstance(one.target, Rejected)]
-            sendable = [one for one in claimed if not isinstance(one.target, Rejected)]
+            rejected = [DeliveryOutcome(claim, claim.target) for claim in claimed if isinstance(claim.target, Rejected)]
+            sendable = [claim for claim in claimed if not isinstance(claim.target, Rejected)]
             messages = render_claimed(self._db, self._settings, self._secrets, sendable)
             self._events.put(_BatchRendered(any_due, messages, rejected))
         except Exception as error:
