@@ -232,7 +232,8 @@ def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, s
         ("RCPT", "451 4.7.1 greylisted", Retry, 0),
         ("RCPT", "nonsense", Retry, 0),
         ("RCPT", "550 5.7.1 policy", Rejected, 0),
-        ("RCPT", "552 5.2.2 mailbox full", Rejected, 0),
+        ("RCPT", "552 5.2.2 mailbox full", Retry, 0),
+        ("RCPT", "550 5.1.0 sender rejected", Rejected, 0),
         ("RCPT", CLOSE, Retry, 0),
         ("DATA", "451 4.3.0 later", Retry, 1),
         ("DATA", "554 5.6.0 no", Rejected, 1),
@@ -259,6 +260,14 @@ def test_an_address_that_does_not_exist_is_rejected_for_the_channel(
 ) -> None:
     smtp.script(step, "550 5.1.1 no such user")
     assert send(configure, smtp, commit) == Rejected("550 5.1.1 no such user", scope="channel")
+
+
+@pytest.mark.parametrize("step", ["RCPT", "."])
+def test_a_full_mailbox_is_tried_again_tomorrow(
+    configure: Configure, smtp: SmtpSink, commit: Commit, step: str
+) -> None:
+    smtp.script(step, "552 5.2.2 mailbox full")
+    assert send(configure, smtp, commit) == Retry("552 5.2.2 mailbox full", after=24 * 3600.0)
 
 
 def test_a_connection_lost_within_the_body_is_a_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
