@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
+from services.notifiers.email.config import bounce_box, server
 from services.notifiers.email.connection import tls
 from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 from tests.certificates import certificate
@@ -167,6 +168,35 @@ def test_recipients_are_those_of_the_library(local: str, length: int) -> None:
     _, parsed = SMTP.header_store_parse("To", recipient)
     mail = message("Subject", "text", "<p>html</p>", recipient.addr_spec, ENVELOPE)
     assert SMTP.fold_binary("To", parsed) in mail
+
+
+@pytest.mark.parametrize("text", ['"ada b"@example.org', '"ada@home"@example.org', r'"a\"b c"@example.org'])
+def test_a_quoted_local_part_is_accepted(configure: Configure, smtp: SmtpSink, commit: Commit, text: str) -> None:
+    target = plugin.parse_target(text)
+    assert target.address == text
+    assert plugin.parse_target(target.address) == target
+    configure(smtp_url=smtp.url)
+    assert isinstance(plugin.send(BODY, target, commit), Sent)
+    assert smtp.mails[0].recipient == text
+    mail = parsed(message("s", "t", "<p>h</p>", text, ENVELOPE))
+    assert [one.addr_spec for one in mail["To"].addresses] == [text]
+
+
+@pytest.mark.parametrize(
+    "text", ['"ada b@example.org', 'ada" b"@example.org', '""b c@example.org', '"a"b"@example.org']
+)
+def test_a_damaged_quoted_local_part_is_rejected(text: str) -> None:
+    with pytest.raises(TargetError):
+        plugin.parse_target(text)
+
+
+def test_domains_follow_idna_2008(configure: Configure) -> None:
+    assert plugin.parse_target("anna@straße.example").address == "anna@xn--strae-oqa.example"
+    configure(smtp_url="smtp://faß.example", bounce_url="imaps://me:geheim@faß.example/INBOX")
+    smtp_server, box = server(), bounce_box()
+    assert smtp_server is not None
+    assert box is not None
+    assert (smtp_server.host, box.host) == ("xn--fa-hia.example", "xn--fa-hia.example")
 
 
 def test_names_and_domains_beyond_ascii_are_addresses() -> None:
