@@ -98,7 +98,7 @@ transport = Table(
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 rate_limit = Table(
-    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), *_lease(),
+    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), _at("acquired_at"), *_lease(),
 )  # fmt: skip
 
 source = Table(

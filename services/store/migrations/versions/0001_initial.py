@@ -96,6 +96,7 @@ def upgrade() -> None:
         "rate_limit",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("available_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("acquired_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("lease_token", sa.UUID(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_rate_limit")),
