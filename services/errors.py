@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree; each message is one line that a person can act on.
+"""The error tree. Each message is one line that says what to do.
 
 PaperwireError
 ├── ConfigError      a setting or an option that cannot be used
@@ -6,14 +6,14 @@ PaperwireError
 ├── QueryError       a query that does not parse; knows the position
 ├── TargetError      a channel's target that cannot be used
 ├── EmbedderError    the embedder is down or answers nonsense
-├── NotFound         nobody has such an id (or not this account)
-├── Conflict         it exists already, or its state forbids the step
-└── LeaseLost        somebody else holds the row now: stop without a trace
+├── NotFound         no row has this id, or it belongs to another account
+├── Conflict         the row exists already, or its state forbids the step
+└── LeaseLost        another worker holds the row now: abort without writing
 """
 
 
 class PaperwireError(Exception):
-    """Base of all errors whose text is meant for people."""
+    """Base of all errors whose message is shown to people."""
 
 
 class ConfigError(PaperwireError):
@@ -25,7 +25,7 @@ class SourceError(PaperwireError):
 
 
 class QueryError(PaperwireError):
-    """A query that cannot be read. `position` counts characters from 0 in `query`."""
+    """A query that does not parse. `position` is the index of a character in `query`."""
 
     def __init__(self, message: str, query: str, position: int) -> None:
         super().__init__(f"{message} (at character {position + 1})")
@@ -34,7 +34,7 @@ class QueryError(PaperwireError):
         self.position = position
 
     def caret(self) -> str:
-        """The query with a caret under the place, two lines, shortened around the place when long."""
+        """Two lines: the query, shortened around the position if it is long, and a caret under the position."""
         start = max(0, self.position - 60)
         line = self.query[start : self.position + 30].replace("\n", " ")
         return f"{line}\n{' ' * (self.position - start)}^"
@@ -45,7 +45,7 @@ class TargetError(PaperwireError):
 
 
 class EmbedderError(PaperwireError):
-    """`after`: seconds until the embedder wants to be asked again, where it said so."""
+    """`after`: seconds until the next request, if the embedding server asked for a pause."""
 
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Discovery: a plugin is one module with a `plugin` in it; nothing else needs to know of it."""
+"""Discovery of plugins: a plugin is one module that defines `plugin`. No list of plugins has to be edited."""
 
 import importlib
 import pkgutil
@@ -23,7 +23,7 @@ def _modules(package: str) -> dict[str, Any]:
 
 @cache
 def sources() -> "dict[str, Source]":
-    """Every source by kind, the most particular first. A module may hold several as `plugins`."""
+    """Every source by its kind, in the order of `rank`. A module may define several sources as `plugins`."""
     found: list[Source] = []
     for module in _modules("services.sources").values():
         found += getattr(module, "plugins", None) or [module.plugin]

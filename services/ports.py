@@ -237,19 +237,19 @@ class Embedder(Protocol):
     """Turns texts into unit vectors. One module in `services/embedders` with a function `plugin(argument)`."""
 
     name: str
-    """Of the model, as stored beside each vector."""
+    """The model's name, as stored beside each vector."""
 
     @property
     def dimensions(self) -> int:
-        """Of a remote model it is asked for, once. Raises EmbedderError when that fails, as do the other two."""
+        """The length of a vector. A remote model is asked once. This and the next two raise EmbedderError."""
 
     @property
     def score_quantiles(self) -> Sequence[tuple[float, float]]:
-        """(share of papers, cosine): a typical interest scores higher than `cosine` on that share of all papers."""
+        """(share of papers, cosine): that share of all papers scores higher than `cosine` for a typical interest."""
 
     @property
     def floor(self) -> float:
-        """A cosine below which nothing is similar."""
+        """The least threshold of an interest: papers with a lower cosine are not similar."""
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (len(texts), dimensions), rows of length 1. Raises EmbedderError when it cannot."""
+        """Shape (len(texts), dimensions), rows of length 1. Raises EmbedderError if the model fails."""

@@ -1,4 +1,4 @@
-"""Text for people: the Jinja environment, and what makes a paper's words, links and dates safe to show anywhere."""
+"""Templates: the Jinja environment, and filters that make titles, abstracts, links and dates of papers safe to show."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -23,7 +23,7 @@ _LINK_RELATIONS = (("abstract", "Abstract"), ("pdf", "PDF"), ("code", "Code"), (
 
 
 def templates() -> Path:
-    """Inside an installed wheel, else beside `services` in a checkout; never in the working directory."""
+    """The folder of templates: inside an installed wheel, or beside `services` in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "_templates"
     return installed if installed.is_dir() else package.parent / "templates"
@@ -37,7 +37,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        auto_reload=False,  # Else every mail looks at seven files.
+        auto_reload=False,  # Otherwise each mail would stat seven files.
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
     env.filters |= {"place": without_secrets, "title": title, "abstract": abstract, "links": links, "home": home}
@@ -46,17 +46,17 @@ def environment() -> Environment:
 
 
 def render(template: str, **context: object) -> str:
-    """A template by its path in the folder; a name that the context lacks is an error, not an empty place."""
+    """Renders a template by its path. A name that the context lacks is an error, not an empty text."""
     return environment().get_template(template).render(context)
 
 
 def line(text: str, limit: int = 200) -> str:
-    """One harmless line: no control or bidi characters, spaces collapsed, at most `limit` characters."""
-    return shorten(display_text.harmless(text[: 8 * limit]), limit)
+    """One line without control and bidi characters, spaces collapsed, at most `limit` characters."""
+    return shorten(display_text.printable(text[: 8 * limit]), limit)
 
 
 def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters, cut at a word where one ends near."""
+    """At most `limit` characters; cut between words if one ends near the limit."""
     if len(text) <= limit:
         return text
     cut = text[: max(limit - 1, 0)]
@@ -66,13 +66,13 @@ def shorten(text: str, limit: int) -> str:
 
 @lru_cache(4096)
 def link(url: str) -> str:
-    """`url` if a browser may follow it: http or https, with a host, nothing that ends an attribute; else empty."""
+    """`url` if it is http or https with a host, escaped for an HTML attribute; otherwise empty."""
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     except ValueError:
         return ""
-    cleaned = quote(display_text.harmless(url), safe="%/:?#[]@!$&()*+,;=~-._")
+    cleaned = quote(display_text.printable(url), safe="%/:?#[]@!$&()*+,;=~-._")
     return cleaned if usable and len(cleaned) <= MAX_LINK else ""
 
 
@@ -85,22 +85,22 @@ def abstract(paper: Paper, limit: int) -> str:
 
 
 def marked_title(item: DigestPaper, limit: int = MAX_TITLE) -> list[Piece]:
-    """The title in pieces, so that a template can put in bold what matched."""
+    """The title in pieces, so that a template can mark the words that matched."""
     return pieces(display_text.title(item.paper), item.title_hits, limit) or [Piece(UNTITLED)]
 
 
 def passage(item: DigestPaper, limit: int) -> list[Piece]:
-    """The abstract in pieces, or of a long one the part that speaks for the match."""
+    """The abstract in pieces; of a long abstract, the part that explains the match."""
     return pieces(display_text.abstract(item.paper), item.abstract_hits, limit, item.sentence)
 
 
 def starred(marked: Sequence[Piece]) -> str:
-    """Pieces as plain text, *what matched* between stars."""
+    """Pieces as plain text, with the words that matched between stars."""
     return "".join(f"*{piece.text}*" if piece.hit else piece.text for piece in marked)
 
 
 def wrapped(text: str, width: int = 72, indent: str = "   ") -> str:
-    """Lines of at most `width` characters, words whole; many times as quick as textwrap, which mails would feel."""
+    """Lines of at most `width` characters, broken between words. textwrap is too slow for thousands of mails."""
     lines, length = [indent], len(indent)
     for word in text.split():
         if length > len(indent) and length + len(word) + 1 > width:
@@ -113,7 +113,7 @@ def wrapped(text: str, width: int = 72, indent: str = "   ") -> str:
 
 
 def authors(paper: Paper, most: int = 3) -> str:
-    """`A, B, C and 5 more`; `5 authors` when only their number is known; empty when nothing is."""
+    """`A, B, C and 5 more`; `5 authors` if only their number is known; empty if nothing is known."""
     total = max(paper.author_count or 0, len(paper.authors))
     most += total == most + 1  # A name is no longer than "and 1 more".
     names = [line(readable(name[:400]), 80) for name in paper.authors[:most]]
@@ -129,7 +129,7 @@ def day(value: date) -> str:
 
 
 def links(paper: Paper) -> list[tuple[str, str]]:
-    """(label, URL) of what a reader may want to open, safe ones only; a search for a paper that came without any."""
+    """(label, URL) of the paper's links that pass `link`; a search on arXiv if there is none."""
     known = [(label, url) for relation, label in _LINK_RELATIONS if (url := link(paper.links.get(relation, "")))]
     known = known or [("Find on arXiv", search(paper))]
     cite = bibtex(paper)
@@ -137,7 +137,7 @@ def links(paper: Paper) -> list[tuple[str, str]]:
 
 
 def bibtex(paper: Paper) -> str:
-    """Where the paper's entry for a bibliography is: at arXiv, else at Crossref; empty when neither knows it."""
+    """The URL of the paper's BibTeX entry, at arXiv or Crossref; empty without an arXiv id and a DOI."""
     names = {one.scheme: one.value for one in paper.identifiers}
     if "arxiv" in names:
         return f"https://arxiv.org/bibtex/{quote(names['arxiv'])}"
@@ -146,12 +146,12 @@ def bibtex(paper: Paper) -> str:
 
 
 def home(paper: Paper) -> str:
-    """Where the title leads: the abstract, else whatever link there is, else a search for the title."""
+    """The link of the title: the abstract, any other link, or a search for the title."""
     urls = (link(paper.links.get(relation, "")) for relation in ("abstract", "listing", "project", "pdf", "code"))
     return next((url for url in urls if url), "") or search(paper)
 
 
 def search(paper: Paper) -> str:
-    """arXiv's search for the title: the Daily Papers page as text names no ids, so it is the nearest way there is."""
+    """arXiv's search for the title, for papers without identifiers, such as those of the Daily Papers page as text."""
     query = urlencode({"query": title(paper, 300), "searchtype": "title"})
     return f"https://arxiv.org/search/?{query}"

@@ -1,4 +1,4 @@
-"""Settings from the environment or `.env`; every one also as `NAME_FILE`, for secrets that are mounted as files."""
+"""Settings from the environment or `.env`. Each can be in a file that `NAME_FILE` names, for mounted secrets."""
 
 import os
 import secrets
@@ -30,7 +30,7 @@ class _FileSource(PydanticBaseSettingsSource):
 
 
 class Configured(BaseSettings):
-    """Base of the settings; a plugin derives its own from it and so owns them."""
+    """Base of all settings. A plugin derives its own settings class from it."""
 
     model_config = SettingsConfigDict(env_prefix="paperwire_", env_file=".env", extra="ignore", env_ignore_empty=True)
 
@@ -42,7 +42,7 @@ class Configured(BaseSettings):
 
 
 def default_data_dir() -> Path:
-    # The PostgreSQL wheel runs the server as its own OS user for root, and would open root's home to it.
+    # Under root, the PostgreSQL wheel runs the server as another OS user, which must not get access to root's home.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/paperwire")
     return Path(platformdirs.user_data_dir("paperwire"))
@@ -57,7 +57,7 @@ def _local_timezone() -> str:
 
 
 class Settings(Configured):
-    """What belongs to no plugin."""
+    """The settings that belong to no plugin."""
 
     database_url: SecretStr = SecretStr("")
     broker_url: SecretStr = SecretStr("")
@@ -76,8 +76,8 @@ class Settings(Configured):
 
     @field_validator("database_url")
     @classmethod
-    def _our_driver(cls, url: SecretStr) -> SecretStr:
-        """`postgres://` and `postgresql://` name no driver; ours is psycopg."""
+    def _with_driver(cls, url: SecretStr) -> SecretStr:
+        """Adds the driver psycopg to `postgres://` and `postgresql://`."""
         scheme, separator, rest = url.get_secret_value().partition("://")
         return SecretStr(f"postgresql+psycopg://{rest}") if scheme in ("postgres", "postgresql") and separator else url
 
@@ -106,7 +106,7 @@ S = TypeVar("S", bound=Configured)
 
 
 def load(kind: type[S], **overrides: Any) -> S:
-    """Reads settings; a bad value is a ConfigError that names the variable, never its (perhaps secret) content."""
+    """Reads settings. Raises ConfigError for a bad value; it names the variable, not the value, which may be secret."""
     try:
         return kind(**overrides)
     except ValidationError as error:
@@ -119,7 +119,7 @@ def load(kind: type[S], **overrides: Any) -> S:
 
 @cache
 def settings() -> Settings:
-    """The process's settings, read once."""
+    """The settings of this process, read once."""
     return load(Settings)
 
 

@@ -17,7 +17,7 @@ log = structlog.stdlib.get_logger("paperwire")
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """One readable line per event on stderr; libraries speak up from WARNING."""
+    """Logs one line per event to stderr; libraries log from WARNING on."""
     clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     pre_chain: list[Processor] = [structlog.stdlib.add_log_level, clock]
     renderer = structlog.dev.ConsoleRenderer(
@@ -42,7 +42,7 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 def fault_point(name: str, *about: str) -> None:
-    """Dies here as `kill -9` would when the environment's FAULT names this point; the fault tests' only handle.
+    """Kills the process as `kill -9` does if the environment variable FAULT names this point, for the fault tests.
 
     `FAULT=name:what` dies only when the point is `about` that.
     """

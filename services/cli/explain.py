@@ -1,4 +1,4 @@
-"""`paperwire preview` and `why`: what would match, and what became of a paper."""
+"""`paperwire preview` and `why`: what a subscription would match, and what happened to a paper."""
 
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -91,8 +91,8 @@ def _print_preview(seen: dict[str, Any]) -> None:
 
 
 def chart(seen: dict[str, Any]) -> str:
-    """A bar a day, a line a month at most: the days that brought nothing are dots."""
-    counts = {date.fromisoformat(one["date"]): one["papers"] for one in seen["per_day"]}
+    """One bar for each day, 30 days in a line. A day without a match is a dot."""
+    counts = {date.fromisoformat(day["date"]): day["papers"] for day in seen["per_day"]}
     most = max(counts.values())
     first = date.fromisoformat(seen["until"]) - timedelta(days=seen["days"] - 1)
     days = [first + timedelta(days=number) for number in range(seen["days"])]

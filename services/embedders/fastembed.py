@@ -1,4 +1,4 @@
-"""Any model that fastembed knows, in this process; it is downloaded once, into the data directory."""
+"""Any model of the fastembed package, in this process. The model is downloaded once, into the data directory."""
 
 import os
 from collections.abc import Sequence
@@ -15,13 +15,11 @@ from services.settings import settings
 
 Vector = NDArray[np.float32]
 MAX_CHARACTERS = 10_000
-"""A tokeniser reads everything before it truncates, and a hostile abstract is endless."""
+"""The tokenizer reads the whole text before it truncates, and an abstract may be huge."""
 EXTRA = "PAPERWIRE_EMBEDDER: fastembed is not installed; run: pip install 'paperwire[fastembed]'"
 
 
 class FastEmbed:
-    """One model of fastembed's."""
-
     def __init__(self, model: str, dimensions: int) -> None:
         self.name = f"fastembed:{model}"
         self.dimensions = dimensions
@@ -44,28 +42,28 @@ class FastEmbed:
         if not readable:
             return np.empty((0, self.dimensions), np.float32)
         try:
-            # One by one: nothing is padded, and no company changes a vector.
+            # Text by text: without padding, so that a vector does not depend on the other texts of the batch.
             rows = np.array(list(_loaded(self._model, os.getpid()).embed(readable, batch_size=1)), np.float32)
         except EmbedderError:
             raise
-        except Exception as error:  # onnxruntime raises what it likes
+        except Exception as error:  # onnxruntime raises many types
             raise EmbedderError(f"the embedding model failed: {_line(error)}") from error
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         if rows.shape != (len(texts), self.dimensions) or not np.isfinite(lengths).all() or not lengths.all():
-            raise EmbedderError(f"{self.name} gives vectors that are no directions")
+            raise EmbedderError(f"{self.name} returned vectors of zeros, of NaN or of a wrong length")
         unit: Vector = rows / lengths
         return unit
 
 
 @cache
 def _loaded(model: str, process: int) -> Any:
-    """The model of this process, downloaded where it is missing."""
+    """The model of this process, downloaded if it is missing."""
     from fastembed import TextEmbedding
 
     directory = settings().data_dir / "models" / "fastembed"
     try:
         return TextEmbedding(model, cache_dir=str(directory), cuda=False)
-    except Exception as error:  # whatever the hub, the disk and onnxruntime raise
+    except Exception as error:  # the download, the disk and onnxruntime raise many types
         raise EmbedderError(f"cannot load {model}: {_line(error)}") from error
 
 
@@ -74,14 +72,14 @@ def _line(error: Exception) -> str:
 
 
 def plugin(argument: str) -> Embedder:
-    """Of a model's name. Raises ConfigError, also without the package, which is an extra."""
+    """`argument` is a model's name. Raises ConfigError for an unknown one, and if the package, an extra, is missing."""
     try:
         from fastembed import TextEmbedding
     except ImportError:
         raise ConfigError(EXTRA) from None
-    known = {one["model"].lower(): one for one in TextEmbedding.list_supported_models()}
-    found = known.get(argument.strip().lower())
-    if found is None:
-        asked = f"no model {argument[:80]!r}" if argument else "which model? write fastembed:NAME"
-        raise ConfigError(f"PAPERWIRE_EMBEDDER: {asked}; fastembed knows, among others, BAAI/bge-small-en-v1.5")
-    return FastEmbed(found["model"], int(found["dim"]))
+    models = {model["model"].lower(): model for model in TextEmbedding.list_supported_models()}
+    model = models.get(argument.strip().lower())
+    if model is None:
+        problem = f"no model {argument[:80]!r}" if argument else "which model? write fastembed:NAME"
+        raise ConfigError(f"PAPERWIRE_EMBEDDER: {problem}; fastembed has, among others, BAAI/bge-small-en-v1.5")
+    return FastEmbed(model["model"], int(model["dim"]))

@@ -16,7 +16,7 @@ _IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Entry:
     """A match; `id` stays the same whatever becomes of its paper."""
 
     id: str
@@ -33,7 +33,7 @@ class Feed:
     page: str
     since: datetime
     """When the subscription was made: an empty feed was updated then."""
-    found: Sequence[Found]
+    found: Sequence[Entry]
 
     @property
     def updated(self) -> datetime:
@@ -54,7 +54,7 @@ def document(feed: Feed) -> bytes:
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _entry(root: Element, one: Found) -> None:
+def _entry(root: Element, one: Entry) -> None:
     entry, paper = SubElement(root, "entry"), one.paper
     _text(entry, "id", one.id)
     _text(entry, "title", render.title(paper))

@@ -4,7 +4,7 @@ from services.cli.explain import chart
 from tests.cli.conftest import Paperwire
 
 
-def test_a_preview_tells_what_would_have_matched(paperwire: Paperwire, archive: Path) -> None:
+def test_a_preview_shows_what_would_have_matched(paperwire: Paperwire, archive: Path) -> None:
     seen = paperwire("preview", "--query", "symbol OR qualitative", "--json").json()
     assert (seen["days"], seen["matched"]) == (60, 2)
     assert seen["papers_scanned"] == 4
@@ -14,7 +14,7 @@ def test_a_preview_tells_what_would_have_matched(paperwire: Paperwire, archive: 
     assert '"symbol" in the title' in told
 
 
-def test_a_preview_for_an_account_counts_what_is_new_to_it(paperwire: Paperwire, ada: str, archive: Path) -> None:
+def test_a_preview_for_an_account_counts_what_it_adds(paperwire: Paperwire, ada: str, archive: Path) -> None:
     assert "adds" not in paperwire("preview", "--query", "symbol", "--json").json()
     assert paperwire("preview", ada, "--query", "symbol", "--json").json()["adds"] == 1
     assert "no account" in paperwire("preview", "bob@example.org", "--query", "symbol").error()
@@ -26,12 +26,12 @@ def test_a_preview_saves_nothing(paperwire: Paperwire, ada: str, archive: Path) 
     assert paperwire("channel", "list", "--json").json() == []
 
 
-def test_what_cannot_be_previewed_is_refused(paperwire: Paperwire) -> None:
+def test_an_invalid_preview_is_rejected(paperwire: Paperwire) -> None:
     assert "needs a query" in paperwire("preview").error()
     assert "there are: " in paperwire("preview", "--query", "x", "--source", "astrology").error()
 
 
-def test_why_tells_a_papers_way(paperwire: Paperwire, ada: str, archive: Path) -> None:
+def test_why_shows_every_stage_of_a_paper(paperwire: Paperwire, ada: str, archive: Path) -> None:
     assert paperwire("subscribe", ada, "--query", "zebra").code == 0
     steps = paperwire("why", "arxiv:2505.00002", 1, "--json").json()
     assert [step["stage"] for step in steps] == ["paper", "subscription", "announced", "not matched"]
@@ -41,7 +41,7 @@ def test_why_tells_a_papers_way(paperwire: Paperwire, ada: str, archive: Path) -
     assert "no subscription 7" in paperwire("why", 1, 7).error()
 
 
-def test_the_chart_has_a_bar_a_day() -> None:
+def test_the_chart_has_a_bar_for_each_day() -> None:
     per_day = [{"date": "2026-03-01", "papers": 1}, {"date": "2026-03-03", "papers": 8}]
     assert chart({"days": 4, "until": "2026-03-04", "per_day": per_day}).splitlines() == [
         "2026-03-01  ▁·█·",

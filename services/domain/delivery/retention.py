@@ -1,22 +1,23 @@
-"""How long what is finished is kept, and when it is cleaned up."""
+"""How long finished rows are kept, and when the nightly clean-up runs."""
 
 from datetime import datetime, timedelta
 
-ON_RECORD = timedelta(days=400)
-"""Deliveries, with what became of them; what guards against telling a paper twice stays for good."""
-LINKS_AND_QUESTIONS = timedelta(days=1)
-UNANSWERED = timedelta(days=7)
-"""What waits for an address that does not confirm."""
-NIGHT = timedelta(hours=3)
-"""Of the day in UTC: the quietest hour of the servers that announce papers."""
+KEPT_FOR = timedelta(days=400)
+"""Deliveries and their outcomes. The rows that prevent a second message about a paper are never deleted."""
+LINKS_KEPT_FOR = timedelta(days=1)
+"""Used sign-in links and opt-in requests."""
+UNCONFIRMED_KEPT_FOR = timedelta(days=7)
+"""Items that wait for an address whose owner does not opt in."""
+CLEANUP_TIME = timedelta(hours=3)
+"""Time of the day in UTC: the servers that announce papers have the least load then."""
 
 
-def days(text: str) -> timedelta:
-    """`30d`, as PAPERWIRE_RETENTION has it."""
+def parse_days(text: str) -> timedelta:
+    """Reads a setting such as `30d`."""
     return timedelta(days=int(text.removesuffix("d")))
 
 
-def until_next_night(now: datetime) -> timedelta:
+def until_next_cleanup(now: datetime) -> timedelta:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    night = midnight + NIGHT
-    return (night if night > now else night + timedelta(days=1)) - now
+    cleanup = midnight + CLEANUP_TIME
+    return (cleanup if cleanup > now else cleanup + timedelta(days=1)) - now

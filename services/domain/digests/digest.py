@@ -9,7 +9,7 @@ from services.domain.digests.highlight import (
     closest_sentence,
     distinctive_sentence,
     distinctive_stems,
-    joined,
+    merge_spans,
     paper_text,
 )
 from services.domain.interests.terms import Terms, top_terms
@@ -118,7 +118,7 @@ def compose(
     once, under the subscription it is most relevant to. `read` are the ledger's lines for the foot, `more_url` is
     the page that lists all.
     """
-    living = [weighed(p, r) for p, r in found.values() if r and not p.withdrawn]
+    living = [with_evidence(p, r) for p, r in found.values() if r and not p.withdrawn]
     ranked = sorted(living, key=_rank)
     names = list(dict.fromkeys(reason.name for one in ranked for reason in one.reasons))
     message = Digest(
@@ -133,14 +133,14 @@ def compose(
     return replace(message, papers=tuple(one for group in message.groups for one in group.papers))
 
 
-def weighed(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
+def with_evidence(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
     """The paper with its reasons in order of weight and what in its words speaks for them."""
     text = paper_text(title(paper), abstract(paper), paper.authors, paper.categories, paper.sources)
     holds = [evidence(reason.query, text) if reason.query else () for reason in reasons]
     weights = [_weight(reason, found) for reason, found in zip(reasons, holds, strict=True)]
     matched = [(one.field, span) for found in holds for one in found for span in one.spans]
-    matched += [told for reason in reasons for told in _told(reason, text)]
-    hits = {name: joined(span for field, span in matched if field == name) for name in ("title", "abstract")}
+    matched += [told for reason in reasons for told in _term_hits(reason, text)]
+    hits = {name: merge_spans(span for field, span in matched if field == name) for name in ("title", "abstract")}
     about = frozenset[str]().union(*(distinctive_stems(reason.interest, reason.terms) for reason in reasons))
     order = sorted(range(len(reasons)), key=lambda one: -weights[one])
     return DigestPaper(
@@ -159,7 +159,7 @@ def _sentence(text: PaperText, hits: Sequence[Span], about: Set[str], reasons: S
     return closest_sentence(text.abstract.text, close) or distinctive_sentence(text.abstract, hits, about)
 
 
-def _told(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:
+def _term_hits(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:
     """Where the terms stand that counted most for an interest, by field."""
     for term in top_terms(reason.terms, text) if reason.terms else ():
         for words in text.fields():

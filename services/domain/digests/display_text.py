@@ -1,4 +1,4 @@
-"""A paper's words as people are shown them: LaTeX as text, on one line, nothing invisible."""
+"""The title and abstract of a paper as people read them: LaTeX as text, on one line, without invisible characters."""
 
 import unicodedata
 from dataclasses import replace
@@ -9,13 +9,13 @@ from services.domain.text.latex import readable
 
 MAX_TITLE = 2_000
 MAX_ABSTRACT = 10_000
-"""Characters of the source that are looked at: more is no abstract."""
-# A format character may reorder or hide text (bidi, zero width); only joiners shape words, in Persian or in emoji.
+"""Characters of the stored text; the rest is cut off before LaTeX is converted."""
+# Format characters can reorder or hide text (bidi, zero width). Joiners are kept: they shape Persian words and emoji.
 _JOINERS = "\u200c\u200d"
 
 
-def shown(paper: Paper) -> Paper:
-    """The paper with the title and the abstract that people read."""
+def display_paper(paper: Paper) -> Paper:
+    """The paper with its title and abstract as people read them."""
     return replace(paper, title=title(paper), abstract=abstract(paper))
 
 
@@ -27,17 +27,17 @@ def abstract(paper: Paper) -> str:
     return _words(paper.abstract[:MAX_ABSTRACT])
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """One line without control, bidi and other invisible characters, spaces collapsed."""
     text = " ".join(text.split())
-    return text if text.isprintable() else " ".join("".join(filter(_is_harmless, text)).split())
+    return text if text.isprintable() else " ".join("".join(filter(_is_printable, text)).split())
 
 
-# Many people get the same papers, and each mail says everything twice.
+# Many people get the same papers, and each mail has an HTML and a text part.
 @lru_cache(4096)
 def _words(latex: str) -> str:
-    return harmless(readable(latex))
+    return printable(readable(latex))
 
 
-def _is_harmless(character: str) -> bool:
+def _is_printable(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")

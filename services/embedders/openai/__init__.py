@@ -1,4 +1,7 @@
-"""Any server that answers OpenAI's `POST /v1/embeddings`: theirs, or one of one's own (Ollama, vLLM, TEI …)."""
+"""Any server with OpenAI's `POST /v1/embeddings`: OpenAI itself, or a local one (Ollama, vLLM, TEI …).
+
+The API: https://platform.openai.com/docs/api-reference/embeddings
+"""
 
 import time
 from collections.abc import Sequence
@@ -9,21 +12,23 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from services.domain.interests import model_reference
-from services.embedders.openai.answer import read
-from services.embedders.openai.endpoint import Endpoint, TextsRefused, parse
+from services.embedders.openai.answer import parse_vectors
+from services.embedders.openai.endpoint import Endpoint, TextsRejected, parse_setting
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
 from services.settings import Configured, load, settings
 
 Vector = NDArray[np.float32]
 MAX_TEXTS = 32
-"""In one request: what the strictest servers take unless told otherwise."""
-PATIENCE = 30.0
-"""Seconds for a batch and all that it takes to ask again: eight batches fit into the lease of a worker."""
-LONGEST_TEXT, SHORT_TEXT = 6_000, 500
-"""Characters. The longer is hardly more than 8,192 tokens in any language, the shorter hardly more than 512."""
-PLAIN_TEXT = "a paper"
-"""What no server refuses; it stands in for a text that one does."""
+"""Texts in one request: the default limit of the strictest servers."""
+BATCH_TIMEOUT = 30.0
+"""Seconds for a batch with its retries: eight batches fit into the lease of a worker."""
+MAX_TEXT = 6_000
+"""Characters: fewer than 8,192 tokens in nearly every language."""
+SHORT_TEXT = 500
+"""Characters: fewer than 512 tokens in nearly every language."""
+PLACEHOLDER_TEXT = "a paper"
+"""A text that no server rejects; it replaces a text that one does."""
 
 
 class OpenAISettings(Configured):
@@ -31,7 +36,7 @@ class OpenAISettings(Configured):
 
 
 class RemoteModel:
-    """One model of one server. Its name is the model's alone: a server that moves gives the same vectors."""
+    """One model of one server. The name omits the server, since a server that moves gives the same vectors."""
 
     def __init__(self, endpoint: Endpoint, patience: float) -> None:
         self.name = f"openai:{endpoint.model}"
@@ -52,7 +57,7 @@ class RemoteModel:
 
     @cached_property
     def _reference(self) -> Vector:
-        """The vectors of the texts that every model is measured on, asked for once in a process."""
+        """The vectors of `model_reference.TEXTS`, requested once in a process."""
         return np.stack(self._batch(model_reference.TEXTS))
 
     def embed(self, texts: Sequence[str]) -> Vector:
@@ -62,34 +67,34 @@ class RemoteModel:
         return np.stack(rows) if rows else np.empty((0, self.dimensions), np.float32)
 
     def _batch(self, texts: Sequence[str]) -> list[Vector]:
-        """A vector for each text; what the server refuses or makes nonsense of is asked for cut short, then plainly."""
+        """A vector for each text. A rejected text is sent again shortened, then replaced by a placeholder."""
         end, rows = time.monotonic() + self._patience, list[Vector | None]([None] * len(texts))
-        for cut in (lambda text: text[:LONGEST_TEXT], lambda text: text[:SHORT_TEXT], lambda text: PLAIN_TEXT):
+        for cut in (lambda text: text[:MAX_TEXT], lambda text: text[:SHORT_TEXT], lambda text: PLACEHOLDER_TEXT):
             missing = [position for position, row in enumerate(rows) if row is None]
             if missing:
-                found = self._ask([cut(texts[position]) or PLAIN_TEXT for position in missing], end)
+                found = self._ask([cut(texts[position]) or PLACEHOLDER_TEXT for position in missing], end)
                 for position, row in zip(missing, found, strict=True):
                     rows[position] = row
         return [self._checked(row) for row in rows]
 
     def _ask(self, texts: Sequence[str], end: float) -> list[Vector | None]:
-        """None for what the server refuses: found by halves, so that one text costs the others nothing."""
+        """None for each rejected text. A rejected batch is halved, so that one text does not affect the others."""
         try:
-            return read(self._endpoint.post(texts, end), len(texts))
-        except TextsRefused:
-            if list(texts) == [PLAIN_TEXT]:
+            return parse_vectors(self._endpoint.post(texts, end), len(texts))
+        except TextsRejected:
+            if list(texts) == [PLACEHOLDER_TEXT]:
                 raise
             if len(texts) == 1:
                 return [None]
-            # A server that refuses everything, say for the model's name, is asked no more.
-            self._endpoint.post([PLAIN_TEXT], end)
+            # Raises if the server rejects everything, for example because of the model's name.
+            self._endpoint.post([PLACEHOLDER_TEXT], end)
             half = len(texts) // 2
             return [*self._ask(texts[:half], end), *self._ask(texts[half:], end)]
 
     def _checked(self, row: Vector | None) -> Vector:
         if row is None:
             raise EmbedderError(
-                "the embedding server answers with vectors that are no directions (zeros or no numbers)"
+                "the embedding server answers with vectors of zeros or NaN; check which model is served"
             )
         self._length = self._length or len(row)
         if len(row) != self._length:
@@ -97,9 +102,9 @@ class RemoteModel:
         return row
 
 
-def plugin(argument: str, patience: float = PATIENCE) -> Embedder:
-    """Of `URL#MODEL`. Raises ConfigError."""
-    url, model = parse(argument)
+def plugin(argument: str, patience: float = BATCH_TIMEOUT) -> Embedder:
+    """`argument` is `URL#MODEL`. Raises ConfigError."""
+    url, model = parse_setting(argument)
     key = load(OpenAISettings).embedder_key.get_secret_value().strip()
     if not (key.isascii() and key.isprintable()):
         raise ConfigError("PAPERWIRE_EMBEDDER_KEY: a key is one line of plain characters")

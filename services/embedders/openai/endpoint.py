@@ -1,4 +1,4 @@
-"""The server's address, and one request to it."""
+"""The address of an embedding server, and one request to it."""
 
 import json
 import time
@@ -11,11 +11,12 @@ from services.errors import ConfigError, EmbedderError
 from services.http.client import Failed, Fetcher
 
 TIMEOUT = 20.0
-"""Seconds for one request, everything together."""
+"""Seconds for one request."""
 MAX_ANSWER = 16 * 1024 * 1024
-"""32 vectors of 4,096 numbers in JSON take 3 MiB."""
-REFUSES_TEXTS = (400, 413, 422)
-"""How servers say that a text is too long for their model, or not to their liking."""
+"""Bytes. 32 vectors of 4,096 numbers in JSON take 3 MiB."""
+TEXTS_REJECTED = (400, 413, 422)
+"""Status codes by which servers reject a text, for example because it is too long for the model."""
+# https://platform.openai.com/docs/guides/error-codes
 ADVICE = {
     401: "check PAPERWIRE_EMBEDDER_KEY",
     403: "check PAPERWIRE_EMBEDDER_KEY and what it may do",
@@ -25,12 +26,12 @@ ADVICE = {
 HINT = "PAPERWIRE_EMBEDDER reads openai:https://host/v1#MODEL"
 
 
-class TextsRefused(EmbedderError):
-    """The server answers, but not to these texts."""
+class TextsRejected(EmbedderError):
+    """The server works, but it rejects these texts."""
 
 
-def parse(argument: str) -> tuple[str, str]:
-    """The address to post to, and the model's name, of `URL#MODEL`. Raises ConfigError."""
+def parse_setting(argument: str) -> tuple[str, str]:
+    """The URL to post to and the model's name, from `URL#MODEL`. Raises ConfigError."""
     url, _, model = argument.partition("#")
     try:
         parts = urlsplit(url)
@@ -49,7 +50,7 @@ def parse(argument: str) -> tuple[str, str]:
 
 
 class Endpoint:
-    """Where vectors are asked for. The address is the operator's, so it may be a private one."""
+    """An embedding server. Its address comes from the operator, so that it may be private."""
 
     def __init__(self, url: str, model: str, key: str, user_agent: str) -> None:
         self.model = model
@@ -59,30 +60,28 @@ class Endpoint:
 
     @cached_property
     def _fetcher(self) -> Fetcher:
-        # Made late: certificates take their time, and not every command embeds.
+        # Created on first use: loading certificates is slow, and not every command embeds.
         parts = urlsplit(self._url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         own = f"{host}:{parts.port or WEB_PORTS[parts.scheme]}"
         return Fetcher(user_agent=self._user_agent, allow_hosts=[own])
 
     def post(self, texts: Sequence[str], end: float) -> bytes:
-        """The body of the answer, which must be there before `end` of the monotonic clock.
+        """The body of the answer, received before `end` of the monotonic clock.
 
-        Raises EmbedderError with what the server says of when to come again, TextsRefused where another text may pass.
+        Raises TextsRejected if other texts may be accepted, otherwise EmbedderError with the server's Retry-After.
         """
         timeout = min(TIMEOUT, end - time.monotonic())
         if timeout <= 0:
             raise EmbedderError("the embedding server is too slow: a batch was not done in time")
-        # A half of a surrogate pair is no text, and no JSON that every server reads.
+        # An unpaired surrogate is not valid in the JSON of every server.
         readable = [text.encode("utf-8", "replace").decode() for text in texts]
         body = json.dumps({"model": self.model, "input": readable}).encode()
         answer = self._fetcher.ask(self._url, body, self._headers, timeout, MAX_ANSWER)
         if not isinstance(answer, Failed):
             return answer.body
-        if answer.status in REFUSES_TEXTS:
-            raise TextsRefused(
-                f"the embedding server refuses what it is asked ({answer.status}): check the model's name"
-            )
+        if answer.status in TEXTS_REJECTED:
+            raise TextsRejected(f"the embedding server rejects the request ({answer.status}): check the model's name")
         advice = ADVICE.get(answer.status)
         reason = f"{answer.reason}: {advice}" if advice else answer.reason
         raise EmbedderError(f"embedding server: {reason}", after=answer.retry_after)

@@ -15,7 +15,7 @@ from services.domain.subscriptions.criteria import SubscriptionCriteria, compile
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
 from services.domain.subscriptions.matcher import CompiledSubscription
-from services.domain.subscriptions.trending import SOURCE, reason, would_come
+from services.domain.subscriptions.trending import SOURCE, past_choices, reason
 from services.flow.commands import compile_interest
 from services.ports import Embedder
 from services.store.db.database import Database
@@ -188,7 +188,7 @@ def _only_trending(tx: Connection, draft: Draft, found: FoundPapers, window: Win
         found = found.at(np.isin(found.ids, upvoted.ids))
     else:
         found = upvoted
-    chosen = would_come(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
+    chosen = past_choices(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
     return found.at(np.isin(found.ids, [paper.id for paper in chosen]))
 
 

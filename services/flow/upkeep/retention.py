@@ -16,7 +16,7 @@ RATE_LIMIT_KEY = "clean-up"
 
 def work(db: Database, settings: Settings) -> bool:
     """Deletes one batch of the first kind that has any; False if nothing is left for this night, or it is not due."""
-    keep, now = retention.days(settings.retention), db.now()
+    keep, now = retention.parse_days(settings.retention), db.now()
     with db.transaction() as tx:
         if not rate_limits.is_available(tx, RATE_LIMIT_KEY, now):
             return False
@@ -38,7 +38,7 @@ def _wait_for_next_night(db: Database) -> bool:
     now = db.now()
     try:
         with db.transaction() as tx:
-            rate_limits.acquire(tx, RATE_LIMIT_KEY, retention.until_next_night(now), now)
+            rate_limits.acquire(tx, RATE_LIMIT_KEY, retention.until_next_cleanup(now), now)
     except LeaseLost:
         pass  # Another worker has set it at the same moment.
     return False

@@ -1,40 +1,63 @@
-"""Claiming a row so that one worker has it, and updating it only while that holds."""
+"""Leases: a worker claims a row for some time, and updates it only while no other worker has claimed it.
+
+A claimed row is a record whose fields name columns; the primary key and `lease_token` are among them.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Table, Update, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, Update, bindparam, or_, select, update
 
 from services.errors import LeaseLost
-from services.store.db.database import Row, first
+from services.store.db.records import columns_for, fetch_first
 
+R = TypeVar("R")
+_TOKEN = "lease_token"
 Change = tuple[object, Mapping[str, Any]]
-"""A record whose fields name columns, and the new values of the columns to be changed."""
+"""A record, and the new values of the columns to be changed."""
 
 
 def free(table: Table, now: datetime) -> ColumnElement[bool]:
+    """SQL: whether no worker has claimed a row."""
     return or_(table.c.lease_until.is_(None), table.c.lease_until <= now)
 
 
 def claim(
-    tx: Connection, table: Table, due: ColumnElement[bool], *, order: ColumnElement[Any], until: datetime, **values: Any
-) -> Row | None:
-    """Takes the first due row that no other transaction holds, with a new lease token; None if there is none."""
-    oldest = select(*table.primary_key).where(due).order_by(order).limit(1).with_for_update(skip_locked=True).cte("due")
-    mine = and_(*(column == oldest.c[column.name] for column in table.primary_key))
-    leased = {"lease_token": uuid4(), "lease_until": until, **values}
-    return first(tx, update(table).where(mine).values(leased).returning(*table.c))
+    tx: Connection,
+    table: Table,
+    kind: type[R],
+    due: ColumnElement[bool],
+    *,
+    order: ColumnElement[Any],
+    until: datetime,
+    **values: Any,
+) -> R | None:
+    """Claims the first due row that no other transaction has locked, and sets `values`; None when there is none."""
+    first_due = (
+        select(*table.primary_key).where(due).order_by(order).limit(1).with_for_update(skip_locked=True).cte("due")
+    )
+    query = (
+        update(table)
+        .where(*(column == first_due.c[column.name] for column in table.primary_key))
+        .values({"lease_token": uuid4(), "lease_until": until, **values})
+        .returning(*columns_for(table, kind))
+    )
+    return fetch_first(tx, kind, query)
 
 
-def fenced(tx: Connection, table: Table, row: Row, **values: Any) -> None:
-    """Updates a claimed row. Raises LeaseLost when somebody else has claimed it since."""
-    query = update(table).where(_same(table, row), table.c.lease_token == row["lease_token"]).values(values)
-    if tx.execute(query).rowcount == 0:
-        raise LeaseLost(f"{table.name} {[row[column.name] for column in table.primary_key]} was taken over")
+def fenced(tx: Connection, table: Table, record: object, **values: Any) -> None:
+    """Updates a claimed row. Raises LeaseLost when another worker has claimed it since."""
+    key = {column.name: getattr(record, column.name) for column in table.primary_key}
+    query = update(table).where(
+        *(table.c[name] == value for name, value in key.items()),
+        table.c.lease_token == getattr(record, _TOKEN),
+    )
+    if tx.execute(query.values(values)).rowcount == 0:
+        raise LeaseLost(f"{table.name} {list(key.values())} was claimed by another worker")
 
 
 def take_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
@@ -44,7 +67,7 @@ def take_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
 
 def fenced_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
     """Updates claimed rows. Raises LeaseLost when another worker has claimed one of them since."""
-    if _update_all(tx, table, changes, fence=("lease_token",)) != len(changes):
+    if _update_all(tx, table, changes, fence=(_TOKEN,)) != len(changes):
         raise LeaseLost(f"one of {len(changes)} rows of {table.name} was claimed by another worker")
 
 
@@ -69,10 +92,6 @@ def _update_by(table: Table, same: tuple[str, ...], names: tuple[str, ...]) -> U
     return update(table).where(*conditions).values({name: bindparam(f"new_{name}") for name in names})
 
 
-def release(tx: Connection, table: Table, row: Row, **values: Any) -> None:
-    """Ends the lease with the last update."""
-    fenced(tx, table, row, lease_token=None, lease_until=None, **values)
-
-
-def _same(table: Table, row: Row) -> ColumnElement[bool]:
-    return and_(*(column == row[column.name] for column in table.primary_key))
+def release(tx: Connection, table: Table, record: object, **values: Any) -> None:
+    """Updates a claimed row and ends its lease. Raises LeaseLost."""
+    fenced(tx, table, record, lease_token=None, lease_until=None, **values)

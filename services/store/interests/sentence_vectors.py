@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, and_, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.digests.sentence_ranking import closeness, packed
+from services.domain.digests.sentence_ranking import pack, score_sentences
 from services.store.db.tables import sentence_vector, subscription
 from services.store.papers import vectors as paper_vectors
 
@@ -60,7 +60,7 @@ def store(tx: Connection, vectors: Mapping[int, Vector], model: str) -> None:
     """Stores the vectors of the sentences (rows) of each paper."""
     of_papers = paper_vectors.load(tx, vectors, model)
     for id, rows in vectors.items():
-        packed_rows = packed(rows, of_papers.get(id, np.zeros(rows.shape[1], np.float32)))
+        packed_rows = pack(rows, of_papers.get(id, np.zeros(rows.shape[1], np.float32)))
         tx.execute(
             update(sentence_vector)
             .where(sentence_vector.c.paper_id == id, sentence_vector.c.model == model)
@@ -86,7 +86,7 @@ def sentence_scores(tx: Connection, pairs: Collection[tuple[int, int]]) -> dict[
         .where(sentence_vector.c.vectors.is_not(None), subscription.c.weights.is_not(None))
     )
     return {
-        (row.subscription_id, row.paper_id): closeness(row.vectors, np.frombuffer(row.weights, ">f4")[1:])
+        (row.subscription_id, row.paper_id): score_sentences(row.vectors, np.frombuffer(row.weights, ">f4")[1:])
         for row in rows
     }
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from services.domain.delivery.retention import LINKS_AND_QUESTIONS, ON_RECORD, UNANSWERED
+from services.domain.delivery.retention import KEPT_FOR, LINKS_KEPT_FOR, UNCONFIRMED_KEPT_FOR
 from services.store.db.tables import (
     bounce,
     channel,
@@ -91,14 +91,16 @@ def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> in
     """Drops items that waited for an address whose owner did not confirm it."""
     is_unconfirmed = exists().where(channel.c.id == delivery_item.c.channel_id, ~channel.c.verified)
     is_waiting = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
-    found = _batch(delivery_item, and_(is_waiting, delivery_item.c.not_before < now - UNANSWERED, is_unconfirmed))
-    because = f"the address was not confirmed for {UNANSWERED.days} days"
+    found = _batch(
+        delivery_item, and_(is_waiting, delivery_item.c.not_before < now - UNCONFIRMED_KEPT_FOR, is_unconfirmed)
+    )
+    because = f"the address was not confirmed for {UNCONFIRMED_KEPT_FOR.days} days"
     return _row_count(tx, update(delivery_item).where(delivery_item.c.id.in_(found)).values(dropped_because=because))
 
 
 def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes old deliveries. Their items stay, with a text that says what became of them: no paper is sent again."""
-    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - ON_RECORD))))
+    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - KEPT_FOR))))
     if not ids:
         return 0
     outcome = case((delivery.c.state.in_(["sent", "uncertain"]), "sent on "), else_="not delivered on ")
@@ -118,28 +120,28 @@ def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def delete_items(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the items of channels that were removed long ago."""
-    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - ON_RECORD)
+    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - KEPT_FOR)
     return _delete(tx, delivery_item, and_(is_gone, delivery_item.c.delivery_id.is_(None)))
 
 
 def delete_matches(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the matches of subscriptions that were deleted long ago."""
-    is_gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - ON_RECORD)
+    is_gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - KEPT_FOR)
     return _delete(tx, match, is_gone)
 
 
 def delete_confirmations(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_AND_QUESTIONS)
+    return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_KEPT_FOR)
 
 
 def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
-    is_expired = signin_link.c.expires_at < now - LINKS_AND_QUESTIONS
+    is_expired = signin_link.c.expires_at < now - LINKS_KEPT_FOR
     found = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
     return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(found)))
 
 
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, bounce, bounce.c.created_at < now - ON_RECORD)
+    return _delete(tx, bounce, bounce.c.created_at < now - KEPT_FOR)
 
 
 def delete_rate_limits(tx: Connection, now: datetime, keep: timedelta) -> int:

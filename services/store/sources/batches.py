@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services.domain.sources import batches as domain
 from services.domain.sources.batches import Batch, BatchPage, BatchState
 from services.domain.sources.polling import Timetable
-from services.errors import LeaseLost
 from services.store.db import leases
 from services.store.db.database import pairs
 from services.store.db.records import columns_for, fetch_all
@@ -109,17 +108,10 @@ def look_back_due(now: datetime) -> ColumnElement[bool]:
 
 def claim_look_back(tx: Connection, now: datetime, lease: timedelta) -> tuple[ClaimedBatch, Source] | None:
     """Claims a batch to fetch again, the newest day first, and its source's rate limit under the same token."""
-    row = leases.claim(tx, batch, look_back_due(now), order=batch.c.announced_on.desc(), until=now + lease)
-    if row is None:
+    order = batch.c.announced_on.desc()
+    claimed = leases.claim(tx, batch, ClaimedBatch, look_back_due(now), order=order, until=now + lease)
+    if claimed is None:
         return None
-    claimed = ClaimedBatch(
-        id=row["id"],
-        source_id=row["source_id"],
-        announced_on=row["announced_on"],
-        silent=row["silent"],
-        next_url=row["next_url"],
-        lease_token=row["lease_token"],
-    )
     of_batch = sources.get(tx, claimed.source_id)
     query = (
         update(rate_limit)
@@ -127,14 +119,14 @@ def claim_look_back(tx: Connection, now: datetime, lease: timedelta) -> tuple[Cl
         .values(lease_token=claimed.lease_token, lease_until=now + lease)
     )
     if tx.execute(query).rowcount == 0:
-        _release(tx, claimed)
+        leases.release(tx, batch, claimed)
         return None
     return claimed, of_batch
 
 
 def finish_look_back(tx: Connection, claimed: ClaimedBatch, of_batch: Source, now: datetime) -> None:
     """Ends the claim of the batch, and that of its rate limit, which is available after its pause."""
-    _release(tx, claimed, next_read_at=None)
+    leases.release(tx, batch, claimed, next_read_at=None)
     query = (
         update(rate_limit)
         .where(rate_limit.c.key == of_batch.rate_limit_key, rate_limit.c.lease_token == claimed.lease_token)
@@ -146,16 +138,6 @@ def finish_look_back(tx: Connection, claimed: ClaimedBatch, of_batch: Source, no
         )
     )
     tx.execute(query)
-
-
-def _release(tx: Connection, claimed: ClaimedBatch, **values: Any) -> None:
-    query = (
-        update(batch)
-        .where(batch.c.id == claimed.id, batch.c.lease_token == claimed.lease_token)
-        .values(lease_token=None, lease_until=None, **values)
-    )
-    if tx.execute(query).rowcount == 0:
-        raise LeaseLost(f"batch {claimed.id} was taken over")
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store.db import leases
-from services.store.db.records import field_names
 from services.store.db.tables import event, match_job, paper_vector, run, shard
 from services.store.subscriptions.records import MatchJob, RunToEmbed
 
@@ -65,8 +64,8 @@ def is_unembedded(now: datetime) -> ColumnElement[bool]:
 
 
 def claim_unembedded(tx: Connection, now: datetime, lease: timedelta) -> RunToEmbed | None:
-    row = leases.claim(tx, run, is_unembedded(now), order=run.c.id, until=now + lease, attempts=run.c.attempts + 1)
-    return RunToEmbed(row["id"], row["attempts"], row["lease_token"]) if row is not None else None
+    due, attempts = is_unembedded(now), run.c.attempts + 1
+    return leases.claim(tx, run, RunToEmbed, due, order=run.c.id, until=now + lease, attempts=attempts)
 
 
 def papers_without_vector(tx: Connection, run_id: int, model: str, limit: int) -> list[int]:
@@ -78,18 +77,14 @@ def papers_without_vector(tx: Connection, run_id: int, model: str, limit: int) -
 
 def finish_embedding(tx: Connection, claimed: RunToEmbed, now: datetime) -> None:
     """Adds a job in every shard. Raises LeaseLost."""
-    leases.release(tx, run, _run_key(claimed), embedded_at=now)
+    leases.release(tx, run, claimed, embedded_at=now)
     jobs = select(literal(claimed.id), shard.c.id)
     tx.execute(upsert(match_job).from_select(["run_id", "shard"], jobs).on_conflict_do_nothing())
 
 
 def release_unfinished(tx: Connection, claimed: RunToEmbed) -> None:
     """Ends the lease of a run of which more is to be embedded. Raises LeaseLost."""
-    leases.release(tx, run, _run_key(claimed), attempts=0)
-
-
-def _run_key(claimed: RunToEmbed) -> dict[str, Any]:
-    return {"id": claimed.id, "lease_token": claimed.lease_token}
+    leases.release(tx, run, claimed, attempts=0)
 
 
 def matched_without_vector(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
@@ -130,8 +125,8 @@ def any_unfinished(tx: Connection) -> bool:
 def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timedelta) -> MatchJob | None:
     """Claims the oldest waiting job of these shards, and counts the attempt."""
     due, attempts = is_unmatched(now, shards), match_job.c.attempts + 1
-    row = leases.claim(tx, match_job, due, order=match_job.c.run_id, until=now + lease, attempts=attempts)
-    return MatchJob(**{name: row[name] for name in field_names(MatchJob)}) if row is not None else None
+    order = match_job.c.run_id
+    return leases.claim(tx, match_job, MatchJob, due, order=order, until=now + lease, attempts=attempts)
 
 
 def isolate(tx: Connection, job: MatchJob, paper_id: int, until: datetime) -> MatchJob:
@@ -142,35 +137,31 @@ def isolate(tx: Connection, job: MatchJob, paper_id: int, until: datetime) -> Ma
     changed: dict[str, Any] = {"suspect": paper_id, "suspected": 1, "attempts": MAX_BATCH_ATTEMPTS + 1}
     if paper_id == job.suspect:
         changed = {"suspected": job.suspected + 1}
-    leases.fenced(tx, match_job, _job_key(job), lease_until=until, **changed)
+    leases.fenced(tx, match_job, job, lease_until=until, **changed)
     return replace(job, **changed)
 
 
 def clear_suspect(tx: Connection, job: MatchJob) -> MatchJob:
     """Records that the suspected paper was quarantined. Raises LeaseLost."""
-    leases.fenced(tx, match_job, _job_key(job), suspected=0, error="")
+    leases.fenced(tx, match_job, job, suspected=0, error="")
     return replace(job, suspected=0, error="")
 
 
 def record_error(tx: Connection, job: MatchJob, error: str) -> None:
     """Records why an attempt failed. The lease stays, as after the loss of a worker. Raises LeaseLost."""
-    leases.fenced(tx, match_job, _job_key(job), error=error)
+    leases.fenced(tx, match_job, job, error=error)
 
 
 def extend_lease(tx: Connection, job: MatchJob, until: datetime) -> None:
     """Raises LeaseLost."""
-    leases.fenced(tx, match_job, _job_key(job), lease_until=until)
+    leases.fenced(tx, match_job, job, lease_until=until)
 
 
 def finish_job(tx: Connection, job: MatchJob, now: datetime, error: str = "") -> None:
     """Ends a job. The run is matched when its last job ends. Raises LeaseLost."""
     # Without the lock on the run, two last jobs that end together would each see the other as unfinished.
     tx.execute(select(run.c.id).where(run.c.id == job.run_id).with_for_update())
-    leases.release(tx, match_job, _job_key(job), done_at=now, error=error)
+    leases.release(tx, match_job, job, done_at=now, error=error)
     unfinished = exists().where(match_job.c.run_id == job.run_id, match_job.c.done_at.is_(None))
     matched_at = func.coalesce(run.c.matched_at, now)
     tx.execute(update(run).where(run.c.id == job.run_id, ~unfinished).values(matched_at=matched_at))
-
-
-def _job_key(job: MatchJob) -> dict[str, Any]:
-    return {"run_id": job.run_id, "shard": job.shard, "lease_token": job.lease_token}

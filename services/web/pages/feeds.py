@@ -34,7 +34,7 @@ def feed(app: App, request: Request, token: str) -> Response:
             page=f"{app.settings.base_url}/matches?subscription={row.id}",
             since=row.created_at,
             found=[
-                atom.Found(
+                atom.Entry(
                     f"{tag}:match/{entry.id}",
                     entry.created_at,
                     loaded[entry.paper_id],

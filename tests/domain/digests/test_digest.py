@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 from services.domain.digests import display_text
-from services.domain.digests.digest import MAX_PAPERS, Reason, compose, source_line, weighed
+from services.domain.digests.digest import MAX_PAPERS, Reason, compose, source_line, with_evidence
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import parse
 
@@ -65,7 +65,7 @@ def test_each_paper_stands_once_under_the_subscription_it_suits_best_with_all_it
 
 def test_what_matched_is_marked_in_the_words_that_people_read() -> None:
     one = paper(1, title="$\\alpha$ \\emph{robots}", abstract="Nothing here. Two robots, one plan. A robot. End.")
-    item = weighed(one, [reason(query="robot* plan")])
+    item = with_evidence(one, [reason(query="robot* plan")])
     title, abstract = display_text.title(one), display_text.abstract(one)
     assert [title[a:b] for a, b in item.title_hits] == ["robots"]
     assert [abstract[a:b] for a, b in item.abstract_hits] == ["robots", "plan", "robot"]
@@ -75,14 +75,16 @@ def test_what_matched_is_marked_in_the_words_that_people_read() -> None:
 
 def test_the_terms_that_told_an_interest_are_marked() -> None:
     one = paper(1, title="Tool use", abstract="Agents call tools. They use them.")
-    item = weighed(one, [reason(score=0.5, terms={"tool use": 2.0, "agent": 1.0, "protein": 9.0, "cat:cs.LG": 1.0})])
+    item = with_evidence(
+        one, [reason(score=0.5, terms={"tool use": 2.0, "agent": 1.0, "protein": 9.0, "cat:cs.LG": 1.0})]
+    )
     assert item.title_hits == ((0, 8),)
     assert [one.abstract[a:b] for a, b in item.abstract_hits] == ["Agents"]
 
 
 def test_an_excluded_word_is_not_marked() -> None:
     one = paper(1, title="Robots plan", abstract="A survey of nothing")
-    assert weighed(one, [reason(query="robots -title:survey")]).abstract_hits == ()
+    assert with_evidence(one, [reason(query="robots -title:survey")]).abstract_hits == ()
 
 
 def test_withdrawn_and_unwanted_papers_fall_out() -> None:

@@ -12,7 +12,9 @@ def paper(title: str, abstract: str = "") -> Paper:
 
 
 def test_formulas_are_text_and_lines_are_one() -> None:
-    read = display_text.shown(paper("$\\alpha$-stable\n  \\emph{L\\'evy} noise", "One\u202e two\x00.\n\nThree."))
+    read = display_text.display_paper(
+        paper("$\\alpha$-stable\n  \\emph{L\\'evy} noise", "One\u202e two\x00.\n\nThree.")
+    )
     assert (read.title, read.abstract) == ("α-stable Lévy noise", "One two. Three.")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.digests.highlight import distinctive_sentence, distinctive_stems, joined, pieces, sentences
+from services.domain.digests.highlight import distinctive_sentence, distinctive_stems, merge_spans, pieces, sentences
 from services.domain.query.paper_text import FieldText
 
 ABSTRACT = (
@@ -35,7 +35,7 @@ def test_sentences_hold_every_word_of_a_text(text: str) -> None:
 
 
 def test_overlapping_hits_are_one() -> None:
-    assert joined([(5, 9), (0, 3), (2, 6), (9, 12), (20, 21)]) == ((0, 12), (20, 21))
+    assert merge_spans([(5, 9), (0, 3), (2, 6), (9, 12), (20, 21)]) == ((0, 12), (20, 21))
 
 
 def test_the_telling_sentence_holds_most_of_what_matched() -> None:
@@ -82,7 +82,7 @@ def test_a_telling_sentence_that_leaves_no_room_is_shown_alone() -> None:
 
 @given(st.text(max_size=120), st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)), max_size=4))
 def test_pieces_of_a_short_text_are_the_text(text: str, hits: list[tuple[int, int]]) -> None:
-    spans = joined((a, b) for a, b in hits if a < b <= len(text))
+    spans = merge_spans((a, b) for a, b in hits if a < b <= len(text))
     found = pieces(text, spans, 120)
     assert "".join(piece.text for piece in found) == text
     assert "".join(p.text for p in found if p.hit) == "".join(text[a:b] for a, b in spans)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.digests.digest import Reason, weighed
+from services.domain.digests.digest import Reason, with_evidence
 from services.domain.digests.highlight import MAX_SENTENCES, closest_sentence, sentences
-from services.domain.digests.sentence_ranking import closeness, packed, sentences_of
+from services.domain.digests.sentence_ranking import pack, score_sentences, sentences_of
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import parse
 
@@ -28,7 +28,7 @@ def paper(abstract: str = ABSTRACT) -> Paper:
 
 
 def chosen(one: Paper, *reasons: Reason) -> str:
-    found = weighed(one, reasons)
+    found = with_evidence(one, reasons)
     assert found.sentence is not None
     return one.abstract[slice(*found.sentence)]
 
@@ -37,30 +37,30 @@ def chosen(one: Paper, *reasons: Reason) -> str:
 def test_in_8_bits_a_sentence_tells_as_much(seeds: list[int], dimensions: int) -> None:
     rows = unit(*(np.random.default_rng(seed).normal(size=dimensions).tolist() for seed in seeds))
     weights = np.ones(dimensions, np.float32)
-    known = packed(rows, np.zeros(dimensions, np.float32))
+    known = pack(rows, np.zeros(dimensions, np.float32))
     assert len(known) == len(seeds) * (dimensions + 2)
     exact = rows @ weights
-    best = int(np.argmax(closeness(known, weights)))
+    best = int(np.argmax(score_sentences(known, weights)))
     assert exact[best] >= exact.max() - dimensions / 127
 
 
 def test_both_the_interest_and_the_paper_itself_count() -> None:
     rows = unit([1, 0, 0], [0.9, 0.5, 0], [0, 1, 0])
     interest, whole = np.array([1, 0, 0], np.float32), unit([0.5, 1, 0])[0]
-    by_interest = closeness(packed(rows, np.zeros(3, np.float32)), interest)
-    both = closeness(packed(rows, whole), interest)
+    by_interest = score_sentences(pack(rows, np.zeros(3, np.float32)), interest)
+    both = score_sentences(pack(rows, whole), interest)
     assert int(np.argmax(by_interest)) == 0
     assert int(np.argmax(both)) == 1
 
 
 @pytest.mark.parametrize("known", [b"", b"x", b"x" * 11])
 def test_what_is_of_another_model_says_nothing(known: bytes) -> None:
-    assert closeness(known, np.ones(3, np.float32)) == ()
+    assert score_sentences(known, np.ones(3, np.float32)) == ()
 
 
 def test_one_sentence_is_the_telling_one() -> None:
-    known = packed(unit([1, 0]), unit([1, 0])[0])
-    assert closest_sentence("Only this.", [closeness(known, np.ones(2, np.float32))]) == (0, 10)
+    known = pack(unit([1, 0]), unit([1, 0])[0])
+    assert closest_sentence("Only this.", [score_sentences(known, np.ones(2, np.float32))]) == (0, 10)
 
 
 def test_an_interest_sets_off_the_sentence_that_is_closest() -> None:
@@ -97,4 +97,4 @@ def test_an_endless_abstract_gets_so_many_vectors_and_no_more() -> None:
 
 def test_an_empty_abstract_has_none() -> None:
     assert sentences_of(paper("")) == []
-    assert packed(np.zeros((0, 3), np.float32), np.ones(3, np.float32)) == b""
+    assert pack(np.zeros((0, 3), np.float32), np.ones(3, np.float32)) == b""

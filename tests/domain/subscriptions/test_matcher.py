@@ -41,7 +41,7 @@ def candidate(id: int = 1, vector: Sequence[float] | None = None, **changes: Any
     return Candidate(paper=paper, text=PaperText.of(paper), vector=unit)
 
 
-def standing(
+def compiled(
     id: int = 1, query: str = "", weights: Sequence[float] | None = None, **changes: Any
 ) -> CompiledSubscription:
     unit = None if weights is None else np.array(weights, np.float32)
@@ -81,90 +81,90 @@ PAPERS = abstracts()
 
 
 def test_a_query_that_holds_matches() -> None:
-    assert matched(standing(7, "graph"), candidate(3)) == [Match(7, 3, None)]
-    assert matched(standing(7, "dogs"), candidate(3)) == []
+    assert matched(compiled(7, "graph"), candidate(3)) == [Match(7, 3, None)]
+    assert matched(compiled(7, "dogs"), candidate(3)) == []
 
 
-def test_an_interest_matches_from_its_threshold_on() -> None:
-    assert matched(standing(7, weights=[0, 1]), candidate(3, [0.875, 0.5])) == [Match(7, 3, 0.5)]
-    assert matched(standing(7, weights=[0, 1]), candidate(3, [0.875, 0.25])) == []
+def test_an_interest_matches_scores_from_its_threshold() -> None:
+    assert matched(compiled(7, weights=[0, 1]), candidate(3, [0.875, 0.5])) == [Match(7, 3, 0.5)]
+    assert matched(compiled(7, weights=[0, 1]), candidate(3, [0.875, 0.25])) == []
 
 
 def test_query_and_interest_must_both_hold() -> None:
-    both = standing(7, "graph", [0, 1])
+    both = compiled(7, "graph", [0, 1])
     assert matched(both, candidate(3, [0, 1])) == [Match(7, 3, 1.0)]
     assert matched(both, candidate(3, [1, 0])) == []
     assert matched(both, candidate(3, [0, 1], title="Dogs")) == []
 
 
-def test_a_paper_without_vector_waits_for_it() -> None:
-    assert matched(standing(7, "graph", [0, 1]), candidate(3)) == []
-    assert matched(standing(7, weights=[0, 1]), candidate(3)) == []
-    assert matched(standing(7, weights=[0, 1]), candidate(3, [0, 1, 0])) == []
+def test_a_paper_without_a_vector_does_not_match_an_interest() -> None:
+    assert matched(compiled(7, "graph", [0, 1]), candidate(3)) == []
+    assert matched(compiled(7, weights=[0, 1]), candidate(3)) == []
+    assert matched(compiled(7, weights=[0, 1]), candidate(3, [0, 1, 0])) == []
 
 
-def test_a_vector_that_is_no_number_matches_nobody() -> None:
-    assert matched(standing(7, weights=[0, 1]), candidate(3, [0, float("nan")])) == []
+def test_a_vector_with_nan_matches_no_interest() -> None:
+    assert matched(compiled(7, weights=[0, 1]), candidate(3, [0, float("nan")])) == []
 
 
 def test_one_of_the_named_sources_must_have_the_paper() -> None:
-    wanted = standing(7, "graph", sources=frozenset({"arxiv", "rss"}))
+    wanted = compiled(7, "graph", sources=frozenset({"arxiv", "rss"}))
     assert matched(wanted, candidate(3))
     assert not matched(wanted, candidate(3, sources=("biorxiv",)))
     assert not matched(wanted, candidate(3, sources=()))
 
 
-def test_upvotes_count_from_the_asked_number_on() -> None:
-    assert matched(standing(7, "graph", min_upvotes=5), candidate(3, upvotes=5))
-    assert not matched(standing(7, "graph", min_upvotes=5), candidate(3, upvotes=4))
+def test_a_paper_needs_min_upvotes() -> None:
+    assert matched(compiled(7, "graph", min_upvotes=5), candidate(3, upvotes=5))
+    assert not matched(compiled(7, "graph", min_upvotes=5), candidate(3, upvotes=4))
 
 
 def test_a_withdrawn_paper_never_matches() -> None:
-    assert not matched(standing(7, "graph"), candidate(3, withdrawn=True))
-    assert not matched(standing(7, weights=[0, 1]), candidate(3, [0, 1], withdrawn=True))
+    assert not matched(compiled(7, "graph"), candidate(3, withdrawn=True))
+    assert not matched(compiled(7, weights=[0, 1]), candidate(3, [0, 1], withdrawn=True))
 
 
 def test_a_subscription_without_query_and_interest_never_matches() -> None:
-    assert not matched(standing(7), candidate(3, [0, 1]))
+    assert not matched(compiled(7), candidate(3, [0, 1]))
 
 
 @pytest.mark.parametrize(
     ("subscription", "paper", "why"),
     [
-        (standing(query="dogs"), candidate(), '"dogs" not in the title or abstract'),
-        (standing(weights=[0, 1]), candidate(vector=[1, 0.25]), "score 0.25 < 0.50"),
-        (standing(weights=[0, 1]), candidate(), "the paper has no vector of the interest's model yet"),
-        (standing(query="graph", sources=frozenset({"rss"})), candidate(), "not in rss: the paper is in arxiv"),
-        (standing(query="graph", min_upvotes=5), candidate(upvotes=3), "upvotes 3 < 5"),
-        (standing(query="graph"), candidate(withdrawn=True), "the paper is withdrawn"),
-        (standing(), candidate(), "the subscription has neither query nor interest"),
-        (standing(query="graph"), candidate(), ""),
+        (compiled(query="dogs"), candidate(), '"dogs" not in the title or abstract'),
+        (compiled(weights=[0, 1]), candidate(vector=[1, 0.25]), "score 0.25 < 0.50"),
+        (compiled(weights=[0, 1]), candidate(), "the paper has no vector of the interest's model yet"),
+        (compiled(query="graph", sources=frozenset({"rss"})), candidate(), "not in rss: the paper is in arxiv"),
+        (compiled(query="graph", min_upvotes=5), candidate(upvotes=3), "upvotes 3 < 5"),
+        (compiled(query="graph"), candidate(withdrawn=True), "the paper is withdrawn"),
+        (compiled(), candidate(), "the subscription has neither query nor interest"),
+        (compiled(query="graph"), candidate(), ""),
     ],
 )
-def test_the_condition_that_fails_is_named(subscription: CompiledSubscription, paper: Candidate, why: str) -> None:
+def test_the_failing_criterion_is_named(subscription: CompiledSubscription, paper: Candidate, why: str) -> None:
     assert explain_non_match(subscription, paper) == why
 
 
 @pytest.mark.parametrize("weights", [[[0.0, 1.0]], [float("nan"), 1.0], [float("inf")]])
-def test_weights_that_are_no_vector_of_numbers_are_refused(weights: Any) -> None:
+def test_weights_that_are_not_a_vector_of_numbers_are_rejected(weights: Any) -> None:
     with pytest.raises(ValueError, match="subscription 1: weights"):
-        standing(weights=weights)
+        compiled(weights=weights)
 
 
 def test_weights_need_a_threshold() -> None:
     with pytest.raises(ValueError, match="go together"):
-        standing(weights=[0, 1], threshold=None)
+        compiled(weights=[0, 1], threshold=None)
     with pytest.raises(ValueError, match="go together"):
-        standing(query="graph", threshold=0.5)
+        compiled(query="graph", threshold=0.5)
 
 
 def test_put_replaces_and_remove_forgets() -> None:
     matcher = Matcher()
     for id in range(40):
-        matcher.put(standing(id, "graph" if id % 2 else "", [0, 1] if id % 3 else None))
-    matcher.put(standing(2, "dogs"))
-    matcher.put(standing(3, weights=[1, 0, 0]))
-    matcher.put(standing(50, "grap*"))
+        matcher.put(compiled(id, "graph" if id % 2 else "", [0, 1] if id % 3 else None))
+    matcher.put(compiled(2, "dogs"))
+    matcher.put(compiled(3, weights=[1, 0, 0]))
+    matcher.put(compiled(50, "grap*"))
     for id in (0, 4, 39, 39, 50, 99):
         matcher.remove(id)
     assert len(matcher) == 37
@@ -180,7 +180,7 @@ def test_put_replaces_and_remove_forgets() -> None:
 def test_interests_beyond_one_block_are_scored() -> None:
     matcher = Matcher()
     for id in range(BLOCK_SIZE + 5):
-        matcher.put(standing(id, weights=[0, 1] if id % 1000 == 3 or id >= BLOCK_SIZE else [1, 0]))
+        matcher.put(compiled(id, weights=[0, 1] if id % 1000 == 3 or id >= BLOCK_SIZE else [1, 0]))
     found = [match.subscription_id for match in matcher.match([candidate(1), candidate(2, [0, 1])])]
     assert found == [*range(3, BLOCK_SIZE, 1000), *range(BLOCK_SIZE, BLOCK_SIZE + 5)]
 
@@ -202,7 +202,7 @@ def can_stand(query: str) -> bool:
 
 def subscriptions() -> st.SearchStrategy[CompiledSubscription]:
     return st.builds(
-        standing,
+        compiled,
         st.integers(0, 9),
         st.just("") | texts(),
         st.none() | st.lists(st.sampled_from([-0.5, 0.0, 0.5, 1.0]), min_size=4, max_size=4),
@@ -230,7 +230,7 @@ def naive(subscriptions: Sequence[CompiledSubscription], papers: Sequence[Candid
 
 @pytest.mark.parametrize("form", ["{} {}", "{} OR {}", "{} -{}", "{} -(-{} -robot)"])
 def test_every_pair_of_clauses_is_found_where_it_holds(form: str) -> None:
-    pairs = [standing(n, form.format(a, b)) for n, (a, b) in enumerate(permutations(CLAUSES, 2))]
+    pairs = [compiled(n, form.format(a, b)) for n, (a, b) in enumerate(permutations(CLAUSES, 2))]
     matcher = Matcher()
     for one in pairs:
         matcher.put(one)

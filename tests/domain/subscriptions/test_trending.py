@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.domain.papers.paper import Paper
-from services.domain.subscriptions.trending import period, reason, would_come
+from services.domain.subscriptions.trending import past_choices, period, reason
 
 
 def paper(id: int, day: int, upvotes: int, sources: tuple[str, ...] = ("daily-papers",), **values: object) -> Paper:
@@ -29,7 +29,7 @@ PAPERS = [
     [(1, "daily", [2, 3, 7]), (2, "daily", [2, 1, 3, 7]), (1, "weekly", [2, 7]), (2, "weekly", [2, 3, 7])],
 )
 def test_the_best_of_each_day_or_week_are_chosen(most: int, cadence: str, ids: list[int]) -> None:
-    assert [one.id for one in would_come(PAPERS, most, cadence)] == ids
+    assert [one.id for one in past_choices(PAPERS, most, cadence)] == ids
 
 
 def test_the_reason_says_how_many_were_chosen() -> None:

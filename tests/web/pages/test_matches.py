@@ -11,7 +11,7 @@ def test_no_matches_yet_says_what_to_do(site: Site, ada: Browser) -> None:
     assert "widen a subscription" in text_of(ada.get("/matches"))
 
 
-def test_a_paper_stands_once_with_every_reason(site: Site, ada: Browser) -> None:
+def test_a_paper_is_shown_once_with_every_reason(site: Site, ada: Browser) -> None:
     paper = site.paper("Diffusion for all", authors=("Ada Lovelace",), categories=("cs.LG",))
     site.match(site.ada, site.subscription(site.ada, name="First"), paper, '"diffusion" in the title')
     site.match(site.ada, site.subscription(site.ada, name="Second", for_whom="Bob"), paper, "close to your interest")
@@ -22,7 +22,7 @@ def test_a_paper_stands_once_with_every_reason(site: Site, ada: Browser) -> None
     assert "Today" in page
 
 
-def test_what_a_feed_says_is_text_and_its_links_are_web_links(site: Site, ada: Browser) -> None:
+def test_texts_of_a_feed_are_escaped_and_its_links_are_web_links(site: Site, ada: Browser) -> None:
     links = {"abstract": "javascript:alert(1)", "pdf": "https://example.org/a.pdf?x=<y>"}
     paper = site.paper("<script>alert(1)</script>", abstract="<img src=x onerror=alert(2)>", links=links)
     site.match(site.ada, site.subscription(site.ada), paper, "<b>why</b>")
@@ -35,7 +35,7 @@ def test_what_a_feed_says_is_text_and_its_links_are_web_links(site: Site, ada: B
         assert "https://example.org/a.pdf" in page
 
 
-def test_older_matches_stand_on_the_next_page(site: Site, ada: Browser) -> None:
+def test_older_matches_are_on_the_next_page(site: Site, ada: Browser) -> None:
     one = site.subscription(site.ada)
     for number in range(1, 36):
         site.match(site.ada, one, site.paper(f"Paper number {number:03}", number))
@@ -47,7 +47,7 @@ def test_older_matches_stand_on_the_next_page(site: Site, ada: Browser) -> None:
     assert 'rel="next"' not in second.text
 
 
-def test_matches_of_one_subscription_alone(site: Site, ada: Browser) -> None:
+def test_matches_can_be_limited_to_one_subscription(site: Site, ada: Browser) -> None:
     one, two = site.subscription(site.ada, name="One"), site.subscription(site.ada, name="Two")
     site.match(site.ada, one, site.paper("Of one", 1))
     site.match(site.ada, two, site.paper("Of two", 2))
@@ -56,7 +56,7 @@ def test_matches_of_one_subscription_alone(site: Site, ada: Browser) -> None:
     assert "Of two" not in page
 
 
-def test_a_deleted_subscription_takes_its_matches_along(site: Site, ada: Browser) -> None:
+def test_matches_of_a_deleted_subscription_are_not_shown(site: Site, ada: Browser) -> None:
     one = site.subscription(site.ada)
     site.match(site.ada, one, site.paper("Gone"))
     ada.post(f"/subscriptions/{one}/delete")
@@ -71,7 +71,7 @@ def test_a_paper_is_found_by_any_of_its_names(site: Site, ada: Browser) -> None:
         assert ada.get(f"/papers/{name}").status_code == 404
 
 
-def test_a_paper_tells_why_and_why_not(site: Site, ada: Browser) -> None:
+def test_a_paper_page_shows_why_it_matched_or_not(site: Site, ada: Browser) -> None:
     paper = site.paper("Diffusion for all")
     yes, no = site.subscription(site.ada, name="Yes"), site.subscription(site.ada, name="No", query="proteins")
     site.match(site.ada, yes, paper, '"diffusion" in the title')

@@ -3,7 +3,7 @@
 from tests.web.conftest import Browser, Site, text_of
 
 
-def test_an_operator_sees_what_is_set_aside_and_puts_it_back(site: Site, ada: Browser, ben: Browser) -> None:
+def test_an_operator_sees_quarantined_papers_and_releases_them(site: Site, ada: Browser, ben: Browser) -> None:
     assert "Papers set aside" not in text_of(ada.get("/sources"))
     paper = site.paper("A <b>poisonous</b> paper")
     lost = "2 workers were lost while they matched it alone"
@@ -21,7 +21,7 @@ def test_an_operator_sees_what_is_set_aside_and_puts_it_back(site: Site, ada: Br
     assert ada.post(f"/quarantine/{paper}/release").status_code == 404
 
 
-def test_the_count_is_a_metric(site: Site) -> None:
+def test_the_number_of_quarantined_papers_is_a_metric(site: Site) -> None:
     paper = site.paper("A poisonous paper")
     assert 'paperwire_audit{figure="papers_set_aside"} 0.0' in site.browser().get("/metrics").text
     site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, 'lost')")

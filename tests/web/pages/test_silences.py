@@ -5,7 +5,7 @@ from tests.web.conftest import Browser, Site, text_of
 SOON = (datetime.now(UTC).date() + timedelta(days=9)).isoformat()
 
 
-def test_a_silence_is_made_shown_and_ended(site: Site, ada: Browser) -> None:
+def test_a_silence_is_added_shown_and_ended(site: Site, ada: Browser) -> None:
     mine = site.subscription(site.ada, name="Robots")
     fields = {"query": "survey OR benchmark", "subscription": str(mine), "until": SOON}
     answer = ada.post("/silences", fields)
@@ -17,7 +17,7 @@ def test_a_silence_is_made_shown_and_ended(site: Site, ada: Browser) -> None:
     assert ada.post("/silences/1/end").status_code == 404
 
 
-def test_what_was_typed_stays_when_it_cannot_be(site: Site, ada: Browser) -> None:
+def test_an_invalid_form_keeps_the_typed_values(site: Site, ada: Browser) -> None:
     for fields, said in (
         ({"query": "(robots", "until": SOON}, "never closed"),
         ({"query": "robots", "until": "2020-01-01"}, "still to come"),
@@ -29,7 +29,7 @@ def test_what_was_typed_stays_when_it_cannot_be(site: Site, ada: Browser) -> Non
         assert f'value="{fields["query"]}"' in answer.text
 
 
-def test_nobody_silences_for_another(site: Site, ben: Browser) -> None:
+def test_a_subscription_of_another_account_cannot_be_silenced(site: Site, ben: Browser) -> None:
     hers = site.subscription(site.ada)
     assert ben.post("/silences", {"subscription": str(hers), "until": SOON}).status_code == 404
     assert site.sql("SELECT * FROM silence") == []

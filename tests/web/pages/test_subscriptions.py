@@ -42,7 +42,7 @@ def test_an_interest_keeps_its_volume(site: Site, ada: Browser) -> None:
     assert "to no channel" in page
 
 
-def test_an_embedder_that_is_down_is_said_to_those_whose_interests_wait(site: Site, ada: Browser) -> None:
+def test_the_page_says_that_interests_wait_for_the_embedder(site: Site, ada: Browser) -> None:
     site.sql(
         "INSERT INTO transport (key, down_because, check_at) "
         "VALUES ('embedder:all-MiniLM-L6-v2-int8', 'no answer within 20 s', now())"
@@ -54,7 +54,7 @@ def test_an_embedder_that_is_down_is_said_to_those_whose_interests_wait(site: Si
     assert "The embedder gives no vectors (no answer within 20 s): interests wait for it, queries go on." in page
 
 
-def test_a_broken_query_is_shown_with_a_caret_and_what_was_typed(site: Site, ada: Browser) -> None:
+def test_an_invalid_query_is_shown_with_a_caret_and_the_typed_values(site: Site, ada: Browser) -> None:
     answer = ada.post("/subscriptions", {**QUERY, "query": "cats AND (dogs"})
     assert answer.status_code == 422
     assert "cats AND (dogs\n         ^" in answer.text
@@ -74,7 +74,9 @@ def test_a_broken_query_is_shown_with_a_caret_and_what_was_typed(site: Site, ada
         ("sources", "carrier-pigeon", "no source kind"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_saved(site: Site, ada: Browser, field: str, value: str, said: str) -> None:
+def test_an_invalid_field_is_named_and_nothing_is_saved(
+    site: Site, ada: Browser, field: str, value: str, said: str
+) -> None:
     answer = ada.post("/subscriptions", {**QUERY, field: value})
     assert answer.status_code == 422
     assert said in text_of(answer).lower()
@@ -96,19 +98,19 @@ def test_the_preview_is_a_fragment_for_htmx_and_a_page_without_it(site: Site, ad
     assert rows(site) == []
 
 
-def test_the_preview_of_a_broken_query_has_the_caret(ada: Browser) -> None:
+def test_the_preview_of_an_invalid_query_has_the_caret(ada: Browser) -> None:
     answer = ada.post("/subscriptions/preview", {"query": '"open'}, **{"HX-Request": "true"})
     assert answer.status_code == 200
     assert "^" in answer.text
     assert 'role="alert"' in answer.text
 
 
-def test_the_preview_of_nothing_asks_for_something(ada: Browser) -> None:
+def test_the_preview_of_an_empty_form_asks_for_input(ada: Browser) -> None:
     answer = ada.post("/subscriptions/preview", {"query": ""}, **{"HX-Request": "true"})
     assert "Type a query or an interest" in answer.text
 
 
-def test_a_preview_while_signed_out_leads_to_signing_in(site: Site) -> None:
+def test_a_preview_while_signed_out_leads_to_the_sign_in_page(site: Site) -> None:
     answer = site.browser().post("/subscriptions/preview", QUERY, **{"HX-Request": "true"})
     assert answer.headers["hx-redirect"] == "/signin"
 
@@ -134,7 +136,7 @@ def test_a_subscription_is_changed_through_its_form(site: Site, ada: Browser) ->
     assert ada.post(f"/subscriptions/{one}", {**fields, "query": "(", "trending": ""}).status_code == 422
 
 
-def test_a_pause_lasts_until_the_day_begins_where_the_account_lives(site: Site, ada: Browser) -> None:
+def test_a_pause_lasts_until_the_day_begins_in_the_accounts_time_zone(site: Site, ada: Browser) -> None:
     one = site.subscription(site.ada)
     day = (datetime.now(UTC) + timedelta(days=9)).date()
     ada.post(f"/subscriptions/{one}/pause", {"until": day.isoformat()})
@@ -152,13 +154,13 @@ def test_a_pause_without_a_day_lasts_until_further_notice(site: Site, ada: Brows
 
 
 @pytest.mark.parametrize("day", ["2020-01-01", "9998-01-01", "soon"])
-def test_a_pause_needs_a_day_to_come(site: Site, ada: Browser, day: str) -> None:
+def test_a_pause_needs_a_future_day(site: Site, ada: Browser, day: str) -> None:
     one = site.subscription(site.ada)
     assert ada.post(f"/subscriptions/{one}/pause", {"until": day}).status_code == 400
     assert rows(site)[0]["paused_until"] is None
 
 
-def test_deleting_asks_first(site: Site, ada: Browser) -> None:
+def test_deleting_needs_a_confirmation(site: Site, ada: Browser) -> None:
     one = site.subscription(site.ada, name="<b>Old</b>")
     page = ada.get(f"/subscriptions/{one}/delete")
     assert "&lt;b&gt;Old&lt;/b&gt;" in page.text

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from services.domain.digests.digest import Digest, Reason, weighed
+from services.domain.digests.digest import Digest, Reason, with_evidence
 from services.domain.papers.paper import Identifier, Paper
 from services.domain.query.parser import parse
 from services.ports import Envelope
@@ -50,7 +50,7 @@ _UPVOTES = (128, 41, 9, 67, 0, 3, 0, 12)
 
 
 def papers() -> list[Paper]:
-    entries = json.loads((Path(__file__).parent / "data" / "digest-papers.json").read_text())
+    entries = json.loads((Path(__file__).parents[1] / "data" / "digest-papers.json").read_text())
     return [
         Paper(
             id=number,
@@ -77,7 +77,9 @@ def _links(arxiv: str, *, code: bool, project: bool) -> dict[str, str]:
 def digest(count: int = 8, **changes: object) -> Digest:
     """A digest of `count` papers, the eight in turn."""
     eight = papers()
-    items = tuple(weighed(replace(eight[number % 8], id=number + 1), _REASONS[number % 8]) for number in range(count))
+    items = tuple(
+        with_evidence(replace(eight[number % 8], id=number + 1), _REASONS[number % 8]) for number in range(count)
+    )
     sample = Digest(
         kind="digest",
         title=f"{count} papers for you, Tuesday 27 May",
@@ -94,4 +96,4 @@ def about(title: str, *, abstract: str = "", why: str = "words in the title") ->
     """A digest of one paper with this title, whatever it holds."""
     paper = replace(papers()[0], title=title, abstract=abstract)
     reason = replace(_RAG, why=why)
-    return digest(0, title=title, papers=(weighed(paper, (reason,)),), more=0)
+    return digest(0, title=title, papers=(with_evidence(paper, (reason,)),), more=0)
