@@ -7,14 +7,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
 ARGS ?=
 
 SOAK ?= 600
+QUICK := tests/domain tests/store tests/test_architecture.py tests/flow/pipeline/test_ingest.py \
+	tests/flow/pipeline/test_match.py tests/flow/pipeline/test_deliver.py
 
-.PHONY: run test test-faults check bench clean lock
+.PHONY: run test test-quick test-faults check bench clean lock
 
 run: $(VENV)/.run-ready  ## Start the service with the sample listing.
 	@exec $(BIN)/paperwire up --sample $(ARGS)
 
-test: $(VENV)/.test-ready  ## All tests.
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.test-ready  ## All tests, on all cores.
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+test-quick: $(VENV)/.test-ready  ## In a minute: the domain, the architecture, and each stage on the database.
+	@$(BIN)/python -m pytest -n auto $(QUICK) $(ARGS)
 
 test-faults: $(VENV)/.test-ready  ## Every fault, then SOAK seconds of random kills.
 	@$(BIN)/python -m pytest tests/faults -m "" --soak $(SOAK) $(ARGS)

@@ -44,8 +44,8 @@ from services.store.db.database import Database  # noqa: E402
 from services.store.db.secrets import SecretBox  # noqa: E402
 from services.store.maintenance import migrate  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
-from tests.digests import ENVELOPE, digest  # noqa: E402
-from tests.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
+from tests.support.digests import ENVELOPE, digest  # noqa: E402
+from tests.support.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
 from workers.tasks import GATHER_TIME_BUDGET, TIME_BUDGET  # noqa: E402
 
 _POSTED = '{"ok": true, "ts": "1.2", "channel": "C1"}'

@@ -30,7 +30,7 @@ from services.store.db.secrets import SecretBox  # noqa: E402
 from services.store.maintenance import migrate  # noqa: E402
 from services.store.sources import sources  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
-from tests.service import SAMPLE, service, until  # noqa: E402
+from tests.support.service import SAMPLE, service, until  # noqa: E402
 
 PAGE = ROOT.parent / "shared" / "data" / "daily-papers-page.txt"
 """A saved page. If it is missing, the sample listing of the package is used."""

@@ -64,7 +64,7 @@ def abstracts() -> list[str]:
 
 def tokenised(text: str) -> PaperText:
     title, abstract = FieldText("title", ""), FieldText("abstract", text)
-    return PaperText(title=title, abstract=abstract, authors=(), names=(), categories=(), sources=())
+    return PaperText(title=title, abstract=abstract, authors=(), categories=(), sources=())
 
 
 def features(paper: PaperText) -> tuple[set[str], set[str]]:

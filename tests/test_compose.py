@@ -21,8 +21,8 @@ from psycopg import sql
 from services.cli import up
 from services.local import servers
 from services.settings import Settings, load
-from tests.local.processes import DEADLINE, until
-from tests.sinks import refused_port
+from tests.local.processes import TIMEOUT_SECONDS, until
+from tests.support.sinks import refused_port
 from workers.app import QUEUES
 from workers.scheduler import HEARTBEAT_QUEUES
 
@@ -280,7 +280,7 @@ def test_every_role_becomes_healthy_and_ends_when_told(standins: dict[str, str],
     migrate = Container(ROLES["migrate"], tmp_path / "migrate", standins)
     migrate.start()
     assert migrate.process
-    assert migrate.process.wait(DEADLINE) == 0, migrate.log
+    assert migrate.process.wait(TIMEOUT_SECONDS) == 0, migrate.log
     containers = {name: Container(role, tmp_path / name, standins) for name, role in LASTING.items()}
     for name, container in containers.items():
         assert not container.healthy(), f"{name} is healthy before it runs"
@@ -289,6 +289,7 @@ def test_every_role_becomes_healthy_and_ends_when_told(standins: dict[str, str],
             container.start()
             ends.callback(container.end)
         for name, container in containers.items():
-            until(container.healthy, f"{name} is healthy", HEALTHY_SECONDS)
+            # Each look starts a process, which takes the time of those that are starting.
+            until(container.healthy, f"{name} is healthy", HEALTHY_SECONDS, pause=0.5)
         codes = {name: container.end() for name, container in containers.items()}
     assert set(codes.values()) <= {0, -signal.SIGTERM}, codes  # uvicorn passes the signal on once it is done

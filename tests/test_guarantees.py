@@ -16,7 +16,7 @@ from typing import cast
 import psutil
 import pytest
 
-from tests.service import POST, SAMPLE, Service, service, until
+from tests.support.service import POST, SAMPLE, Service, service, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
@@ -70,7 +70,7 @@ def test_a_flushed_broker_loses_no_paper(running: Service, tmp_path: Path) -> No
     assert new > 60
     for _ in range(20):
         running.flush()
-        time.sleep(0.25)
+        time.sleep(0.25)  # While the stages work, so that some of their messages are lost.
     until(running.settled, "everything is sent", 90)
     assert len(running.sent()) == len(set(running.sent()))
 
@@ -80,7 +80,7 @@ def test_killed_workers_lose_no_paper_and_send_none_twice(running: Service, tmp_
     assert running.json("import", listing(tmp_path, 2))["new"] > 60
     dice = random.Random(7)
     for _ in range(4):
-        time.sleep(1.5)
+        time.sleep(1.5)  # So that every stage has a worker that may be killed.
         victims = running.workers()
         if victims:
             with suppress(psutil.NoSuchProcess):
@@ -112,6 +112,6 @@ def test_a_worker_killed_before_recording_the_answer_causes_one_copy_at_most(tmp
         one.cli("import", str(SAMPLE))
         spent = "SELECT count(*) FROM delivery WHERE state = 'uncertain' AND next_attempt_at IS NULL"
         until(lambda: one.query(spent)[0][0] == 1, "the only resend was made", 120)
-        time.sleep(3)
+        time.sleep(3)  # Six sweeps, the first of which would send a third copy.
         assert len(one.smtp.mails) == 2
         assert one.smtp.mails[0].body == one.smtp.mails[1].body

@@ -9,7 +9,7 @@ from jinja2 import UndefinedError
 
 from services import render
 from services.domain.papers.paper import Identifier
-from tests.digests import papers
+from tests.support.digests import papers
 
 PAPER = papers()[0]
 

@@ -22,11 +22,11 @@ from services.domain.papers.paper import Entry, Identifier, Listing, Skipped
 from services.errors import PaperwireError, SourceError
 from services.plugins import source, sources
 from services.sandbox import Limits, ParserProcess, codec
-from tests.sandbox_child import LISTING
 from tests.sources.listings import DAY, SAMPLES, sample
 from tests.sources.test_contract import BOMB, FORMATS, GARBAGE
+from tests.support.sandbox_child import LISTING
 
-CHILD = (sys.executable, "-P", str(Path(__file__).with_name("sandbox_child.py")))
+CHILD = (sys.executable, "-P", str(Path(__file__).parent / "support" / "sandbox_child.py"))
 SMALL = Limits(processor=1, time=5.0, memory=64 * 2**20, answer=100_000)
 FEED = sample("feed_rss.xml")
 

@@ -129,7 +129,7 @@ def test_the_service_delivers_its_sample_once_through_stops_and_kills(service: S
     assert re.fullmatch(r"error: paperwire is already running on .*\n", second.stderr)
 
     assert service.end(signal.SIGTERM) == 0
-    until(lambda: not service.left(), "every process has ended")
+    until(lambda: not service.left(), "every process has ended", pause=0.2)
 
     service.up()
     assert link[0] not in service.log_text()
@@ -140,4 +140,4 @@ def test_the_service_delivers_its_sample_once_through_stops_and_kills(service: S
     assert service.deliveries() == [sent]
     assert len(list((service.data_dir / "outbox").glob("*.eml"))) == 1
     assert service.end(signal.SIGINT) == 0
-    until(lambda: not service.left(), "every process has ended")
+    until(lambda: not service.left(), "every process has ended", pause=0.2)

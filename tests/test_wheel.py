@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.local.processes import until
-from tests.sinks import refused_port
+from tests.support.sinks import refused_port
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 

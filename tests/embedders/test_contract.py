@@ -11,7 +11,7 @@ import services.embedders
 from services import plugins
 from services.ports import Embedder
 from tests.embedders.test_fastembed import register_packaged
-from tests.embedding_server import EmbeddingServer
+from tests.support.embedding_server import EmbeddingServer
 
 SETTINGS = {"fastembed": "fastembed:packaged", "minilm": "minilm", "openai": ""}
 """Kind to a setting that works without the outside world; the local server's says which port it has."""

@@ -14,8 +14,8 @@ from services.embedders.openai import MAX_TEXT, MAX_TEXTS, PLACEHOLDER_TEXT, SHO
 from services.embedders.openai.endpoint import parse_setting
 from services.errors import ConfigError, EmbedderError
 from services.ports import Embedder
-from tests.embedding_server import PATH, EmbeddingServer, embeddings
-from tests.sinks import Answer, refused_port
+from tests.support.embedding_server import PATH, EmbeddingServer, embeddings
+from tests.support.sinks import Answer, refused_port
 
 HUGE = 1e200
 

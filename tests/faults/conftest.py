@@ -8,8 +8,8 @@ import pytest
 from tests.faults.fork_server import ForkServer
 from tests.faults.harness import SCALE, FaultHarness
 from tests.faults.servers import Servers, servers
-from tests.service import POST
-from tests.sinks import Answer, HttpSink, SmtpSink
+from tests.support.service import POST
+from tests.support.sinks import Answer, HttpSink, SmtpSink
 
 MakeHarness = Callable[..., FaultHarness]
 

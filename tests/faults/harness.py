@@ -32,9 +32,9 @@ from tests.faults.oracle import Alert, Message
 from tests.faults.role import Role
 from tests.faults.servers import Servers
 from tests.faults.web_client import WebClient
-from tests.flow.conftest import WordEmbedder
-from tests.service import until
-from tests.sinks import Asked, HttpSink, SmtpSink, refused_port
+from tests.support.service import until
+from tests.support.sinks import Asked, HttpSink, SmtpSink, refused_port
+from tests.support.world import WordEmbedder
 
 SCALE = 1 / 30
 """The time scale: a claim's lease lasts 6 s, that of a mail being sent 30 s, and the scheduler looks twice a second."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import NamedTuple, cast
 
-from tests.service import POST
-from tests.sinks import Asked, HttpSink, Mail, SmtpSink
+from tests.support.service import POST
+from tests.support.sinks import Asked, HttpSink, Mail, SmtpSink
 
 TOKEN = re.compile(r"\bP\d{5}\b")
 """The token in the title of every paper that a test announces."""

@@ -14,7 +14,7 @@ from services import local
 from services.local.process import processes_in, without_children
 from services.settings import Settings, load
 from services.store.maintenance import migrate
-from tests.service import until
+from tests.support.service import until
 
 CLOCK = """
     CREATE SCHEMA clock;

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.faults import oracle
 from tests.faults.harness import FaultHarness
 from tests.faults.oracle import Alert
-from tests.service import Service, service, until
+from tests.support.service import Service, service, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 

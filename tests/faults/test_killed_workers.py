@@ -8,7 +8,7 @@ import pytest
 from services import plugins
 from services.flow.commands.add_source import add_source
 from tests.faults.harness import FaultHarness
-from tests.sinks import Answer
+from tests.support.sinks import Answer
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

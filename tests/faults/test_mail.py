@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.harness import FaultHarness
 from tests.faults.oracle import Alert
-from tests.sinks import CLOSE
+from tests.support.sinks import CLOSE
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

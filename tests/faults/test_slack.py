@@ -12,8 +12,8 @@ from services.notifiers.slack.target import SlackTarget
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
 from tests.faults.harness import KEY, FaultHarness
-from tests.service import POST
-from tests.sinks import Answer, Asked
+from tests.support.service import POST
+from tests.support.sinks import Answer, Asked
 
 HOOK = "/services/T0/B0/hook"
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]

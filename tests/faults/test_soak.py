@@ -26,7 +26,7 @@ from services.store.sources import sources
 from tests.faults import oracle
 from tests.faults.harness import AFTER_AUDIT_GRACE
 from tests.faults.oracle import Alert
-from tests.service import Service, service, until
+from tests.support.service import Service, service, until
 
 SUBSCRIBERS = {
     "ada@example.org": ("alpha", ("ada@example.org", "#papers")),

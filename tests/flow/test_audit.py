@@ -12,13 +12,13 @@ from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match
 from services.store.delivery import channels, opt_in, sending_pause
 from services.store.maintenance import audit
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
 LONG = timedelta(hours=1)
 
 
-def figures(world: World, after: timedelta = timedelta()) -> dict[str, int]:
+def figures(world: Pipeline, after: timedelta = timedelta()) -> dict[str, int]:
     """What is not zero."""
     with world.db.transaction() as tx:
         found = audit.audit(tx, world.now() + after)
@@ -27,13 +27,13 @@ def figures(world: World, after: timedelta = timedelta()) -> dict[str, int]:
     return named
 
 
-def matched(world: World) -> None:
+def matched(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
 
 
-def made(world: World, **state: object) -> None:
+def made(world: Pipeline, **state: object) -> None:
     """A message that was made, in some state."""
     matched(world)
     world.notify()
@@ -43,33 +43,33 @@ def made(world: World, **state: object) -> None:
             tx.execute(update(delivery).values(state))
 
 
-def held(world: World) -> None:
+def held(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         sending_pause.start(tx, "a test", world.now())
 
 
-def transport_held(world: World) -> None:
+def transport_held(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(channel).values(transport="mail"))
         circuit_breaker.open(tx, "mail", "535", world.now(), 1.0)
 
 
-def disabled(world: World) -> None:
+def disabled(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         channels.disable(tx, world.email, "410")
 
 
-def unconfirmed(world: World) -> None:
+def unconfirmed(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(channel).values(verified=False))
 
 
-def unsubscribed(world: World) -> None:
+def unsubscribed(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         opt_in.unsubscribe(tx, channels.find(tx, world.email))
 
 
-def removed(world: World) -> None:
+def removed(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         channels.remove(tx, world.email)
 
@@ -77,7 +77,7 @@ def removed(world: World) -> None:
 STOPS = [held, transport_held, disabled, unconfirmed, unsubscribed, removed]
 
 
-def test_what_was_read_and_is_not_matched_is_counted_after_ten_minutes(world: World) -> None:
+def test_what_was_read_and_is_not_matched_is_counted_after_ten_minutes(world: Pipeline) -> None:
     """A worker of one shard may be missing, or a paper ends its workers again and again."""
     world.subscribe(query="nothing of this")
     world.announce(entry(AGENTS, 1))
@@ -90,7 +90,7 @@ def test_what_was_read_and_is_not_matched_is_counted_after_ten_minutes(world: Wo
     assert figures(world, LONG) == {}
 
 
-def test_a_match_that_nobody_told_is_counted_after_ten_minutes(world: World) -> None:
+def test_a_match_that_nobody_told_is_counted_after_ten_minutes(world: Pipeline) -> None:
     matched(world)
     assert figures(world, timedelta(minutes=9)) == {}
     assert figures(world, timedelta(minutes=11)) == {"matches_not_notified": 1}
@@ -100,7 +100,7 @@ def test_a_match_that_nobody_told_is_counted_after_ten_minutes(world: World) -> 
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_matches_are_notified_whatever_keeps_a_channel(world: World, stop: object) -> None:
+def test_matches_are_notified_whatever_keeps_a_channel(world: Pipeline, stop: object) -> None:
     """So this figure needs no exception."""
     matched(world)
     stop(world)  # type: ignore[operator]
@@ -108,7 +108,7 @@ def test_matches_are_notified_whatever_keeps_a_channel(world: World, stop: objec
     assert figures(world, LONG) == {}
 
 
-def test_an_item_that_no_delivery_took_is_counted_ten_minutes_past_its_hour(world: World) -> None:
+def test_an_item_that_no_delivery_took_is_counted_ten_minutes_past_its_hour(world: Pipeline) -> None:
     matched(world)
     world.notify()
     assert figures(world, timedelta(minutes=9)) == {}
@@ -118,14 +118,14 @@ def test_an_item_that_no_delivery_took_is_counted_ten_minutes_past_its_hour(worl
     assert figures(world, LONG) == {}
 
 
-def test_an_item_whose_delivery_is_not_sent_is_counted(world: World) -> None:
+def test_an_item_whose_delivery_is_not_sent_is_counted(world: Pipeline) -> None:
     made(world)
     assert figures(world, LONG) == {"items_overdue": 1}
     world.deliver()
     assert figures(world, LONG) == {}
 
 
-def test_a_dropped_item_and_a_dead_delivery_are_over(world: World) -> None:
+def test_a_dropped_item_and_a_dead_delivery_are_over(world: Pipeline) -> None:
     made(world, state="dead", next_attempt_at=None)
     assert figures(world, LONG) == {}
     with world.db.transaction() as tx:
@@ -135,14 +135,14 @@ def test_a_dropped_item_and_a_dead_delivery_are_over(world: World) -> None:
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_an_item_is_not_overdue_where_nothing_may_be_sent(world: World, stop: object) -> None:
+def test_an_item_is_not_overdue_where_nothing_may_be_sent(world: Pipeline, stop: object) -> None:
     made(world)
     stop(world)  # type: ignore[operator]
     assert figures(world, LONG) == {}
 
 
 @pytest.mark.parametrize("state", ["claimed", "sending"])
-def test_a_lease_that_nobody_ended_is_counted_after_five_minutes(world: World, state: str) -> None:
+def test_a_lease_that_nobody_ended_is_counted_after_five_minutes(world: Pipeline, state: str) -> None:
     made(world, state=state, lease_until=func.now(), next_attempt_at=None)
     world.make_due(delivery_item, not_before=-LONG)
     assert figures(world, timedelta(minutes=4)) == {}
@@ -150,7 +150,7 @@ def test_a_lease_that_nobody_ended_is_counted_after_five_minutes(world: World, s
 
 
 @pytest.mark.parametrize("stop", [held, transport_held, disabled, unconfirmed])
-def test_leases_are_ended_whatever_keeps_a_channel(world: World, stop: object) -> None:
+def test_leases_are_ended_whatever_keeps_a_channel(world: Pipeline, stop: object) -> None:
     """So this figure needs no exception."""
     made(world, state="claimed", lease_until=func.now() - LONG)
     stop(world)  # type: ignore[operator]
@@ -159,19 +159,19 @@ def test_leases_are_ended_whatever_keeps_a_channel(world: World, stop: object) -
     assert figures(world, LONG) == {}
 
 
-def test_a_doubt_whose_next_step_nobody_took_is_counted_after_ten_minutes(world: World) -> None:
+def test_a_doubt_whose_next_step_nobody_took_is_counted_after_ten_minutes(world: Pipeline) -> None:
     made(world, state="uncertain", next_attempt_at=func.now())
     assert figures(world, timedelta(minutes=9)) == {}
     assert figures(world, timedelta(minutes=11)) == {"uncertain_overdue": 1}
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_doubt_waits_where_nothing_may_be_sent(world: World, stop: object) -> None:
+def test_a_doubt_waits_where_nothing_may_be_sent(world: Pipeline, stop: object) -> None:
     made(world, state="uncertain", next_attempt_at=func.now())
     stop(world)  # type: ignore[operator]
     assert set(figures(world, LONG)) <= {"uncertain_spent"}
 
 
-def test_a_doubt_without_a_next_step_is_listed_and_fails_nothing(world: World) -> None:
+def test_a_doubt_without_a_next_step_is_listed_and_fails_nothing(world: Pipeline) -> None:
     made(world, state="uncertain", next_attempt_at=None)
     assert figures(world, timedelta(days=1)) == {"uncertain_spent": 1}

@@ -14,14 +14,14 @@ import psycopg
 TIMEOUT_SECONDS = 20.0
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT_SECONDS) -> Any:
-    """Waits until `condition()` is true and returns its value."""
+def until(condition: Callable[[], Any], what: str, seconds: float = TIMEOUT_SECONDS, pause: float = 0.02) -> Any:
+    """Waits until `condition()` is true and returns its value; asks every `pause` seconds."""
     end = time.monotonic() + seconds
     while True:
         if value := condition():
             return value
         assert time.monotonic() < end, f"after {seconds:g} s it is not true that {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from services.notifiers.email import email_settings
 from services.notifiers.slack import slack_settings
 from services.settings import settings
-from tests.sinks import HttpSink, SmtpSink
+from tests.support.sinks import HttpSink, SmtpSink
 
 Configure = Callable[..., None]
 

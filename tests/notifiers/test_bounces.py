@@ -13,10 +13,10 @@ from services.domain.delivery.bounce import is_hard, status_of
 from services.errors import ConfigError
 from services.notifiers.email import MAX_BOUNCE_BYTES, email_settings, plugin
 from services.ports import BounceReading, Mailbox
-from tests.certificates import certificate
-from tests.digests import ENVELOPE, digest
-from tests.imap import ImapSink
 from tests.notifiers.conftest import Configure
+from tests.support.certificates import certificate
+from tests.support.digests import ENVELOPE, digest
+from tests.support.imap import ImapSink
 
 SAMPLES = Path(__file__).parents[1] / "data" / "bounces"
 OURS = "<digest-0123456789abcdef01234567@papers.example.org>"

@@ -11,9 +11,9 @@ from pydantic import BaseModel, SecretStr
 
 from services import plugins
 from services.ports import MaybeDelivered, Notifier, Outcome, Rejected, Retry, SecretIssuing, Sent, TransportDown
-from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
-from tests.sinks import CLOSE, Answer, HttpSink, SmtpSink
+from tests.support.digests import ENVELOPE, about, digest
+from tests.support.sinks import CLOSE, Answer, HttpSink, SmtpSink
 
 SECRET = "geheim-9f8e7d"
 HOSTILE = {

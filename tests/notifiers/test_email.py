@@ -17,10 +17,10 @@ from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
 from services.notifiers.email.connection import tls
 from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
-from tests.certificates import certificate
-from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
-from tests.sinks import CLOSE, SmtpSink, refused_port
+from tests.support.certificates import certificate
+from tests.support.digests import ENVELOPE, about, digest
+from tests.support.sinks import CLOSE, SmtpSink, refused_port
 
 ADA = EmailTarget(address="ada@example.org")
 BODY = b"From: a@b.c\r\nMessage-ID: <delivery-12.ab@x>\r\n\r\none\r\n.two\r\n..three\r\n"

@@ -8,9 +8,9 @@ from pydantic import SecretStr, ValidationError
 from services.errors import LeaseLost, TargetError
 from services.notifiers.slack import SlackTarget, plugin
 from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
-from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
-from tests.sinks import Answer, HttpSink, refused_port
+from tests.support.digests import ENVELOPE, about, digest
+from tests.support.sinks import Answer, HttpSink, refused_port
 
 POST = "/api/chat.postMessage"
 HOOK = "/services/T0/B0/geheim1234"

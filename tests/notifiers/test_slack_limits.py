@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.domain.digests.digest import Digest, DigestPaper, Reason
 from services.domain.papers.paper import Paper
 from services.notifiers.slack import SlackTarget, plugin
-from tests.digests import ENVELOPE, digest, papers
+from tests.support.digests import ENVELOPE, digest, papers
 
 TARGETS = (
     SlackTarget(channel="#papers"),

@@ -18,9 +18,9 @@ from pydantic import SecretStr, ValidationError
 from services.errors import LeaseLost, TargetError
 from services.notifiers.webhook import WebhookTarget, plugin, signing
 from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent
-from tests.digests import ENVELOPE, about, digest
 from tests.notifiers.conftest import Commit, Configure
-from tests.sinks import Answer, Asked, HttpSink, refused_port
+from tests.support.digests import ENVELOPE, about, digest
+from tests.support.sinks import Answer, Asked, HttpSink, refused_port
 
 HOOK = "/hooks/papers"
 NOW = datetime.now(UTC)

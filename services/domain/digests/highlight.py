@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from services.domain.interests.terms import CATEGORY_PREFIX, FUNCTION_WORDS, stems
 from services.domain.query.paper_text import FieldText, PaperText, Span
-from services.domain.text.tokens import fold
 
 _END = re.compile(r"(?<=[.!?])[\"”’)\]]*\s+(?=[\"“‘(\[]?[A-Z0-9])")
 _ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|et al|cf|vs|resp|Figs?|Eqs?|Secs?|Refs?|Nos?|approx|Dr|St)|\b[A-Z])\.$")
@@ -92,7 +91,6 @@ def paper_text(
         title=FieldText("title", title),
         abstract=FieldText("abstract", abstract),
         authors=authors,
-        names=tuple(tuple(fold(author).split()) for author in authors),
         categories=categories,
         sources=sources,
     )

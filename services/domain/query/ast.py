@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from services.domain.text.person_names import PersonName, is_initial, read_name
 from services.domain.text.tokens import fold, tokens
 from services.errors import QueryError
 
@@ -85,20 +86,20 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A person's names and initials, in any order. Always the operand of a Field."""
+    """A person's name in any form that bibliographies have. Always the operand of a Field."""
 
     text: str
-    names: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    name: PersonName = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _one_line(self.text))
         _reject_star("author", self.text)
-        names = tuple(fold(self.text).split())
-        if not names:
+        name = read_name(self.text)
+        if not name.words:
             raise QueryError("'author:' needs a name", self.text, 0)
-        if all(map(is_initial, names)):
+        if all(map(is_initial, name.words)):
             raise QueryError("'author:' needs a whole name, not initials alone", self.text, 0)
-        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "name", name)
 
     def __str__(self) -> str:
         return _quoted(self.text)
@@ -208,11 +209,6 @@ def is_bounded(query: Query, negated: bool = False) -> bool:
             every = isinstance(query, Or) is not negated
             return (all if every else any)(is_bounded(operand, negated) for operand in operands)
     return not negated
-
-
-def is_initial(name: str) -> bool:
-    """Whether the name is one letter of a script with upper and lower case. In other scripts it is a full name."""
-    return len(name) == 1 and name.upper() != name
 
 
 def _words(text: str) -> tuple[Word, ...]:

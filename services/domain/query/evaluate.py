@@ -91,7 +91,7 @@ def _clause_evidence(clause: Clause, text: PaperText, fields: tuple[FieldText, .
     match clause:
         case Author():
             pairs = zip(text.authors, text.names, strict=True)
-            return (Evidence(str(clause), "author", value=author) for author, names in pairs if is_named(clause, names))
+            return (Evidence(str(clause), "author", value=author) for author, name in pairs if is_named(clause, name))
         case Category():
             return (Evidence(str(clause), "cat", value=c) for c in text.categories if is_below(clause, c))
         case Source():

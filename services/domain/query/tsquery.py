@@ -1,8 +1,8 @@
 """A paper's words as a tsvector of PostgreSQL, and a query as a tsquery.
 
 Each word becomes lexemes at its position: its stem, its folded form with `+` in front for prefix queries, and its
-written form with `=` in front where that differs. Authors' names have `@` in front, categories `#`. The title has
-weight A, the abstract B. A gap of positions keeps phrases and windows from spanning both.
+written form with `=` in front where that differs. Keys of the authors' names have `@` in front, categories `#`. The
+title has weight A, the abstract B. A gap of positions keeps phrases and windows from spanning both.
 
 Limits of a tsvector: https://www.postgresql.org/docs/current/textsearch-limitations.html
 """
@@ -14,9 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from services.domain.query.ast import MAX_WINDOW, Word, is_initial
+from services.domain.query.ast import MAX_WINDOW, Word
 from services.domain.query.paper_text import FieldText, PaperText, plain_category
 from services.domain.query.parser import And, Author, Category, Exact, Field, Near, Not, Or, Phrase, Query, Source
+from services.domain.text.person_names import PersonName
 from services.domain.text.tokens import fold
 
 TRUNCATED = "!long"
@@ -42,11 +43,10 @@ class TsQuery:
 def to_tsvector(text: PaperText) -> str:
     """The paper in the text format of a tsvector."""
     places: defaultdict[str, list[str]] = defaultdict(list)
-    for name in sorted({name for names in text.names for name in names}):
-        places["@" + name] = []
+    is_truncated = _add_authors(places, text.names)
     for category in text.categories:
         places["#" + plain_category(category)] = []
-    is_truncated = _add(places, text.title, 1, "A")
+    is_truncated |= _add(places, text.title, 1, "A")
     is_truncated |= _add(places, text.abstract, len(text.title.tokens) + MAX_WINDOW + 2, "B")
     if is_truncated:
         places[TRUNCATED] = []
@@ -64,6 +64,17 @@ def to_tsquery(query: Query) -> TsQuery:
             others.append(operand)
     converted = _all([_convert(operand, "") for operand in others])
     return replace(converted, sources=tuple(fold(source.text) for source in sources))
+
+
+def _add_authors(places: defaultdict[str, list[str]], names: Iterable[PersonName]) -> bool:
+    """Adds the keys of the authors' names. Returns whether some had to be left out."""
+    room = MAX_CHARACTERS // 2
+    for key in sorted({key for name in names for key in name.keys}):
+        room -= len(key) + 1
+        if room < 0:
+            return True
+        places["@" + key] = []
+    return False
 
 
 def _add(places: defaultdict[str, list[str]], field: FieldText, first: int, weight: str) -> bool:
@@ -108,8 +119,9 @@ def _convert(query: Query, weight: str) -> TsQuery:
             return _near(query, weight)
         case Exact():
             return _exact(query, weight)
-        case Author(names=names):
-            return _author([name for name in names if not is_initial(name)], len(names) == 1)
+        case Author(name=name):
+            keys = " | ".join(_quoted("@" + key) for key in sorted(name.query_keys))
+            return TsQuery(keys, name.is_found_by_keys_alone)
         case Category(text=text):
             return TsQuery(_category(plain_category(text)), True)
     return TsQuery(None, False)
@@ -137,13 +149,6 @@ def _exact(exact: Exact, weight: str) -> TsQuery:
     if len(exact.words) == 1 and not (exact.lead or exact.trail) and written != fold(written):
         return TsQuery(_word(Word("=" + written), weight), True)
     return TsQuery(" <-> ".join(_word(word, weight) for word in exact.words), False)
-
-
-def _author(full_names: list[str], exact: bool) -> TsQuery:
-    """At least one full name is present, and of each other name at least the initial."""
-    any_name = " | ".join(_quoted("@" + name) for name in full_names)
-    each = [f"({_quoted('@' + name)} | {_quoted('@' + name[0])})" for name in full_names if is_initial(name[0])]
-    return TsQuery(any_name if exact else " & ".join([f"({any_name})", *each]), exact)
 
 
 def _category(wanted: str) -> str:

@@ -1,8 +1,7 @@
 """Columns and column types that several tables share."""
 
-from dataclasses import asdict
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
@@ -30,16 +29,24 @@ class EnumText(TypeDecorator[E], Generic[E]):
         return None if value is None else self.kind(value)
 
 
+class _JsonHints(TypedDict):
+    minutes: int
+    days: list[int]
+    hours: list[int]
+
+
 class FeedHintsJson(TypeDecorator[FeedHints]):
     """A JSON column whose values are `FeedHints`; an empty object stands for no hints."""
 
     impl = JSONB
     cache_ok = True
 
-    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> dict[str, Any] | None:
-        return None if value is None else asdict(value)
+    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> "_JsonHints | None":
+        if value is None:
+            return None
+        return {"minutes": value.minutes, "days": list(value.days), "hours": list(value.hours)}
 
-    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> FeedHints | None:
+    def process_result_value(self, value: "_JsonHints | None", dialect: Dialect) -> FeedHints | None:
         if not value:
             return NO_HINTS
         return FeedHints(value["minutes"], tuple(value["days"]), tuple(value["hours"]))

@@ -50,7 +50,8 @@ def leaves() -> st.SearchStrategy[Query]:
 
 
 def metadata() -> st.SearchStrategy[Query]:
-    authors = st.sampled_from(["LeCun", "Yann LeCun", "J.-P. Serre", "王伟"]).map(Author)
+    names = ["LeCun", "Yann LeCun", "LeCun, Y.", "LeCun,Y", "J.-P. Serre", "Serre JP", "van-der-Berg", "王伟"]
+    authors = st.sampled_from(names).map(Author)
     categories = st.sampled_from(["cs.LG", "cs.*", "cancer biology"]).map(Category)
     sources = st.sampled_from(["arxiv", "daily-papers"]).map(Source)
     return st.one_of(

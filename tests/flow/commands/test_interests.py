@@ -19,12 +19,12 @@ from services.store.interests import thresholds, training_set
 from services.store.maintenance import due_work
 from services.store.subscriptions import candidates, subscriptions
 from services.store.subscriptions.records import Subscription
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 OTHERS = ("protein", "robot", "model")
 
 
-def fill(world: World, count: int = 330, days: int = 30) -> None:
+def fill(world: Pipeline, count: int = 330, days: int = 30) -> None:
     """An archive in which each tenth paper is about diffusion agents."""
     first = date.today() - timedelta(days=days)  # noqa: DTZ011
     titles = [f"Diffusion agent {n}" if n % 10 == 0 else f"A {OTHERS[n % 3]} study {n}" for n in range(count)]
@@ -34,22 +34,22 @@ def fill(world: World, count: int = 330, days: int = 30) -> None:
         pass
 
 
-def found(world: World, one: int) -> Subscription:
+def found(world: Pipeline, one: int) -> Subscription:
     with world.db.transaction() as tx:
         return subscriptions.find(tx, one)
 
 
-def age(world: World, one: int) -> None:
+def age(world: Pipeline, one: int) -> None:
     world.make_due(subscription, calibrated_at=timedelta(days=2))
 
 
 @pytest.fixture
-def full(world: World) -> World:
+def full(world: Pipeline) -> Pipeline:
     fill(world)
     return world
 
 
-def test_an_interest_is_learned_where_there_is_an_archive(full: World) -> None:
+def test_an_interest_is_learned_where_there_is_an_archive(full: Pipeline) -> None:
     row = found(full, full.subscribe(interest="diffusion agents", volume="1/day"))
     assert row.terms["diffus"] > 0
     assert CONSTANT_TERM in row.terms
@@ -57,14 +57,14 @@ def test_an_interest_is_learned_where_there_is_an_archive(full: World) -> None:
     assert row.calibrated_at is not None
 
 
-def test_while_the_archive_is_young_an_interest_is_a_cosine(world: World) -> None:
+def test_while_the_archive_is_young_an_interest_is_a_cosine(world: Pipeline) -> None:
     fill(world, count=40)
     row = found(world, world.subscribe(interest="diffusion agents"))
     assert row.terms == {}
     assert np.linalg.norm(row.weights) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_volume_is_that_of_what_the_query_lets_through(full: World) -> None:
+def test_the_volume_is_that_of_what_the_query_lets_through(full: Pipeline) -> None:
     with full.db.transaction() as tx:
         tx.execute(update(paper).where(paper.c.title.regexp_match("study [0-9]*1$")).values(upvotes=9))
     everything = found(full, full.subscribe(interest="diffusion agents", volume="2/week"))
@@ -75,7 +75,7 @@ def test_the_volume_is_that_of_what_the_query_lets_through(full: World) -> None:
     assert few.threshold == everything.threshold > popular.threshold
 
 
-def test_a_threshold_older_than_a_day_is_calibrated_anew(full: World) -> None:
+def test_a_threshold_older_than_a_day_is_calibrated_anew(full: Pipeline) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/week")
     before = found(full, one)
     assert not recalibrate.recalibrate_due(full.db, full.embedder)
@@ -89,7 +89,7 @@ def test_a_threshold_older_than_a_day_is_calibrated_anew(full: World) -> None:
     assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
-def test_an_interest_of_a_young_archive_is_learned_later(world: World) -> None:
+def test_an_interest_of_a_young_archive_is_learned_later(world: Pipeline) -> None:
     one = world.subscribe(interest="diffusion agents")
     fill(world)
     age(world, one)
@@ -98,7 +98,7 @@ def test_an_interest_of_a_young_archive_is_learned_later(world: World) -> None:
     assert not found(world, one).estimated
 
 
-def test_a_query_that_no_longer_compiles_holds_up_nobody(full: World) -> None:
+def test_a_query_that_no_longer_compiles_holds_up_nobody(full: Pipeline) -> None:
     broken = full.subscribe(interest="diffusion agents")
     fine = full.subscribe(interest="diffusion agents")
     with full.db.transaction() as tx:
@@ -112,7 +112,7 @@ def test_a_query_that_no_longer_compiles_holds_up_nobody(full: World) -> None:
     assert not recalibrate.recalibrate_due(full.db, full.embedder)
 
 
-def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> None:
+def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: Pipeline) -> None:
     one = world.subscribe(interest="diffusion agents")
     fill(world)
     age(world, one)
@@ -123,7 +123,7 @@ def test_without_the_embedder_a_cosine_is_calibrated_as_it_is(world: World) -> N
     assert not recalibrate.recalibrate_due(world.db, world.embedder)
 
 
-def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
+def test_what_was_saved_meanwhile_is_not_overwritten(full: Pipeline) -> None:
     one = full.subscribe(interest="diffusion agents")
     stale = found(full, one)
     with full.db.transaction() as tx:
@@ -133,7 +133,7 @@ def test_what_was_saved_meanwhile_is_not_overwritten(full: World) -> None:
     assert found(full, one).threshold == 0.5
 
 
-def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: World) -> None:
+def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: Pipeline) -> None:
     with full.db.transaction() as tx:
         tx.execute(update(paper).where(paper.c.id <= 30).values(withdrawn=True))
         training = training_set.newest(tx, full.embedder.name)
@@ -142,7 +142,7 @@ def test_what_is_learned_on_leaves_out_what_is_withdrawn_or_not_embedded(full: W
     assert min(training.paper_ids) > 30
 
 
-def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: World) -> None:
+def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: Pipeline) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/day")
     full.embed_and_match()
     before = full.matches()
@@ -159,7 +159,7 @@ def test_a_learned_interest_matches_as_it_previews_and_says_the_words(full: Worl
     assert {one.paper.title.split()[0] for one in seen.samples} == {"Diffusion"}
 
 
-def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:
+def test_a_learned_score_that_fails_is_told_with_its_words(full: Pipeline) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/day")
     with full.db.transaction() as tx:
         subscriptions.change(tx, one, full.account, weights=[0.0] * 5, terms={"diffus": 0.2}, threshold=0.3)
@@ -170,7 +170,7 @@ def test_a_learned_score_that_fails_is_told_with_its_words(full: World) -> None:
     assert explain_non_match(asked, paper) == f"score {paid:.2f} < 0.30"
 
 
-def test_words_are_noted_though_the_embedder_is_down(world: World) -> None:
+def test_words_are_noted_though_the_embedder_is_down(world: Pipeline) -> None:
     world.embedder.down = True
     fill(world, count=40)
     with world.db.transaction() as tx:
@@ -181,7 +181,7 @@ def test_words_are_noted_though_the_embedder_is_down(world: World) -> None:
     assert len(world.rows(select(paper_words))) == 40
 
 
-def test_changed_text_has_its_words_noted_anew(full: World) -> None:
+def test_changed_text_has_its_words_noted_anew(full: Pipeline) -> None:
     asked = select(paper_words).where(paper_words.c.paper_id == full.paper("Diffusion agent 0"))
     old = full.rows(asked)
     full.announce(entry("Diffusion agent 0", 1, abstract="Now about proteins.", version=2))
@@ -191,7 +191,7 @@ def test_changed_text_has_its_words_noted_anew(full: World) -> None:
     assert full.rows(asked) != old
 
 
-def test_the_sweep_wakes_for_thresholds_that_are_a_day_old(full: World) -> None:
+def test_the_sweep_wakes_for_thresholds_that_are_a_day_old(full: Pipeline) -> None:
     one = full.subscribe(interest="diffusion agents", volume="1/week")
     with full.db.transaction() as tx:
         for other in ("bounces", "clean-up"):  # nobody looks meanwhile

@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -20,8 +19,10 @@ from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
 from services.store.maintenance import audit
-from tests.flow.conftest import Configure, World, entry
-from tests.sinks import SmtpSink
+from tests.flow.conftest import Configure
+from tests.support.service import until
+from tests.support.sinks import SmtpSink
+from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
 ROBOTS = "Another paper about robot planning"
@@ -34,7 +35,7 @@ def smtp(configure: Configure) -> Iterator[SmtpSink]:
         yield sink
 
 
-def waiting(world: World) -> None:
+def waiting(world: Pipeline) -> None:
     """A delivery that waits to be sent."""
     world.subscribe("Mine", query="planning")
     world.announce(entry(AGENTS, 1))
@@ -43,7 +44,7 @@ def waiting(world: World) -> None:
     assert gather_due(world.db, world.settings)
 
 
-def unsubscribe(world: World) -> None:
+def unsubscribe(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         opt_in.unsubscribe(tx, channels.find(tx, world.email))
 
@@ -52,12 +53,12 @@ def said(smtp: SmtpSink, verb: str) -> bool:
     return any(line.upper().startswith(verb) for line in smtp.commands)
 
 
-def clean(world: World) -> bool:
+def clean(world: Pipeline) -> bool:
     with world.db.transaction() as tx:
         return audit.audit(tx, world.now() + timedelta(days=3)).clean
 
 
-def test_a_mail_has_the_unsubscribe_link_in_its_headers_and_in_both_parts(world: World, smtp: SmtpSink) -> None:
+def test_a_mail_has_the_unsubscribe_link_in_its_headers_and_in_both_parts(world: Pipeline, smtp: SmtpSink) -> None:
     waiting(world)
     world.deliver()
     raw = smtp.mails[0].body.decode()
@@ -67,7 +68,7 @@ def test_a_mail_has_the_unsubscribe_link_in_its_headers_and_in_both_parts(world:
     assert [part.count(url) for part in parts] == [2, 1]  # the head counts with the text
 
 
-def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: World, smtp: SmtpSink) -> None:
+def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: Pipeline, smtp: SmtpSink) -> None:
     waiting(world)
     unsubscribe(world)
     unsubscribe(world)
@@ -80,7 +81,7 @@ def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: Wor
     assert any("unsubscribed" in said for _, said in steps)
 
 
-def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: World, smtp: SmtpSink) -> None:
+def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: Pipeline, smtp: SmtpSink) -> None:
     waiting(world)
     unsubscribe(world)
     with world.db.transaction() as tx:
@@ -91,14 +92,12 @@ def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: Wo
     assert b"agent planning" not in mail.body
 
 
-def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: World, smtp: SmtpSink) -> None:
+def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: Pipeline, smtp: SmtpSink) -> None:
     waiting(world)
     smtp.delays["RCPT"] = 2.0
     sending = threading.Thread(target=world.deliver)
     sending.start()
-    deadline = time.monotonic() + 10
-    while not said(smtp, "RCPT") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: said(smtp, "RCPT"), "the recipient is named", 10)
     assert world.deliveries()[0]["state"] == "claimed"
     unsubscribe(world)
     sending.join(20)
@@ -110,7 +109,7 @@ def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: World, s
 
 @pytest.mark.parametrize(("reply", "state"), [("451 4.3.0 later", "cancelled"), ("CLOSE", "uncertain")])
 def test_a_send_during_which_the_reader_unsubscribes_is_not_retried(
-    world: World, smtp: SmtpSink, reply: str, state: str
+    world: Pipeline, smtp: SmtpSink, reply: str, state: str
 ) -> None:
     waiting(world)
     smtp.always(".", reply)
@@ -125,7 +124,7 @@ def test_a_send_during_which_the_reader_unsubscribes_is_not_retried(
     assert clean(world)
 
 
-def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world: World) -> None:
+def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world: Pipeline) -> None:
     waiting(world)
     world.claim()
     with world.db.transaction() as tx:
@@ -138,7 +137,7 @@ def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world
     assert clean(world)
 
 
-def test_other_channels_of_the_subscription_still_get_papers(world: World, smtp: SmtpSink) -> None:
+def test_other_channels_of_the_subscription_still_get_papers(world: Pipeline, smtp: SmtpSink) -> None:
     other = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:ada@work.example", verified=True
     )
@@ -148,7 +147,7 @@ def test_other_channels_of_the_subscription_still_get_papers(world: World, smtp:
     assert [mail.recipient for mail in smtp.mails] == ["ada@work.example"]
 
 
-def test_a_notice_is_not_sent_to_an_unsubscribed_address(world: World) -> None:
+def test_a_notice_is_not_sent_to_an_unsubscribed_address(world: Pipeline) -> None:
     unsubscribe(world)
     with world.db.transaction() as tx:
         assert not operator_notices.send(tx, world.account, "k", "text", "localhost")
@@ -159,13 +158,13 @@ def test_a_notice_is_not_sent_to_an_unsubscribed_address(world: World) -> None:
 # ── requests ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def request_lab(world: World) -> int:
+def request_lab(world: Pipeline) -> int:
     one = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
     assert opt_in_commands.request_opt_in(world.db, world.settings, one)
     return one
 
 
-def test_an_unconfirmed_address_gets_only_the_opt_in_request(world: World, smtp: SmtpSink) -> None:
+def test_an_unconfirmed_address_gets_only_the_opt_in_request(world: Pipeline, smtp: SmtpSink) -> None:
     lab = request_lab(world)
     world.subscribe("Secret <b>name</b>", query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
@@ -177,7 +176,7 @@ def test_an_unconfirmed_address_gets_only_the_opt_in_request(world: World, smtp:
     assert clean(world)
 
 
-def test_papers_that_waited_for_the_confirmation_are_sent_after_it(world: World, smtp: SmtpSink) -> None:
+def test_papers_that_waited_for_the_confirmation_are_sent_after_it(world: Pipeline, smtp: SmtpSink) -> None:
     lab = request_lab(world)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
@@ -188,7 +187,7 @@ def test_papers_that_waited_for_the_confirmation_are_sent_after_it(world: World,
     assert b"agent planning" in smtp.mails[1].body
 
 
-def test_a_delivery_made_before_an_address_change_waits_for_the_confirmation(world: World, smtp: SmtpSink) -> None:
+def test_a_delivery_made_before_an_address_change_waits_for_the_confirmation(world: Pipeline, smtp: SmtpSink) -> None:
     waiting(world)
     with world.db.transaction() as tx:
         opt_in.require_confirmation(tx, world.email)
@@ -200,7 +199,7 @@ def test_a_delivery_made_before_an_address_change_waits_for_the_confirmation(wor
     assert len(smtp.mails) == 1
 
 
-def test_an_opt_in_request_in_doubt_is_not_repeated(world: World, smtp: SmtpSink) -> None:
+def test_an_opt_in_request_in_doubt_is_not_repeated(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
     request_lab(world)
     world.deliver()
@@ -211,7 +210,7 @@ def test_an_opt_in_request_in_doubt_is_not_repeated(world: World, smtp: SmtpSink
     assert len(smtp.mails) == 1
 
 
-def test_an_operator_can_confirm_an_address(world: World, smtp: SmtpSink) -> None:
+def test_an_operator_can_confirm_an_address(world: Pipeline, smtp: SmtpSink) -> None:
     lab = request_lab(world)
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
@@ -222,7 +221,7 @@ def test_an_operator_can_confirm_an_address(world: World, smtp: SmtpSink) -> Non
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_only_an_operator_lifts_a_suppression_that_the_owner_asked_for(world: World, refused: bool) -> None:
+def test_only_an_operator_lifts_a_suppression_that_the_owner_asked_for(world: Pipeline, refused: bool) -> None:
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "A@example.org", "why", refused=refused)
         opt_in.suppress(tx, "a@example.org", "bounced")
@@ -232,7 +231,7 @@ def test_only_an_operator_lifts_a_suppression_that_the_owner_asked_for(world: Wo
         assert opt_in.suppression_reason(tx, "a@example.org") == ""
 
 
-def test_one_ip_may_make_ten_opt_in_requests_an_hour(world: World) -> None:
+def test_one_ip_may_make_ten_opt_in_requests_an_hour(world: Pipeline) -> None:
     sent = []
     for number in range(12):
         one = channel_commands.find_or_add(world.db, world.settings, world.account, f"email:p{number}@example.org")

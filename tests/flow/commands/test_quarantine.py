@@ -19,21 +19,21 @@ from services.store.papers import merging
 from services.store.sources import sources
 from services.store.subscriptions import match_runs
 from services.store.subscriptions import quarantine as store
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 POISON, OTHER = "A poisonous paper about planning", "A later paper about planning"
 
 
-def listed(world: World) -> list[tuple[str, str, int | None]]:
+def listed(world: Pipeline) -> list[tuple[str, str, int | None]]:
     with world.db.transaction() as tx:
         return [(entry.title, entry.stage, entry.shard) for entry in store.list_all(tx)]
 
 
-def why(world: World, paper: int, subscription: int) -> dict[str, str]:
+def why(world: Pipeline, paper: int, subscription: int) -> dict[str, str]:
     return dict(explain(world.db, world.embedder, str(paper), subscription))
 
 
-def set_aside(world: World) -> int:
+def set_aside(world: Pipeline) -> int:
     """Two papers come; the first ends four workers, the last two while alone. Its id."""
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
@@ -50,7 +50,7 @@ def set_aside(world: World) -> int:
     return poison
 
 
-def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: World) -> None:
+def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     poison = set_aside(world)
     assert world.matches() == {(one, world.paper(OTHER))}
@@ -67,7 +67,7 @@ def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: World) -
     assert found.matches_not_notified == 1  # the other's, which nobody has told yet
 
 
-def test_later_events_of_a_quarantined_paper_end_no_worker(world: World) -> None:
+def test_later_events_of_a_quarantined_paper_end_no_worker(world: Pipeline) -> None:
     one = world.subscribe(query="planning", min_upvotes=5)
     poison = set_aside(world)
     world.announce(entry(POISON, 1, upvotes=20))
@@ -80,7 +80,7 @@ def test_later_events_of_a_quarantined_paper_end_no_worker(world: World) -> None
     assert world.matches() == {(one, poison)}
 
 
-def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(world: World) -> None:
+def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     poison = set_aside(world)
     world.notify()
@@ -98,7 +98,7 @@ def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(w
         quarantine.release(world.db, poison)
 
 
-def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_released(world: World) -> None:
+def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_released(world: Pipeline) -> None:
     words = world.subscribe("Words", query="planning")
     interest = world.subscribe("Interest", interest="protein")
     world.announce(entry(POISON, 1), silent=True)
@@ -118,7 +118,7 @@ def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_r
     assert world.rows(select(run)) == []  # it came silently, so nobody is to hear of it
 
 
-def test_a_paper_is_not_quarantined_after_its_first_attempts(world: World) -> None:
+def test_a_paper_is_not_quarantined_after_its_first_attempts(world: Pipeline) -> None:
     world.announce(entry(POISON, 1), silent=True)
     with world.db.transaction() as tx:
         row = {"paper_id": world.paper(POISON), "attempts": embedding_backlog.MAX_ATTEMPTS - 1}
@@ -126,7 +126,7 @@ def test_a_paper_is_not_quarantined_after_its_first_attempts(world: World) -> No
         assert store.count(tx) == 0
 
 
-def test_all_papers_of_a_run_are_quarantined_if_no_single_one_is_the_cause(world: World) -> None:
+def test_all_papers_of_a_run_are_quarantined_if_no_single_one_is_the_cause(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
@@ -149,7 +149,7 @@ class Stumbles(Matcher):
         return super().match(papers)
 
 
-def test_the_reason_names_the_error_if_the_worker_survived_it(world: World) -> None:
+def test_the_reason_names_the_error_if_the_worker_survived_it(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
@@ -166,7 +166,7 @@ def test_the_reason_names_the_error_if_the_worker_survived_it(world: World) -> N
     assert world.rows(select(match_job))[0]["error"] == ""
 
 
-def test_retention_keeps_the_events_of_quarantined_papers(world: World) -> None:
+def test_retention_keeps_the_events_of_quarantined_papers(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     poison = set_aside(world)
     with world.db.transaction() as tx:
@@ -178,7 +178,7 @@ def test_retention_keeps_the_events_of_quarantined_papers(world: World) -> None:
     assert (one, poison) in world.matches()
 
 
-def test_a_merged_paper_leaves_the_quarantine(world: World) -> None:
+def test_a_merged_paper_leaves_the_quarantine(world: Pipeline) -> None:
     world.subscribe(query="planning")
     poison = set_aside(world)
     with world.db.transaction() as tx:

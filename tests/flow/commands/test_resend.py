@@ -10,21 +10,21 @@ from services.flow.commands import opt_in as opt_in_commands
 from services.flow.commands import resend
 from services.store.db.tables import delivery
 from services.store.delivery import channels, opt_in
-from tests.flow.conftest import World
+from tests.support.world import Pipeline
 
 
-def test_a_test_message_is_sent_without_papers(world: World) -> None:
+def test_a_test_message_is_sent_without_papers(world: Pipeline) -> None:
     made = resend.send_test(world.db, world.settings, world.email, world.account).delivery_id
     world.deliver()
     assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
 
 
-def test_another_accounts_channel_cannot_be_tested(world: World) -> None:
+def test_another_accounts_channel_cannot_be_tested(world: Pipeline) -> None:
     with pytest.raises(NotFound):
         resend.send_test(world.db, world.settings, world.email, world.account + 1)
 
 
-def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_removed(world: World) -> None:
+def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_removed(world: Pipeline) -> None:
     one = resend.send_test(world.db, world.settings, world.email).delivery_id
     with pytest.raises(Conflict, match="pending"):
         resend.retry(world.db, one)
@@ -43,7 +43,7 @@ def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_rem
         resend.retry(world.db, one)
 
 
-def test_an_opt_in_request_cannot_be_retried(world: World) -> None:
+def test_an_opt_in_request_cannot_be_retried(world: Pipeline) -> None:
     lab = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
     assert opt_in_commands.request_opt_in(world.db, world.settings, lab)
     with world.db.transaction() as tx:

@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from services.store.delivery import claims
-from tests.flow.conftest import World
+from tests.support.world import Pipeline
 
 WAITING = """
     INSERT INTO account (email) SELECT 'reader' || i || '@example.org' FROM generate_series(1, 3000) i;
@@ -17,7 +17,7 @@ WAITING = """
 READ = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables WHERE relname = 'delivery'"
 
 
-def test_a_claim_looks_at_few_deliveries_however_many_wait_and_nobody_counted_them_yet(world: World) -> None:
+def test_a_claim_looks_at_few_deliveries_however_many_wait_and_nobody_counted_them_yet(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         for statement in WAITING.split(";"):
             tx.execute(text(statement))

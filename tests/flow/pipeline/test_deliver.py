@@ -14,25 +14,26 @@ from services.store.db.tables import channel, delivery, match, paper, rate_limit
 from services.store.delivery import channels, deliveries
 from services.store.maintenance import audit
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import Configure, World, entry, new_test
-from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
+from tests.flow.conftest import Configure
+from tests.support.sinks import Answer, HttpSink, SmtpSink, refused_port
+from tests.support.world import Pipeline, entry, new_test
 
 AGENTS = "One paper about agent planning"
 ROBOTS = "Another paper about robot planning"
 POST = "/chat.postMessage"
 
 
-def on_slack(world: World, name: str = "#papers") -> int:
+def on_slack(world: Pipeline, name: str = "#papers") -> int:
     return channel_commands.find_or_add(world.db, world.settings, world.account, f"slack:{name}", verified=True)
 
 
-def check(world: World) -> bool:
+def check(world: Pipeline) -> bool:
     return restored_copy.probe_transport(
         world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
     )
 
 
-def oracle(world: World) -> audit.Audit:
+def oracle(world: Pipeline) -> audit.Audit:
     with world.db.transaction() as tx:
         return audit.audit(tx, world.now() + timedelta(hours=1))
 
@@ -40,7 +41,7 @@ def oracle(world: World) -> audit.Audit:
 # ── together, once, with reasons ──────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_announcement_is_one_mail_with_each_paper_once_and_all_its_reasons(world: World) -> None:
+def test_an_announcement_is_one_mail_with_each_paper_once_and_all_its_reasons(world: Pipeline) -> None:
     world.subscribe("Planning", query="planning")
     world.subscribe("Agents", interest="agent")
     world.run(entry(AGENTS, 1), entry(ROBOTS, 2))
@@ -54,14 +55,14 @@ def test_an_announcement_is_one_mail_with_each_paper_once_and_all_its_reasons(wo
     assert oracle(world).clean
 
 
-def test_the_same_listing_again_delivers_nothing(world: World) -> None:
+def test_the_same_listing_again_delivers_nothing(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
     world.run(entry(AGENTS, 1))
     assert len(world.deliveries()) == 1
 
 
-def test_each_channel_concerned_gets_its_own_message(world: World, slack: HttpSink) -> None:
+def test_each_channel_concerned_gets_its_own_message(world: Pipeline, slack: HttpSink) -> None:
     world.subscribe("Mail", query="planning")
     world.subscribe("Slack", query="robot", to=[on_slack(world)])
     world.run(entry(AGENTS, 1), entry(ROBOTS, 2))
@@ -70,7 +71,7 @@ def test_each_channel_concerned_gets_its_own_message(world: World, slack: HttpSi
     assert len(world.mails()) == 1
 
 
-def test_a_later_match_of_a_paper_on_the_same_channel_comes_not_again(world: World) -> None:
+def test_a_later_match_of_a_paper_on_the_same_channel_comes_not_again(world: Pipeline) -> None:
     world.subscribe("First", query="planning")
     world.run(entry(AGENTS, 1))
     world.subscribe("Later", query="planning", sources=("arxiv",))
@@ -82,7 +83,7 @@ def test_a_later_match_of_a_paper_on_the_same_channel_comes_not_again(world: Wor
     assert len(world.deliveries()) == 1
 
 
-def test_a_group_waits_until_its_announcement_is_matched(world: World) -> None:
+def test_a_group_waits_until_its_announcement_is_matched(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -99,7 +100,7 @@ def test_a_group_waits_until_its_announcement_is_matched(world: World) -> None:
 # ── digests ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_further_immediate_match_brings_a_waiting_paper_forward(world: World) -> None:
+def test_a_further_immediate_match_brings_a_waiting_paper_forward(world: Pipeline) -> None:
     world.subscribe("Daily", query="planning", cadence="daily")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -113,7 +114,7 @@ def test_a_further_immediate_match_brings_a_waiting_paper_forward(world: World) 
     assert row["kind"] == "message"
 
 
-def test_a_paused_subscription_holds_its_papers(world: World) -> None:
+def test_a_paused_subscription_holds_its_papers(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     with world.db.transaction() as tx:
         subscriptions.pause(tx, one, world.account, world.now() + timedelta(days=9))
@@ -125,7 +126,7 @@ def test_a_paused_subscription_holds_its_papers(world: World) -> None:
 # ── what falls out ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_subscription_deleted_before_sending_takes_its_papers_along(world: World) -> None:
+def test_a_subscription_deleted_before_sending_takes_its_papers_along(world: Pipeline) -> None:
     gone = world.subscribe("Gone", query="agent")
     world.subscribe("Kept", query="robot")
     world.announce(entry(AGENTS, 1), entry(ROBOTS, 2))
@@ -140,7 +141,7 @@ def test_a_subscription_deleted_before_sending_takes_its_papers_along(world: Wor
     assert "agent planning" not in mail
 
 
-def test_a_withdrawn_paper_is_not_sent(world: World) -> None:
+def test_a_withdrawn_paper_is_not_sent(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -152,7 +153,7 @@ def test_a_withdrawn_paper_is_not_sent(world: World) -> None:
     assert world.items()[0]["dropped_because"] == "the paper was withdrawn"
 
 
-def test_nothing_left_to_say_is_cancelled(world: World) -> None:
+def test_nothing_left_to_say_is_cancelled(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -165,7 +166,7 @@ def test_nothing_left_to_say_is_cancelled(world: World) -> None:
     assert world.mails() == []
 
 
-def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: World, smtp: SmtpSink) -> None:
+def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: Pipeline, smtp: SmtpSink) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -184,7 +185,7 @@ def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: World, 
 # ── refusals, doubts, outages ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: World, configure: Configure) -> None:
+def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Pipeline, configure: Configure) -> None:
     with refused_port() as port:
         configure(smtp_url=f"smtp://127.0.0.1:{port}")
         world.subscribe(query="planning")
@@ -207,7 +208,7 @@ def test_an_unreachable_mail_server_holds_everything_and_burns_nothing(world: Wo
     assert world.deliveries()[0]["state"] == "sent"
 
 
-def test_a_transient_refusal_is_tried_again(world: World, smtp: SmtpSink) -> None:
+def test_a_transient_refusal_is_tried_again(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.script("RCPT", "451 4.7.1 greylisted")
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
@@ -217,7 +218,7 @@ def test_a_transient_refusal_is_tried_again(world: World, smtp: SmtpSink) -> Non
     assert (world.deliveries()[0]["state"], len(smtp.mails)) == ("sent", 1)
 
 
-def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: World, smtp: SmtpSink) -> None:
+def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
@@ -232,7 +233,7 @@ def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world:
     assert oracle(world).uncertain_spent == 1
 
 
-def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: World, slack: HttpSink) -> None:
+def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: Pipeline, slack: HttpSink) -> None:
     slack.script(POST, Answer(body='{"ok": false, "error": "invalid_auth"}'))
     slack.script("/auth.test", Answer(body='{"ok": false, "error": "invalid_auth"}'), Answer(body='{"ok": true}'))
     world.subscribe(query="planning", to=[on_slack(world)])
@@ -246,7 +247,7 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: World, sla
     assert world.deliveries()[0]["state"] == "sent"
 
 
-def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(world: World, slack: HttpSink) -> None:
+def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(world: Pipeline, slack: HttpSink) -> None:
     slack.script(POST, Answer(body='{"ok": false, "error": "channel_not_found"}'))
     where = on_slack(world)
     world.subscribe(query="planning", to=[where])
@@ -261,7 +262,7 @@ def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(worl
     assert world.deliveries()[0]["state"] == "sent"
 
 
-def test_a_rate_limit_is_kept_and_other_channels_flow(world: World, slack: HttpSink) -> None:
+def test_a_rate_limit_is_kept_and_other_channels_flow(world: Pipeline, slack: HttpSink) -> None:
     slack.script(
         POST, Answer(status=429, headers={"Retry-After": "3600"}, body='{"ok": false, "error": "ratelimited"}')
     )
@@ -274,7 +275,7 @@ def test_a_rate_limit_is_kept_and_other_channels_flow(world: World, slack: HttpS
     assert [row["state"] for row in states.values()].count("sent") == 1
 
 
-def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
+def test_a_worker_lost_before_sending_costs_nothing(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -290,7 +291,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: World) -> None:
     assert len(world.mails()) == 1
 
 
-def test_a_test_message_goes_out_without_papers(world: World) -> None:
+def test_a_test_message_goes_out_without_papers(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         where = channels.find(tx, world.email)
         assert deliveries.create(tx, new_test(where.account_id, where.id), "localhost")
@@ -298,7 +299,7 @@ def test_a_test_message_goes_out_without_papers(world: World) -> None:
     assert world.deliveries()[0]["state"] == "sent"
 
 
-def test_what_a_pause_held_back_comes_when_it_ends_early(world: World) -> None:
+def test_what_a_pause_held_back_comes_when_it_ends_early(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     with world.db.transaction() as tx:
         subscriptions.pause(tx, one, world.account, world.now() + timedelta(days=9))

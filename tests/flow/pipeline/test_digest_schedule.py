@@ -17,14 +17,14 @@ from services.store.delivery import channels, digest_schedule
 from services.store.maintenance import audit
 from services.store.sources import sources
 from services.store.subscriptions import silences, subscriptions
-from tests.flow.conftest import TimedWorld, entry
+from tests.support.world import TimedPipeline, entry
 
 
-def daily(world: TimedWorld, **values: object) -> int:
+def daily(world: TimedPipeline, **values: object) -> int:
     return world.subscribe(**{"query": "planning", "cadence": "daily"} | values)  # type: ignore[arg-type]
 
 
-def move(world: TimedWorld, timezone: str, at: time | None = None) -> None:
+def move(world: TimedPipeline, timezone: str, at: time | None = None) -> None:
     """The account gets another time zone, and its channel may get another digest time."""
     with world.db.transaction() as tx:
         accounts.set_hours(tx, world.account, timezone, None, None)
@@ -35,7 +35,7 @@ def move(world: TimedWorld, timezone: str, at: time | None = None) -> None:
     world.deliver()
 
 
-def oracle(world: TimedWorld) -> audit.Audit:
+def oracle(world: TimedPipeline) -> audit.Audit:
     with world.db.transaction() as tx:
         return audit.audit(tx, world.clock.now + timedelta(minutes=20))
 
@@ -43,7 +43,7 @@ def oracle(world: TimedWorld) -> audit.Audit:
 # ── one a date, decided once ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_papers_wait_for_the_hour_and_come_as_one_digest(timed: TimedWorld) -> None:
+def test_papers_wait_for_the_hour_and_come_as_one_digest(timed: TimedPipeline) -> None:
     daily(timed)
     papers = [timed.hear(), timed.hear()]
     assert timed.digests() == []
@@ -54,7 +54,7 @@ def test_papers_wait_for_the_hour_and_come_as_one_digest(timed: TimedWorld) -> N
     assert "2 papers on 4 May" in timed.mails()[0]
 
 
-def test_a_paper_five_minutes_late_waits_for_tomorrow(timed: TimedWorld) -> None:
+def test_a_paper_five_minutes_late_waits_for_tomorrow(timed: TimedPipeline) -> None:
     daily(timed)
     first = timed.hear()
     timed.wait("2026-05-04T08:00")
@@ -66,7 +66,7 @@ def test_a_paper_five_minutes_late_waits_for_tomorrow(timed: TimedWorld) -> None
     assert timed.digests()[1:] == [("2026-05-05", [second])]
 
 
-def test_an_empty_slot_is_decided_too(timed: TimedWorld) -> None:
+def test_an_empty_slot_is_decided_too(timed: TimedPipeline) -> None:
     daily(timed)
     timed.wait("2026-05-04T08:00")
     timed.clock.to("2026-05-04T08:05")
@@ -78,7 +78,7 @@ def test_an_empty_slot_is_decided_too(timed: TimedWorld) -> None:
     assert timed.digests() == [("2026-05-05", [paper])]
 
 
-def test_daily_and_weekly_subscriptions_share_the_digest_of_the_weekday(timed: TimedWorld) -> None:
+def test_daily_and_weekly_subscriptions_share_the_digest_of_the_weekday(timed: TimedPipeline) -> None:
     daily(timed)
     daily(timed, name="Weekly", query="robots", cadence="weekly")
     timed.clock.to("2026-05-06T09:00")
@@ -95,7 +95,7 @@ def test_daily_and_weekly_subscriptions_share_the_digest_of_the_weekday(timed: T
 # ── outages ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_after_an_outage_one_digest_makes_up_for_all_missed_ones(timed: TimedWorld) -> None:
+def test_after_an_outage_one_digest_makes_up_for_all_missed_ones(timed: TimedPipeline) -> None:
     daily(timed)
     first = timed.hear()
     timed.clock.to("2026-05-04T09:00")
@@ -109,7 +109,7 @@ def test_after_an_outage_one_digest_makes_up_for_all_missed_ones(timed: TimedWor
     assert timed.digests()[1:] == [("2026-05-07", [third])]
 
 
-def test_a_missed_slot_waits_a_little_for_what_is_still_being_read(timed: TimedWorld) -> None:
+def test_a_missed_slot_waits_a_little_for_what_is_still_being_read(timed: TimedPipeline) -> None:
     daily(timed)
     old = timed.hear()
     with timed.db.transaction() as tx:
@@ -129,7 +129,7 @@ def test_a_missed_slot_waits_a_little_for_what_is_still_being_read(timed: TimedW
     assert timed.digests()[1:] == [("2026-05-05", [new])]
 
 
-def test_a_disabled_channel_that_is_enabled_makes_up_for_the_latest_slot(timed: TimedWorld) -> None:
+def test_a_disabled_channel_that_is_enabled_makes_up_for_the_latest_slot(timed: TimedPipeline) -> None:
     daily(timed)
     paper = timed.hear()
     with timed.db.transaction() as tx:
@@ -145,7 +145,7 @@ def test_a_disabled_channel_that_is_enabled_makes_up_for_the_latest_slot(timed: 
 # ── pauses and silences ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_pause_holds_and_then_one_digest_is_ranked_over_the_gap(timed: TimedWorld) -> None:
+def test_a_pause_holds_and_then_one_digest_is_ranked_over_the_gap(timed: TimedPipeline) -> None:
     one = daily(timed)
     waiting = timed.hear()
     with timed.db.transaction() as tx:
@@ -162,7 +162,7 @@ def test_a_pause_holds_and_then_one_digest_is_ranked_over_the_gap(timed: TimedWo
     assert mail.index(best) < mail.index(waiting)
 
 
-def test_a_pause_that_ends_early_lets_go_what_it_held(timed: TimedWorld) -> None:
+def test_a_pause_that_ends_early_lets_go_what_it_held(timed: TimedPipeline) -> None:
     one = daily(timed)
     with timed.db.transaction() as tx:
         subscriptions.pause(tx, one, timed.account, subscribe.FURTHER_NOTICE)
@@ -174,7 +174,7 @@ def test_a_pause_that_ends_early_lets_go_what_it_held(timed: TimedWorld) -> None
     assert timed.digests() == [("2026-05-07", [paper])]
 
 
-def test_a_weekly_subscription_that_becomes_immediate_lets_go_what_waits(timed: TimedWorld) -> None:
+def test_a_weekly_subscription_that_becomes_immediate_lets_go_what_waits(timed: TimedPipeline) -> None:
     one = timed.subscribe("Mine", query="planning", cadence="weekly")
     paper = timed.hear()
     assert timed.items()[0]["not_before"] > timed.clock.now + timedelta(hours=1)
@@ -186,13 +186,13 @@ def test_a_weekly_subscription_that_becomes_immediate_lets_go_what_waits(timed: 
     assert paper in timed.mails()[0]
 
 
-def silence(world: TimedWorld, days: int = 2, **values: object) -> int:
+def silence(world: TimedPipeline, days: int = 2, **values: object) -> int:
     with world.db.transaction() as tx:
         until = world.clock.now + timedelta(days=days)
         return silences.add(tx, world.account, until, world.clock.now, **values)  # type: ignore[arg-type]
 
 
-def test_a_silence_drops_what_it_covers_with_the_reason_and_nothing_else(timed: TimedWorld) -> None:
+def test_a_silence_drops_what_it_covers_with_the_reason_and_nothing_else(timed: TimedPipeline) -> None:
     timed.subscribe("All", query="paper")
     silence(timed, query="robots")
     timed.hear("robots")
@@ -202,7 +202,7 @@ def test_a_silence_drops_what_it_covers_with_the_reason_and_nothing_else(timed: 
     assert [item["dropped_because"] for item in timed.items()] == ["silenced until 2026-05-06 06:00 UTC: robots", ""]
 
 
-def test_a_silenced_subscription_leaves_the_others_their_papers(timed: TimedWorld) -> None:
+def test_a_silenced_subscription_leaves_the_others_their_papers(timed: TimedPipeline) -> None:
     loud, quiet = timed.subscribe("Loud", query="robots"), timed.subscribe("Quiet", query="paper")
     silence(timed, subscription_id=quiet)
     timed.hear("plants")
@@ -213,7 +213,7 @@ def test_a_silenced_subscription_leaves_the_others_their_papers(timed: TimedWorl
     assert loud
 
 
-def test_a_silence_is_looked_at_again_when_a_digest_is_made(timed: TimedWorld) -> None:
+def test_a_silence_is_looked_at_again_when_a_digest_is_made(timed: TimedPipeline) -> None:
     daily(timed)
     timed.hear()
     one = silence(timed)
@@ -227,7 +227,7 @@ def test_a_silence_is_looked_at_again_when_a_digest_is_made(timed: TimedWorld) -
     assert timed.digests() == [("2026-05-05", [later])]
 
 
-def test_a_paper_that_was_silenced_comes_when_another_subscription_asks_for_it(timed: TimedWorld) -> None:
+def test_a_paper_that_was_silenced_comes_when_another_subscription_asks_for_it(timed: TimedPipeline) -> None:
     quiet = timed.subscribe("Quiet", query="robots")
     silence(timed, subscription_id=quiet)
     timed.run(entry("Robots", 1))
@@ -254,7 +254,7 @@ def test_a_paper_that_was_silenced_comes_when_another_subscription_asks_for_it(t
     ],
 )
 def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once(
-    timed: TimedWorld, zone: str, at: str, start: str
+    timed: TimedPipeline, zone: str, at: str, start: str
 ) -> None:
     timed.clock.to(start)
     move(timed, zone, at=schedule.parse_time(at))
@@ -276,7 +276,7 @@ def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once
     assert "2011-12-30" not in days
 
 
-def test_a_time_zone_changed_after_sending_brings_no_second_digest(timed: TimedWorld) -> None:
+def test_a_time_zone_changed_after_sending_brings_no_second_digest(timed: TimedPipeline) -> None:
     daily(timed)
     said = [timed.hear()]
     timed.wait("2026-05-04T08:00")
@@ -293,7 +293,7 @@ def test_a_time_zone_changed_after_sending_brings_no_second_digest(timed: TimedW
     assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(said)
 
 
-def test_a_clock_that_steps_doubles_and_loses_nothing(timed: TimedWorld) -> None:
+def test_a_clock_that_steps_doubles_and_loses_nothing(timed: TimedPipeline) -> None:
     daily(timed)
     said = [timed.hear()]
     timed.wait("2026-05-04T08:00")
@@ -307,7 +307,7 @@ def test_a_clock_that_steps_doubles_and_loses_nothing(timed: TimedWorld) -> None
     assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(said)
 
 
-def test_two_workers_decide_a_slot_once(timed: TimedWorld) -> None:
+def test_two_workers_decide_a_slot_once(timed: TimedPipeline) -> None:
     daily(timed)
     timed.hear()
     timed.clock.to("2026-05-04T08:00")

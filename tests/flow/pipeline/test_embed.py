@@ -21,9 +21,9 @@ from services.store.db.secrets import SecretBox
 from services.store.db.tables import paper_vector, subscription, transport
 from services.store.interests import embedder_health
 from services.store.maintenance import due_work
-from tests.embedding_server import EmbeddingServer
-from tests.flow.conftest import World, entry
-from tests.sinks import Answer
+from tests.support.embedding_server import EmbeddingServer
+from tests.support.sinks import Answer
+from tests.support.world import Pipeline, entry
 
 DOWN = Answer(status=503)
 
@@ -35,7 +35,7 @@ def server() -> Iterator[EmbeddingServer]:
 
 
 @pytest.fixture
-def remote(world: World, server: EmbeddingServer) -> World:
+def remote(world: Pipeline, server: EmbeddingServer) -> Pipeline:
     """A world whose vectors come from the server."""
     plugins.embedder.cache_clear()
     model: Any = plugins.embedder(server.setting)
@@ -43,25 +43,25 @@ def remote(world: World, server: EmbeddingServer) -> World:
     return world
 
 
-def backlog(world: World) -> bool:
+def backlog(world: Pipeline) -> bool:
     return embed.work_backlog(world.db, world.settings, world.embedder)
 
 
-def state(world: World) -> tuple[str, datetime | None]:
+def state(world: Pipeline) -> tuple[str, datetime | None]:
     with world.db.transaction() as tx:
         failure = embedder_health.failure(tx, world.embedder.name)
     return (failure.reason, failure.retry_at) if failure else ("", None)
 
 
-def rested(world: World) -> None:
+def rested(world: Pipeline) -> None:
     world.make_due(transport, check_at=timedelta(hours=1))
 
 
-def vectors(world: World) -> int:
+def vectors(world: Pipeline) -> int:
     return len(world.rows(select(paper_vector)))
 
 
-def test_a_server_embeds_and_interests_match(remote: World, server: EmbeddingServer) -> None:
+def test_a_server_embeds_and_interests_match(remote: Pipeline, server: EmbeddingServer) -> None:
     interest = remote.subscribe("Interest", interest="diffusion models of images", volume="50/day")
     remote.announce(entry("Diffusion models of images", 1), entry("Galaxies far away", 2))
     remote.embed_and_match()
@@ -69,7 +69,7 @@ def test_a_server_embeds_and_interests_match(remote: World, server: EmbeddingSer
     assert {row["model"] for row in remote.rows(select(paper_vector))} == {"openai:words"}
 
 
-def test_a_pause_that_is_asked_for_is_kept_as_a_row(remote: World, server: EmbeddingServer) -> None:
+def test_a_pause_that_is_asked_for_is_kept_as_a_row(remote: Pipeline, server: EmbeddingServer) -> None:
     query = remote.subscribe("Query", query="galaxies")
     server.say(Answer(status=429, headers={"Retry-After": "600"}))
     remote.announce(entry("Galaxies far away", 1))
@@ -92,7 +92,7 @@ def test_a_pause_that_is_asked_for_is_kept_as_a_row(remote: World, server: Embed
     assert vectors(remote) == 1
 
 
-def test_without_a_pause_of_its_own_it_is_asked_rarer_each_time(remote: World, server: EmbeddingServer) -> None:
+def test_without_a_pause_of_its_own_it_is_asked_rarer_each_time(remote: Pipeline, server: EmbeddingServer) -> None:
     remote.announce(entry("Galaxies far away", 1))
     server.say(*[DOWN] * 4)
     pauses = []
@@ -107,7 +107,7 @@ def test_without_a_pause_of_its_own_it_is_asked_rarer_each_time(remote: World, s
     assert state(remote) == ("", None)
 
 
-def test_words_never_wait_for_a_server_that_failed_last_time(remote: World, server: EmbeddingServer) -> None:
+def test_words_never_wait_for_a_server_that_failed_last_time(remote: Pipeline, server: EmbeddingServer) -> None:
     query = remote.subscribe("Query", query="galaxies")
     server.say(DOWN)
     remote.announce(entry("Galaxies far away", 1))
@@ -122,7 +122,7 @@ def test_words_never_wait_for_a_server_that_failed_last_time(remote: World, serv
     assert vectors(remote) == 2
 
 
-def test_deliveries_do_not_let_it_go(remote: World, server: EmbeddingServer) -> None:
+def test_deliveries_do_not_let_it_go(remote: Pipeline, server: EmbeddingServer) -> None:
     server.say(DOWN)
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
@@ -131,7 +131,7 @@ def test_deliveries_do_not_let_it_go(remote: World, server: EmbeddingServer) -> 
     assert state(remote)[0] != ""
 
 
-def test_while_it_rests_the_sweep_does_not_call_for_it(remote: World, server: EmbeddingServer) -> None:
+def test_while_it_rests_the_sweep_does_not_call_for_it(remote: Pipeline, server: EmbeddingServer) -> None:
     server.say(DOWN, DOWN)
     remote.subscribe("Interest", interest="galaxies")
     remote.announce(entry("Galaxies far away", 1))
@@ -145,7 +145,7 @@ def test_while_it_rests_the_sweep_does_not_call_for_it(remote: World, server: Em
         assert "slow" in due_work.stages_with_work(tx, remote.now(), 1.0, remote.embedder.name)
 
 
-def test_an_interest_that_waits_is_tried_rarer_too_and_comes_through(remote: World, server: EmbeddingServer) -> None:
+def test_an_interest_that_waits_is_tried_rarer_too_and_comes_through(remote: Pipeline, server: EmbeddingServer) -> None:
     server.say(DOWN, DOWN)
     one = remote.subscribe("Interest", interest="galaxies far away", volume="50/day")
     assert "embedding server: the server answered 503" in remote.rows(select(subscription))[0]["error"]
@@ -163,7 +163,7 @@ def test_an_interest_that_waits_is_tried_rarer_too_and_comes_through(remote: Wor
     assert {found for found, _ in remote.matches()} == {one}
 
 
-def test_thresholds_are_not_calibrated_on_a_model_that_nobody_knows(remote: World, server: EmbeddingServer) -> None:
+def test_thresholds_are_not_calibrated_on_a_model_that_nobody_knows(remote: Pipeline, server: EmbeddingServer) -> None:
     one = remote.subscribe("Interest", interest="galaxies far away")
     before = remote.rows(select(subscription))[0]["threshold"]
     remote.make_due(subscription, calibrated_at=timedelta(days=2))
@@ -177,7 +177,7 @@ def test_thresholds_are_not_calibrated_on_a_model_that_nobody_knows(remote: Worl
     assert recalibrate.recalibrate_due(remote.db, fresh)
 
 
-def test_why_says_that_the_paper_waits_for_the_embedder(remote: World, server: EmbeddingServer) -> None:
+def test_why_says_that_the_paper_waits_for_the_embedder(remote: Pipeline, server: EmbeddingServer) -> None:
     one = remote.subscribe("Interest", interest="galaxies far away")
     server.say(DOWN)
     remote.announce(entry("Galaxies far away", 1))
@@ -189,7 +189,7 @@ def test_why_says_that_the_paper_waits_for_the_embedder(remote: World, server: E
     )
 
 
-def test_nobody_is_sent_away_for_longer_than_an_hour(remote: World, server: EmbeddingServer) -> None:
+def test_nobody_is_sent_away_for_longer_than_an_hour(remote: Pipeline, server: EmbeddingServer) -> None:
     server.say(Answer(status=429, headers={"Retry-After": "600000"}))
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
@@ -198,7 +198,7 @@ def test_nobody_is_sent_away_for_longer_than_an_hour(remote: World, server: Embe
     assert 3590 < (at - remote.now()).total_seconds() <= 3600
 
 
-def test_no_page_waits_for_a_server_that_failed_a_moment_ago(remote: World, server: EmbeddingServer) -> None:
+def test_no_page_waits_for_a_server_that_failed_a_moment_ago(remote: Pipeline, server: EmbeddingServer) -> None:
     server.say(DOWN)
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()

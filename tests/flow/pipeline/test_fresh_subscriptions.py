@@ -13,7 +13,7 @@ from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import Draft, check
 from services.flow.pipeline.match import LoadedSubscription
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import World
+from tests.support.world import Pipeline
 
 DEADLINE = 10.0
 ASKED = check(Draft(query="diffusion"))
@@ -34,17 +34,17 @@ def collector() -> Iterator[None]:
     gc.unfreeze()
 
 
-def someone_waits_for_a_lock(world: World) -> bool:
+def someone_waits_for_a_lock(world: Pipeline) -> bool:
     return bool(world.rows(text("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")))
 
 
-def loaded_ids(world: World) -> set[int]:
+def loaded_ids(world: Pipeline) -> set[int]:
     with world.db.transaction() as tx:
         world.shard.refresh(tx)
     return set(world.shard.loaded)
 
 
-def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
+def test_a_new_worker_reads_interests_as_they_were_saved(world: Pipeline) -> None:
     weights, terms = [0.25, -1.0, 1e-7], {"diffus": 0.5}
     compiled = CompiledInterest(
         weights=weights, terms=terms, threshold=0.4, relaxed_thresholds=(0.3, 0.2), model=world.embedder.name
@@ -65,7 +65,7 @@ def test_a_new_worker_reads_interests_as_they_were_saved(world: World) -> None:
     )
 
 
-def test_two_concurrent_saves_are_both_read(world: World) -> None:
+def test_two_concurrent_saves_are_both_read(world: Pipeline) -> None:
     """A sequence would hand out both numbers at once: a worker that sees the later one first would skip the other."""
     saved: list[int] = []
 
@@ -87,7 +87,7 @@ def test_two_concurrent_saves_are_both_read(world: World) -> None:
     assert len(saved) == 1
 
 
-def test_a_save_that_began_first_and_ends_last_is_read(world: World) -> None:
+def test_a_save_that_began_first_and_ends_last_is_read(world: Pipeline) -> None:
     with world.db.transaction() as slow:
         slow.execute(text("SELECT pg_current_xact_id()"))
         with world.db.transaction() as quick:
@@ -99,7 +99,7 @@ def test_a_save_that_began_first_and_ends_last_is_read(world: World) -> None:
 
 
 @pytest.mark.usefixtures("collector")
-def test_loaded_subscriptions_are_frozen_for_the_garbage_collector(world: World) -> None:
+def test_loaded_subscriptions_are_frozen_for_the_garbage_collector(world: Pipeline) -> None:
     """Looking through all subscriptions again and again took a fifth of a burst."""
     before = gc.get_freeze_count()
     with world.db.transaction() as tx:

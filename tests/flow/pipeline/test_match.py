@@ -18,13 +18,13 @@ from services.store.db.tables import match as match_table
 from services.store.db.tables import match_job, paper_vector, run, subscription, transport
 from services.store.interests import thresholds
 from services.store.subscriptions import match_runs, subscriptions
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
 ROBOTS = "Another paper about robot arms"
 
 
-def test_queries_interests_and_both_together(world: World) -> None:
+def test_queries_interests_and_both_together(world: Pipeline) -> None:
     query = world.subscribe("Query", query="planning")
     interest = world.subscribe("Interest", interest="agent")
     both = world.subscribe("Both", interest="agent", query="arms")
@@ -35,7 +35,7 @@ def test_queries_interests_and_both_together(world: World) -> None:
     assert both not in {one for one, _ in world.matches()}
 
 
-def test_each_match_stores_its_reason(world: World) -> None:
+def test_each_match_stores_its_reason(world: Pipeline) -> None:
     world.subscribe("Query", query="planning")
     world.subscribe("Interest", interest="agent")
     world.announce(entry(AGENTS, 1))
@@ -45,7 +45,7 @@ def test_each_match_stores_its_reason(world: World) -> None:
     assert "close to your interest" in why[1]
 
 
-def test_the_nearest_liked_paper_is_named(world: World) -> None:
+def test_the_nearest_liked_paper_is_named(world: Pipeline) -> None:
     world.announce(entry(AGENTS, 1), silent=True)
     world.subscribe("Like", liked=(world.paper(AGENTS),))
     world.announce(entry("A later paper about an agent", 2))
@@ -56,7 +56,7 @@ def test_the_nearest_liked_paper_is_named(world: World) -> None:
     assert AGENTS in row["decided"]["why"]
 
 
-def test_a_batch_uses_saved_subscriptions_and_no_deleted_ones(world: World) -> None:
+def test_a_batch_uses_saved_subscriptions_and_no_deleted_ones(world: Pipeline) -> None:
     gone = world.subscribe("Gone", query="planning")
     world.announce(entry("First paper on planning", 1))
     world.embed_and_match()
@@ -69,7 +69,7 @@ def test_a_batch_uses_saved_subscriptions_and_no_deleted_ones(world: World) -> N
     assert {one for one, paper in world.matches() if paper == second} == {kept}
 
 
-def test_a_changed_query_applies_from_the_next_paper(world: World) -> None:
+def test_a_changed_query_applies_from_the_next_paper(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -80,7 +80,7 @@ def test_a_changed_query_applies_from_the_next_paper(world: World) -> None:
     assert world.matches() == {(one, world.paper(AGENTS)), (one, world.paper(ROBOTS))}
 
 
-def test_a_query_that_no_longer_compiles_is_shown_to_its_owner(world: World) -> None:
+def test_a_query_that_no_longer_compiles_is_shown_to_its_owner(world: Pipeline) -> None:
     one = world.subscribe(query="planning")
     with world.db.transaction() as tx:
         subscriptions.change(tx, one, world.account, query="planning AND (")
@@ -89,7 +89,7 @@ def test_a_query_that_no_longer_compiles_is_shown_to_its_owner(world: World) -> 
     assert "no longer compiles" in world.rows(select(subscription))[0]["error"]
 
 
-def test_a_job_of_a_lost_worker_is_repeated_without_duplicates(world: World) -> None:
+def test_a_job_of_a_lost_worker_is_repeated_without_duplicates(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
@@ -99,14 +99,14 @@ def test_a_job_of_a_lost_worker_is_repeated_without_duplicates(world: World) -> 
     assert len(world.matches()) == 1
 
 
-def _long_job(world: World) -> None:
+def _long_job(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(*(entry(f"{AGENTS} {n}", n) for n in range(1, 2 * match.BATCH_SIZE + 2)))
     while embed.work(world.db, world.settings, world.embedder):
         pass
 
 
-def test_a_long_job_extends_its_lease_and_calls_the_heartbeat(world: World) -> None:
+def test_a_long_job_extends_its_lease_and_calls_the_heartbeat(world: Pipeline) -> None:
     seen = []
     world.shard.heartbeat = lambda: seen.append(world.rows(select(match_job))[0]["lease_until"])
     _long_job(world)
@@ -116,7 +116,7 @@ def test_a_long_job_extends_its_lease_and_calls_the_heartbeat(world: World) -> N
     assert len(world.matches()) == 2 * match.BATCH_SIZE + 1
 
 
-def test_a_worker_that_lost_its_job_writes_no_matches(world: World) -> None:
+def test_a_worker_that_lost_its_job_writes_no_matches(world: Pipeline) -> None:
     def take_over() -> None:
         with world.db.transaction() as tx:
             tx.execute(update(match_job).values(lease_token=uuid4()))
@@ -132,7 +132,7 @@ def test_a_worker_that_lost_its_job_writes_no_matches(world: World) -> None:
     assert len(world.matches()) == 2 * match.BATCH_SIZE + 1
 
 
-def test_a_job_that_ends_its_workers_is_given_up(world: World) -> None:
+def test_a_job_that_ends_its_workers_is_given_up(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     while embed.work(world.db, world.settings, world.embedder):
@@ -144,7 +144,7 @@ def test_a_job_that_ends_its_workers_is_given_up(world: World) -> None:
     assert world.rows(select(run))[0]["matched_at"] is not None
 
 
-def test_a_further_source_concerns_only_subscriptions_that_name_sources(world: World) -> None:
+def test_a_further_source_concerns_only_subscriptions_that_name_sources(world: Pipeline) -> None:
     world.announce(entry(AGENTS, 1))
     world.embed_and_match()
     world.subscribe("Any", query="planning")
@@ -155,7 +155,7 @@ def test_a_further_source_concerns_only_subscriptions_that_name_sources(world: W
     assert {one for one, _ in world.matches()} == {asks, names}
 
 
-def test_upvotes_make_a_known_paper_match_subscriptions_with_min_upvotes(world: World) -> None:
+def test_upvotes_make_a_known_paper_match_subscriptions_with_min_upvotes(world: Pipeline) -> None:
     waits = world.subscribe("Waits", query="planning", min_upvotes=10)
     world.announce(entry(AGENTS, 1, upvotes=2))
     world.embed_and_match()
@@ -165,7 +165,7 @@ def test_upvotes_make_a_known_paper_match_subscriptions_with_min_upvotes(world: 
     assert world.matches() == {(waits, world.paper(AGENTS))}
 
 
-def test_without_the_embedder_queries_match_at_once_and_interests_later(world: World) -> None:
+def test_without_the_embedder_queries_match_at_once_and_interests_later(world: Pipeline) -> None:
     query = world.subscribe("Query", query="planning")
     interest = world.subscribe("Interest", interest="agent")
     world.embedder.down = True
@@ -181,7 +181,7 @@ def test_without_the_embedder_queries_match_at_once_and_interests_later(world: W
     assert {one for one, _ in world.matches()} == {query, interest}
 
 
-def test_late_vectors_are_stored_together_with_their_events(world: World) -> None:
+def test_late_vectors_are_stored_together_with_their_events(world: Pipeline) -> None:
     """A worker that ends in between leaves neither, so that the next one does both."""
     interest = world.subscribe("Interest", interest="agent")
     world.embedder.down = True
@@ -201,7 +201,7 @@ def test_late_vectors_are_stored_together_with_their_events(world: World) -> Non
     assert {one for one, _ in world.matches()} == {interest}
 
 
-def test_an_interest_saved_while_the_embedder_is_down_has_an_error_and_is_compiled_later(world: World) -> None:
+def test_an_interest_saved_while_the_embedder_is_down_has_an_error_and_is_compiled_later(world: Pipeline) -> None:
     world.embedder.down = True
     world.subscribe("Interest", interest="agent")
     assert "waits for the embedder" in world.rows(select(subscription))[0]["error"]
@@ -218,7 +218,7 @@ def test_an_interest_saved_while_the_embedder_is_down_has_an_error_and_is_compil
     assert world.rows(select(subscription))[0]["error"] == ""
 
 
-def test_a_run_that_ends_embedding_workers_is_matched_by_its_words(world: World) -> None:
+def test_a_run_that_ends_embedding_workers_is_matched_by_its_words(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(AGENTS, 1))
     with world.db.transaction() as tx:
@@ -227,7 +227,7 @@ def test_a_run_that_ends_embedding_workers_is_matched_by_its_words(world: World)
     assert len(world.matches()) == 1
 
 
-def test_an_account_deleted_during_matching_does_not_affect_other_accounts(world: World) -> None:
+def test_an_account_deleted_during_matching_does_not_affect_other_accounts(world: Pipeline) -> None:
     kept = world.subscribe("Kept", query="planning")
     with world.db.transaction() as tx:
         other = accounts.add(tx, "bob@example.org", "UTC")
@@ -246,7 +246,7 @@ def test_an_account_deleted_during_matching_does_not_affect_other_accounts(world
 # ── popular near misses ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_near_miss_that_gains_upvotes_matches_later_and_once(world: World) -> None:
+def test_a_near_miss_that_gains_upvotes_matches_later_and_once(world: Pipeline) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
@@ -269,7 +269,7 @@ def test_a_near_miss_that_gains_upvotes_matches_later_and_once(world: World) -> 
     assert "near before, now with 11 upvotes" in match["decided"]["why"]
 
 
-def test_the_upvotes_of_a_new_paper_do_not_lower_its_threshold(world: World) -> None:
+def test_the_upvotes_of_a_new_paper_do_not_lower_its_threshold(world: Pipeline) -> None:
     one = world.subscribe("Agents", interest="agent")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)
@@ -281,7 +281,7 @@ def test_the_upvotes_of_a_new_paper_do_not_lower_its_threshold(world: World) -> 
     assert world.matches() == set()
 
 
-def test_an_interest_has_a_threshold_for_each_step_of_upvotes(world: World) -> None:
+def test_an_interest_has_a_threshold_for_each_step_of_upvotes(world: Pipeline) -> None:
     one = world.subscribe("Agents", interest="agent", volume="1/day")
     with world.db.transaction() as tx:
         row = subscriptions.find(tx, one)

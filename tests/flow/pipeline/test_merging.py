@@ -17,7 +17,6 @@ from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
-from services.store.db.database import Row
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries, items
@@ -28,7 +27,7 @@ from services.store.papers import merging, papers, vectors
 from services.store.subscriptions import match_runs, matches, subscriptions
 from services.store.subscriptions.records import NewMatch
 from services.web.subscription_form import find_paper
-from tests.flow.conftest import DAY, World, entry
+from tests.support.world import DAY, Pipeline, entry
 
 SAMPLES = Path(__file__).parents[2] / "data" / "listings" / "one-paper"
 PREPRINT = "One paper about agent planning"
@@ -49,23 +48,23 @@ def link(number: int = 1, name: object = "x", title: str = PREPRINT, **values: A
     return Entry(**{**{f: getattr(one, f) for f in one.__slots__}, "identifiers": (*one.identifiers, doi(name))})
 
 
-def loaded(world: World, *ids: int) -> dict[int, Paper]:
+def loaded(world: Pipeline, *ids: int) -> dict[int, Paper]:
     with world.db.transaction() as tx:
         return papers.load(tx, ids)
 
 
-def merged_into(world: World) -> dict[int, int]:
+def merged_into(world: Pipeline) -> dict[int, int]:
     query = select(paper_table.c.id, paper_table.c.merged_into).where(paper_table.c.merged_into.is_not(None))
     return {row["id"]: row["merged_into"] for row in world.rows(query)}
 
 
-def two(world: World, **values: Any) -> tuple[int, int]:
+def two(world: Pipeline, **values: Any) -> tuple[int, int]:
     """A preprint and an article that nobody knows to be one."""
     world.announce(entry(PREPRINT, 1), article(), **values)
     return world.paper(PREPRINT), world.paper(ARTICLE)
 
 
-def finish(world: World) -> None:
+def finish(world: Pipeline) -> None:
     """Everything that is still to happen, days later."""
     world.embed_and_match()
     world.notify()
@@ -79,7 +78,7 @@ def finish(world: World) -> None:
 # ── one paper ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_record_that_links_two_papers_merges_them(world: World) -> None:
+def test_a_record_that_links_two_papers_merges_them(world: Pipeline) -> None:
     first, second = two(world)
     tally = world.announce(link())
     assert (tally.new, tally.known, tally.updated) == (0, 1, 1)
@@ -91,7 +90,7 @@ def test_a_record_that_links_two_papers_merges_them(world: World) -> None:
     assert set(both[one].identifiers) == {Identifier("arxiv", "2605.00001"), doi("x")}
 
 
-def test_every_old_identifier_leads_to_the_kept_paper(world: World) -> None:
+def test_every_old_identifier_leads_to_the_kept_paper(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -113,7 +112,7 @@ def test_every_old_identifier_leads_to_the_kept_paper(world: World) -> None:
     assert explain.explain(world.db, world.embedder, str(one), asked) == [s for s in steps if s[0] != "merged"]
 
 
-def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(world: World) -> None:
+def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(world: Pipeline) -> None:
     page, spelt = "On planning with many agents at once", "Planning with many agents, all at once"
     world.announce(Entry(title=page, announced_on=DAY))
     world.announce(entry(spelt, 1), source="arxiv")
@@ -122,7 +121,7 @@ def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(
     assert merged_into(world) == {world.paper(spelt): world.paper(page)}
 
 
-def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: World) -> None:
+def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     world.announce(entry(PREPRINT, 1), entry(PREPRINT, 2))
     assert merged_into(world) == {}
@@ -132,7 +131,7 @@ def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: 
     assert len(merged_into(world)) == 1
 
 
-def test_all_papers_of_a_chain_lead_directly_to_the_kept_one(world: World) -> None:
+def test_all_papers_of_a_chain_lead_directly_to_the_kept_one(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 3))
     world.announce(article())
     world.announce(Entry(title="Agents that plan, at last", identifiers=(Identifier("openreview", "abcdefgh"),)))
@@ -144,7 +143,7 @@ def test_all_papers_of_a_chain_lead_directly_to_the_kept_one(world: World) -> No
     assert len(merged_into(world)) == 2
 
 
-def test_one_listing_may_merge_its_own_new_papers(world: World) -> None:
+def test_one_listing_may_merge_its_own_new_papers(world: Pipeline) -> None:
     tally = world.announce(
         article(), entry(PREPRINT, 1), link(), Entry(title="y", identifiers=(doi("y"),)), link(1, "y")
     )
@@ -153,7 +152,7 @@ def test_one_listing_may_merge_its_own_new_papers(world: World) -> None:
     assert len(world.rows(select(paper_identifier))) == 3
 
 
-def test_one_listing_may_merge_a_chain_of_known_papers(world: World) -> None:
+def test_one_listing_may_merge_a_chain_of_known_papers(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article(), article("Third", "y"))
     world.announce(Entry(title="z", identifiers=(doi("x"), doi("y"))), link())
@@ -162,7 +161,7 @@ def test_one_listing_may_merge_a_chain_of_known_papers(world: World) -> None:
     assert {row["paper_id"] for row in world.rows(select(paper_appearance))} == {first}
 
 
-def test_the_sent_paper_is_kept_otherwise_the_oldest(world: World) -> None:
+def test_the_sent_paper_is_kept_otherwise_the_oldest(world: Pipeline) -> None:
     world.subscribe(query="title:revisited")
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
@@ -172,7 +171,7 @@ def test_the_sent_paper_is_kept_otherwise_the_oldest(world: World) -> None:
     assert loaded(world, world.paper(ARTICLE))[world.paper(ARTICLE)].title == ARTICLE
 
 
-def test_the_kept_paper_has_what_both_had(world: World) -> None:
+def test_the_kept_paper_has_what_both_had(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1, abstract="We plan", categories=("cs.AI",), upvotes=7))
     world.announce(
         article(abstract="We plan a lot.", categories=("cs.LG",), version=2, announced_on=DAY - timedelta(days=2))
@@ -185,7 +184,7 @@ def test_the_kept_paper_has_what_both_had(world: World) -> None:
 
 
 @pytest.mark.parametrize("silent", [(True, True), (True, False), (False, True)])
-def test_merged_appearances_are_silent_only_if_both_were(world: World, silent: tuple[bool, bool]) -> None:
+def test_merged_appearances_are_silent_only_if_both_were(world: Pipeline, silent: tuple[bool, bool]) -> None:
     world.announce(entry(PREPRINT, 1), silent=silent[0])
     world.announce(article(), silent=silent[1])
     world.announce(article("Third", "z"), source="arxiv", silent=True)
@@ -197,7 +196,7 @@ def test_merged_appearances_are_silent_only_if_both_were(world: World, silent: t
     assert len(silence) == 3
 
 
-def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: World) -> None:
+def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: Pipeline) -> None:
     two(world, silent=True)
     world.subscribe(query="planning")
     world.announce(link(), source="feed")
@@ -211,7 +210,7 @@ def test_two_silent_papers_are_new_when_an_announced_listing_merges_them(world: 
     ids=["category", "source"],
 )
 def test_a_source_of_the_replaced_paper_is_an_event(
-    world: World, asked: dict[str, Any], categories: tuple[str, ...]
+    world: Pipeline, asked: dict[str, Any], categories: tuple[str, ...]
 ) -> None:
     world.subscribe(**asked)
     world.announce(entry(PREPRINT, 1))
@@ -223,7 +222,7 @@ def test_a_source_of_the_replaced_paper_is_an_event(
     assert len(world.mails()) == 1
 
 
-def test_a_paper_is_not_new_again_when_only_the_replaced_one_was_announced(world: World) -> None:
+def test_a_paper_is_not_new_again_when_only_the_replaced_one_was_announced(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1), silent=True)
     world.announce(article())
     world.announce(link())
@@ -232,7 +231,7 @@ def test_a_paper_is_not_new_again_when_only_the_replaced_one_was_announced(world
 
 
 @pytest.mark.parametrize("order", range(5))
-def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: World, order: int) -> None:
+def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: Pipeline, order: int) -> None:
     forms = sorted(SAMPLES.glob("*.xml"))
     assert [form.stem for form in forms] == ["api", "atom", "oai", "rdf", "rss"]
     for form in (*forms[order:], *forms[:order]):
@@ -247,7 +246,7 @@ def test_one_paper_in_rss_atom_api_oai_and_old_rdf_is_one(world: World, order: i
 # ── what hangs on a paper ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_unmatched_event_moves_to_the_kept_paper(world: World) -> None:
+def test_an_unmatched_event_moves_to_the_kept_paper(world: Pipeline) -> None:
     world.subscribe("Preprints", query='"agent planning"')
     world.subscribe("Articles", query="revisited")
     world.announce(entry(PREPRINT, 1))
@@ -263,7 +262,7 @@ def test_an_unmatched_event_moves_to_the_kept_paper(world: World) -> None:
     assert {row["paper_id"] for row in world.rows(select(event))} == {world.paper(PREPRINT)}
 
 
-def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: World) -> None:
+def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: Pipeline) -> None:
     first, second = two(world)
     world.embed_and_match()
     one = world.subscribe("One", interest="agent", liked=(second,))
@@ -284,7 +283,7 @@ def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: Worl
     assert verdict_of == {one: (kept_id, "more"), other: (kept_id, "less")}
 
 
-def test_an_example_given_by_an_old_number_is_the_kept_paper(world: World) -> None:
+def test_an_example_given_by_an_old_number_is_the_kept_paper(world: Pipeline) -> None:
     two(world)
     world.embed_and_match()
     world.announce(link(), silent=True)
@@ -295,7 +294,7 @@ def test_an_example_given_by_an_old_number_is_the_kept_paper(world: World) -> No
 
 
 @pytest.mark.parametrize("fuller", [True, False])
-def test_a_vector_is_kept_with_its_text(world: World, fuller: bool) -> None:
+def test_a_vector_is_kept_with_its_text(world: Pipeline, fuller: bool) -> None:
     text = "We ask what a robot would do."
     world.announce(entry(PREPRINT, 1, abstract="We ask" if fuller else text))
     world.announce(article(abstract=text if fuller else "We ask"))
@@ -315,7 +314,7 @@ def test_a_vector_is_kept_with_its_text(world: World, fuller: bool) -> None:
     assert np.array_equal(after[kept_id], before[kept_id]) != fuller
 
 
-def test_a_vector_of_the_same_text_moves_to_a_paper_without_one(world: World) -> None:
+def test_a_vector_of_the_same_text_moves_to_a_paper_without_one(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1, authors=("Ada Lovelace",)))
     world.announce(article(PREPRINT, authors=("Charles Babbage",)))
     kept_id, replaced_id = sorted(row["id"] for row in world.rows(select(paper_table)))
@@ -334,10 +333,15 @@ OUT = ("sending", "uncertain", "sent")
 TO_COME = ("matched", "waits", "gathered", "claimed")
 
 
-def bring_to(world: World, paper: int, subscription: int, channel: int, stage: str) -> None:
+def bring_to(world: Pipeline, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
     new_match = NewMatch(world.account, subscription, paper, score=None, reason=stage, revision=1)
-    item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
+    item: dict[str, Any] = {
+        "account_id": world.account,
+        "channel_id": channel,
+        "paper_id": paper,
+        "cadence": "immediate",
+    }
     with world.db.transaction() as tx:
         matches.store(tx, [new_match])
         if stage == "matched":
@@ -358,7 +362,7 @@ def bring_to(world: World, paper: int, subscription: int, channel: int, stage: s
         sent = deliveries.create(tx, message, "localhost")
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None
-        values: Row = {
+        values: dict[str, Any] = {
             "state": state,
             "lease_until": lease,
             "next_attempt_at": None if stage in (*OUT, "dead") else func.now(),
@@ -366,7 +370,7 @@ def bring_to(world: World, paper: int, subscription: int, channel: int, stage: s
         tx.execute(update(delivery).where(delivery.c.id == sent).values(values))
 
 
-def times_sent(world: World, *ids: int) -> dict[int, int]:
+def times_sent(world: Pipeline, *ids: int) -> dict[int, int]:
     """By channel, how often any of the papers was sent there, or may have been."""
     went = delivery.c.state.in_(OUT) & (delivery_item.c.dropped_because == "")
     query = select(delivery_item.c.channel_id).join(delivery, delivery.c.id == delivery_item.c.delivery_id)
@@ -376,7 +380,7 @@ def times_sent(world: World, *ids: int) -> dict[int, int]:
 
 @pytest.mark.parametrize("how", ["one subscription", "two subscriptions", "two channels"])
 @pytest.mark.parametrize("older", STAGES)
-def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, how: str, older: str) -> None:
+def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: Pipeline, how: str, older: str) -> None:
     other_channel = channel_commands.find_or_add(
         world.db, world.settings, world.account, "email:bob@example.org", verified=True
     )
@@ -417,7 +421,7 @@ def test_items_at_any_two_stages_are_neither_lost_nor_sent_again(world: World, h
         assert audit.audit(tx, world.now() + timedelta(hours=1)).matches_not_notified == 0
 
 
-def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: World) -> None:
+def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: Pipeline) -> None:
     world.subscribe("Soon", query='"agent planning"', cadence="daily")
     world.subscribe("Late", query="revisited", cadence="weekly")
     two(world)
@@ -439,7 +443,7 @@ def test_of_two_waiting_items_one_is_kept_at_the_earlier_time(world: World) -> N
     assert "Late" in mail
 
 
-def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -> None:
+def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: Pipeline) -> None:
     world.announce(entry(PREPRINT, 1))
     world.announce(article())
     (one, other), asked = (world.paper(PREPRINT), world.paper(ARTICLE)), world.subscribe(query="planning")
@@ -459,7 +463,7 @@ def test_of_two_matches_the_notified_one_is_kept_with_its_reason(world: World) -
     assert history.notified_at
 
 
-def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> None:
+def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: Pipeline) -> None:
     world.subscribe(query="planning")
     two(world)
     world.embed_and_match()
@@ -475,7 +479,7 @@ def test_two_papers_of_a_claimed_message_are_rendered_as_one(world: World) -> No
         assert items.paper_ids(tx, world.deliveries()[0]["id"]) == [kept_id]
 
 
-def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
+def test_a_message_left_without_papers_is_not_sent(world: Pipeline) -> None:
     world.subscribe("First", query='"agent planning"')
     world.subscribe("Second", query="revisited")
     world.announce(entry(PREPRINT, 1))
@@ -496,7 +500,7 @@ def test_a_message_left_without_papers_is_not_sent(world: World) -> None:
 class Interrupted(Matcher):
     """A matcher during whose work two papers become one."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Pipeline) -> None:
         super().__init__()
         self.world, self.turns = world, count()
 
@@ -507,7 +511,7 @@ class Interrupted(Matcher):
         return found
 
 
-def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: World) -> None:
+def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: Pipeline) -> None:
     world.subscribe("First", query='"agent planning"')
     world.announce(entry(PREPRINT, 1))
     finish(world)
@@ -521,7 +525,7 @@ def test_a_match_of_a_paper_replaced_meanwhile_is_of_the_kept_one(world: World) 
     assert len(world.mails()) == 1
 
 
-def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: World) -> None:
+def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: Pipeline) -> None:
     two(world)
     world.announce(link(), silent=True)
     ((gone, kept_id),) = merged_into(world).items()
@@ -534,7 +538,7 @@ def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: World) -> N
 # ── versions and withdrawals ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_new_version_causes_no_alert_and_is_shown(world: World) -> None:
+def test_a_new_version_causes_no_alert_and_is_shown(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
     world.run(entry(PREPRINT, 1))
     world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
@@ -542,7 +546,7 @@ def test_a_new_version_causes_no_alert_and_is_shown(world: World) -> None:
     assert explain.explain(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
 
 
-def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world: World) -> None:
+def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2))
     world.embed_and_match()
@@ -557,7 +561,7 @@ def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world
     assert "(withdrawn)" in steps["paper"]
 
 
-def test_explain_states_that_an_unsent_paper_was_withdrawn(world: World) -> None:
+def test_explain_states_that_an_unsent_paper_was_withdrawn(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
     world.announce(entry(PREPRINT, 1))
     world.embed_and_match()

@@ -32,7 +32,7 @@ from services.store.papers import merging
 from services.store.sources import sources
 from services.store.subscriptions import match_runs, matches
 from services.store.subscriptions.records import NewMatch
-from tests.flow.conftest import DAY, World
+from tests.support.world import DAY, Pipeline
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 DEADLINE = 60
@@ -41,11 +41,11 @@ SECOND = Entry(title="Planning again", identifiers=(Identifier("doi", "10.1000/x
 LINK = Entry(title="Planning", identifiers=(*FIRST.identifiers, *SECOND.identifiers), announced_on=DAY)
 
 
-def living(world: World) -> dict[int, int]:
+def living(world: Pipeline) -> dict[int, int]:
     return {row["id"]: row["merged_into"] or row["id"] for row in world.rows(select(paper))}
 
 
-def sent(world: World) -> Counter[tuple[int, int]]:
+def sent(world: Pipeline) -> Counter[tuple[int, int]]:
     """(channel, living paper) → how often it went out."""
     now = living(world)
     query = select(delivery_item.c.channel_id, delivery_item.c.paper_id).join(
@@ -55,7 +55,7 @@ def sent(world: World) -> Counter[tuple[int, int]]:
     return Counter((row["channel_id"], now[row["paper_id"]]) for row in rows)
 
 
-def settle(world: World) -> None:
+def settle(world: Pipeline) -> None:
     world.embed_and_match()
     world.notify()
     world.let_days_pass()
@@ -73,7 +73,7 @@ def hold_on(tx: Connection, work: Future[Any]) -> None:
 # ── two connections ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_merge_waits_for_a_match_that_is_being_written(world: World) -> None:
+def test_a_merge_waits_for_a_match_that_is_being_written(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
     world.announce(FIRST)
     settle(world)
@@ -91,27 +91,27 @@ def test_a_merge_waits_for_a_match_that_is_being_written(world: World) -> None:
     assert all(row["notified_at"] for row in world.rows(select(match)))
 
 
-def _backlog(world: World) -> None:
+def _backlog(world: Pipeline) -> None:
     while embed.work_backlog(world.db, world.settings, world.embedder):
         pass
 
 
-def _gather(world: World) -> None:
+def _gather(world: Pipeline) -> None:
     while gather_due(world.db, world.settings):
         pass
 
 
-def _embed(world: World) -> None:
+def _embed(world: Pipeline) -> None:
     while embed.work(world.db, world.settings, world.embedder):
         pass
 
 
-def _send(world: World) -> None:
+def _send(world: Pipeline) -> None:
     while send_due(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())):
         pass
 
 
-def _nothing(world: World) -> None:
+def _nothing(world: Pipeline) -> None:
     pass
 
 
@@ -119,15 +119,15 @@ def _nothing(world: World) -> None:
     ("before", "meanwhile"),
     [
         (_nothing, _embed),
-        (_embed, World.embed_and_match),
+        (_embed, Pipeline.embed_and_match),
         (_nothing, _backlog),
-        (World.embed_and_match, World.notify),
+        (Pipeline.embed_and_match, Pipeline.notify),
         (lambda world: (world.embed_and_match(), world.notify()), _gather),
     ],
     ids=["embed", "match", "backlog", "notify", "gather"],
 )
 def test_other_stages_wait_for_a_merge_and_see_it_complete(
-    world: World, before: Callable[[World], object], meanwhile: Callable[[World], object]
+    world: Pipeline, before: Callable[[Pipeline], object], meanwhile: Callable[[Pipeline], object]
 ) -> None:
     world.subscribe("First", query="once")
     world.subscribe("Second", query="again")
@@ -149,7 +149,7 @@ def test_other_stages_wait_for_a_merge_and_see_it_complete(
     assert len(world.mails()) == 1
 
 
-def test_a_message_is_not_rendered_while_its_paper_is_merged(world: World) -> None:
+def test_a_message_is_not_rendered_while_its_paper_is_merged(world: Pipeline) -> None:
     world.subscribe(query="again")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -178,7 +178,7 @@ class Asked(Matcher):
         return list(super().match(candidates))
 
 
-def test_no_paper_is_matched_while_it_is_merged(world: World) -> None:
+def test_no_paper_is_matched_while_it_is_merged(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(FIRST)
     world.announce(SECOND)
@@ -195,7 +195,7 @@ def test_no_paper_is_matched_while_it_is_merged(world: World) -> None:
     assert set(Asked.papers) == set(living(world).values())
 
 
-def test_no_event_is_written_for_a_replaced_paper(world: World) -> None:
+def test_no_event_is_written_for_a_replaced_paper(world: Pipeline) -> None:
     world.announce(FIRST)
     world.announce(SECOND)
     with ThreadPoolExecutor() as pool:
@@ -209,7 +209,7 @@ def test_no_event_is_written_for_a_replaced_paper(world: World) -> None:
         assert match_runs.events_of(tx, 3).keys() == set(living(world).values())
 
 
-def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: World) -> None:
+def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: Pipeline) -> None:
     chance = Random(7)
     world.subscribe("First", query="planning")
     world.subscribe("Second", query="planning")
@@ -279,7 +279,7 @@ steps = st.lists(
 )
 
 
-def _start_anew(world: World) -> None:
+def _start_anew(world: Pipeline) -> None:
     """Deletes papers and deliveries and keeps the subscriptions."""
     with world.db.transaction() as tx:
         tx.execute(text("TRUNCATE paper, run, match, delivery RESTART IDENTITY CASCADE"))
@@ -289,7 +289,7 @@ def _start_anew(world: World) -> None:
         world.subscribe("Second", query="agents", cadence="daily")
 
 
-def _check_names(world: World, taken: Iterable[Entry]) -> None:
+def _check_names(world: Pipeline, taken: Iterable[Entry]) -> None:
     """No identifier names a paper that is no more, no chain is left, and stated links are one paper."""
     now = living(world)
     assert all(now[target] == target for target in now.values())
@@ -303,7 +303,7 @@ def _check_names(world: World, taken: Iterable[Entry]) -> None:
 @given(steps=steps)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_in_any_order_identifiers_lead_to_one_paper_that_is_sent_once(
-    world: World, steps: list[tuple[list[Entry], str, bool]]
+    world: Pipeline, steps: list[tuple[list[Entry], str, bool]]
 ) -> None:
     _start_anew(world)
     taken: list[Entry] = []

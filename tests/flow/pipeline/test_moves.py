@@ -6,9 +6,9 @@ from services.domain.sources.moves import READS_THAT_CONFIRM
 from services.http.client import Fetcher
 from services.store.db.tables import paper
 from services.store.sources import sources
-from tests.flow.conftest import World
+from tests.support.world import Pipeline
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, make_due, peer, poll_all, row_of
-from tests.sinks import Answer, HttpSink
+from tests.support.sinks import Answer, HttpSink
 
 __all__ = ["fetcher", "peer"]
 
@@ -19,7 +19,7 @@ def redirect(to: str, status: int = 301) -> Answer:
     return Answer(status=status, headers={"Location": to})
 
 
-def poll_times(world: World, fetcher: Fetcher, times: int) -> None:
+def poll_times(world: Pipeline, fetcher: Fetcher, times: int) -> None:
     for _ in range(times):
         poll_all(world, fetcher)
         make_due(world)
@@ -29,7 +29,7 @@ def last_path(peer: HttpSink) -> str:
     return peer.requests[-1].path
 
 
-def moved(world: World, peer: HttpSink, fetcher: Fetcher) -> int:
+def moved(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> int:
     """A source whose feed has moved from /feed to /new for good."""
     source_id = add(world, peer)
     peer.always("/feed", redirect("/new"))
@@ -41,7 +41,7 @@ def moved(world: World, peer: HttpSink, fetcher: Fetcher) -> int:
 
 
 def test_one_redirect_to_a_captive_portal_does_not_replace_the_address(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     source_id = add(world, peer)
     peer.script("/feed", redirect("/portal/login.html"))
@@ -56,7 +56,7 @@ def test_one_redirect_to_a_captive_portal_does_not_replace_the_address(
 
 
 def test_a_portal_that_stays_for_days_does_not_replace_the_address(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     source_id = add(world, peer)
     peer.always("/feed", redirect("/portal/login.html", 308))
@@ -67,7 +67,7 @@ def test_a_portal_that_stays_for_days_does_not_replace_the_address(
 
 
 def test_a_redirect_that_leads_to_listings_several_times_is_the_new_address(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     moved(world, peer, fetcher)
     before = len(peer.to("/feed"))
@@ -75,7 +75,7 @@ def test_a_redirect_that_leads_to_listings_several_times_is_the_new_address(
     assert len(peer.to("/feed")) == before == READS_THAT_CONFIRM
 
 
-def test_unchanged_listings_confirm_a_redirect_too(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_unchanged_listings_confirm_a_redirect_too(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.always("/feed", redirect("/new"))
     peer.always("/new", Answer(body=FEED.format(title="The same")))
@@ -85,7 +85,7 @@ def test_unchanged_listings_confirm_a_redirect_too(world: World, peer: HttpSink,
     assert str(row_of(world, source_id)["moved_to"]).endswith("/new")
 
 
-def test_a_redirect_that_is_taken_back_begins_anew(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_redirect_that_is_taken_back_begins_anew(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.always("/new", Answer(body=FEED.format(title="New")))
     peer.always("/feed", Answer(body=FEED.format(title="Old")))
@@ -95,7 +95,7 @@ def test_a_redirect_that_is_taken_back_begins_anew(world: World, peer: HttpSink,
     assert row_of(world, source_id)["moved_to"] == ""
 
 
-def test_the_old_address_is_tried_when_the_new_one_fails(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_the_old_address_is_tried_when_the_new_one_fails(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     for answer in (Answer(status=404), Answer(status=410), LOGIN):
         source_id = moved(world, peer, fetcher)
         peer.always("/new", answer)
@@ -106,7 +106,7 @@ def test_the_old_address_is_tried_when_the_new_one_fails(world: World, peer: Htt
         assert (row["moved_to"], row["failures"], row["polled"]) == ("", 0, True)
 
 
-def test_the_new_address_stays_when_the_old_one_is_dead(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_the_new_address_stays_when_the_old_one_is_dead(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = moved(world, peer, fetcher)
     peer.always("/feed", Answer(status=404))
     peer.script("/new", Answer(status=500))
@@ -116,7 +116,7 @@ def test_the_new_address_stays_when_the_old_one_is_dead(world: World, peer: Http
     assert row_of(world, source_id)["failures"] == 0
 
 
-def test_adding_a_source_anew_forgets_where_it_moved(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_adding_a_source_anew_forgets_where_it_moved(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = moved(world, peer, fetcher)
     with world.db.transaction() as tx:
         sources.remove(tx, source_id)

@@ -14,7 +14,7 @@ from services.store.db.tables import subscription as subscription_table
 from services.store.subscriptions import matches
 from services.store.subscriptions.records import NewMatch
 from tests.flow.commands.test_interests import fill, found
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 ODD = {
     "An empty one": "",
@@ -28,7 +28,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("title", ODD)
-def test_an_odd_paper_is_matched_previewed_and_liked(world: World, title: str) -> None:
+def test_an_odd_paper_is_matched_previewed_and_liked(world: Pipeline, title: str) -> None:
     fill(world)
     world.embed_and_match()
     everything = world.subscribe(interest="diffusion agents", volume="900/day")
@@ -47,7 +47,7 @@ def test_an_odd_paper_is_matched_previewed_and_liked(world: World, title: str) -
     assert found(world, everything).error == ""
 
 
-def test_a_paper_without_a_vector_is_matched_by_its_words_and_previews_say_so(world: World) -> None:
+def test_a_paper_without_a_vector_is_matched_by_its_words_and_previews_say_so(world: Pipeline) -> None:
     fill(world)
     interested = world.subscribe(interest="diffusion agents", volume="900/day")
     worded = world.subscribe(query="diffusion")
@@ -62,7 +62,7 @@ def test_a_paper_without_a_vector_is_matched_by_its_words_and_previews_say_so(wo
     assert "1 papers are not embedded yet and were passed over" in seen.warnings
 
 
-def test_a_liked_paper_that_is_nowhere_is_named(world: World) -> None:
+def test_a_liked_paper_that_is_nowhere_is_named(world: Pipeline) -> None:
     with pytest.raises(NotFound, match="no paper 4711 in the archive to like or dislike; import it first"):
         world.subscribe(liked=(4711,))
     assert world.rows(select(subscription_table)) == []
@@ -71,18 +71,18 @@ def test_a_liked_paper_that_is_nowhere_is_named(world: World) -> None:
 @pytest.mark.parametrize(
     ("volume", "advice"), [("0/week", "pause the subscription instead"), ("10000/day", "use a query instead")]
 )
-def test_an_impossible_volume_says_what_to_do(world: World, volume: str, advice: str) -> None:
+def test_an_impossible_volume_says_what_to_do(world: Pipeline, volume: str, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         world.subscribe(interest="diffusion agents", volume=volume)
 
 
-def test_a_broad_volume_of_a_small_archive_takes_what_is_similar(world: World) -> None:
+def test_a_broad_volume_of_a_small_archive_takes_what_is_similar(world: Pipeline) -> None:
     fill(world)
     row = found(world, world.subscribe(interest="diffusion agents", volume="1000/day"))
     assert row.threshold == pytest.approx(0.2)
 
 
-def test_a_match_of_a_subscription_that_was_deleted_meanwhile_is_not_stored(world: World) -> None:
+def test_a_match_of_a_subscription_that_was_deleted_meanwhile_is_not_stored(world: Pipeline) -> None:
     one = world.subscribe(query="diffusion")
     world.announce(entry("Diffusion", 1))
     while embed.work(world.db, world.settings, world.embedder):

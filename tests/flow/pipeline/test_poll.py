@@ -19,9 +19,9 @@ from services.store.db.secrets import SecretBox
 from services.store.db.tables import event, listing, paper, rate_limit, source
 from services.store.maintenance import due_work
 from services.store.sources import sources
-from tests.flow.conftest import World
-from tests.service import until
-from tests.sinks import Answer, HttpSink
+from tests.support.service import until
+from tests.support.sinks import Answer, HttpSink
+from tests.support.world import Pipeline
 
 FEED = """<rss version="2.0"><channel><title>Lab</title>
 <item><title>{title}</title><link>https://lab.example.org/{title}</link><description>About it.</description></item>
@@ -39,13 +39,13 @@ def fetcher(peer: HttpSink) -> Fetcher:
     return Fetcher(user_agent="paperwire-test", allow_hosts=[f"127.0.0.1:{peer.port}"])
 
 
-def add(world: World, peer: HttpSink, path: str = "/feed", *, announce_first: bool = False) -> int:
+def add(world: Pipeline, peer: HttpSink, path: str = "/feed", *, announce_first: bool = False) -> int:
     with world.db.transaction() as tx:
         location = f"http://127.0.0.1:{peer.port}{path}"
         return add_source(tx, plugins.source("feed"), location, timedelta(hours=1), announce_first=announce_first)
 
 
-def poll_all(world: World, fetcher: Fetcher) -> int:
+def poll_all(world: Pipeline, fetcher: Fetcher) -> int:
     polls = 0
     while poll.work(world.db, world.settings, fetcher):
         polls += 1
@@ -54,18 +54,18 @@ def poll_all(world: World, fetcher: Fetcher) -> int:
     return polls
 
 
-def make_due(world: World) -> None:
+def make_due(world: Pipeline) -> None:
     """Makes every source due and every rate limit free."""
     world.make_due(source, next_poll_at=timedelta(days=1))
     world.make_due(rate_limit, available_at=timedelta(days=1))
 
 
-def row_of(world: World, source_id: int) -> dict[str, object]:
+def row_of(world: Pipeline, source_id: int) -> dict[str, object]:
     return world.rows(select(source).where(source.c.id == source_id))[0]
 
 
 def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old")), Answer(body=FEED.format(title="New")))
@@ -76,7 +76,7 @@ def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
     assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
 
 
-def test_a_first_poll_announces_when_the_source_says_so(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_first_poll_announces_when_the_source_says_so(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, announce_first=True)
     peer.script("/feed", Answer(body=FEED.format(title="New")))
     poll_all(world, fetcher)
@@ -84,7 +84,7 @@ def test_a_first_poll_announces_when_the_source_says_so(world: World, peer: Http
 
 
 def test_validators_are_sent_and_unchanged_listings_are_not_read_again(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old"), headers={"ETag": '"v1"'}), Answer(status=304, body=""))
@@ -95,11 +95,11 @@ def test_validators_are_sent_and_unchanged_listings_are_not_read_again(
     assert len(world.rows(select(paper))) == 1
 
 
-def listings(world: World) -> int:
+def listings(world: Pipeline) -> int:
     return len(world.rows(select(listing)))
 
 
-def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_unchanged_bytes_are_not_read_again(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body=FEED.format(title="New")))
     for _ in range(3):
@@ -112,7 +112,9 @@ def test_unchanged_bytes_are_not_read_again(world: World, peer: HttpSink, fetche
     assert listings(world) == 2
 
 
-def test_silently_read_papers_cause_no_event_when_listed_again(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_silently_read_papers_cause_no_event_when_listed_again(
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
+) -> None:
     add(world, peer)
     item = FEED[FEED.index("<item>") : FEED.index("</channel>")]
     two_items = FEED.format(title="New").replace("</channel>", item.format(title="Old") + "</channel>")
@@ -123,7 +125,7 @@ def test_silently_read_papers_cause_no_event_when_listed_again(world: World, pee
     assert [(row["paper_id"], row["what"]) for row in world.rows(select(event))] == [(world.paper("New"), "new")]
 
 
-def test_unreadable_bytes_are_read_again_at_the_next_poll(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_unreadable_bytes_are_read_again_at_the_next_poll(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer, announce_first=True)
     peer.always("/feed", Answer(body="<html><title>Log in</title></html>"))
     for _ in range(3):
@@ -133,7 +135,7 @@ def test_unreadable_bytes_are_read_again_at_the_next_poll(world: World, peer: Ht
     assert row_of(world, source_id)["error"]
 
 
-def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> None:
+def test_a_slow_source_does_not_delay_others(world: Pipeline, peer: HttpSink) -> None:
     released = Gate()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -157,7 +159,7 @@ def test_a_slow_source_does_not_delay_others(world: World, peer: HttpSink) -> No
     assert listings(world) == 2
 
 
-def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: World) -> None:
+def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: Pipeline) -> None:
     running, max_running, lock = 0, 0, Lock()
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -186,7 +188,7 @@ def test_a_thousand_new_feeds_are_polled_a_few_at_a_time_and_then_spread(world: 
 
 
 def test_failures_back_off_with_the_reason_and_a_success_clears_them(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(status=500), Answer(status=500), Answer(body=FEED.format(title="Old")))
@@ -202,7 +204,7 @@ def test_failures_back_off_with_the_reason_and_a_success_clears_them(
     assert (row_of(world, source_id)["failures"], row_of(world, source_id)["error"]) == (0, "")
 
 
-def test_retry_after_is_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_retry_after_is_honoured(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(status=429, headers={"Retry-After": "30000"}))
     poll_all(world, fetcher)
@@ -210,7 +212,7 @@ def test_retry_after_is_honoured(world: World, peer: HttpSink, fetcher: Fetcher)
     assert row["next_poll_at"] - row["polled_at"] >= timedelta(seconds=30_000)  # type: ignore[operator]
 
 
-def test_hints_of_a_feed_are_honoured(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_hints_of_a_feed_are_honoured(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     with_ttl = FEED.format(title="Old").replace("<item>", "<ttl>700</ttl><item>", 1)
     peer.always("/feed", Answer(body=with_ttl))
@@ -227,21 +229,21 @@ def test_hints_of_a_feed_are_honoured(world: World, peer: HttpSink, fetcher: Fet
     assert row["next_poll_at"] - row["polled_at"] < timedelta(hours=2)  # type: ignore[operator]
 
 
-def test_a_source_that_is_gone_is_not_polled_any_more(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_source_that_is_gone_is_not_polled_any_more(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(status=410))
     poll_all(world, fetcher)
     assert row_of(world, source_id)["polled"] is False
 
 
-def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(body="<html><title>Log in</title></html>"))
     poll_all(world, fetcher)
     assert row_of(world, source_id)["error"]
 
 
-def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_two_sources_of_one_host_share_a_rate_limit(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, "/a")
     add(world, peer, "/b")
     peer.always("/a", Answer(body=FEED.format(title="A")))
@@ -252,14 +254,14 @@ def test_two_sources_of_one_host_share_a_rate_limit(world: World, peer: HttpSink
     assert len(peer.requests) == 2
 
 
-def test_a_private_address_is_refused(world: World, peer: HttpSink) -> None:
+def test_a_private_address_is_refused(world: Pipeline, peer: HttpSink) -> None:
     source_id = add(world, peer)
     poll_all(world, Fetcher(user_agent="paperwire-test"))
     assert row_of(world, source_id)["error"]
     assert peer.requests == []
 
 
-def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_poll_of_a_lost_worker_is_taken_over(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Old")))
     with world.db.transaction() as tx:
@@ -272,7 +274,7 @@ def test_a_poll_of_a_lost_worker_is_taken_over(world: World, peer: HttpSink, fet
     assert row_of(world, source_id)["succeeded_at"]
 
 
-def test_the_sweep_finds_every_stage_with_work(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_the_sweep_finds_every_stage_with_work(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     def stages() -> list[str]:
         with world.db.transaction() as tx:
             return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)

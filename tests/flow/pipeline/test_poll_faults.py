@@ -13,9 +13,9 @@ from services.http.client import Fetcher
 from services.ports import Request
 from services.sources.feed import Feed
 from services.store.db.tables import rate_limit, source
-from tests.flow.conftest import World
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, peer, row_of
-from tests.sinks import Answer, HttpSink
+from tests.support.sinks import Answer, HttpSink
+from tests.support.world import Pipeline
 
 __all__ = ["fetcher", "peer"]
 
@@ -46,7 +46,7 @@ def _known() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", ["asks-badly", "looks-back-badly", "removed-since"])
 def test_a_plugin_that_raises_does_not_affect_the_other_seven_answers(
-    world: World, peer: HttpSink, fetcher: Fetcher, kind: str
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher, kind: str
 ) -> None:
     paths = [f"/{number}" for number in range(8)]
     ids = [add(world, peer, path) for path in paths]

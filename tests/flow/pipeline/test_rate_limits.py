@@ -16,19 +16,20 @@ from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries
-from tests.flow.conftest import Configure, World, new_test
-from tests.sinks import Answer, Asked, HttpSink
+from tests.flow.conftest import Configure
+from tests.support.sinks import Answer, Asked, HttpSink
+from tests.support.world import Pipeline, new_test
 
 POST = "/chat.postMessage"
 HOOK = "/services/T0/B0/"
 LIMITED = '{"ok": false, "error": "ratelimited"}'
 
 
-def add(world: World, word: str, account: int | None = None) -> int:
+def add(world: Pipeline, word: str, account: int | None = None) -> int:
     return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
-def waiting(world: World, channel: int, count: int) -> None:
+def waiting(world: Pipeline, channel: int, count: int) -> None:
     """That many messages for a channel, which carry no papers."""
     with world.db.transaction() as tx:
         row = channels.find(tx, channel)
@@ -36,7 +37,7 @@ def waiting(world: World, channel: int, count: int) -> None:
             deliveries.create(tx, new_test(row.account_id, channel, number), "localhost")
 
 
-def work(world: World, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
+def work(world: Pipeline, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
     """Workers that send whatever may go and, as theirs do, ask when the next turn is."""
     secrets = SecretBox(world.settings.secret_key.get_secret_value())
     done, end = threading.Event(), time.monotonic() + limit
@@ -62,7 +63,7 @@ def pauses(asked: list[Asked]) -> list[float]:
 # ── one a second ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_three_channels_of_a_workspace_get_a_message_a_second_each(world: World, slack: HttpSink) -> None:
+def test_three_channels_of_a_workspace_get_a_message_a_second_each(world: Pipeline, slack: HttpSink) -> None:
     names = ["#one", "#two", "#three"]
     for name in names:
         waiting(world, add(world, f"slack:{name}"), 4)
@@ -75,7 +76,7 @@ def test_three_channels_of_a_workspace_get_a_message_a_second_each(world: World,
         assert sum(pauses(mine)) < 3 / 0.9, "and hardly less"
 
 
-def test_each_incoming_webhook_has_a_pace_of_its_own(world: World, configure: Configure, slack: HttpSink) -> None:
+def test_each_incoming_webhook_has_a_pace_of_its_own(world: Pipeline, configure: Configure, slack: HttpSink) -> None:
     configure(allow_hosts=f"127.0.0.1:{slack.port}")
     hooks = [f"{HOOK}secret{number}" for number in range(8)]
     for hook in hooks:
@@ -87,7 +88,7 @@ def test_each_incoming_webhook_has_a_pace_of_its_own(world: World, configure: Co
         assert 0.95 < pause < 1.5
 
 
-def test_two_accounts_share_the_pace_of_one_slack_channel(world: World, slack: HttpSink) -> None:
+def test_two_accounts_share_the_pace_of_one_slack_channel(world: Pipeline, slack: HttpSink) -> None:
     with world.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     for account in (world.account, other):
@@ -98,7 +99,7 @@ def test_two_accounts_share_the_pace_of_one_slack_channel(world: World, slack: H
     assert pauses(slack.requests)[0] > 0.95
 
 
-def test_a_workspace_takes_no_more_than_240_a_minute_and_hardly_less(world: World) -> None:
+def test_a_workspace_takes_no_more_than_240_a_minute_and_hardly_less(world: Pipeline) -> None:
     now = start = datetime(2026, 5, 4, 8, tzinfo=UTC)
     passed = 0
     while now <= start + timedelta(minutes=1):
@@ -114,7 +115,7 @@ def test_a_workspace_takes_no_more_than_240_a_minute_and_hardly_less(world: Worl
     assert 0.9 * 240 < passed <= 240
 
 
-def test_of_many_workers_one_passes_a_gate(world: World) -> None:
+def test_of_many_workers_one_passes_a_gate(world: Pipeline) -> None:
     now, passed = world.now(), []
 
     def run() -> None:
@@ -138,7 +139,7 @@ def test_of_many_workers_one_passes_a_gate(world: World) -> None:
 
 @pytest.mark.parametrize(("header", "wait"), [("7", 7), ("3600", 3600), ("soon", 30), ("", 30)])
 def test_a_rate_limit_closes_its_channel_for_as_long_as_it_says(
-    world: World, slack: HttpSink, header: str, wait: int
+    world: Pipeline, slack: HttpSink, header: str, wait: int
 ) -> None:
     slack.script(POST, Answer(status=429, headers={"Retry-After": header} if header else {}, body=LIMITED))
     waiting(world, add(world, "slack:#slow"), 2)
@@ -156,7 +157,7 @@ def test_a_rate_limit_closes_its_channel_for_as_long_as_it_says(
     assert turn > timedelta(seconds=wait - 5)
 
 
-def test_nobody_is_called_for_what_no_gate_holds_back(world: World, slack: HttpSink) -> None:
+def test_nobody_is_called_for_what_no_gate_holds_back(world: Pipeline, slack: HttpSink) -> None:
     assert next_due_in(world.db, timedelta(seconds=15)) is None
     where = add(world, "slack:#papers")
     waiting(world, where, 2)
@@ -167,7 +168,7 @@ def test_nobody_is_called_for_what_no_gate_holds_back(world: World, slack: HttpS
     assert next_due_in(world.db, timedelta(seconds=15)) is None
 
 
-def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(world: World, slack: HttpSink) -> None:
+def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(world: Pipeline, slack: HttpSink) -> None:
     waiting(world, add(world, "slack:#papers"), 1)
     waiting(world, world.email, 1)
     while send_due(world.db, world.settings, SecretBox("another key")):

@@ -16,17 +16,18 @@ from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.tables import delivery, transport
 from services.store.delivery import channels, deliveries
-from tests.flow.conftest import Configure, World, new_test
-from tests.sinks import HttpSink, SmtpSink, refused_port
+from tests.flow.conftest import Configure
+from tests.support.sinks import HttpSink, SmtpSink, refused_port
+from tests.support.world import Pipeline, new_test
 
 POST = "/chat.postMessage"
 
 
-def add(world: World, word: str, account: int | None = None) -> int:
+def add(world: Pipeline, word: str, account: int | None = None) -> int:
     return channel_commands.find_or_add(world.db, world.settings, account or world.account, word, verified=True)
 
 
-def waiting(world: World, channel: int, count: int = 1) -> list[int]:
+def waiting(world: Pipeline, channel: int, count: int = 1) -> list[int]:
     """Messages for a channel that carry no papers."""
     with world.db.transaction() as tx:
         account_id = channels.find(tx, channel).account_id
@@ -35,35 +36,35 @@ def waiting(world: World, channel: int, count: int = 1) -> list[int]:
     return [delivery_id for delivery_id in ids if delivery_id is not None]
 
 
-def readers(world: World, count: int) -> list[int]:
+def readers(world: Pipeline, count: int) -> list[int]:
     """So many addresses, each with a mail that waits."""
     return [one for number in range(count) for one in waiting(world, add(world, f"email:r{number}@example.org"))]
 
 
-def claim(world: World, most: int = 16) -> list[ClaimedDelivery]:
+def claim(world: Pipeline, most: int = 16) -> list[ClaimedDelivery]:
     return claiming.claim_due(world.db, world.settings, world.secrets, most)[1]
 
 
-def states(world: World) -> list[str]:
+def states(world: Pipeline) -> list[str]:
     return [row["state"] for row in world.deliveries()]
 
 
 # ── what is claimed together ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_two_messages_of_one_channel_are_never_claimed_together(world: World) -> None:
+def test_two_messages_of_one_channel_are_never_claimed_together(world: Pipeline) -> None:
     first, _ = waiting(world, world.email, 2)
     (other,) = waiting(world, add(world, "email:eve@example.org"))
     assert [one.id for one in claim(world)] == [first, other]
 
 
-def test_a_long_queue_of_one_channel_leaves_others_their_place(world: World) -> None:
+def test_a_long_queue_of_one_channel_leaves_others_their_place(world: Pipeline) -> None:
     waiting(world, world.email, 10)
     (other,) = waiting(world, add(world, "email:eve@example.org"))
     assert other in [one.id for one in claim(world, 2)]
 
 
-def test_two_channels_with_one_gate_are_never_claimed_together(world: World, slack: HttpSink) -> None:
+def test_two_channels_with_one_gate_are_never_claimed_together(world: Pipeline, slack: HttpSink) -> None:
     with world.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     for account in (world.account, other):
@@ -72,20 +73,20 @@ def test_two_channels_with_one_gate_are_never_claimed_together(world: World, sla
     assert claim(world) == []
 
 
-def test_of_a_workspace_one_is_claimed_at_a_time(world: World, slack: HttpSink) -> None:
+def test_of_a_workspace_one_is_claimed_at_a_time(world: Pipeline, slack: HttpSink) -> None:
     for name in ("one", "two"):
         waiting(world, add(world, f"slack:#{name}"))
     assert len(claim(world)) == 1
 
 
-def test_each_has_a_lease_of_its_own(world: World) -> None:
+def test_each_has_a_lease_of_its_own(world: Pipeline) -> None:
     readers(world, 3)
     tokens = [one.delivery.lease_token for one in claim(world)]
     assert len(set(tokens)) == 3
     assert [row["lease_token"] for row in world.deliveries()] == tokens
 
 
-def test_what_lost_a_worker_is_claimed_alone(world: World) -> None:
+def test_what_lost_a_worker_is_claimed_alone(world: Pipeline) -> None:
     suspect, *others = readers(world, 3)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).where(delivery.c.id == suspect).values(expired_leases=1))
@@ -93,7 +94,7 @@ def test_what_lost_a_worker_is_claimed_alone(world: World) -> None:
     assert [one.id for one in claim(world)] == others
 
 
-def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: World, slack: HttpSink) -> None:
+def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: Pipeline, slack: HttpSink) -> None:
     waiting(world, add(world, "slack:#papers"))
     claimed = world.claim()
     with world.db.transaction() as tx:  # As a Retry-After does.
@@ -106,7 +107,7 @@ def test_whoever_lost_its_turn_at_a_gate_does_not_send(world: World, slack: Http
 # ── what one is to the others ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_slow_receiver_holds_up_nobody_else(world: World, smtp: SmtpSink) -> None:
+def test_a_slow_receiver_holds_up_nobody_else(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.delays["RCPT r0@example.org"] = 3.0
     readers(world, 30)
     assert send_due(world.db, world.settings, world.secrets, 20) == 30
@@ -115,7 +116,7 @@ def test_a_slow_receiver_holds_up_nobody_else(world: World, smtp: SmtpSink) -> N
     assert smtp.mails[-1] == slow
 
 
-def test_connections_are_kept_from_mail_to_mail_and_closed_in_the_end(world: World, smtp: SmtpSink) -> None:
+def test_connections_are_kept_from_mail_to_mail_and_closed_in_the_end(world: Pipeline, smtp: SmtpSink) -> None:
     readers(world, 30)
     send_due(world.db, world.settings, world.secrets, 20)
     assert len(smtp.mails) == 30
@@ -123,7 +124,7 @@ def test_connections_are_kept_from_mail_to_mail_and_closed_in_the_end(world: Wor
     assert smtp.tries("QUIT") == smtp.tries("EHLO")
 
 
-def test_an_error_nobody_expected_loses_no_other_answer(world: World, smtp: SmtpSink, slack: HttpSink) -> None:
+def test_an_error_nobody_expected_loses_no_other_answer(world: Pipeline, smtp: SmtpSink, slack: HttpSink) -> None:
     (broken,) = waiting(world, add(world, "slack:#papers"))
     readers(world, 5)
     with world.db.transaction() as tx:
@@ -135,7 +136,7 @@ def test_an_error_nobody_expected_loses_no_other_answer(world: World, smtp: Smtp
     assert states(world)[0] == "pending"
 
 
-def test_what_is_committed_together_is_committed_whole_or_not_at_all(world: World, smtp: SmtpSink) -> None:
+def test_what_is_committed_together_is_committed_whole_or_not_at_all(world: Pipeline, smtp: SmtpSink) -> None:
     readers(world, 4)
     claimed = claim(world)
     with world.db.transaction() as tx:
@@ -145,7 +146,7 @@ def test_what_is_committed_together_is_committed_whole_or_not_at_all(world: Worl
     assert states(world) == ["claimed", "cancelled", "claimed", "claimed"]
 
 
-def test_a_server_that_is_down_burns_no_attempt_of_any_and_counts_once(world: World, configure: Configure) -> None:
+def test_a_server_that_is_down_burns_no_attempt_of_any_and_counts_once(world: Pipeline, configure: Configure) -> None:
     with refused_port() as port:
         configure(smtp_url=f"smtp://127.0.0.1:{port}")
         readers(world, 30)

@@ -9,17 +9,17 @@ from services.flow.pipeline.deliver.gather import gather_due
 from services.store.db.tables import delivery, installation
 from services.store.delivery import sending_pause
 from services.store.maintenance import audit
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 ALPHA, BETA = "One paper about agent planning", "Another paper about robot planning"
 
 
-def begin(world: World) -> None:
+def begin(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         sending_pause.start(tx, "a test", world.now())
 
 
-def end(world: World, last_day: date | None = None) -> int:
+def end(world: Pipeline, last_day: date | None = None) -> int:
     with world.db.transaction() as tx:
         counted = sending_pause.count_as_sent(tx, last_day) if last_day else 0
         sending_pause.end(tx)
@@ -27,12 +27,12 @@ def end(world: World, last_day: date | None = None) -> int:
     return counted
 
 
-def waiting(world: World) -> list[int]:
+def waiting(world: Pipeline) -> list[int]:
     with world.db.transaction() as tx:
         return [row.papers for row in sending_pause.waiting_papers(tx, world.now())]
 
 
-def test_nothing_is_sent_during_the_pause_and_its_end_sends_one_message(world: World) -> None:
+def test_nothing_is_sent_during_the_pause_and_its_end_sends_one_message(world: Pipeline) -> None:
     world.subscribe(query="planning")
     begin(world)
     world.run(entry(ALPHA, 1))
@@ -47,7 +47,7 @@ def test_nothing_is_sent_during_the_pause_and_its_end_sends_one_message(world: W
     assert BETA in mail
 
 
-def test_a_delivery_made_before_the_pause_waits_too(world: World) -> None:
+def test_a_delivery_made_before_the_pause_waits_too(world: Pipeline) -> None:
     world.subscribe(query="planning")
     world.announce(entry(ALPHA, 1))
     world.embed_and_match()
@@ -61,7 +61,7 @@ def test_a_delivery_made_before_the_pause_waits_too(world: World) -> None:
     assert [row["state"] for row in world.deliveries()] == ["sent"]
 
 
-def test_papers_announced_up_to_a_day_can_be_counted_as_sent(world: World) -> None:
+def test_papers_announced_up_to_a_day_can_be_counted_as_sent(world: Pipeline) -> None:
     world.subscribe(query="planning")
     begin(world)
     world.run(entry(ALPHA, 1, announced_on=date(2026, 5, 1)))
@@ -73,7 +73,7 @@ def test_papers_announced_up_to_a_day_can_be_counted_as_sent(world: World) -> No
 
 
 @pytest.mark.parametrize("state", ["pending", "uncertain"])
-def test_a_delivery_whose_papers_are_all_counted_as_sent_is_cancelled(world: World, state: str) -> None:
+def test_a_delivery_whose_papers_are_all_counted_as_sent_is_cancelled(world: Pipeline, state: str) -> None:
     world.subscribe(query="planning")
     world.announce(entry(ALPHA, 1))
     world.embed_and_match()
@@ -87,7 +87,7 @@ def test_a_delivery_whose_papers_are_all_counted_as_sent_is_cancelled(world: Wor
     assert world.mails() == []
 
 
-def test_a_database_copied_to_another_server_starts_paused(world: World) -> None:
+def test_a_database_copied_to_another_server_starts_paused(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         assert not sending_pause.start_if_copied(tx, world.now())
         assert not sending_pause.start_if_copied(tx, world.now())

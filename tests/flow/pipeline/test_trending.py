@@ -9,14 +9,14 @@ from services.flow.commands import subscribe
 from services.flow.commands.preview import preview
 from services.store.db.tables import match
 from services.store.subscriptions import silences, subscriptions
-from tests.flow.conftest import TimedWorld, entry
+from tests.support.world import TimedPipeline, entry
 
 
-def trending(world: TimedWorld, most: int = 2, **values: object) -> int:
+def trending(world: TimedPipeline, most: int = 2, **values: object) -> int:
     return world.subscribe(**{"name": "Trending", "trending": most, "cadence": "daily"} | values)  # type: ignore[arg-type]
 
 
-def announce(world: TimedWorld, *papers: tuple[str, int], source: str = "daily-papers", **values: object) -> None:
+def announce(world: TimedPipeline, *papers: tuple[str, int], source: str = "daily-papers", **values: object) -> None:
     today = world.clock.now.date()
     entries = (entry(title, announced_on=today, upvotes=upvotes, **values) for title, upvotes in papers)
     world.announce(*entries, source=source)
@@ -24,14 +24,14 @@ def announce(world: TimedWorld, *papers: tuple[str, int], source: str = "daily-p
     world.notify()
 
 
-def upvote(world: TimedWorld, title: str, upvotes: int) -> None:
+def upvote(world: TimedPipeline, title: str, upvotes: int) -> None:
     announce(world, (title, upvotes))
 
 
 A, B, C, D = (f"{word} papers are about something entirely" for word in ("First", "Second", "Third", "Fourth"))
 
 
-def test_a_digest_takes_the_most_upvoted_since_the_last_one(timed: TimedWorld) -> None:
+def test_a_digest_takes_the_most_upvoted_since_the_last_one(timed: TimedPipeline) -> None:
     trending(timed)
     announce(timed, (A, 5), (B, 90), (C, 30), (D, 0))
     assert timed.items() == []
@@ -44,7 +44,7 @@ def test_a_digest_takes_the_most_upvoted_since_the_last_one(timed: TimedWorld) -
     assert "Trending" in mail
 
 
-def test_what_was_not_chosen_is_over_and_what_was_comes_once(timed: TimedWorld) -> None:
+def test_what_was_not_chosen_is_over_and_what_was_comes_once(timed: TimedPipeline) -> None:
     trending(timed)
     announce(timed, (A, 5), (B, 90), (C, 30))
     timed.wait("2026-05-04T08:00")
@@ -58,7 +58,7 @@ def test_what_was_not_chosen_is_over_and_what_was_comes_once(timed: TimedWorld) 
     assert timed.digests()[1:] == [("2026-05-06", [D])]
 
 
-def test_upvotes_count_until_the_digest_is_composed(timed: TimedWorld) -> None:
+def test_upvotes_count_until_the_digest_is_composed(timed: TimedPipeline) -> None:
     trending(timed, 1)
     announce(timed, (A, 5), (B, 9))
     upvote(timed, A, 50)
@@ -66,7 +66,7 @@ def test_upvotes_count_until_the_digest_is_composed(timed: TimedWorld) -> None:
     assert timed.digests() == [("2026-05-04", [A])]
 
 
-def test_only_daily_papers_that_are_new_count(timed: TimedWorld) -> None:
+def test_only_daily_papers_that_are_new_count(timed: TimedPipeline) -> None:
     trending(timed)
     announce(timed, (A, 80), source="arxiv")
     timed.announce(entry(B, announced_on=timed.clock.now.date().replace(day=1), upvotes=90), silent=True)
@@ -75,7 +75,7 @@ def test_only_daily_papers_that_are_new_count(timed: TimedWorld) -> None:
     assert timed.digests() == [("2026-05-04", [C])]
 
 
-def test_with_a_query_it_chooses_among_what_matches(timed: TimedWorld) -> None:
+def test_with_a_query_it_chooses_among_what_matches(timed: TimedPipeline) -> None:
     trending(timed, 1, query="first OR third")
     announce(timed, (A, 5), (B, 90), (C, 30))
     assert len(timed.matches()) == 2
@@ -84,7 +84,7 @@ def test_with_a_query_it_chooses_among_what_matches(timed: TimedWorld) -> None:
     assert "in the title" in timed.mails()[0]
 
 
-def test_a_paper_of_another_subscription_gets_a_further_reason_and_comes_once(timed: TimedWorld) -> None:
+def test_a_paper_of_another_subscription_gets_a_further_reason_and_comes_once(timed: TimedPipeline) -> None:
     trending(timed)
     timed.subscribe("Firsts", query="first", cadence="daily")
     timed.subscribe("Seconds", query="second", cadence="immediate")
@@ -97,7 +97,7 @@ def test_a_paper_of_another_subscription_gets_a_further_reason_and_comes_once(ti
     assert "Firsts" in mail
 
 
-def test_a_weekly_one_looks_back_a_week_on_its_day(timed: TimedWorld) -> None:
+def test_a_weekly_one_looks_back_a_week_on_its_day(timed: TimedPipeline) -> None:
     trending(timed, cadence="weekly")
     timed.wait("2026-05-04T08:00")
     timed.clock.to("2026-05-06T12:00")
@@ -109,7 +109,7 @@ def test_a_weekly_one_looks_back_a_week_on_its_day(timed: TimedWorld) -> None:
     assert timed.digests() == [("2026-05-11", [B, A])]
 
 
-def test_a_pause_is_looked_back_over(timed: TimedWorld) -> None:
+def test_a_pause_is_looked_back_over(timed: TimedPipeline) -> None:
     one = trending(timed)
     announce(timed, (A, 5))
     timed.wait("2026-05-04T08:00")
@@ -122,7 +122,7 @@ def test_a_pause_is_looked_back_over(timed: TimedWorld) -> None:
     assert [(day, sorted(papers)) for day, papers in timed.digests()[1:]] == [("2026-05-07", sorted([B, C]))]
 
 
-def test_what_is_silenced_makes_room_for_the_next(timed: TimedWorld) -> None:
+def test_what_is_silenced_makes_room_for_the_next(timed: TimedPipeline) -> None:
     trending(timed, 1)
     with timed.db.transaction() as tx:
         silences.add(tx, timed.account, subscribe.start_of("2026-05-09", "UTC"), timed.clock.now, query="second")
@@ -131,12 +131,12 @@ def test_what_is_silenced_makes_room_for_the_next(timed: TimedWorld) -> None:
     assert timed.digests() == [("2026-05-04", [A])]
 
 
-def test_at_once_is_no_cadence_for_what_a_digest_chooses(timed: TimedWorld) -> None:
+def test_at_once_is_no_cadence_for_what_a_digest_chooses(timed: TimedPipeline) -> None:
     with pytest.raises(ConfigError, match="daily or weekly"):
         trending(timed, cadence="immediate")
 
 
-def test_a_preview_shows_what_digests_would_have_chosen(timed: TimedWorld) -> None:
+def test_a_preview_shows_what_digests_would_have_chosen(timed: TimedPipeline) -> None:
     announce(timed, (A, 5), (B, 90), (C, 30))
     seen = preview(timed.db, timed.embedder, Draft(trending=2, cadence="daily"))
     whys = {one.paper.title: one.why for one in seen.samples}

@@ -12,9 +12,9 @@ from services.flow.upkeep import retention
 from services.http.client import Fetcher
 from services.store.db.tables import delivery, event, listing, paper, rate_limit, source
 from services.store.sources import listings, sources
-from tests.flow.conftest import World
+from tests.support.world import Pipeline
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, make_due, peer, poll_all, row_of
-from tests.sinks import Answer, HttpSink
+from tests.support.sinks import Answer, HttpSink
 
 __all__ = ["fetcher", "peer"]
 
@@ -22,7 +22,7 @@ VALIDATORS = {"ETag": '"v1"', "Last-Modified": "Sat, 30 May 2026 12:00:00 GMT"}
 LOGIN = "<html><title>Log in</title></html>"
 
 
-def titles(world: World) -> set[str]:
+def titles(world: Pipeline) -> set[str]:
     return {row["title"] for row in world.rows(select(paper))}
 
 
@@ -42,7 +42,7 @@ def reader_that_dies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_a_listing_whose_reader_died_is_fetched_again_without_validators(
-    world: World, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
 ) -> None:
     source_id = add(world, peer)
     peer.judge = lambda asked: (
@@ -61,7 +61,7 @@ def test_a_listing_whose_reader_died_is_fetched_again_without_validators(
 
 
 def test_a_listing_whose_reader_died_is_read_once_more_from_its_kept_bytes(
-    world: World, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
 ) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Listed once only")))
@@ -75,7 +75,7 @@ def test_a_listing_whose_reader_died_is_read_once_more_from_its_kept_bytes(
 
 
 def test_bytes_that_cannot_be_read_twice_are_kept_for_a_week_and_read_when_a_person_polls(
-    world: World, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
 ) -> None:
     source_id = add(world, peer)
     peer.script("/feed", Answer(body=FEED.format(title="Listed once only")))
@@ -92,14 +92,14 @@ def test_bytes_that_cannot_be_read_twice_are_kept_for_a_week_and_read_when_a_per
     assert titles(world) == {"Listed once only"}
 
 
-def nights(world: World, count: int) -> None:
+def nights(world: Pipeline, count: int) -> None:
     world.make_due(listing, done_at=timedelta(days=count))
     world.make_due(rate_limit, available_at=timedelta(days=2))
     while retention.work(world.db, world.settings):
         pass
 
 
-def test_bytes_that_cannot_be_read_are_dropped_after_a_week(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_bytes_that_cannot_be_read_are_dropped_after_a_week(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=LOGIN))
     poll_all(world, fetcher)
@@ -111,7 +111,7 @@ def test_bytes_that_cannot_be_read_are_dropped_after_a_week(world: World, peer: 
     assert world.rows(select(listing))[0]["body"] is None
 
 
-def test_equal_unreadable_bytes_are_kept_once(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_equal_unreadable_bytes_are_kept_once(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     peer.always("/feed", Answer(body=LOGIN))
     for _ in range(3):
@@ -120,7 +120,7 @@ def test_equal_unreadable_bytes_are_kept_once(world: World, peer: HttpSink, fetc
     assert sum(row["body"] is not None for row in world.rows(select(listing))) == 1
 
 
-def test_a_few_unreadable_listings_are_kept_for_a_source(world: World, peer: HttpSink, fetcher: Fetcher) -> None:
+def test_a_few_unreadable_listings_are_kept_for_a_source(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer)
     peer.script("/feed", *(Answer(body=f"{LOGIN}<!-- {number} -->") for number in range(listings.MAX_KEPT + 3)))
     for _ in range(listings.MAX_KEPT + 3):
@@ -133,7 +133,7 @@ def test_a_few_unreadable_listings_are_kept_for_a_source(world: World, peer: Htt
 
 
 def test_an_unchanged_answer_to_a_poll_begun_before_the_failure_does_not_hide_it(
-    world: World, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher, reader_that_dies: pytest.MonkeyPatch
 ) -> None:
     source_id = add(world, peer)
 
@@ -156,7 +156,7 @@ def test_an_unchanged_answer_to_a_poll_begun_before_the_failure_does_not_hide_it
 
 
 def test_the_owner_hears_of_a_source_whose_answers_are_no_listings(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     source_id = add(world, peer)
     with world.db.transaction() as tx:
@@ -177,7 +177,7 @@ def test_the_owner_hears_of_a_source_whose_answers_are_no_listings(
 
 
 def test_an_unreadable_first_listing_does_not_make_the_backlog_news(
-    world: World, peer: HttpSink, fetcher: Fetcher
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
 ) -> None:
     add(world, peer)
     peer.script("/feed", Answer(body=LOGIN), Answer(body=FEED.format(title="Old")))

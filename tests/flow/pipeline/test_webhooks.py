@@ -11,8 +11,9 @@ from services.flow.commands import channels, resend
 from services.flow.upkeep import restored_copy
 from services.notifiers.webhook import RETRIES
 from services.store.db.tables import channel, delivery, rate_limit
-from tests.flow.conftest import Configure, World, entry
-from tests.sinks import Answer, Asked, HttpSink
+from tests.flow.conftest import Configure
+from tests.support.sinks import Answer, Asked, HttpSink
+from tests.support.world import Pipeline, entry
 
 AGENTS, ROBOTS = "One paper about agent planning", "Another paper about robot planning"
 HOOK = "/hooks/geheim"
@@ -25,12 +26,12 @@ def hook(configure: Configure) -> Iterator[HttpSink]:
         yield sink
 
 
-def add(world: World, hook: HttpSink) -> tuple[int, str]:
+def add(world: Pipeline, hook: HttpSink) -> tuple[int, str]:
     added = channels.add(world.db, world.settings, world.account, f"webhook:{hook.url}{HOOK}")
     return added.id, added.secret
 
 
-def go_on(world: World, hours: int = 30) -> None:
+def go_on(world: Pipeline, hours: int = 30) -> None:
     world.make_due(rate_limit, available_at=timedelta(hours=hours))
     world.make_due(delivery, next_attempt_at=timedelta(hours=hours))
     world.deliver()
@@ -40,7 +41,7 @@ def ids(asked: list[Asked]) -> list[str]:
     return [one.headers["webhook-id"] for one in asked]
 
 
-def test_a_match_reaches_a_webhook(world: World, hook: HttpSink) -> None:
+def test_a_match_reaches_a_webhook(world: Pipeline, hook: HttpSink) -> None:
     where, secret = add(world, hook)
     assert secret.startswith("whsec_")
     world.subscribe("Planning", query="planning", to=[where])
@@ -53,14 +54,14 @@ def test_a_match_reaches_a_webhook(world: World, hook: HttpSink) -> None:
     assert [row["state"] for row in world.deliveries()] == ["sent"]
 
 
-def test_a_test_message_reaches_it(world: World, hook: HttpSink) -> None:
+def test_a_test_message_reaches_it(world: Pipeline, hook: HttpSink) -> None:
     where, _ = add(world, hook)
     resend.send_test(world.db, world.settings, where)
     world.deliver()
     assert json.loads(hook.to(HOOK)[0].body)["type"] == "channel.test"
 
 
-def test_a_failing_webhook_is_tried_by_the_schedule_under_one_id_and_given_up(world: World, hook: HttpSink) -> None:
+def test_a_failing_webhook_is_tried_by_the_schedule_under_one_id_and_given_up(world: Pipeline, hook: HttpSink) -> None:
     hook.always(HOOK, Answer(status=500))
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
@@ -78,7 +79,7 @@ def test_a_failing_webhook_is_tried_by_the_schedule_under_one_id_and_given_up(wo
     assert "10 attempts" in world.mails()[0], "its owner is told by mail"
 
 
-def test_silence_is_one_more_failure_with_the_same_bytes(world: World, hook: HttpSink) -> None:
+def test_silence_is_one_more_failure_with_the_same_bytes(world: Pipeline, hook: HttpSink) -> None:
     hook.script(HOOK, *[Answer(close=True)] * 4)
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
@@ -90,7 +91,7 @@ def test_silence_is_one_more_failure_with_the_same_bytes(world: World, hook: Htt
     assert len({one.body for one in hook.to(HOOK)}) == 1
 
 
-def test_a_worker_lost_while_sending_is_one_more_failure(world: World, hook: HttpSink) -> None:
+def test_a_worker_lost_while_sending_is_one_more_failure(world: Pipeline, hook: HttpSink) -> None:
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1))
@@ -102,7 +103,7 @@ def test_a_worker_lost_while_sending_is_one_more_failure(world: World, hook: Htt
     assert len(set(ids(hook.to(HOOK)))) == 1
 
 
-def test_gone_disables_it_and_tells_its_owner(world: World, hook: HttpSink) -> None:
+def test_gone_disables_it_and_tells_its_owner(world: Pipeline, hook: HttpSink) -> None:
     hook.always(HOOK, Answer(status=410))
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
@@ -113,7 +114,7 @@ def test_gone_disables_it_and_tells_its_owner(world: World, hook: HttpSink) -> N
     assert "410" in world.mails()[0]
 
 
-def test_a_throttled_webhook_is_left_alone_for_as_long_as_it_says(world: World, hook: HttpSink) -> None:
+def test_a_throttled_webhook_is_left_alone_for_as_long_as_it_says(world: Pipeline, hook: HttpSink) -> None:
     hook.script(HOOK, Answer(status=429, headers={"Retry-After": "600"}))
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])
@@ -125,7 +126,7 @@ def test_a_throttled_webhook_is_left_alone_for_as_long_as_it_says(world: World, 
     assert len(hook.to(HOOK)) == 3
 
 
-def test_a_renewed_secret_signs_what_waits_beside_the_old_one(world: World, hook: HttpSink) -> None:
+def test_a_renewed_secret_signs_what_waits_beside_the_old_one(world: Pipeline, hook: HttpSink) -> None:
     hook.script(HOOK, Answer(status=500))
     where, _ = add(world, hook)
     world.subscribe("Planning", query="planning", to=[where])

@@ -18,18 +18,19 @@ from services.store.delivery import channels, operator_notices, opt_in
 from services.store.delivery.bounces import soft_bounces
 from services.store.delivery.records import SoftBounces
 from services.store.maintenance import due_work
-from tests.flow.conftest import Configure, World, entry
-from tests.imap import ImapSink
+from tests.flow.conftest import Configure
+from tests.support.imap import ImapSink
+from tests.support.world import Pipeline, entry
 
 SAMPLES = Path(__file__).parents[2] / "data" / "bounces"
 AGENTS = "One paper about agent planning"
 
 
-def secrets(world: World) -> SecretBox:
+def secrets(world: Pipeline) -> SecretBox:
     return SecretBox(world.settings.secret_key.get_secret_value())
 
 
-def report(world: World, name: str, message_id: str = "") -> bytes:
+def report(world: Pipeline, name: str, message_id: str = "") -> bytes:
     """A server's report about the first mail that was sent."""
     token = opt_in_links.unsubscribe_token(secrets(world), world.email, "ada@example.org")
     link = f"{world.settings.base_url}/unsubscribe/{token}"
@@ -38,24 +39,24 @@ def report(world: World, name: str, message_id: str = "") -> bytes:
     return body.replace(b"MESSAGE-ID", message_id.encode()).replace(b"UNSUBSCRIBE", link.encode())
 
 
-def handle(world: World, body: bytes) -> str:
+def handle(world: Pipeline, body: bytes) -> str:
     return bounces.handle_mail(world.db, world.settings, secrets(world), body)
 
 
-def disabled(world: World) -> list[str]:
+def disabled(world: Pipeline) -> list[str]:
     with world.db.transaction() as tx:
         return [channel.disabled_because for channel in channels.all_of(tx)]
 
 
 @pytest.fixture
-def sent(world: World) -> World:
+def sent(world: Pipeline) -> Pipeline:
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
     return world
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail", "vague"])
-def test_a_hard_bounce_disables_the_channel(sent: World, name: str) -> None:
+def test_a_hard_bounce_disables_the_channel(sent: Pipeline, name: str) -> None:
     body = report(sent, name)
     assert [handle(sent, body), handle(sent, body)] == ["hard", "known"]
     assert disabled(sent)[0].startswith("mail to this address came back: 550")
@@ -65,7 +66,7 @@ def test_a_hard_bounce_disables_the_channel(sent: World, name: str) -> None:
         assert sent.deliveries()[0]["error"].startswith("came back: 550")
 
 
-def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(sent: World) -> None:
+def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(sent: Pipeline) -> None:
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     both = [
@@ -78,7 +79,7 @@ def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(s
     assert told == [(both[1], "notice")]
 
 
-def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: World) -> None:
+def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: Pipeline) -> None:
     handle(sent, report(sent, "postfix"))
     sent.run(entry("Another about planning", 2))
     assert opt_in_commands.enable(sent.db, sent.settings, sent.email, sent.account)
@@ -88,7 +89,7 @@ def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: World) -> Non
         assert opt_in.suppression_reason(tx, "ada@example.org") == ""
 
 
-def test_a_suppressed_address_gets_no_opt_in_request(sent: World) -> None:
+def test_a_suppressed_address_gets_no_opt_in_request(sent: Pipeline) -> None:
     handle(sent, report(sent, "postfix"))
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
@@ -96,7 +97,7 @@ def test_a_suppressed_address_gets_no_opt_in_request(sent: World) -> None:
     assert not opt_in_commands.request_opt_in(sent.db, sent.settings, one)
 
 
-def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: World) -> None:
+def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: Pipeline) -> None:
     assert handle(sent, report(sent, "full")) == "soft"
     assert disabled(sent) == [""]
     with sent.db.transaction() as tx:
@@ -106,7 +107,7 @@ def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: World) 
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])
-def test_a_report_about_a_foreign_mail_changes_nothing(sent: World, name: str) -> None:
+def test_a_report_about_a_foreign_mail_changes_nothing(sent: Pipeline, name: str) -> None:
     body = report(sent, name, "<digest-000000000000000000000000@localhost>")
     forged = body.replace(f"/unsubscribe/{sent.email}-".encode(), b"/unsubscribe/9-")
     assert handle(sent, forged) == "ignored"
@@ -114,14 +115,14 @@ def test_a_report_about_a_foreign_mail_changes_nothing(sent: World, name: str) -
     assert (disabled(sent), sent.rows(select(bounce))) == ([""], [])
 
 
-def test_a_report_about_an_unsent_mail_is_ignored(world: World) -> None:
+def test_a_report_about_an_unsent_mail_is_ignored(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         assert operator_notices.send(tx, world.account, "k", "text", "localhost")
     body = report(world, "exchange")
     assert handle(world, body) == "ignored"
 
 
-def test_a_mail_with_the_token_unsubscribes(sent: World) -> None:
+def test_a_mail_with_the_token_unsubscribes(sent: Pipeline) -> None:
     token = opt_in_links.unsubscribe_token(secrets(sent), sent.email, "ada@example.org")
     forged = token[:-1] + ("0" if token[-1] != "0" else "1")
     assert handle(sent, f"Subject: unsubscribe {forged}\r\n\r\n".encode()) == "ignored"
@@ -131,7 +132,7 @@ def test_a_mail_with_the_token_unsubscribes(sent: World) -> None:
 
 
 def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
-    sent: World, configure: Configure, tmp_path: Path
+    sent: Pipeline, configure: Configure, tmp_path: Path
 ) -> None:
     for name in ("new", "cur"):
         (tmp_path / "Back" / name).mkdir(parents=True)
@@ -157,7 +158,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
     assert list((tmp_path / "Back/new").iterdir()) == []
 
 
-def read(world: World, times: int) -> None:
+def read(world: Pipeline, times: int) -> None:
     """Reads the mailbox several times, as if five minutes had passed each time."""
     for _ in range(times):
         world.make_due(rate_limit, available_at=timedelta(minutes=6))
@@ -165,17 +166,17 @@ def read(world: World, times: int) -> None:
     world.deliver()
 
 
-def why_unreadable(world: World) -> str:
+def why_unreadable(world: Pipeline) -> str:
     with world.db.transaction() as tx:
         return store.mailbox_failure(tx)
 
 
-def told(world: World) -> list[str]:
+def told(world: Pipeline) -> list[str]:
     return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
 
 
 @pytest.fixture
-def operated(world: World) -> World:
+def operated(world: Pipeline) -> Pipeline:
     """Ada, who has a mail channel, is the operator."""
     with world.db.transaction() as tx:
         tx.execute(update(account).values(operator=True))
@@ -183,7 +184,7 @@ def operated(world: World) -> World:
 
 
 def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
-    operated: World, configure: Configure
+    operated: Pipeline, configure: Configure
 ) -> None:
     operated.subscribe(query="planning")
     operated.run(entry(AGENTS, 1))
@@ -210,7 +211,7 @@ def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
 
 @pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
 def test_the_operator_gets_a_notice_each_time_the_mailbox_becomes_unreachable(
-    operated: World, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+    operated: Pipeline, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("new", "cur"):
         (tmp_path / "Back" / name).mkdir(parents=True)
@@ -225,7 +226,7 @@ def test_the_operator_gets_a_notice_each_time_the_mailbox_becomes_unreachable(
     assert "bounces are not read" in capsys.readouterr().out
 
 
-def test_a_mailbox_that_is_no_longer_configured_is_no_failure(operated: World, configure: Configure) -> None:
+def test_a_mailbox_that_is_no_longer_configured_is_no_failure(operated: Pipeline, configure: Configure) -> None:
     configure(bounce_url="maildir:///nowhere/at/all")
     read(operated, 1)
     configure(bounce_url="")

@@ -15,8 +15,9 @@ from services.flow.upkeep import message_updates, restored_copy
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, rate_limit, transport
 from services.store.delivery import channels
-from tests.flow.conftest import Configure, World, entry
-from tests.sinks import Answer, HttpSink
+from tests.flow.conftest import Configure
+from tests.support.sinks import Answer, HttpSink
+from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
 ROBOTS = "Another paper about robot planning"
@@ -40,11 +41,11 @@ def slack(configure: Configure) -> Iterator[HttpSink]:
         yield sink
 
 
-def add(world: World, word: str = "slack:C012345") -> int:
+def add(world: Pipeline, word: str = "slack:C012345") -> int:
     return channel_commands.find_or_add(world.db, world.settings, world.account, word, verified=True)
 
 
-def go_on(world: World, rounds: int = 3) -> None:
+def go_on(world: Pipeline, rounds: int = 3) -> None:
     """Time passes: gates open, and whatever waits goes."""
     for _ in range(rounds):
         world.make_due(rate_limit, available_at=timedelta(hours=1))
@@ -58,7 +59,7 @@ def bodies(sink: HttpSink, path: str) -> list[dict[str, Any]]:
     return [json.loads(asked.body) for asked in sink.to(path)]
 
 
-def told(world: World, *papers: Any, to: str = "slack:C012345") -> int:
+def told(world: Pipeline, *papers: Any, to: str = "slack:C012345") -> int:
     """A channel that has been told these papers, but for what follows."""
     where = add(world, to)
     world.subscribe("Planning", query="planning", to=[where])
@@ -66,14 +67,14 @@ def told(world: World, *papers: Any, to: str = "slack:C012345") -> int:
     return where
 
 
-def kinds(world: World) -> list[tuple[str, str]]:
+def kinds(world: Pipeline) -> list[tuple[str, str]]:
     return [(row["kind"], row["state"]) for row in world.deliveries()]
 
 
 # ── the thread ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_abstracts_come_in_the_messages_thread(world: World, slack: HttpSink) -> None:
+def test_the_abstracts_come_in_the_messages_thread(world: Pipeline, slack: HttpSink) -> None:
     told(world)
     go_on(world)
     message, thread = bodies(slack, POST)
@@ -84,7 +85,7 @@ def test_the_abstracts_come_in_the_messages_thread(world: World, slack: HttpSink
     assert kinds(world) == [("message", "sent"), ("thread", "sent")]
 
 
-def test_a_thread_is_committed_with_the_message_or_not_at_all(world: World, slack: HttpSink) -> None:
+def test_a_thread_is_committed_with_the_message_or_not_at_all(world: Pipeline, slack: HttpSink) -> None:
     """A worker lost after Slack's yes leaves a doubt; only when that is cleared up is there a thread, and one."""
     where = add(world)
     world.subscribe("Planning", query="planning", to=[where])
@@ -105,7 +106,7 @@ def test_a_thread_is_committed_with_the_message_or_not_at_all(world: World, slac
     assert [one.get("thread_ts") for one in bodies(slack, POST)] == ["17.1"], "the message itself is not posted again"
 
 
-def test_a_thread_that_slack_refuses_ends_alone(world: World, slack: HttpSink) -> None:
+def test_a_thread_that_slack_refuses_ends_alone(world: Pipeline, slack: HttpSink) -> None:
     where = add(world)
     refusal = '{"ok": false, "error": "restricted_action_non_threadable_channel"}'
     slack.script(POST, YES, Answer(body=refusal))
@@ -116,14 +117,14 @@ def test_a_thread_that_slack_refuses_ends_alone(world: World, slack: HttpSink) -
     assert world.rows(select(channel).where(channel.c.id == where))[0]["disabled_because"] == ""
 
 
-def test_papers_without_abstracts_have_no_thread(world: World, slack: HttpSink) -> None:
+def test_papers_without_abstracts_have_no_thread(world: Pipeline, slack: HttpSink) -> None:
     told(world, entry(AGENTS, 1))
     go_on(world)
     assert len(slack.to(POST)) == 1
     assert kinds(world) == [("message", "sent"), ("thread", "cancelled")]
 
 
-def test_a_webhook_has_no_thread_and_no_update_but_the_abstracts_beginnings(world: World, slack: HttpSink) -> None:
+def test_a_webhook_has_no_thread_and_no_update_but_the_abstracts_beginnings(world: Pipeline, slack: HttpSink) -> None:
     slack.always(HOOK, Answer())
     told(world, entry(AGENTS, 1, abstract="Agents plan."), to=f"slack-webhook:{slack.url}{HOOK}")
     world.announce(entry(AGENTS, 1, upvotes=100))
@@ -136,7 +137,7 @@ def test_a_webhook_has_no_thread_and_no_update_but_the_abstracts_beginnings(worl
 # ── updates ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_changes_updates_the_message_in_place_gathered_and_once(world: World, slack: HttpSink) -> None:
+def test_what_changes_updates_the_message_in_place_gathered_and_once(world: Pipeline, slack: HttpSink) -> None:
     told(world)
     go_on(world)
     world.announce(entry(AGENTS, 1, upvotes=30))
@@ -156,7 +157,7 @@ def test_what_changes_updates_the_message_in_place_gathered_and_once(world: Worl
     assert len(slack.to(UPDATE)) == 2
 
 
-def test_what_changes_between_rendering_and_sending_is_not_missed(world: World, slack: HttpSink) -> None:
+def test_what_changes_between_rendering_and_sending_is_not_missed(world: Pipeline, slack: HttpSink) -> None:
     where = add(world)
     world.subscribe("Planning", query="planning", to=[where])
     world.announce(entry(AGENTS, 1))
@@ -172,7 +173,7 @@ def test_what_changes_between_rendering_and_sending_is_not_missed(world: World, 
     assert len(slack.to(UPDATE)) == 1
 
 
-def test_a_doubtful_update_is_made_again_since_it_changes_nothing(world: World, slack: HttpSink) -> None:
+def test_a_doubtful_update_is_made_again_since_it_changes_nothing(world: Pipeline, slack: HttpSink) -> None:
     told(world, entry(AGENTS, 1))
     go_on(world)
     slack.script(UPDATE, SILENCE, SILENCE, SILENCE)
@@ -183,7 +184,7 @@ def test_a_doubtful_update_is_made_again_since_it_changes_nothing(world: World, 
     assert len({one.body for one in slack.to(UPDATE)}) == 1
 
 
-def test_an_old_message_is_left_alone(world: World, slack: HttpSink) -> None:
+def test_an_old_message_is_left_alone(world: Pipeline, slack: HttpSink) -> None:
     told(world, entry(AGENTS, 1))
     go_on(world)
     world.make_due(delivery, sent_at=timedelta(days=8))
@@ -192,7 +193,7 @@ def test_an_old_message_is_left_alone(world: World, slack: HttpSink) -> None:
     assert slack.to(UPDATE) == []
 
 
-def test_an_update_of_a_message_that_is_gone_ends_there(world: World, slack: HttpSink) -> None:
+def test_an_update_of_a_message_that_is_gone_ends_there(world: Pipeline, slack: HttpSink) -> None:
     where = told(world, entry(AGENTS, 1))
     go_on(world)
     slack.always(UPDATE, Answer(body='{"ok": false, "error": "message_not_found"}'))
@@ -205,7 +206,7 @@ def test_an_update_of_a_message_that_is_gone_ends_there(world: World, slack: Htt
 # ── doubts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch: bool) -> None:
+def doubtful(world: Pipeline, slack: HttpSink, to: str = "slack:C012345", **switch: bool) -> None:
     where = add(world, to)
     if switch:
         channel_commands.set_at_most_once(world.db, where, switch["at_most_once"])
@@ -217,7 +218,7 @@ def doubtful(world: World, slack: HttpSink, to: str = "slack:C012345", **switch:
 @pytest.mark.parametrize("at_most_once", [False, True])
 @pytest.mark.parametrize("answer", ["internal_error", "fatal_error", "service_unavailable"])
 def test_a_message_that_is_found_is_not_posted_again(
-    world: World, slack: HttpSink, answer: str, at_most_once: bool
+    world: Pipeline, slack: HttpSink, answer: str, at_most_once: bool
 ) -> None:
     slack.script(POST, Answer(body=json.dumps({"ok": False, "error": answer})))
     doubtful(world, slack, at_most_once=at_most_once)
@@ -233,7 +234,7 @@ def test_a_message_that_is_found_is_not_posted_again(
 
 
 @pytest.mark.parametrize("at_most_once", [False, True])
-def test_a_message_that_is_not_there_is_posted_once_more(world: World, slack: HttpSink, at_most_once: bool) -> None:
+def test_a_message_that_is_not_there_is_posted_once_more(world: Pipeline, slack: HttpSink, at_most_once: bool) -> None:
     slack.script(POST, Answer(status=500, body="{}"))
     doubtful(world, slack, at_most_once=at_most_once)
     slack.always(HISTORY, Answer(body='{"ok": true, "messages": []}'))
@@ -248,7 +249,7 @@ def test_a_message_that_is_not_there_is_posted_once_more(world: World, slack: Ht
 )
 @pytest.mark.parametrize(("at_most_once", "posts", "state"), [(False, 2, "sent"), (True, 1, "uncertain")])
 def test_without_a_way_to_look_it_is_posted_once_more_unless_the_channel_wants_nothing_twice(
-    world: World, slack: HttpSink, answer: Answer, at_most_once: bool, posts: int, state: str
+    world: Pipeline, slack: HttpSink, answer: Answer, at_most_once: bool, posts: int, state: str
 ) -> None:
     slack.script(POST, SILENCE)
     doubtful(world, slack, at_most_once=at_most_once)
@@ -261,7 +262,7 @@ def test_without_a_way_to_look_it_is_posted_once_more_unless_the_channel_wants_n
 
 @pytest.mark.parametrize(("at_most_once", "posts"), [(False, 2), (True, 1)])
 def test_a_webhook_that_reads_and_hangs_up_gets_two_copies_at_most_and_one_where_that_is_wished(
-    world: World, slack: HttpSink, at_most_once: bool, posts: int
+    world: Pipeline, slack: HttpSink, at_most_once: bool, posts: int
 ) -> None:
     slack.always(HOOK, SILENCE)
     doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}", at_most_once=at_most_once)
@@ -270,7 +271,7 @@ def test_a_webhook_that_reads_and_hangs_up_gets_two_copies_at_most_and_one_where
     assert kinds(world) == [("message", "uncertain")]
 
 
-def test_the_wish_counts_at_once_for_what_is_in_doubt(world: World, slack: HttpSink) -> None:
+def test_the_wish_counts_at_once_for_what_is_in_doubt(world: Pipeline, slack: HttpSink) -> None:
     slack.always(HOOK, SILENCE)
     doubtful(world, slack, f"slack-webhook:{slack.url}{HOOK}")
     channel_commands.set_at_most_once(world.db, world.deliveries()[0]["channel_id"], True)
@@ -278,7 +279,7 @@ def test_the_wish_counts_at_once_for_what_is_in_doubt(world: World, slack: HttpS
     assert len(slack.to(HOOK)) == 1
 
 
-def test_a_limit_on_looking_is_waited_out(world: World, slack: HttpSink) -> None:
+def test_a_limit_on_looking_is_waited_out(world: Pipeline, slack: HttpSink) -> None:
     slack.script(POST, SILENCE)
     doubtful(world, slack)
     slack.script(HISTORY, Answer(status=429, headers={"Retry-After": "60"}, body='{"ok": false}'))
@@ -289,7 +290,7 @@ def test_a_limit_on_looking_is_waited_out(world: World, slack: HttpSink) -> None
     assert kinds(world)[0] == ("message", "sent")
 
 
-def test_a_channel_known_by_name_is_looked_up_by_the_id_that_slack_named(world: World, slack: HttpSink) -> None:
+def test_a_channel_known_by_name_is_looked_up_by_the_id_that_slack_named(world: Pipeline, slack: HttpSink) -> None:
     told(world, entry(AGENTS, 1), to="slack:#papers")
     go_on(world)
     world.make_due(rate_limit, available_at=timedelta(hours=1))
@@ -304,7 +305,7 @@ def test_a_channel_known_by_name_is_looked_up_by_the_id_that_slack_named(world: 
 
 
 def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_once(
-    world: World, slack: HttpSink
+    world: Pipeline, slack: HttpSink
 ) -> None:
     with world.db.transaction() as tx:
         tx.exec_driver_sql("UPDATE account SET operator = true")
@@ -337,7 +338,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
 
 
 def test_what_waits_for_a_disabled_channel_is_kept_a_week_and_then_dropped_with_the_reason(
-    world: World, slack: HttpSink
+    world: Pipeline, slack: HttpSink
 ) -> None:
     slack.always(POST, Answer(body='{"ok": false, "error": "is_archived"}'))
     where = add(world)
@@ -354,7 +355,7 @@ def test_what_waits_for_a_disabled_channel_is_kept_a_week_and_then_dropped_with_
     assert ("message", "cancelled") in kinds(world)
 
 
-def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(world: World, slack: HttpSink) -> None:
+def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(world: Pipeline, slack: HttpSink) -> None:
     where = add(world)
     world.subscribe("Planning", query="planning", to=[where])
     world.announce(entry(AGENTS, 1, abstract="Agents plan."))

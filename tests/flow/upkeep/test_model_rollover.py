@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +16,15 @@ from services.flow.pipeline.match import Shard, work
 from services.flow.upkeep import model_rollover, recalibrate
 from services.ports import Embedder
 from services.settings import settings as process_settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.tables import model, paper_vector, subscription, transport
 from services.store.db.tables import paper as paper_of
 from services.store.interests import embedder_health
 from services.store.maintenance import due_work, retention
-from tests.embedding_server import EmbeddingServer, by_words
-from tests.flow.conftest import Configure, World, entry
-from tests.sinks import Answer
+from tests.flow.conftest import Configure
+from tests.support.embedding_server import EmbeddingServer, by_words
+from tests.support.sinks import Answer
+from tests.support.world import Pipeline, entry
 
 GALAXIES = "Galaxies far away"
 
@@ -35,7 +37,7 @@ def lowered(texts: Sequence[str]) -> NDArray[np.float32]:
 class Change:
     """A world whose embedder is whichever serves, and the settings that want one."""
 
-    def __init__(self, world: World, configure: Configure, old: EmbeddingServer, new: EmbeddingServer) -> None:
+    def __init__(self, world: Pipeline, configure: Configure, old: EmbeddingServer, new: EmbeddingServer) -> None:
         self.world, self.configure, self.old, self.new = world, configure, old, new
         self.shard = Shard(number=0)
         self.want(old)
@@ -88,12 +90,12 @@ class Change:
         found = [row["model"] for row in self.world.rows(select(paper_vector))]
         return {name: found.count(name) for name in sorted(set(found))}
 
-    def row(self, one: int) -> Row:
+    def row(self, one: int) -> dict[str, Any]:
         return self.world.rows(select(subscription).where(subscription.c.id == one))[0]
 
 
 @pytest.fixture
-def change(world: World, configure: Configure) -> Iterator[Change]:
+def change(world: Pipeline, configure: Configure) -> Iterator[Change]:
     plugins.embedder.cache_clear()
     with EmbeddingServer(model="old") as old, EmbeddingServer(lowered, model="new") as new:
         yield Change(world, configure, old, new)

@@ -7,17 +7,17 @@ from sqlalchemy import update
 from services.flow.upkeep import no_match_reminder
 from services.store.db.tables import delivery, match, subscription
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import TimedWorld
+from tests.support.world import TimedPipeline
 
 FORTNIGHT = timedelta(days=14, hours=1)
 
 
-def since(world: TimedWorld, one: int, moment: datetime) -> None:
+def since(world: TimedPipeline, one: int, moment: datetime) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(subscription).where(subscription.c.id == one).values(watched_since=moment))
 
 
-def remind_all(world: TimedWorld) -> list[str]:
+def remind_all(world: TimedPipeline) -> list[str]:
     """Works until nothing is due; the subjects of the notices so far."""
     while no_match_reminder.work(world.db, world.settings, world.embedder):
         pass
@@ -26,7 +26,7 @@ def remind_all(world: TimedWorld) -> list[str]:
     return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
 
 
-def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedWorld) -> None:
+def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedPipeline) -> None:
     one = timed.subscribe("Whales", query="planning whales", cadence="daily")
     since(timed, one, timed.clock.now)
     timed.hear()
@@ -40,7 +40,7 @@ def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedWorld) ->
     assert len(remind_all(timed)) == 1
 
 
-def test_a_match_counts_anew(timed: TimedWorld) -> None:
+def test_a_match_counts_anew(timed: TimedPipeline) -> None:
     one = timed.subscribe("Plans", query="planning")
     since(timed, one, timed.clock.now)
     timed.clock.on(hours=14 * 24 + 1)
@@ -54,7 +54,7 @@ def test_a_match_counts_anew(timed: TimedWorld) -> None:
     assert len(remind_all(timed)) == 2
 
 
-def test_who_pauses_or_follows_what_trends_is_not_reminded(timed: TimedWorld) -> None:
+def test_who_pauses_or_follows_what_trends_is_not_reminded(timed: TimedPipeline) -> None:
     paused = timed.subscribe("Paused", query="planning")
     trending = timed.subscribe("Trending", trending=3, cadence="daily")
     with timed.db.transaction() as tx:
@@ -64,7 +64,7 @@ def test_who_pauses_or_follows_what_trends_is_not_reminded(timed: TimedWorld) ->
     assert remind_all(timed) == []
 
 
-def test_an_interest_without_papers_asks_to_look_at_the_sources(timed: TimedWorld) -> None:
+def test_an_interest_without_papers_asks_to_look_at_the_sources(timed: TimedPipeline) -> None:
     one = timed.subscribe("Robots", interest="robot")
     since(timed, one, timed.clock.now - FORTNIGHT)
     assert len(remind_all(timed)) == 1

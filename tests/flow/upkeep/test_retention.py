@@ -29,13 +29,13 @@ from services.store.db.tables import (
 from services.store.maintenance import due_work
 from services.store.maintenance import retention as retention_steps
 from services.store.subscriptions import subscriptions
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
 LONG, AGES = timedelta(days=31), timedelta(days=401)
 
 
-def clean_all(world: World) -> int:
+def clean_all(world: Pipeline) -> int:
     """Nights of work until nothing is left; how many batches."""
     world.make_due(rate_limit, available_at=timedelta(days=2))
     batches = 0
@@ -45,7 +45,7 @@ def clean_all(world: World) -> int:
     return batches
 
 
-def age(world: World, by: timedelta) -> None:
+def age(world: Pipeline, by: timedelta) -> None:
     """As if everything had happened `by` earlier."""
     moments = {
         delivery: ("created_at", "sent_at"), delivery_item: ("created_at", "not_before"), match: ("created_at",),
@@ -56,19 +56,19 @@ def age(world: World, by: timedelta) -> None:
         world.make_due(table, **dict.fromkeys(names, by))
 
 
-def count(world: World, table: object) -> int:
+def count(world: Pipeline, table: object) -> int:
     return int(world.rows(select(func.count().label("n")).select_from(table))[0]["n"])  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def told(world: World) -> World:
+def told(world: Pipeline) -> Pipeline:
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
     assert world.deliveries()[0]["state"] == "sent"
     return world
 
 
-def test_a_young_service_loses_nothing(told: World) -> None:
+def test_a_young_service_loses_nothing(told: Pipeline) -> None:
     before = [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)]
     assert clean_all(told) == 0
     assert [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)] == before
@@ -76,7 +76,7 @@ def test_a_young_service_loses_nothing(told: World) -> None:
     assert told.mails()
 
 
-def test_bytes_events_and_files_go_after_the_retention_and_records_stay(told: World) -> None:
+def test_bytes_events_and_files_go_after_the_retention_and_records_stay(told: Pipeline) -> None:
     age(told, LONG)
     for path in Path(told.settings.data_dir, "outbox").iterdir():
         os.utime(path, (0, 0))
@@ -87,7 +87,7 @@ def test_bytes_events_and_files_go_after_the_retention_and_records_stay(told: Wo
     assert [count(told, table) for table in (delivery, delivery_item, match, paper)] == [1, 1, 1, 1]
 
 
-def test_what_is_not_finished_stays_whole(told: World) -> None:
+def test_what_is_not_finished_stays_whole(told: Pipeline) -> None:
     for state in ("pending", "claimed", "sending", "uncertain"):
         with told.db.transaction() as tx:
             tx.execute(update(delivery).values(state=state, next_attempt_at=told.now()))
@@ -98,7 +98,7 @@ def test_what_is_not_finished_stays_whole(told: World) -> None:
         assert count(told, event) == 1
 
 
-def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: World) -> None:
+def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: Pipeline) -> None:
     with told.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead", bytes_final=True, sent_at=None))
     age(told, LONG)
@@ -109,7 +109,7 @@ def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: World) ->
     assert told.deliveries()[0]["rendered"]
 
 
-def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
+def test_a_paper_told_ages_ago_comes_not_again(told: Pipeline) -> None:
     """Neither by its own subscription nor by another one, though the record of its message is gone."""
     age(told, AGES)
     clean_all(told)
@@ -128,7 +128,7 @@ def test_a_paper_told_ages_ago_comes_not_again(told: World) -> None:
     assert any("sent on 20" in said for _, said in steps)
 
 
-def test_what_was_never_delivered_says_so(told: World) -> None:
+def test_what_was_never_delivered_says_so(told: Pipeline) -> None:
     with told.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
     age(told, AGES)
@@ -136,7 +136,7 @@ def test_what_was_never_delivered_says_so(told: World) -> None:
     assert told.items()[0]["dropped_because"].startswith("not delivered on 20")
 
 
-def test_matches_and_items_go_with_what_they_guarded(told: World) -> None:
+def test_matches_and_items_go_with_what_they_guarded(told: Pipeline) -> None:
     with told.db.transaction() as tx:
         subscriptions.remove(tx, 1, told.account)
         tx.execute(update(channel).values(deleted_at=func.now()))
@@ -146,7 +146,7 @@ def test_matches_and_items_go_with_what_they_guarded(told: World) -> None:
     assert count(told, paper) == 1
 
 
-def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world: World) -> None:
+def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         new = insert(source).values(kind="feed", location="x").returning(source.c.id)
         other = tx.scalars(new).one()
@@ -159,7 +159,7 @@ def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world
     assert [row["id"] for row in kept] == [2, 3, 4]
 
 
-def test_what_an_address_does_not_confirm_waits_a_week(world: World) -> None:
+def test_what_an_address_does_not_confirm_waits_a_week(world: Pipeline) -> None:
     lab = channels.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
@@ -170,7 +170,7 @@ def test_what_an_address_does_not_confirm_waits_a_week(world: World) -> None:
     assert world.items()[0]["dropped_because"] == "the address was not confirmed for 7 days"
 
 
-def test_traces_of_people_go_after_a_day(world: World) -> None:
+def test_traces_of_people_go_after_a_day(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         for days in (0, 2):
             then = world.now() - timedelta(days=days)
@@ -182,7 +182,7 @@ def test_traces_of_people_go_after_a_day(world: World) -> None:
     assert [count(world, table) for table in (confirmation, signin_link, bounce)] == [1, 1, 0]
 
 
-def test_batches_are_small_and_the_night_ends(world: World) -> None:
+def test_batches_are_small_and_the_night_ends(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         then = world.now() - timedelta(days=2)
         rows = [{"address": "a@b.c", "ip": "", "created_at": then}] * (2 * retention_steps.BATCH_SIZE + 1)
@@ -204,7 +204,7 @@ def test_batches_are_small_and_the_night_ends(world: World) -> None:
     assert row["available_at"] > world.now()
 
 
-def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: World) -> None:
+def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: Pipeline) -> None:
     past, later = world.now() - timedelta(days=2), world.now() + timedelta(days=3)
     with world.db.transaction() as tx:
         rows = {"slack:ab:#old": past, "slack:ab:#limited": later, "2001:db8::1": past, "export.arxiv.org": past}

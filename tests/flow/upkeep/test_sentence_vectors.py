@@ -14,14 +14,14 @@ from services.store.db import rate_limits
 from services.store.db.tables import sentence_vector, transport
 from services.store.interests import sentence_vectors as stored
 from services.store.maintenance import due_work, retention
-from tests.flow.conftest import World, entry
+from tests.support.world import Pipeline, entry
 
 ABSTRACT = "An agent is loved by everybody. Proteins fold by diffusion of an agent. Robots are many."
 FIRST, SECOND = "An agent is loved by everybody.", "Proteins fold by diffusion of an agent."
 
 
 @pytest.fixture
-def heard(world: World) -> World:
+def heard(world: Pipeline) -> Pipeline:
     """A paper that an interest and a query matched, and one that only the query did."""
     world.subscribe("Interest", interest="diffusion that everybody loves", volume="900/day", cadence="daily")
     world.announce(entry("Diffusion of proteins", 1, abstract=ABSTRACT), entry("Nothing", 2, abstract=ABSTRACT[:31]))
@@ -30,15 +30,15 @@ def heard(world: World) -> World:
     return world
 
 
-def work(world: World) -> bool:
+def work(world: Pipeline) -> bool:
     return sentence_vectors.work(world.db, world.settings, world.embedder)
 
 
-def rows(world: World) -> dict[int, bytes | None]:
+def rows(world: Pipeline) -> dict[int, bytes | None]:
     return {row["paper_id"]: row["vectors"] for row in world.rows(select(sentence_vector))}
 
 
-def set_off(world: World) -> str:
+def set_off(world: Pipeline) -> str:
     """The sentence that the digest sets off."""
     world.let_days_pass()
     world.deliver()
@@ -49,17 +49,17 @@ def set_off(world: World) -> str:
     return " ".join(re.sub("<[^>]+>", "", found).split())
 
 
-def test_a_digest_shows_the_sentence_closest_to_the_interest(heard: World) -> None:
+def test_a_digest_shows_the_sentence_closest_to_the_interest(heard: Pipeline) -> None:
     while work(heard):
         pass
     assert set_off(heard) == SECOND
 
 
-def test_a_digest_does_not_wait_for_them(heard: World) -> None:
+def test_a_digest_does_not_wait_for_them(heard: Pipeline) -> None:
     assert set_off(heard) == FIRST, "most of the interest's words"
 
 
-def test_what_an_interest_matched_is_asked_for_once_and_made(heard: World) -> None:
+def test_what_an_interest_matched_is_asked_for_once_and_made(heard: Pipeline) -> None:
     paper = heard.paper("Diffusion of proteins")
     assert rows(heard)[paper] is None
     while work(heard):
@@ -73,7 +73,7 @@ def test_what_an_interest_matched_is_asked_for_once_and_made(heard: World) -> No
     assert rows(heard)[paper] == made
 
 
-def test_a_query_alone_asks_for_none(world: World) -> None:
+def test_a_query_alone_asks_for_none(world: Pipeline) -> None:
     world.subscribe("Query", query="agent")
     world.announce(entry("Nothing", 2, abstract=ABSTRACT))
     world.embed_and_match()
@@ -81,7 +81,7 @@ def test_a_query_alone_asks_for_none(world: World) -> None:
     assert rows(world) == {}
 
 
-def test_the_sweep_calls_for_them_on_the_slow_queue_alone(heard: World) -> None:
+def test_the_sweep_calls_for_them_on_the_slow_queue_alone(heard: Pipeline) -> None:
     with heard.db.transaction() as tx:
         for other in ("bounces", "clean-up"):
             rate_limits.acquire(tx, other, timedelta(hours=1), heard.now())
@@ -94,7 +94,7 @@ def test_the_sweep_calls_for_them_on_the_slow_queue_alone(heard: World) -> None:
     assert set(before) - set(after) == {"slow"}
 
 
-def test_without_the_embedder_they_wait_and_it_rests(heard: World) -> None:
+def test_without_the_embedder_they_wait_and_it_rests(heard: Pipeline) -> None:
     heard.embedder.down = True
     assert not work(heard)
     heard.embedder.down = False
@@ -104,13 +104,13 @@ def test_without_the_embedder_they_wait_and_it_rests(heard: World) -> None:
     assert all(rows(heard).values())
 
 
-def test_a_paper_whose_sentences_end_workers_is_left_alone(heard: World) -> None:
+def test_a_paper_whose_sentences_end_workers_is_left_alone(heard: Pipeline) -> None:
     with heard.db.transaction() as tx:
         tx.execute(update(sentence_vector).values(attempts=stored.MAX_ATTEMPTS))
     assert not work(heard)
 
 
-def test_changed_text_has_no_vectors_of_the_old(heard: World) -> None:
+def test_changed_text_has_no_vectors_of_the_old(heard: Pipeline) -> None:
     while work(heard):
         pass
     paper = heard.paper("Diffusion of proteins")
@@ -118,7 +118,7 @@ def test_changed_text_has_no_vectors_of_the_old(heard: World) -> None:
     assert paper not in rows(heard)
 
 
-def test_the_night_takes_them_when_messages_are_out(heard: World) -> None:
+def test_the_night_takes_them_when_messages_are_out(heard: Pipeline) -> None:
     while work(heard):
         pass
 
@@ -132,7 +132,7 @@ def test_the_night_takes_them_when_messages_are_out(heard: World) -> None:
     assert rows(heard) == {}
 
 
-def test_while_papers_wait_to_be_matched_it_leaves_them_the_processor(heard: World) -> None:
+def test_while_papers_wait_to_be_matched_it_leaves_them_the_processor(heard: Pipeline) -> None:
     heard.announce(entry("Another paper", 3))
     assert not work(heard), "to be embedded"
     while embed.work(heard.db, heard.settings, heard.embedder):

@@ -3,7 +3,7 @@
 import pytest
 
 from services import plugins
-from tests.digests import ENVELOPE, digest
+from tests.support.digests import ENVELOPE, digest
 from tests.web.conftest import Browser, Site, text_of
 
 

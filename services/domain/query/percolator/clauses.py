@@ -19,7 +19,6 @@ from services.domain.query.ast import (
     Query,
     Source,
     Word,
-    is_initial,
 )
 from services.domain.query.evaluate import matches
 from services.domain.query.paper_text import FieldText, PaperText, is_named, plain_category
@@ -53,7 +52,7 @@ class ClauseIndex:
         self._keys: dict[int, Hashable] = {}
         self._prefix_lengths: Counter[int] = Counter()
         self._authors: defaultdict[str, dict[int, Author]] = defaultdict(dict)
-        """By each of their names that is not an initial, then by slot."""
+        """By each key that a matching name may have, then by slot."""
         self._checks: defaultdict[int, dict[int, _Check]] = defaultdict(dict)
         """By the rarest slot that they need, then by their own slot."""
         self._needs: dict[int, tuple[int, ...]] = {}
@@ -87,8 +86,8 @@ class ClauseIndex:
             elif slot in self._needs:
                 self._forget_check(slot)
             elif isinstance(key, tuple) and key[0] == "author":
-                for name in {*key[1:]} & self._authors.keys():
-                    _drop(self._authors, name, slot)
+                for name_key in key[1].query_keys:
+                    _drop(self._authors, name_key, slot)
 
     def holding(self, papers: Sequence[PaperText]) -> tuple[Ints, Masks]:
         """The slots of clauses that hold in any of at most 64 papers, and masks of the papers in which they hold."""
@@ -154,9 +153,9 @@ class ClauseIndex:
 
     def _metadata(self, paper: PaperText) -> Iterator[int]:
         """The slots of clauses on authors, categories and sources that hold in the paper."""
-        for names in paper.names if self._authors else ():
-            for name in self._authors.keys() & {*names}:
-                yield from (slot for slot, author in self._authors[name].items() if is_named(author, names))
+        for name in paper.names if self._authors else ():
+            for key in self._authors.keys() & name.keys:
+                yield from (slot for slot, author in self._authors[key].items() if is_named(author, name))
         for category in paper.categories:
             yield from self._indexed("cat", category)
         for source in paper.sources:
@@ -219,10 +218,9 @@ class ClauseIndex:
         return slot
 
     def _author(self, author: Author) -> int:
-        slot = self._slot_of(("author", *author.names))
-        for name in author.names:
-            if not is_initial(name):
-                self._authors[name][slot] = author
+        slot = self._slot_of(("author", author.name))
+        for key in author.name.query_keys:
+            self._authors[key][slot] = author
         return slot
 
     def _checked(self, clause: Near | Exact, field: str, key: Hashable) -> int:

@@ -2,7 +2,7 @@ import json
 import tracemalloc
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from itertools import permutations
+from itertools import cycle, permutations
 from pathlib import Path
 
 import pytest
@@ -47,9 +47,23 @@ def paper(
     return PaperText.of(made)
 
 
+BIBLIOGRAPHIES = (
+    "Smith JA",
+    "J. A. Smith",
+    "van der Berg, Anna",
+    "A.-M. Berg",
+    "ATLAS Collaboration",
+    "王伟",
+    "Wei Li",
+)
+
+
 def abstracts() -> list[PaperText]:
     lines = map(json.loads, SAMPLE.read_text("utf-8").splitlines())
-    return [paper(line["title"], line["summary"], line["authors"], line["categories"]) for line in lines]
+    authors = cycle(BIBLIOGRAPHIES)
+    return [
+        paper(line["title"], line["summary"], [*line["authors"], next(authors)], line["categories"]) for line in lines
+    ]
 
 
 ABSTRACTS = abstracts()
@@ -71,9 +85,20 @@ def begun(words: list[str]) -> str:
     return " ".join([*words[:-1], f"{words[-1][:4]}*" if len(words[-1]) > 3 else words[-1]])
 
 
-def initials(author: str) -> str:
-    first, *others = author.split()
-    return " ".join([*others, first[0]]) if others else author
+def respelled(author: str, form: int) -> str:
+    """The name as other bibliographies write it, or the name of somebody else."""
+    *given, family = author.split()
+    initials = [name[0] for name in given]
+    return (
+        f"{family}, {' '.join(given)}",
+        f"{family} {''.join(initials)}",
+        f"{' '.join(initials)} {family}",
+        f"{'-'.join(given)} {family}",
+        f"{family} {' '.join(given)}",
+        f"{''.join(given)} van {family}",
+        f"{' '.join(initials[:1])}. Q. {family}",
+        family,
+    )[form]  # fmt: skip
 
 
 def near(words: list[str]) -> Query:
@@ -86,7 +111,8 @@ CLAUSES: st.SearchStrategy[Query] = st.one_of(
     said(1, 3).map(begun).map(Phrase),
     said(2, 3).map(lambda words: near(words[::-1])),
     st.integers(0, len(SURFACES) - 1).map(lambda number: Exact(SURFACES[number])),
-    st.sampled_from(AUTHORS).map(Author) | st.sampled_from(AUTHORS).map(initials).map(Author),
+    st.sampled_from(AUTHORS).map(Author)
+    | st.builds(respelled, st.sampled_from(AUTHORS), st.integers(0, 7)).map(Author),
     st.sampled_from([*CATEGORIES, "cs", "cs.*", "stat*", "c*", "cs.LG.x"]).map(Category),
     st.sampled_from(["arxiv", "Daily Papers", "daily-papers", "rss"]).map(Source),
 )

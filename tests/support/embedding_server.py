@@ -1,6 +1,6 @@
 """A local server that answers OpenAI's `POST /v1/embeddings`, well or as badly as it is told to.
 
-`python -m tests.embedding_server PORT` serves the packaged model, for trying things out by hand.
+`python -m tests.support.embedding_server PORT` serves the packaged model, for trying things out by hand.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.sinks import Answer, Asked, HttpSink
+from tests.support.sinks import Answer, Asked, HttpSink
 
 PATH = "/v1/embeddings"
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]

@@ -50,7 +50,7 @@ _UPVOTES = (128, 41, 9, 67, 0, 3, 0, 12)
 
 
 def papers() -> list[Paper]:
-    entries = json.loads((Path(__file__).parent / "data" / "digest-papers.json").read_text())
+    entries = json.loads((Path(__file__).parents[1] / "data" / "digest-papers.json").read_text())
     return [
         Paper(
             id=number,

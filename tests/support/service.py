@@ -12,14 +12,13 @@ from typing import Any
 
 import psutil
 import redis
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from services.local import redis_url
-from tests.sinks import Answer, HttpSink, SmtpSink, refused_port
+from tests.support.sinks import Answer, HttpSink, SmtpSink, refused_port
 
 POST = "/chat.postMessage"
-SAMPLE = Path(__file__).parent.parent / "services" / "local" / "sample_announcement.txt"
+SAMPLE = Path(__file__).parents[2] / "services" / "local" / "sample_announcement.txt"
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float) -> Any:
@@ -49,6 +48,7 @@ class Service:
         }
         self.log = data_dir.parent / "up.log"
         self.up: subprocess.Popen[bytes] | None = None
+        self._engine: Engine | None = None
 
     def start(self) -> None:
         self.spawn()
@@ -65,6 +65,7 @@ class Service:
             )
 
     def stop(self) -> None:
+        self.forget_database()
         if self.up is not None:
             self.up.terminate()
             self.up.wait(15)
@@ -90,10 +91,21 @@ class Service:
             broker.flushall()
 
     def query(self, sql: str) -> list[Any]:
-        urls = json.loads((self.data_dir / "run" / "up.json").read_text())
-        engine = create_engine(urls["database_url"], poolclass=NullPool)
-        with engine.connect() as connection:
+        with self._database().connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql))]
+
+    def _database(self) -> Engine:
+        """Keeps one connection for all questions: who waits asks several of them ten times a second."""
+        url = json.loads((self.data_dir / "run" / "up.json").read_text())["database_url"]
+        if self._engine is None or self._engine.url != make_url(url):
+            self.forget_database()
+            # Tested before each use, since tests kill the server.
+            self._engine = create_engine(url, pool_size=1, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
+        return self._engine
+
+    def forget_database(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
 
     def wanted(self) -> set[tuple[int, int]]:
         """(channel, paper) of every match."""
