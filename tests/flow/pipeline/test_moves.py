@@ -6,9 +6,9 @@ from services.domain.sources.moves import READS_THAT_CONFIRM
 from services.http.client import Fetcher
 from services.store.db.tables import paper
 from services.store.sources import sources
-from tests.support.world import Pipeline
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, make_due, peer, poll_all, row_of
 from tests.support.sinks import Answer, HttpSink
+from tests.support.world import Pipeline
 
 __all__ = ["fetcher", "peer"]
 

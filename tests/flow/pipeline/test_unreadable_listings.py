@@ -12,9 +12,9 @@ from services.flow.upkeep import retention
 from services.http.client import Fetcher
 from services.store.db.tables import delivery, event, listing, paper, rate_limit, source
 from services.store.sources import listings, sources
-from tests.support.world import Pipeline
 from tests.flow.pipeline.test_poll import FEED, add, fetcher, make_due, peer, poll_all, row_of
 from tests.support.sinks import Answer, HttpSink
+from tests.support.world import Pipeline
 
 __all__ = ["fetcher", "peer"]
 
