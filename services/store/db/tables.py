@@ -37,6 +37,7 @@ from services.store.db.columns import enum_column as _enum
 from services.store.db.columns import flag as _flag
 from services.store.db.columns import lease as _lease
 from services.store.db.columns import number as _id
+from services.store.db.columns import random_key as _random_key
 from services.store.db.columns import ref as _ref
 from services.store.db.columns import text_column as _text
 
@@ -56,7 +57,7 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _random_key("session_key"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
 )  # fmt: skip
 
@@ -207,7 +208,7 @@ subscription = Table(
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
-    _count("feed_address_version"), _at("paused_until"),
+    _random_key("feed_key"), _at("paused_until"),
     Column("watched_since", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
     _at("reminded_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_to", sa.Time(), nullable=True),
         sa.Column("operator", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("session_key", sa.UUID(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_account_lower_email")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
@@ -355,7 +356,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.Column("shard", sa.SmallInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
-        sa.Column("feed_address_version", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("feed_key", sa.UUID(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("paused_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column(
             "watched_since", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
