@@ -107,15 +107,15 @@ source = Table(
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("rate_limit_key", ForeignKey("rate_limit.key")), Column("rate_limit_pause", Interval),
     _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
-    _text("moved_to"), _count("failures"), _text("error"), Column("feed_hints", FeedHintsJson, nullable=False, server_default="{}"),
+    _text("moved_to"), _text("redirect_to"), _count("redirect_reads"), _count("failures"), _text("error"), Column("feed_hints", FeedHintsJson, nullable=False, server_default="{}"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
 
 listing = Table(
     "listing", metadata, _id(), _ref("source_id", "source.id", index=True), _at("fetched_at", nullable=False),
-    Column("body", LargeBinary), Column("day", Date), _text("url"), _flag("silent"), _count("attempts"), *_lease(),
-    _text("error"), _at("done_at"),
+    Column("body", LargeBinary), _text("content_type"), Column("day", Date), _text("url"), _text("address"), _flag("silent"),
+    _count("attempts"), *_lease(), _text("error"), _at("read_again_at"), _at("done_at"),
     Index("ix_listing_waiting", "id", postgresql_where=text("done_at IS NULL")),
 )  # fmt: skip
 
