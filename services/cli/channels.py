@@ -6,6 +6,7 @@ import typer
 
 from services.cli import output
 from services.cli.context import Email, Id, Json, command_context
+from services.store.delivery import ended_channels
 
 commands = typer.Typer(help="Where papers are sent: mail, Slack, webhooks.", no_args_is_help=True)
 
@@ -142,5 +143,5 @@ def remove(channel: Id) -> None:
 
     with command_context() as context, context.db.transaction() as tx:
         channels.find(tx, channel)
-        channels.remove(tx, channel)
+        ended_channels.remove(tx, channel)
     output.say(f"channel {channel} removed")

@@ -10,7 +10,7 @@ from services.flow.channel_targets import stored_target
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels
+from services.store.delivery import channels, ended_channels
 
 
 def own_channel_id(tx: Connection, account_id: int, email: str) -> int | None:
@@ -45,7 +45,7 @@ def adopt(tx: Connection, secrets: SecretBox, account: Account, confirmed_id: in
         accounts.set_email(tx, account.id, account.new_email)
         return
     channels.hand_over(tx, from_id=confirmed_id, to_id=old_id)
-    channels.remove(tx, confirmed_id)
+    ended_channels.remove(tx, confirmed_id)
     move(tx, secrets, account, account.new_email, verified=True)
 
 

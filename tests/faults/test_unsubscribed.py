@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.store.delivery import channels, opt_in
+from services.store.delivery import channels, ended_channels, opt_in
 from services.store.subscriptions import subscriptions
 from tests.faults.harness import FaultHarness
 from tests.faults.oracle import Alert
@@ -23,7 +23,7 @@ def test_row_21_a_channel_removed_after_the_claim_gets_nothing(harness: FaultHar
     )
     channel = ada.channels["ada@example.org"]
     with harness.db.transaction() as tx:
-        channels.remove(tx, channel) if how == "removed" else opt_in.unsubscribe(tx, channels.find(tx, channel))
+        ended_channels.remove(tx, channel) if how == "removed" else opt_in.unsubscribe(tx, channels.find(tx, channel))
     harness.expected.remove(Alert("ada@example.org", paper))
     harness.settle()
     assert sorted(harness.states()) == ["cancelled", "sent"]

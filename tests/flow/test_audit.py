@@ -10,7 +10,7 @@ from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match
-from services.store.delivery import channels, opt_in, sending_pause
+from services.store.delivery import channels, ended_channels, opt_in, sending_pause
 from services.store.maintenance import audit
 from tests.support.world import Pipeline, entry
 
@@ -71,7 +71,7 @@ def unsubscribed(world: Pipeline) -> None:
 
 def removed(world: Pipeline) -> None:
     with world.db.transaction() as tx:
-        channels.remove(tx, world.email)
+        ended_channels.remove(tx, world.email)
 
 
 STOPS = [held, transport_held, disabled, unconfirmed, unsubscribed, removed]

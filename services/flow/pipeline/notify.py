@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from services.domain.delivery.schedule import not_before
 from services.settings import Settings
 from services.store.db.database import Database
-from services.store.delivery.channels import UNSUBSCRIBED
+from services.store.delivery.ended_channels import UNSUBSCRIBED
 from services.store.papers import merging
 from services.store.subscriptions import matches, silences
 from services.store.subscriptions.records import ChannelToNotify, NewItem

@@ -80,18 +80,14 @@ def claim_probe(tx: Connection, now: datetime, lease: timedelta) -> str | None:
 
 
 def is_open(tx: Connection, key: str) -> bool:
-    return bool(tx.scalars(select(_is_open(key))).one())
+    return not tx.scalars(select(is_closed(key))).one()
 
 
 def is_closed(key_column: Any) -> Any:
     """SQL: whether requests through the transport in a column may be made."""
-    return ~_is_open(key_column)
+    return ~select(transport.c.key).where(transport.c.key == key_column, transport.c.down_because != "").exists()
 
 
 def reason(tx: Connection, key: str) -> str:
     """Why a transport is down; empty when it is not."""
     return tx.scalars(select(transport.c.down_because).where(transport.c.key == key)).first() or ""
-
-
-def _is_open(key: Any) -> Any:
-    return select(transport.c.key).where(transport.c.key == key, transport.c.down_because != "").exists()

@@ -1,7 +1,7 @@
 """The one place that opens transactions and commits, and the call that wakes a stage."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,11 @@ from sqlalchemy import (
     ARRAY,
     TIMESTAMP,
     BigInteger,
+    CollectionAggregate,
     Connection,
     Engine,
     TableValuedAlias,
+    any_,
     column,
     create_engine,
     event,
@@ -106,6 +108,11 @@ def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
     """Holds the advisory lock `name` until the transaction ends, alone or with all others that share it."""
     take = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
     tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
+
+
+def any_id(ids: Collection[int]) -> CollectionAggregate[Any]:
+    """SQL: the ids as one array parameter. PostgreSQL would plan a list of parameters anew for each length."""
+    return any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def pairs(first_name: str, second_name: str, given: Iterable[tuple[int, int]]) -> TableValuedAlias:

@@ -1,11 +1,10 @@
 """Channels: where an account's papers are sent."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import ChannelHours
@@ -16,11 +15,6 @@ from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, channel, delivery, delivery_item, subscription_channel, transport
 from services.store.delivery import digest_schedule, sending_pause
 from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
-
-REMOVED = "channel removed"
-"""Why an item was dropped whose channel was removed."""
-UNSUBSCRIBED = "unsubscribed"
-"""Why an item was dropped or a delivery cancelled whose channel was unsubscribed."""
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,9 +109,9 @@ def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None
     )
 
 
-def set_hours(tx: Connection, where: Channel, hours: ChannelHours) -> None:
-    tx.execute(update(channel).where(channel.c.id == where.id).values(asdict(hours)))
-    digest_schedule.reschedule_all(tx, where.account_id)
+def set_hours(tx: Connection, changed: Channel, hours: ChannelHours) -> None:
+    tx.execute(update(channel).where(channel.c.id == changed.id).values(asdict(hours)))
+    digest_schedule.reschedule_all(tx, changed.account_id)
 
 
 def move(tx: Connection, channel_id: int, target: StoredTarget, *, verified: bool) -> None:
@@ -157,8 +151,8 @@ def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
 def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
     """Whether the owner prefers to miss a message over getting it twice.
 
-    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, deliveries in doubt are not
-    repeated from now on.
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain
+    deliveries are not repeated from now on.
     """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     if at_most_once and not can_reconcile:
@@ -189,13 +183,13 @@ def disable_address(tx: Connection, address: str, reason: str) -> list[Channel]:
         )
         .with_for_update(),
     )
-    for where in enabled:
-        disable(tx, where.id, reason)
+    for matching in enabled:
+        disable(tx, matching.id, reason)
     return enabled
 
 
 def enable(tx: Connection, channel_id: int) -> None:
-    """Enables a disabled channel. What has waited for it is sent."""
+    """Enables a disabled channel. Its waiting items and deliveries are sent."""
     tx.execute(
         update(channel)
         .where(channel.c.id == channel_id)
@@ -204,88 +198,16 @@ def enable(tx: Connection, channel_id: int) -> None:
     wake(tx, "deliver")
 
 
-# ── ending ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def remove(tx: Connection, channel_id: int) -> None:
-    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
-    lock_with_deliveries(tx, channel_id)
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
-    drop_unsent(tx, channel_id, REMOVED)
-
-
-def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
-    """Locks the open deliveries of a channel, then the channel.
-
-    Recording an outcome locks in the same order, so the two cannot deadlock.
-    """
-    tx.execute(
-        select(delivery.c.id)
-        .where(
-            delivery.c.channel_id == channel_id,
-            delivery.c.state.in_(("pending", "claimed", "sending", "uncertain")),
-        )
-        .order_by(delivery.c.id)
-        .with_for_update()
-    )
-    tx.execute(select(channel.c.id).where(channel.c.id == channel_id).with_for_update())
-
-
-def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
-    """Cancels the deliveries that are not being sent and drops the items that were not sent.
-
-    A delivery in doubt keeps its state and is not repeated.
-    """
-    on_channel = delivery.c.channel_id == channel_id
-    tx.execute(
-        update(delivery)
-        .where(on_channel, delivery.c.state.in_(["pending", "claimed"]))
-        .values(state="cancelled", error=reason, next_attempt_at=None, lease_token=None, lease_until=None)
-    )
-    tx.execute(update(delivery).where(on_channel, delivery.c.state == "uncertain").values(next_attempt_at=None))
-    cancelled = select(delivery.c.id).where(on_channel, delivery.c.state == "cancelled")
-    tx.execute(
-        update(delivery_item)
-        .where(
-            delivery_item.c.channel_id == channel_id,
-            or_(delivery_item.c.delivery_id.is_(None), delivery_item.c.delivery_id.in_(cancelled)),
-            delivery_item.c.dropped_because == "",
-        )
-        .values(dropped_because=reason, delivery_id=None)
-    )
-
-
-def ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """Those of the channels that were removed or unsubscribed."""
-    if not ids:
-        return []
-    return tx.scalars(
-        select(channel.c.id)
-        .where(
-            channel.c.id == any_(literal(list(ids), ARRAY(BigInteger))),
-            or_(channel.c.deleted_at.is_not(None), channel.c.unsubscribed_at.is_not(None)),
-        )
-        .order_by(channel.c.id)
-    ).all()
-
-
-def drop_if_ended(tx: Connection, channel_id: int) -> None:
-    """Cancels retries after a send during which the channel was removed or unsubscribed."""
-    where = by_id(tx, channel_id)
-    if where is not None and (where.deleted_at or where.unsubscribed_at):
-        drop_unsent(tx, channel_id, REMOVED if where.deleted_at else UNSUBSCRIBED)
-
-
 # ── conditions ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def sendable_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
+    """SQL: whether a channel may be sent to at `now`. Does not test the opt-in: its request is sent without it."""
     return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 
 def sendable() -> Any:
-    """SQL: channels that may be sent to as soon as their rate limit allows it."""
+    """SQL: whether a channel may be sent to as soon as its rate limit allows it."""
     return and_(
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),

@@ -15,7 +15,7 @@ from services.domain.delivery.state_machine import DeliveryKind, State
 from services.store.db import leases, rate_limits
 from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import account, channel, delivery
-from services.store.delivery import channels
+from services.store.delivery import channels, ended_channels
 from services.store.delivery.deliveries import progress_columns
 from services.store.delivery.records import Channel, ChannelWithAccount, Delivery
 
@@ -189,4 +189,4 @@ def store_expired(tx: Connection, after: Delivery) -> None:
     """Stores the next state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
-    channels.drop_if_ended(tx, after.channel_id)
+    ended_channels.drop_if_ended(tx, after.channel_id)

@@ -6,13 +6,13 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, any_, func, literal, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import State
 from services.errors import NotFound
-from services.store.db.database import pairs
+from services.store.db.database import any_id, pairs
 from services.store.db.records import columns_for, fetch, fetch_all, fetch_first
 from services.store.db.tables import account, channel, delivery, delivery_item
 from services.store.delivery.records import Delivery, DeliveryPage, DeliverySummary, NewDelivery
@@ -80,7 +80,7 @@ def find_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, Deliver
     """Deliveries by id."""
     if not delivery_ids:
         return {}
-    wanted = delivery.c.id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
+    wanted = delivery.c.id == any_id(delivery_ids)
     query = select(*columns_for(delivery, Delivery)).where(wanted)
     return {existing.id: existing for existing in fetch(tx, Delivery, query)}
 

@@ -6,21 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     Select,
     and_,
-    any_,
     bindparam,
     exists,
-    literal,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
+from services.store.db.database import any_id
 from services.store.db.records import columns_for, fetch, fetch_all
 from services.store.db.tables import account, channel, delivery, delivery_item
 from services.store.delivery import digest_schedule, sending_pause
@@ -82,7 +79,7 @@ def due_on(tx: Connection, channel_ids: Collection[int], now: datetime) -> list[
     """The items of channels that are due, in the order in which they were stored."""
     query = (
         select(*columns_for(delivery_item, DeliveryItem))
-        .where(_any_of(delivery_item.c.channel_id, channel_ids), IS_WAITING, delivery_item.c.not_before <= now)
+        .where(delivery_item.c.channel_id == any_id(channel_ids), IS_WAITING, delivery_item.c.not_before <= now)
         .order_by(delivery_item.c.id)
     )
     return fetch_all(tx, DeliveryItem, query)
@@ -107,7 +104,7 @@ def of_deliveries(tx: Connection, delivery_ids: Collection[int]) -> dict[int, li
     """The items of each delivery that were not dropped."""
     query = (
         select(*columns_for(delivery_item, DeliveryItem))
-        .where(_any_of(delivery_item.c.delivery_id, delivery_ids), delivery_item.c.dropped_because == "")
+        .where(delivery_item.c.delivery_id == any_id(delivery_ids), delivery_item.c.dropped_because == "")
         .order_by(delivery_item.c.id)
     )
     by_delivery: dict[int, list[DeliveryItem]] = {delivery_id: [] for delivery_id in delivery_ids}
@@ -130,8 +127,3 @@ def outcomes(tx: Connection, channel_ids: Collection[int], paper_id: int) -> Seq
         .where(delivery_item.c.channel_id.in_(channel_ids), delivery_item.c.paper_id == paper_id)
     )
     return fetch_all(tx, ItemOutcome, query)
-
-
-def _any_of(column: ColumnElement[Any], ids: Collection[int]) -> ColumnElement[bool]:
-    """SQL: `column = ANY(ids)`, one parameter however many ids."""
-    return column == any_(literal(list(ids), ARRAY(BigInteger)))

@@ -9,7 +9,7 @@ from services.domain.delivery.state_machine import DeliveryKind, State
 from services.domain.digests.updates import UPDATE_DELAY, UPDATED_FOR, Snapshot
 from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import channel, delivery, delivery_item
-from services.store.delivery import channels
+from services.store.delivery import channels, ended_channels
 from services.store.delivery.records import Channel, Delivery
 
 _UNFINISHED = (State.PENDING, State.CLAIMED, State.SENDING, State.UNCERTAIN)
@@ -92,7 +92,7 @@ def drop_given_up(tx: Connection, now: datetime, after: timedelta) -> bool:
     if given_up is None:
         return False
     reason = f"the channel was disabled for {after.days} days: {given_up.disabled_because}"
-    channels.drop_unsent(tx, given_up.id, reason)
+    ended_channels.drop_unsent(tx, given_up.id, reason)
     return True
 
 

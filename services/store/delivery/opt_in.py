@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services.store.db.database import wake
 from services.store.db.records import fetch_all
 from services.store.db.tables import channel, confirmation, suppression
-from services.store.delivery import channels
+from services.store.delivery import ended_channels
 from services.store.delivery.records import Channel, OptInRequest
 
 REFUSED = "its owner does not want to be asked"
@@ -34,7 +34,7 @@ def record_request(tx: Connection, address: str, ip: str, now: datetime) -> None
 
 
 def confirm(tx: Connection, channel_id: int) -> None:
-    """What has waited for the channel is sent."""
+    """Marks a channel as opted in. Its waiting items and deliveries are sent."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(verified=True, unsubscribed_at=None))
     wake(tx, "deliver")
 
@@ -47,24 +47,24 @@ def require_confirmation(tx: Connection, channel_id: int) -> None:
 # ── unsubscribing ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unsubscribe(tx: Connection, where: Channel) -> None:
-    """Drops what waits for the channel; claimed deliveries are not sent.
+def unsubscribe(tx: Connection, unsubscribed: Channel) -> None:
+    """Drops the waiting items and deliveries of the channel. Claimed deliveries are not sent.
 
-    An address that was never confirmed also gets no opt-in request any more, from any account.
+    An address that was never confirmed also gets no further opt-in request from any account.
     """
-    channels.lock_with_deliveries(tx, where.id)
+    ended_channels.lock_with_deliveries(tx, unsubscribed.id)
     tx.execute(
         update(channel)
-        .where(channel.c.id == where.id, channel.c.unsubscribed_at.is_(None))
+        .where(channel.c.id == unsubscribed.id, channel.c.unsubscribed_at.is_(None))
         .values(unsubscribed_at=func.now())
     )
-    channels.drop_unsent(tx, where.id, channels.UNSUBSCRIBED)
-    if not where.verified:
-        suppress(tx, where.label, REFUSED, refused=True)
+    ended_channels.drop_unsent(tx, unsubscribed.id, ended_channels.UNSUBSCRIBED)
+    if not unsubscribed.verified:
+        suppress(tx, unsubscribed.label, REFUSED, refused=True)
 
 
 def subscribe_again(tx: Connection, channel_id: int) -> None:
-    """New matches are sent again; what was dropped stays dropped."""
+    """New matches are sent again. Dropped items stay dropped."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(unsubscribed_at=None))
 
 

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     and_,
-    any_,
     exists,
     func,
-    literal,
     or_,
     select,
     update,
@@ -22,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.trending import SOURCE
+from services.store.db.database import any_id
 from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import (
     delivery_item,
@@ -65,7 +62,7 @@ def channels_with_trends(tx: Connection, channel_ids: Collection[int], now: date
     query = (
         select(subscription_channel.c.channel_id)
         .join(subscription, _wants_trending(now))
-        .where(subscription_channel.c.channel_id == any_(literal(list(channel_ids), ARRAY(BigInteger))))
+        .where(subscription_channel.c.channel_id == any_id(channel_ids))
     )
     return set(tx.scalars(query))
 

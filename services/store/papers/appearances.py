@@ -7,9 +7,10 @@ from datetime import date, datetime
 from sqlalchemy import Connection, exists, select
 
 from services.domain.papers.ingestion import Appearance, SilenceBySource
+from services.store.db.database import any_id
 from services.store.db.records import fetch_all
 from services.store.db.tables import paper_appearance, source
-from services.store.papers.bulk import any_id, insert_rows, write
+from services.store.papers.bulk import insert_rows, write
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     Integer,
     LargeBinary,
-    any_,
     cast,
     exists,
     func,
@@ -34,6 +31,7 @@ from services.domain.query.parser import parse
 from services.domain.query.tsquery import TRUNCATED, TsQuery, to_tsquery
 from services.domain.subscriptions.draft import Draft
 from services.domain.text.tokens import fold
+from services.store.db.database import any_id
 from services.store.db.tables import paper, paper_appearance, paper_vector, paper_words, source
 from services.store.papers import papers
 from services.store.papers.found_papers import FoundPapers, Vector, Window
@@ -106,7 +104,7 @@ def closest(
         if len(filtered) >= limit or len(overfetched) < OVERFETCH_FACTOR * limit:
             nearest = filtered.at(slice(limit))
     if nearest is None:
-        nearest = _closest_by_vector(tx, interest, [*conditions, _id_in(matching)], window, limit)
+        nearest = _closest_by_vector(tx, interest, [*conditions, paper.c.id == any_id(matching)], window, limit)
     return _add_term_scores(tx, interest, query, nearest)
 
 
@@ -136,7 +134,7 @@ def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest
             func.array_agg(paper_words.c.paper_id),
             func.array_agg(_is_unsure(query)),
             *in_one_value(paper_words.c.terms),
-        ).where(paper_words.c.paper_id == any_(literal(nearest.ids.tolist(), ARRAY(BigInteger))))
+        ).where(paper_words.c.paper_id == any_id(nearest.ids.tolist()))
     ).one()
     order = np.argsort(nearest.ids)
     rows = order[np.searchsorted(nearest.ids, np.array(ids or (), np.int64), sorter=order)]
@@ -186,10 +184,6 @@ def _prefer_index(tx: Connection) -> Iterator[None]:
     tx.execute(text("SET LOCAL enable_seqscan = off"))
     yield
     tx.execute(text("SET LOCAL enable_seqscan = on"))
-
-
-def _id_in(ids: Sequence[int]) -> ColumnElement[bool]:
-    return paper.c.id == any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def _ts_query(draft: Draft) -> TsQuery:

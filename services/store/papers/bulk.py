@@ -1,34 +1,24 @@
 """Writing many rows with one statement that PostgreSQL plans once, whatever their number."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     JSON,
-    BigInteger,
-    CollectionAggregate,
     Connection,
     Executable,
     Table,
     TableValuedAlias,
     Text,
-    any_,
     bindparam,
     cast,
     column,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
-
-
-def any_id(ids: Collection[int]) -> CollectionAggregate[Any]:
-    """The ids as one parameter. PostgreSQL would plan a list of parameters anew for each length."""
-    return any_(literal(list(ids), ARRAY(BigInteger)))
 
 
 def given_rows(table: Table, names: Sequence[str]) -> TableValuedAlias:

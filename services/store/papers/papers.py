@@ -23,8 +23,9 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from services.domain.papers.paper import Identifier, Paper, title_key
 from services.errors import NotFound
+from services.store.db.database import any_id
 from services.store.db.tables import paper, paper_appearance, paper_identifier, source
-from services.store.papers.bulk import any_id, given_rows, insert_rows, write
+from services.store.papers.bulk import given_rows, insert_rows, write
 
 CURRENT = (paper.c.merged_into.is_(None), ~paper.c.withdrawn)
 """Papers that were neither merged nor withdrawn. The index `ix_paper_living` holds these, so that counting them reads

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ARRAY, BigInteger, Connection, any_, literal, select
+from sqlalchemy import Connection, select
 
 from services.domain.interests.calibration import nearest_liked
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText
 from services.domain.subscriptions.matcher import Candidate
+from services.store.db.database import any_id
 from services.store.db.tables import interest_example, paper, paper_vector
 from services.store.papers import papers
 from services.store.papers import vectors as paper_vectors
@@ -52,7 +53,7 @@ def liked_papers(tx: Connection, subscription_ids: Collection[int], model: str) 
         .join(paper, paper.c.id == interest_example.c.paper_id)
         .join(paper_vector, (paper_vector.c.paper_id == paper.c.id) & (paper_vector.c.model == model))
         .where(
-            interest_example.c.subscription_id == any_(literal(list(subscription_ids), ARRAY(BigInteger))),
+            interest_example.c.subscription_id == any_id(subscription_ids),
             interest_example.c.liked,
         )
         .order_by(paper.c.id)

@@ -7,14 +7,10 @@ from datetime import datetime
 from itertools import islice
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     and_,
-    any_,
     exists,
-    literal,
     or_,
     select,
     text,
@@ -24,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import GROUP_CLOSES_AFTER
 from services.domain.subscriptions.silence import SILENCED
+from services.store.db.database import any_id
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import (
     account,
@@ -70,12 +67,10 @@ def store(tx: Connection, matches: Sequence[NewMatch]) -> int:
     """
     merging.lock_against_merges(tx)
     current_ids = merging.current_ids(tx, {new.paper_id for new in matches})
-    subscription_ids = list({new.subscription_id for new in matches})
+    subscription_ids = {new.subscription_id for new in matches}
     undeleted = (
         select(subscription.c.id)
-        .where(
-            subscription.c.id == any_(literal(subscription_ids, ARRAY(BigInteger))), subscription.c.deleted_at.is_(None)
-        )
+        .where(subscription.c.id == any_id(subscription_ids), subscription.c.deleted_at.is_(None))
         # Every transaction that locks several subscriptions locks them in this order, so that none deadlock.
         .order_by(subscription.c.id)
         .with_for_update(read=True, key_share=True)

@@ -5,15 +5,11 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import (
-    ARRAY,
-    BigInteger,
     ColumnElement,
     Connection,
     and_,
-    any_,
     func,
     insert,
-    literal,
     select,
     true,
     update,
@@ -22,6 +18,7 @@ from sqlalchemy import (
 from services.domain.query.parser import parse
 from services.domain.subscriptions.silence import Silence, silenced_reasons
 from services.errors import ConfigError, NotFound
+from services.store.db.database import any_id
 from services.store.db.records import fetch_all
 from services.store.db.tables import account, silence, subscription
 from services.store.papers import papers
@@ -89,7 +86,7 @@ def active_by_account(tx: Connection, account_ids: Collection[int], now: datetim
         return {}
     query = (
         select(silence.c.account_id, silence.c.until, silence.c.query, silence.c.subscription_id)
-        .where(silence.c.account_id == any_(literal(list(account_ids), ARRAY(BigInteger))), _is_active(now))
+        .where(silence.c.account_id == any_id(account_ids), _is_active(now))
         .order_by(silence.c.id)
     )
     active = defaultdict[int, list[Silence]](list)

@@ -9,7 +9,7 @@ from services.domain.delivery.schedule import WEEKDAYS, ChannelHours, parse_time
 from services.errors import ConfigError, NotFound, PaperwireError
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in, resend
-from services.store.delivery import bounces, channels
+from services.store.delivery import bounces, channels, ended_channels
 from services.store.maintenance import dashboard
 from services.web.csrf_forms import Form, Posted
 from services.web.request_context import Id, RequestContext, SignedIn
@@ -106,7 +106,7 @@ def confirm_remove(request: SignedIn, channel_id: Id) -> Response:
 @router.post("/{channel_id}/remove")
 def remove(request: SignedIn, form: Posted, channel_id: Id) -> Response:
     with request.app.db.transaction() as tx:
-        channels.remove(tx, channels.find(tx, channel_id, request.account_id).id)
+        ended_channels.remove(tx, channels.find(tx, channel_id, request.account_id).id)
     return request.redirect("/channels", "removed")
 
 

@@ -9,7 +9,7 @@ from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.commands import resend
 from services.store.db.tables import delivery
-from services.store.delivery import channels, opt_in
+from services.store.delivery import channels, ended_channels, opt_in
 from tests.support.world import Pipeline
 
 
@@ -38,7 +38,7 @@ def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_rem
     with pytest.raises(Conflict, match="unsubscribed"):
         resend.retry(world.db, one)
     with world.db.transaction() as tx:
-        channels.remove(tx, world.email)
+        ended_channels.remove(tx, world.email)
     with pytest.raises(NotFound):
         resend.retry(world.db, one)
 

@@ -12,7 +12,7 @@ from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import restored_copy
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, match, paper, rate_limit, run, transport
-from services.store.delivery import channels, deliveries
+from services.store.delivery import channels, deliveries, ended_channels
 from services.store.maintenance import audit
 from services.store.subscriptions import subscriptions
 from tests.flow.conftest import Configure
@@ -176,7 +176,7 @@ def test_a_channel_removed_between_claim_and_sending_gets_nothing(world: Pipelin
 
     claimed = world.claim()
     with world.db.transaction() as tx:
-        channels.remove(tx, claimed.channel.id)
+        ended_channels.remove(tx, claimed.channel.id)
     with pytest.raises(LeaseLost):
         world.commit(claimed)
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]

@@ -15,7 +15,7 @@ from services.flow.upkeep import restored_copy
 from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.tables import delivery, transport
-from services.store.delivery import channels, deliveries
+from services.store.delivery import channels, deliveries, ended_channels
 from tests.flow.conftest import Configure
 from tests.support.sinks import HttpSink, SmtpSink, refused_port
 from tests.support.world import Pipeline, new_test
@@ -140,7 +140,7 @@ def test_what_is_committed_together_is_committed_whole_or_not_at_all(world: Pipe
     readers(world, 4)
     claimed = claim(world)
     with world.db.transaction() as tx:
-        channels.remove(tx, claimed[1].channel.id)
+        ended_channels.remove(tx, claimed[1].channel.id)
     with pytest.raises(LeaseLost):
         record.write(world.db, world.settings, claimed)
     assert states(world) == ["claimed", "cancelled", "claimed", "claimed"]

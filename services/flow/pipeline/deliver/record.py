@@ -17,7 +17,7 @@ from services.settings import Settings
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
 from services.store.db.rate_limits import Renewal
-from services.store.delivery import channels, claims, deliveries, message_updates, operator_notices
+from services.store.delivery import channels, claims, deliveries, ended_channels, message_updates, operator_notices
 from services.store.delivery.records import Delivery, NewDelivery
 from services.telemetry import log
 
@@ -79,8 +79,8 @@ def _record_outcomes(
         _follow_up(tx, settings, outcome, after, now)
     # On a channel that was removed or unsubscribed meanwhile, nothing more is sent.
     shared = {outcome.claimed.channel.id for outcome in finished if not concerns_one_delivery(outcome)}
-    for channel_id in channels.ended(tx, shared):
-        channels.drop_if_ended(tx, channel_id)
+    for channel_id in ended_channels.filter_ended(tx, shared):
+        ended_channels.drop_if_ended(tx, channel_id)
     return afters
 
 
