@@ -13,7 +13,7 @@ Configure = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Configure]:
-    """Sets settings by their names without the prefix; everything is as the defaults say before and after."""
+    """Sets settings by their names without the prefix. The other settings have their defaults."""
 
     def forget() -> None:
         for cached in (settings, email_settings, slack_settings):
@@ -43,7 +43,7 @@ def http() -> Iterator[HttpSink]:
 
 
 class Commit:
-    """What stands for the transaction before the point of no return: counts, and may refuse."""
+    """Stands for the commit before the first byte that cannot be taken back. Counts its calls, and may refuse."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls = 0

@@ -74,7 +74,7 @@ def test_hostile_text_stays_text(notifier: Notifier, target: BaseModel, case: st
 
 
 def interpreted(body: bytes) -> str:
-    """The part of a message in which a mail program or Slack sees more than letters."""
+    """The part of a message in which a mail program or Slack interprets markup."""
     if body.startswith(b"{"):
         message = json.loads(body)
         if "blocks" not in message:
@@ -89,7 +89,7 @@ def interpreted(body: bytes) -> str:
 
 @pytest.fixture
 def reach(configure: Configure, http: HttpSink, smtp: SmtpSink) -> None:
-    """Both sinks in place of the world; both say no in words that repeat a secret."""
+    """Both sinks in place of the servers. Both refuse with a text that repeats a secret."""
     configure(
         smtp_url=f"smtp://me:{SECRET}@127.0.0.1:{smtp.port}?tls=none",
         slack_bot_token=SECRET,

@@ -43,7 +43,7 @@ def header(asked: Asked, name: str) -> str:
 
 
 def passes(asked: Asked, secret: str) -> bool:
-    """The specification's check, written from its words."""
+    """The check of a signature as the specification describes it."""
     assert abs(time.time() - int(header(asked, "webhook-timestamp"))) < 300
     key = base64.b64decode(secret[len("whsec_") :])
     content = b".".join([header(asked, "webhook-id").encode(), header(asked, "webhook-timestamp").encode(), asked.body])
@@ -198,7 +198,7 @@ def test_a_slow_answer_may_mean_delivered(configure: Configure, http: HttpSink, 
 
 
 def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> None:
-    """The head counts; whatever follows is left where it is."""
+    """Only the head of an answer is read."""
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

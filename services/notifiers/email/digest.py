@@ -7,8 +7,8 @@ from services.settings import settings
 
 MAX_HTML = 95_000
 """Bytes. Gmail cuts a mail at about 102 kB, and with its end the unsubscribe link."""
-ABSTRACTS = (600, 280, 0)
-"""The greatest lengths of an abstract in characters, tried in turn until the mail is small enough."""
+ABSTRACT_LENGTHS = (600, 280, 0)
+"""Maximum characters of an abstract. They are tried in turn until the mail is small enough."""
 
 
 def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
@@ -21,11 +21,12 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
         "settings_url": link(digest.settings_url),
         "unsubscribe_url": link(envelope.unsubscribe_url),
     }
-    for longest, bare in (*((longest, False) for longest in ABSTRACTS), (0, True)):
-        html = render("email/digest.html", longest=longest, bare=bare, **context)
+    for max_abstract, titles_only in (*((length, False) for length in ABSTRACT_LENGTHS), (0, True)):
+        html = render("email/digest.html", max_abstract=max_abstract, titles_only=titles_only, **context)
         if len(html.encode()) <= MAX_HTML:
             break
-    return subject(digest), render("email/digest.txt", longest=longest, bare=bare, **context), html
+    text = render("email/digest.txt", max_abstract=max_abstract, titles_only=titles_only, **context)
+    return subject(digest), text, html
 
 
 def confirm_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""What people read of a paper: no LaTeX, nothing invisible, one line."""
+"""The displayed text of a paper: no LaTeX, no invisible characters, one line."""
 
 from datetime import UTC, date, datetime
 
@@ -11,12 +11,12 @@ def paper(title: str, abstract: str = "") -> Paper:
     return Paper(id=1, title=title, abstract=abstract, announced_on=date(2026, 5, 4), first_seen_at=seen)
 
 
-def test_formulas_are_text_and_lines_are_one() -> None:
-    read = display_text.display_paper(
+def test_formulas_become_text_on_one_line() -> None:
+    displayed = display_text.display_paper(
         paper("$\\alpha$-stable\n  \\emph{L\\'evy} noise", "One\u202e two\x00.\n\nThree.")
     )
-    assert (read.title, read.abstract) == ("α-stable Lévy noise", "One two. Three.")
+    assert (displayed.title, displayed.abstract) == ("α-stable Lévy noise", "One two. Three.")
 
 
-def test_no_more_is_read_than_an_abstract_can_have() -> None:
+def test_a_long_abstract_is_cut_to_the_maximum() -> None:
     assert len(display_text.abstract(paper("x", "word " * 10_000))) <= display_text.MAX_ABSTRACT

@@ -1,4 +1,4 @@
-"""What of a sent message is worth an update: an upvote step, code, a version, and nothing else."""
+"""Changes of a paper that update a sent message: an upvote step, a link to code, and a new version."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""One note when a subscription brings nothing, and no mail otherwise."""
+"""The notice about a subscription without matches: sent once, and not for other subscriptions."""
 
 from datetime import datetime, timedelta
 
@@ -12,23 +12,23 @@ from tests.support.world import TimedPipeline
 FORTNIGHT = timedelta(days=14, hours=1)
 
 
-def since(world: TimedPipeline, one: int, moment: datetime) -> None:
+def watch_since(world: TimedPipeline, subscription_id: int, moment: datetime) -> None:
     with world.db.transaction() as tx:
-        tx.execute(update(subscription).where(subscription.c.id == one).values(watched_since=moment))
+        tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(watched_since=moment))
 
 
 def remind_all(world: TimedPipeline) -> list[str]:
-    """Works until nothing is due; the subjects of the notices so far."""
+    """Works until nothing is due. Returns the subjects of all notices."""
     while no_match_reminder.work(world.db, world.settings, world.embedder):
         pass
-    world.make_due(delivery, next_attempt_at=timedelta(days=999))  # a notice goes by the real clock
+    world.make_due(delivery, next_attempt_at=timedelta(days=999))  # notices are due by the real clock
     world.deliver()
     return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
 
 
-def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedPipeline) -> None:
-    one = timed.subscribe("Whales", query="planning whales", cadence="daily")
-    since(timed, one, timed.clock.now)
+def test_after_two_weeks_without_a_match_one_notice_says_why(timed: TimedPipeline) -> None:
+    whales = timed.subscribe("Whales", query="planning whales", cadence="daily")
+    watch_since(timed, whales, timed.clock.now)
     timed.hear()
     assert remind_all(timed) == []
     timed.clock.on(hours=14 * 24 + 1)
@@ -40,9 +40,9 @@ def test_after_two_weeks_without_a_match_one_note_says_why(timed: TimedPipeline)
     assert len(remind_all(timed)) == 1
 
 
-def test_a_match_counts_anew(timed: TimedPipeline) -> None:
-    one = timed.subscribe("Plans", query="planning")
-    since(timed, one, timed.clock.now)
+def test_a_match_starts_a_new_period(timed: TimedPipeline) -> None:
+    plans = timed.subscribe("Plans", query="planning")
+    watch_since(timed, plans, timed.clock.now)
     timed.clock.on(hours=14 * 24 + 1)
     assert len(remind_all(timed)) == 1
     timed.clock.on(days=1)
@@ -54,18 +54,18 @@ def test_a_match_counts_anew(timed: TimedPipeline) -> None:
     assert len(remind_all(timed)) == 2
 
 
-def test_who_pauses_or_follows_what_trends_is_not_reminded(timed: TimedPipeline) -> None:
+def test_paused_subscriptions_and_those_to_trending_papers_get_no_notice(timed: TimedPipeline) -> None:
     paused = timed.subscribe("Paused", query="planning")
     trending = timed.subscribe("Trending", trending=3, cadence="daily")
     with timed.db.transaction() as tx:
         subscriptions.pause(tx, paused, timed.account, timed.clock.now + timedelta(days=90))
-    for one in (paused, trending):
-        since(timed, one, timed.clock.now - FORTNIGHT)
+    for subscription_id in (paused, trending):
+        watch_since(timed, subscription_id, timed.clock.now - FORTNIGHT)
     assert remind_all(timed) == []
 
 
-def test_an_interest_without_papers_asks_to_look_at_the_sources(timed: TimedPipeline) -> None:
-    one = timed.subscribe("Robots", interest="robot")
-    since(timed, one, timed.clock.now - FORTNIGHT)
+def test_the_notice_of_an_interest_without_papers_names_the_sources(timed: TimedPipeline) -> None:
+    robots = timed.subscribe("Robots", interest="robot")
+    watch_since(timed, robots, timed.clock.now - FORTNIGHT)
     assert len(remind_all(timed)) == 1
     assert "please look at your sources" in timed.mails()[0]

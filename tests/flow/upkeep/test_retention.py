@@ -1,4 +1,4 @@
-"""What is finished and old goes; nothing that guards against telling a paper twice does."""
+"""Retention deletes old finished rows, and keeps the rows that prevent duplicate alerts."""
 
 import os
 from datetime import timedelta
@@ -32,11 +32,11 @@ from services.store.subscriptions import subscriptions
 from tests.support.world import Pipeline, entry
 
 AGENTS = "One paper about agent planning"
-LONG, AGES = timedelta(days=31), timedelta(days=401)
+MONTH, YEAR = timedelta(days=31), timedelta(days=401)
 
 
 def clean_all(world: Pipeline) -> int:
-    """Nights of work until nothing is left; how many batches."""
+    """Works until nothing is left to delete. Returns the number of batches."""
     world.make_due(rate_limit, available_at=timedelta(days=2))
     batches = 0
     while retention.work(world.db, world.settings):
@@ -46,13 +46,13 @@ def clean_all(world: Pipeline) -> int:
 
 
 def age(world: Pipeline, by: timedelta) -> None:
-    """As if everything had happened `by` earlier."""
-    moments = {
+    """Moves all times into the past by `by`."""
+    times = {
         delivery: ("created_at", "sent_at"), delivery_item: ("created_at", "not_before"), match: ("created_at",),
         run: ("created_at", "matched_at", "embedded_at"), match_job: ("done_at",), subscription: ("deleted_at",),
         channel: ("deleted_at",),
     }  # fmt: skip
-    for table, names in moments.items():
+    for table, names in times.items():
         world.make_due(table, **dict.fromkeys(names, by))
 
 
@@ -61,89 +61,89 @@ def count(world: Pipeline, table: object) -> int:
 
 
 @pytest.fixture
-def told(world: Pipeline) -> Pipeline:
+def sent(world: Pipeline) -> Pipeline:
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
     assert world.deliveries()[0]["state"] == "sent"
     return world
 
 
-def test_a_young_service_loses_nothing(told: Pipeline) -> None:
-    before = [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)]
-    assert clean_all(told) == 0
-    assert [count(told, table) for table in (delivery, delivery_item, match, event, match_job, paper)] == before
-    assert told.deliveries()[0]["rendered"]
-    assert told.mails()
+def test_nothing_recent_is_deleted(sent: Pipeline) -> None:
+    before = [count(sent, table) for table in (delivery, delivery_item, match, event, match_job, paper)]
+    assert clean_all(sent) == 0
+    assert [count(sent, table) for table in (delivery, delivery_item, match, event, match_job, paper)] == before
+    assert sent.deliveries()[0]["rendered"]
+    assert sent.mails()
 
 
-def test_bytes_events_and_files_go_after_the_retention_and_records_stay(told: Pipeline) -> None:
-    age(told, LONG)
-    for path in Path(told.settings.data_dir, "outbox").iterdir():
+def test_old_message_bytes_events_and_files_are_deleted_and_records_stay(sent: Pipeline) -> None:
+    age(sent, MONTH)
+    for path in Path(sent.settings.data_dir, "outbox").iterdir():
         os.utime(path, (0, 0))
-    clean_all(told)
-    assert told.mails() == []
-    assert (told.deliveries()[0]["rendered"], told.deliveries()[0]["state"]) == (None, "sent")
-    assert [count(told, table) for table in (event, match_job)] == [0, 0]
-    assert [count(told, table) for table in (delivery, delivery_item, match, paper)] == [1, 1, 1, 1]
+    clean_all(sent)
+    assert sent.mails() == []
+    assert (sent.deliveries()[0]["rendered"], sent.deliveries()[0]["state"]) == (None, "sent")
+    assert [count(sent, table) for table in (event, match_job)] == [0, 0]
+    assert [count(sent, table) for table in (delivery, delivery_item, match, paper)] == [1, 1, 1, 1]
 
 
-def test_what_is_not_finished_stays_whole(told: Pipeline) -> None:
+def test_unfinished_deliveries_and_runs_are_kept(sent: Pipeline) -> None:
     for state in ("pending", "claimed", "sending", "uncertain"):
-        with told.db.transaction() as tx:
-            tx.execute(update(delivery).values(state=state, next_attempt_at=told.now()))
+        with sent.db.transaction() as tx:
+            tx.execute(update(delivery).values(state=state, next_attempt_at=sent.now()))
             tx.execute(update(run).values(matched_at=None))
-        age(told, AGES)
-        assert clean_all(told) <= 1  # the jobs that are done
-        assert told.deliveries()[0]["rendered"], state
-        assert count(told, event) == 1
+        age(sent, YEAR)
+        assert clean_all(sent) <= 1  # the finished jobs
+        assert sent.deliveries()[0]["rendered"], state
+        assert count(sent, event) == 1
 
 
-def test_a_dead_message_can_be_replayed_after_its_bytes_are_gone(told: Pipeline) -> None:
-    with told.db.transaction() as tx:
+def test_a_dead_message_can_be_replayed_after_its_bytes_were_cleared(sent: Pipeline) -> None:
+    with sent.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead", bytes_final=True, sent_at=None))
-    age(told, LONG)
-    clean_all(told)
-    resend.retry(told.db, 1)
-    told.deliver()
-    assert told.deliveries()[0]["state"] == "sent"
-    assert told.deliveries()[0]["rendered"]
+    age(sent, MONTH)
+    clean_all(sent)
+    resend.retry(sent.db, 1)
+    sent.deliver()
+    assert sent.deliveries()[0]["state"] == "sent"
+    assert sent.deliveries()[0]["rendered"]
 
 
-def test_a_paper_told_ages_ago_comes_not_again(told: Pipeline) -> None:
-    """Neither by its own subscription nor by another one, though the record of its message is gone."""
-    age(told, AGES)
-    clean_all(told)
-    assert told.deliveries() == []
-    assert told.items()[0]["dropped_because"].startswith("sent on 20")
-    told.subscribe("Later", query="agent", sources=("arxiv",))
-    told.announce(entry(AGENTS, 1), source="arxiv")
-    told.embed_and_match()
-    with told.db.transaction() as tx:
+def test_a_paper_whose_delivery_was_deleted_is_not_sent_again(sent: Pipeline) -> None:
+    """Neither its own subscription nor a new one sends it."""
+    age(sent, YEAR)
+    clean_all(sent)
+    assert sent.deliveries() == []
+    assert sent.items()[0]["dropped_because"].startswith("sent on 20")
+    sent.subscribe("Later", query="agent", sources=("arxiv",))
+    sent.announce(entry(AGENTS, 1), source="arxiv")
+    sent.embed_and_match()
+    with sent.db.transaction() as tx:
         tx.execute(update(match).values(notified_at=None))
-    told.notify()
-    told.deliver()
-    assert count(told, match) == 2
-    assert told.deliveries() == []
-    steps = explain.explain(told.db, told.embedder, str(told.paper(AGENTS)), 1)
-    assert any("sent on 20" in said for _, said in steps)
+    sent.notify()
+    sent.deliver()
+    assert count(sent, match) == 2
+    assert sent.deliveries() == []
+    steps = explain.explain(sent.db, sent.embedder, str(sent.paper(AGENTS)), 1)
+    assert any("sent on 20" in text for _, text in steps)
 
 
-def test_what_was_never_delivered_says_so(told: Pipeline) -> None:
-    with told.db.transaction() as tx:
+def test_an_item_of_a_deleted_dead_delivery_says_that_it_was_not_delivered(sent: Pipeline) -> None:
+    with sent.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
-    age(told, AGES)
-    clean_all(told)
-    assert told.items()[0]["dropped_because"].startswith("not delivered on 20")
+    age(sent, YEAR)
+    clean_all(sent)
+    assert sent.items()[0]["dropped_because"].startswith("not delivered on 20")
 
 
-def test_matches_and_items_go_with_what_they_guarded(told: Pipeline) -> None:
-    with told.db.transaction() as tx:
-        subscriptions.remove(tx, 1, told.account)
+def test_matches_and_items_of_deleted_subscriptions_and_channels_are_deleted(sent: Pipeline) -> None:
+    with sent.db.transaction() as tx:
+        subscriptions.remove(tx, 1, sent.account)
         tx.execute(update(channel).values(deleted_at=func.now()))
-    age(told, AGES)
-    clean_all(told)
-    assert [count(told, table) for table in (delivery, delivery_item, match)] == [0, 0, 0]
-    assert count(told, paper) == 1
+    age(sent, YEAR)
+    clean_all(sent)
+    assert [count(sent, table) for table in (delivery, delivery_item, match)] == [0, 0, 0]
+    assert count(sent, paper) == 1
 
 
 def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world: Pipeline) -> None:
@@ -151,15 +151,15 @@ def test_the_last_listing_of_each_source_shows_that_its_first_poll_is_over(world
         new = insert(source).values(kind="feed", location="x").returning(source.c.id)
         other = tx.scalars(new).one()
         for source_id in (world.source, world.source, other):
-            ages_ago = world.now() - AGES
-            tx.execute(insert(listing).values(source_id=source_id, fetched_at=ages_ago, done_at=ages_ago))
-        tx.execute(insert(listing).values(source_id=world.source, fetched_at=ages_ago))
+            long_ago = world.now() - YEAR
+            tx.execute(insert(listing).values(source_id=source_id, fetched_at=long_ago, done_at=long_ago))
+        tx.execute(insert(listing).values(source_id=world.source, fetched_at=long_ago))
     clean_all(world)
     kept = world.rows(select(listing.c.id, listing.c.done_at).order_by(listing.c.id))
     assert [row["id"] for row in kept] == [2, 3, 4]
 
 
-def test_what_an_address_does_not_confirm_waits_a_week(world: Pipeline) -> None:
+def test_items_wait_a_week_for_the_confirmation_of_an_address(world: Pipeline) -> None:
     lab = channels.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
@@ -170,19 +170,19 @@ def test_what_an_address_does_not_confirm_waits_a_week(world: Pipeline) -> None:
     assert world.items()[0]["dropped_because"] == "the address was not confirmed for 7 days"
 
 
-def test_traces_of_people_go_after_a_day(world: Pipeline) -> None:
+def test_confirmations_and_sign_in_links_are_deleted_after_a_day(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         for days in (0, 2):
             then = world.now() - timedelta(days=days)
             tx.execute(insert(confirmation).values(address="a@b.c", ip="203.0.113.1", created_at=then))
             tx.execute(insert(signin_link).values(digest=bytes([days]), account_id=world.account, expires_at=then))
         report = {"channel_id": world.email, "status": "5.2.2"}
-        tx.execute(insert(bounce).values(digest=b"x", created_at=world.now() - AGES, **report))
+        tx.execute(insert(bounce).values(digest=b"x", created_at=world.now() - YEAR, **report))
     clean_all(world)
     assert [count(world, table) for table in (confirmation, signin_link, bounce)] == [1, 1, 0]
 
 
-def test_batches_are_small_and_the_night_ends(world: Pipeline) -> None:
+def test_rows_are_deleted_in_batches_until_none_is_left(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         then = world.now() - timedelta(days=2)
         rows = [{"address": "a@b.c", "ip": "", "created_at": then}] * (2 * retention_steps.BATCH_SIZE + 1)
@@ -190,7 +190,7 @@ def test_batches_are_small_and_the_night_ends(world: Pipeline) -> None:
 
     def is_due() -> bool:
         with world.db.transaction() as tx:
-            tx.execute(update(rate_limit).where(rate_limit.c.key == "bounces").values(available_at=world.now() + AGES))
+            tx.execute(update(rate_limit).where(rate_limit.c.key == "bounces").values(available_at=world.now() + YEAR))
             return "slow" in due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
 
     with world.db.transaction() as tx:
@@ -204,7 +204,7 @@ def test_batches_are_small_and_the_night_ends(world: Pipeline) -> None:
     assert row["available_at"] > world.now()
 
 
-def test_gates_that_nobody_has_passed_lately_go_and_those_of_sources_stay(world: Pipeline) -> None:
+def test_idle_rate_limits_of_channels_are_deleted_and_those_of_sources_stay(world: Pipeline) -> None:
     past, later = world.now() - timedelta(days=2), world.now() + timedelta(days=3)
     with world.db.transaction() as tx:
         rows = {"slack:ab:#old": past, "slack:ab:#limited": later, "2001:db8::1": past, "export.arxiv.org": past}

@@ -111,7 +111,7 @@ class _SendLoop:
                 self._abort()
 
     def _may_claim(self, deadline: float) -> bool:
-        """True for the first batch. Further batches are claimed ahead of need, while deliveries are due and time is left."""
+        """True for the first batch. Others are claimed ahead of need, while deliveries are due and time is left."""
         now = time.monotonic()
         if not self._claimed_at:
             return True
