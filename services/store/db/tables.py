@@ -77,7 +77,7 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default="08:00"),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
+    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("unsubscribed_at"),
     Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_channel_next_digest_at", "next_digest_at", postgresql_where=text("deleted_at IS NULL")),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
@@ -85,6 +85,8 @@ channel = Table(
 
 confirmation = Table(
     "confirmation", metadata, _id(), _text("address", None), _text("ip"),
+    # No foreign key: the limits of an address outlast the account that asked.
+    Column("account_id", BigInteger),
     Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
 )  # fmt: skip
 
@@ -94,12 +96,13 @@ suppression = Table(
 
 transport = Table(
     "transport", metadata, Column("key", Text, primary_key=True), _text("down_because"), _at("check_at"), _count("failures"),
+    _at("opened_at"), Column("opened_by", BigInteger),
 )  # fmt: skip
 
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 rate_limit = Table(
-    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), *_lease(),
+    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), _at("acquired_at"), *_lease(),
 )  # fmt: skip
 
 source = Table(
@@ -270,7 +273,7 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),

@@ -31,6 +31,8 @@ class Channel:
     verified: bool
     disabled_because: str
     disabled_at: datetime | None
+    refusals_since: datetime | None
+    """Refused messages count from here on: since the channel was enabled or got its address; None: all count."""
     unsubscribed_at: datetime | None
     last_digest_on: date | None
     next_digest_at: datetime | None
@@ -125,6 +127,8 @@ class Delivery(state_machine.Delivery):
     snapshot: Snapshot | None
     """What the message says of its papers that an update may change."""
     check_for_changes_at: datetime | None
+    outage_unconfirmed: bool = False
+    """It opened a circuit breaker, and the probe found nothing wrong. It may not open one again."""
 
     @property
     def local_date(self) -> date | None:
@@ -256,10 +260,11 @@ class SoftBounces:
 
 @dataclass(frozen=True, slots=True)
 class OptInRequest:
-    """A row of `confirmation`: an opt-in request to an address, made from an IP address."""
+    """A row of `confirmation`: an opt-in request to an address, made by an account from an IP address."""
 
     address: str
     ip: str
+    account_id: int | None
     created_at: datetime
 
 

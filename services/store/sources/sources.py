@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Exists, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Exists, and_, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
 from services.domain.sources.moves import NO_MOVE
 from services.errors import LeaseLost, NotFound
-from services.store.db import leases
+from services.store.db import leases, rate_limits
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import batch, rate_limit, source
 from services.store.sources import listings
@@ -126,7 +126,7 @@ def rate_limit_is_free(now: datetime) -> Exists:
     """Selects, in a query of `source`, those whose rate limit allows a request and has no claim."""
     return exists().where(
         rate_limit.c.key == source.c.rate_limit_key,
-        or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now),
+        rate_limits.is_free(now),
         leases.free(rate_limit, now),
     )
 
@@ -223,6 +223,7 @@ def release_rate_limits(tx: Connection, claimed: Sequence[Source], now: datetime
             lease_token=None,
             lease_until=None,
             available_at=now + func.coalesce(source.c.rate_limit_pause, timedelta()),
+            acquired_at=now,
         )
     )
     tx.execute(query)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.errors import LeaseLost
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
@@ -218,6 +219,18 @@ def test_a_transient_refusal_is_tried_again(world: Pipeline, smtp: SmtpSink) -> 
     assert (world.deliveries()[0]["state"], len(smtp.mails)) == ("sent", 1)
 
 
+def test_several_refused_mails_in_a_row_stop_the_channel(world: Pipeline, smtp: SmtpSink) -> None:
+    smtp.always("RCPT", "550 5.1.0 sender rejected")
+    world.subscribe(query="planning")
+    for number in range(1, REFUSALS_IN_A_ROW + 1):
+        with world.db.transaction() as tx:
+            assert channels.find(tx, world.email).disabled_because == ""
+        world.run(entry(f"Paper {number} about planning", number))
+    with world.db.transaction() as tx:
+        because = channels.find(tx, world.email).disabled_because
+    assert because == f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: 550 5.1.0 sender rejected"
+
+
 def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
     world.subscribe(query="planning")
@@ -245,6 +258,50 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: Pipeline, 
         assert check(world)
         world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
+
+
+def failures(world: Pipeline) -> list[int]:
+    return [row["failures"] for row in world.rows(select(transport))]
+
+
+def test_a_delivery_whose_outage_no_probe_confirms_does_not_stop_the_transport_again(
+    world: Pipeline, slack: HttpSink
+) -> None:
+    refused = Answer(body='{"ok": false, "error": "org_login_required"}')
+    slack.script(POST, refused, refused)
+    slack.always("/auth.test", Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    assert failures(world) == [1]
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        check(world)
+        world.deliver()
+    (row,) = world.rows(select(transport))
+    assert (row["down_because"], row["failures"]) == ("", 1)
+    assert world.deliveries()[0]["state"] == "pending"
+    assert world.deliveries()[0]["next_attempt_at"] > world.now()
+    world.make_due(delivery, next_attempt_at=timedelta(hours=1))
+    world.make_due(rate_limit, available_at=timedelta(minutes=1))
+    world.deliver()
+    assert world.deliveries()[0]["state"] == "sent"
+    assert failures(world) == [0]
+
+
+def test_a_confirmed_outage_may_come_again_from_the_same_delivery(world: Pipeline, slack: HttpSink) -> None:
+    refused = Answer(body='{"ok": false, "error": "invalid_auth"}')
+    slack.script(POST, refused, refused)
+    slack.script("/auth.test", refused, Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        assert check(world)
+        world.deliver()
+    assert failures(world) == [3]
+    assert world.rows(select(transport))[0]["down_because"] != ""
 
 
 def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(world: Pipeline, slack: HttpSink) -> None:

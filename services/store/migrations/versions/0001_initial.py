@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_confirmation")),
     )
@@ -97,6 +98,7 @@ def upgrade() -> None:
         "rate_limit",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("available_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("acquired_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("lease_token", sa.UUID(), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_rate_limit")),
@@ -133,6 +135,8 @@ def upgrade() -> None:
         sa.Column("down_because", sa.Text(), server_default="", nullable=False),
         sa.Column("check_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("opened_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("opened_by", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_transport")),
     )
     op.create_table(
@@ -165,6 +169,7 @@ def upgrade() -> None:
         sa.Column("verified", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("disabled_because", sa.Text(), server_default="", nullable=False),
         sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("refusals_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("unsubscribed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_digest_on", sa.Date(), nullable=True),
         sa.Column("next_digest_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
@@ -433,6 +438,7 @@ def upgrade() -> None:
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("outage_unconfirmed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
             "state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')",
             name=op.f("ck_delivery_state"),
