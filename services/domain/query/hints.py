@@ -21,7 +21,32 @@ _TAGS = {
     **dict.fromkeys(("mh", "mesh", "mesh terms", "majr", "nm", "substance name"), ""),
 }
 _FOREIGN_TAGS = frozenset(
-    "ta journal jour dp pdat date edat la lang language pt sb ad affiliation affl pmid uid doi aid gr rn vi ip pg".split()
+    {
+        "ta",
+        "journal",
+        "jour",
+        "dp",
+        "pdat",
+        "date",
+        "edat",
+        "la",
+        "lang",
+        "language",
+        "pt",
+        "sb",
+        "ad",
+        "affiliation",
+        "affl",
+        "pmid",
+        "uid",
+        "doi",
+        "aid",
+        "gr",
+        "rn",
+        "vi",
+        "ip",
+        "pg",
+    }
 )
 
 
