@@ -88,7 +88,7 @@ ACTING = {
     ),
     *("ssl", "subprocess", "sys", "tempfile", "time", "urllib.request", "webbrowser"),
 }
-COMPUTING = {"Stemmer", "brotli", "numba", "numpy", "onnxruntime", "scipy"}
+COMPUTING = {"Stemmer", "brotli", "idna", "numba", "numpy", "onnxruntime", "scipy"}
 CLOCKS = {"now", "today", "utcnow"}
 
 COMMITS = {

@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 from typing import Generic, TypedDict, TypeVar
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import UUID as UuidColumn
 from sqlalchemy.types import TypeDecorator
 
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
@@ -84,6 +86,11 @@ def flag(name: str, default: bool = False) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=text(str(default).lower()))
 
 
+def random_key(name: str) -> Column[UUID]:
+    """122 random bits from the database, so that every row has its own, however it was added."""
+    return Column(name, UuidColumn(as_uuid=True), nullable=False, server_default=func.gen_random_uuid())
+
+
 def lease() -> tuple[Column[object], Column[object]]:
     """Which worker has claimed the row, and until when. The token fences every update."""
-    return Column("lease_token", UUID(as_uuid=True)), at("lease_until")
+    return Column("lease_token", UuidColumn(as_uuid=True)), at("lease_until")
