@@ -118,7 +118,7 @@ class PaperText:
         return cls(
             title=FieldText("title", title),
             abstract=FieldText("abstract", abstract),
-            authors=paper.authors,
+            authors=tuple(map(readable, paper.authors)),
             categories=paper.categories,
             sources=paper.sources,
             other_forms=tuple(FieldText(name, text) for name, text in forms if text),
@@ -127,7 +127,7 @@ class PaperText:
     @cached_property
     def names(self) -> tuple[PersonName, ...]:
         """The authors' names, read when a query first asks for an author: reading one takes about 30 microseconds."""
-        return tuple(read_name(readable(author)) for author in self.authors)
+        return tuple(map(read_name, self.authors))
 
     def fields(self, name: str = "") -> tuple[FieldText, ...]:
         """The texts in which a clause of the field `name` is evaluated; all without a name."""
