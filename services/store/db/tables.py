@@ -85,6 +85,8 @@ channel = Table(
 
 confirmation = Table(
     "confirmation", metadata, _id(), _text("address", None), _text("ip"),
+    # No foreign key: the limits of an address outlast the account that asked.
+    Column("account_id", BigInteger),
     Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
 )  # fmt: skip
 

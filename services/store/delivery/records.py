@@ -258,10 +258,11 @@ class SoftBounces:
 
 @dataclass(frozen=True, slots=True)
 class OptInRequest:
-    """A row of `confirmation`: an opt-in request to an address, made from an IP address."""
+    """A row of `confirmation`: an opt-in request to an address, made by an account from an IP address."""
 
     address: str
     ip: str
+    account_id: int | None
     created_at: datetime
 
 

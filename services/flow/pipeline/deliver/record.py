@@ -96,8 +96,10 @@ def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, af
         key = f"channel:{channel.id}:{after.id}:{claimed.delivery.attempt}"
         operator_notices.send(tx, channel.account_id, key, text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
-        # The receiver named a pause. It holds for all deliveries with this rate limit.
-        rate_limits.postpone(tx, after.rate_limit_key, after.next_attempt_at)
+        # The receiver named a pause. It holds for all deliveries with this rate limit, but not for those of strangers.
+        is_shared = claimed.rate_limit.shared_by_strangers
+        key = channel.transport if is_shared else after.rate_limit_key
+        rate_limits.postpone(tx, key, after.next_attempt_at)
     elif after.state is State.DEAD and isinstance(claimed.notifier, BounceReading):
         refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
     elif after.state is State.DEAD and claimed.policy.retries:

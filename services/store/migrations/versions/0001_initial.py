@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_confirmation")),
     )
