@@ -1,8 +1,7 @@
 """LaTeX in titles and abstracts as readable text. It is an approximation without a renderer.
 
 pylatexenc 2.11 was tried on 4,587 arXiv texts with LaTeX (docs/experiments/latex.md). It drops the names of unknown
-commands in 70 of them (ours: 0) and the `$` of amounts in 17 (0), and takes 6.2 ms a text (0.24 ms); ours leaves a `$`
-or a brace in 72 (pylatexenc: 0).
+commands in 70 of them (ours: 0) and the `$` of amounts in 17 (0), and takes about twenty times as long.
 """
 
 import re
@@ -10,57 +9,24 @@ import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
+from services.domain.text.latex_tables import (
+    ACCENTS,
+    DOUBLE_STRUCK,
+    DROPPED,
+    FONTS,
+    FRACTIONS,
+    LOWERED,
+    RAISED,
+    RELATIONS,
+    SECOND_ARGUMENT,
+    SILENT,
+    SPACES,
+    SYMBOLS,
+)
 from services.domain.text.tokens import fold
 
 DEEPEST = 20
 """Levels of nesting; deeper braces stay as they are."""
-
-
-def _table(text: str) -> dict[str, str]:
-    words = text.split()
-    return dict(zip(words[::2], words[1::2], strict=True))
-
-
-_GREEK = _table("""
-    alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ omicron ο pi π
-    rho ρ varsigma ς sigma σ tau τ upsilon υ phi φ chi χ psi ψ omega ω varepsilon ε vartheta ϑ varphi φ varrho ϱ""")
-_SYMBOLS = {name.capitalize(): letter.upper() for name, letter in _GREEK.items()} | {"quad": " ", "qquad": " "} | _GREEK
-_SYMBOLS |= _table("""
-    ell ℓ hbar ħ imath ı times × cdot · pm ± mp ∓ ast * star ⋆ circ ∘ bullet • infty ∞ partial ∂ nabla ∇ sum ∑ prod ∏
-    int ∫ prime ′ forall ∀ exists ∃ neg ¬ emptyset ∅ varnothing ∅ dagger † top ⊤ perp ⊥ ldots … dots … cdots ⋯ langle ⟨
-    rangle ⟩ lfloor ⌊ rfloor ⌋ lceil ⌈ rceil ⌉ Vert ‖ vert | mid | odot ⊙ deg ° degree ° oplus ⊕ otimes ⊗ wedge ∧ vee ∨
-    cap ∩ cup ∪ setminus ∖ Re ℜ Im ℑ o ø O Ø l ł L Ł ss ß ae æ AE Æ oe œ OE Œ aa å AA Å i ı S § copyright ©
-    textdegree ° textendash – textemdash — textbackslash \\ lbrace { rbrace } LaTeX LaTeX TeX TeX textless <
-    textgreater > textbar | textasciitilde ~ textasciicircum ^ textunderscore _ textquotesingle ' textregistered ®
-    texttrademark ™ textmu µ texttimes × euro € pounds £ over / lvert | rvert | lVert ‖ rVert ‖ dotsc … dotsb …
-    kelvin K celsius °C meter m metre m second s hertz Hz gram g joule J watt W volt V electronvolt eV kilo k mega M
-    giga G milli m micro µ nano n angstrom Å percent %""")
-_SYMBOLS |= dict.fromkeys(("par", "newline", "linebreak", "hfill", "item"), " ")
-_RELATIONS = _table("""
-    leq ≤ le ≤ leqslant ≤ geq ≥ ge ≥ geqslant ≥ neq ≠ ne ≠ approx ≈ sim ∼ simeq ≃ equiv ≡ cong ≅ propto ∝ ll ≪ gg ≫
-    to → rightarrow → longrightarrow → leftarrow ← gets ← mapsto ↦ leftrightarrow ↔ Rightarrow ⇒ implies ⇒ iff ⇔
-    Leftrightarrow ⇔ in ∈ notin ∉ subset ⊂ subseteq ⊆ supset ⊃ supseteq ⊇ lesssim ≲ gtrsim ≳ uparrow ↑ downarrow ↓""")
-_SILENT = """ left right big Big bigl bigr Bigl Bigr displaystyle textstyle limits nolimits em it bf rm sc tt sf sl
-    xspace protect noindent centering small large normalsize boldmath bigg Bigg scriptstyle middle null relax """
-_FONTS = """ mathbf mathrm mathcal mathit mathsf mathtt mathfrak mathscr mathop mathord mathrel boldsymbol bm pmb text
-    textrm textbf textit texttt textsf textsc emph operatorname mbox hbox """
-"""Commands that say only how the next letter or group looks."""
-_DROPPED = " cite citep citet ref eqref footnote label vspace hspace begin end color pagecolor includegraphics "
-"""Commands whose argument is of no use to a reader."""
-_SECOND_ARGUMENT = " href textcolor colorbox texorpdfstring raisebox resizebox scalebox foreignlanguage "
-"""Commands whose first argument is a colour, an address or the like, and whose second one is read."""
-_FRACTIONS = " frac dfrac tfrac cfrac nicefrac sfrac flatfrac xfrac "
-_SPACES = {" ": " ", ",": " ", ";": " ", ":": " ", "!": "", "\\": " ", "/": "", "-": "", "@": "", "\n": " "}
-_ACCENTS = _table("""
-    ' \u0301 ` \u0300 ^ \u0302 " \u0308 ~ \u0303 = \u0304 . \u0307 c \u0327 v \u030c u \u0306 H \u030b k \u0328
-    r \u030a d \u0323 hat \u0302 bar \u0304 tilde \u0303 dot \u0307 ddot \u0308 check \u030c vec \u20d7 acute \u0301
-    overline \u0304 widehat \u0302 widetilde \u0303""")
-_DOUBLE_STRUCK = {ord(letter): 0x1D538 + ord(letter) - ord("A") for letter in "ABDEFGIJKLMOSTUVWXY"}
-_DOUBLE_STRUCK |= {ord(letter): ord(struck) for letter, struck in zip("CHNPQRZ", "ℂℍℕℙℚℝℤ", strict=True)}
-_RAISED = dict(zip("0123456789+-−=()nixTk∘′⊤*⋆†", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱˣᵀᵏ°′ᵀ*⋆†", strict=True))
-_LOWERED = dict(zip("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
-
-_LOWERED |= {"⊙": "⊙", "⊕": "⊕"}
 
 _OPEN, _CLOSE, _DOLLAR = "\ue000", "\ue001", "\ue002"
 _SCRIPT, _PLAIN, _END, _EDGE = "\ue003", "\ue004", "\ue005", "\ue006"
@@ -213,25 +179,25 @@ class _Reader:
 
     def _command(self, token: str, before: list[str]) -> str:
         name = token[1:].rstrip().removesuffix("*")
-        if name in _ACCENTS and (self._math or len(name) == 1):
+        if name in ACCENTS and (self._math or len(name) == 1):
             base = _MARKS.sub("", self._argument()).replace("ı", "i")
             # A second accent stands after the first, as in Nguyễn.
             end = 1 + next((at for at, c in enumerate(base[1:]) if not unicodedata.combining(c)), len(base) - 1)
-            return base[:end] + _ACCENTS[name] + base[end:] if base[:1].isalpha() else token + base
+            return base[:end] + ACCENTS[name] + base[end:] if base[:1].isalpha() else token + base
         if not name.isalpha():
-            return _SPACES.get(token[1:2], token[1:] or "\\")
-        if name in _RELATIONS:
-            return f" {_RELATIONS[name]} "
-        if name in _SYMBOLS:
-            return _SYMBOLS[name] + (" " if token[-1].isspace() else "")
+            return SPACES.get(token[1:2], token[1:] or "\\")
+        if name in RELATIONS:
+            return f" {RELATIONS[name]} "
+        if name in SYMBOLS:
+            return SYMBOLS[name] + (" " if token[-1].isspace() else "")
         padded = f" {name} "
-        if padded in _SILENT or (padded in _FONTS and not self._at_group() and self._math):
+        if padded in SILENT or (padded in FONTS and not self._at_group() and self._math):
             return ""
-        if padded in _DROPPED or padded in _SECOND_ARGUMENT:
+        if padded in DROPPED or padded in SECOND_ARGUMENT:
             while self._option():
                 pass
             self._argument()
-            return self._argument() if padded in _SECOND_ARGUMENT else ""
+            return self._argument() if padded in SECOND_ARGUMENT else ""
         if read := self._with_arguments(name):
             return self._apart(read, before)
         return self._named(name, token, before)
@@ -248,7 +214,7 @@ class _Reader:
             root = self._option()
             degree = _small(root, "^").removeprefix("^") if root else ""
             return f"{degree}√{_grouped(self._plain_argument())}"
-        if padded in _FRACTIONS:
+        if padded in FRACTIONS:
             self._option()
             return f"{_grouped(self._plain_argument())}/{_grouped(self._plain_argument())}"
         if padded in " binom tbinom dbinom ":
@@ -262,7 +228,7 @@ class _Reader:
             return self._script("^" if name == "textsuperscript" else "_")
         if name == "unicode":
             return _character(self._plain_argument())
-        return self._plain_argument().translate(_DOUBLE_STRUCK) if name == "mathbb" else ""
+        return self._plain_argument().translate(DOUBLE_STRUCK) if name == "mathbb" else ""
 
     def _named(self, name: str, token: str, before: list[str]) -> str:
         """\\emph{x} is x, an unknown \\method{} is probably the name of a method, \\log is log, and C:\\new stays."""
@@ -291,7 +257,7 @@ def _last(before: list[str]) -> str:
 
 def _small(inner: str, mark: str) -> str:
     """A script in small characters; where Unicode lacks one, after `^` or `_`."""
-    small = _RAISED if mark == "^" else _LOWERED
+    small = RAISED if mark == "^" else LOWERED
     if mark == "^" and _PRIMES.issuperset(inner):
         return inner.replace(" ", "").replace("'", "′")
     if all(character in small for character in inner):
