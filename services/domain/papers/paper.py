@@ -7,7 +7,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
-from services.domain.text.latex import words
+from services.domain.text.latex import readable
 from services.domain.text.tokens import fold
 
 STRONG_SCHEMES = ("arxiv", "doi", "openreview")
@@ -108,13 +108,13 @@ def upvote_step(upvotes: int) -> int:
 @lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:
     """The title's words without case, accents, LaTeX and punctuation: equal for two spellings of one title."""
-    return fold(words(title))
+    return fold(readable(title))
 
 
 def family_name(author: str) -> str:
     """The folded family name of `Given Family` or `Family, Given`; empty for an empty name."""
     name = author.split(",", 1)[0] if "," in author else author
-    folded = fold(words(name)).split()
+    folded = fold(readable(name)).split()
     return folded[-1] if folded else ""
 
 
