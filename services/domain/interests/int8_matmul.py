@@ -21,15 +21,15 @@ _MODEL = (
 )
 """The model as `onnx.helper` serialises it. `import onnx` would cost each process that matches 80 ms and 11 MiB.
 
-`tests/domain/test_int8_product.py` makes the model with `onnx.helper` and compares.
+`tests/domain/interests/test_int8_matmul.py` makes the model with `onnx.helper` and compares.
 """
 
 
 def product(left: NDArray[np.uint8], right: NDArray[np.int8]) -> NDArray[np.int32]:
     """`(left - ZERO) @ right`, exact, for numbers of 0 … 127 and of -127 … 127."""
     feed = {"left": left, "right": right, "zero": np.array(ZERO, np.uint8)}
-    (found,) = _session().run(None, feed)
-    return np.asarray(found, np.int32)
+    (sums,) = _session().run(None, feed)
+    return np.asarray(sums, np.int32)
 
 
 @cache

@@ -72,8 +72,8 @@ class RemoteModel:
         for cut in (lambda text: text[:MAX_TEXT], lambda text: text[:SHORT_TEXT], lambda text: PLACEHOLDER_TEXT):
             missing = [position for position, row in enumerate(rows) if row is None]
             if missing:
-                found = self._ask([cut(texts[position]) or PLACEHOLDER_TEXT for position in missing], end)
-                for position, row in zip(missing, found, strict=True):
+                vectors_of_missing = self._ask([cut(texts[position]) or PLACEHOLDER_TEXT for position in missing], end)
+                for position, row in zip(missing, vectors_of_missing, strict=True):
                     rows[position] = row
         return [self._checked(row) for row in rows]
 

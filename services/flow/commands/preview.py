@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
+from services.domain.query.hints import hints
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
@@ -91,8 +93,8 @@ def paper_json(paper: Paper) -> dict[str, Any]:
     """A paper as REST and the command line show it."""
     return {
         "id": str(paper.id),
-        "title": paper.title,
-        "authors": list(paper.authors),
+        "title": display_text.title(paper),
+        "authors": display_text.authors(paper),
         "categories": list(paper.categories),
         "identifiers": [str(identifier) for identifier in paper.identifiers],
         "announced_on": paper.announced_on.isoformat(),
@@ -227,7 +229,7 @@ def _warnings(
     unread: int,
     has_upvotes: bool,
 ) -> list[str]:
-    warnings = []
+    warnings = hints(draft.query or "")
     if compiled.error:
         warnings.append(compiled.error)
     if compiled.estimated:

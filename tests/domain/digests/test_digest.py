@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from services.domain.digests import display_text
 from services.domain.digests.digest import MAX_PAPERS, Reason, compose, source_line, with_evidence
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import parse
 
@@ -34,6 +34,13 @@ def test_papers_are_ordered_by_relevance_then_upvotes_then_date() -> None:
         6: (paper(6, upvotes=900), [reason("Trending")]),
     }
     assert order(reasons_by_paper) == [3, 2, 4, 5, 1, 6]
+
+
+def test_the_title_of_a_message_is_text_without_latex() -> None:
+    reasons_by_paper = {1: (paper(1, title='Lines of CO$_2$ in K{\\"o}ln'), [reason(query="CO2")])}
+    message = compose("immediate", reasons_by_paper, DAY, "http://x")
+    assert message.title == "Lines of CO₂ in Köln"
+    assert message.papers[0].title_hits == ((9, 12),)
 
 
 def test_a_match_in_the_title_is_more_relevant_than_one_in_the_abstract() -> None:

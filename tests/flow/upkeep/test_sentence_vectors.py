@@ -114,7 +114,7 @@ def test_the_vectors_of_a_changed_text_are_deleted(matched: Pipeline) -> None:
     while work(matched):
         pass
     paper = matched.paper("Diffusion of proteins")
-    matched.announce(entry("Diffusion of proteins", 1, abstract="Another text.", version=2))
+    matched.announce(entry("Diffusion of proteins", 1, abstract="Another text.", version=2), source="arxiv")
     assert paper not in rows(matched)
 
 
