@@ -58,7 +58,7 @@ def test_an_account_has_a_hundred_channels(world: Pipeline, monkeypatch: pytest.
         channel_commands.add(world.db, world.settings, world.account, "email:b@example.org")
     assert channel_commands.add(world.db, world.settings, world.account, "email:a@example.org").id == added
     with world.db.transaction() as tx:
-        channels.remove(tx, added)
+        ended_channels.remove(tx, added)
     channel_commands.add(world.db, world.settings, world.account, "email:b@example.org")
 
 
