@@ -56,18 +56,18 @@ def sample(name: str) -> bytes:
 def test_a_report_names_the_returned_mail_and_the_reason(
     name: str, status: str, diagnostic: str, hard: bool, ends: bytes
 ) -> None:
-    found = read_bounce(sample(name).replace(b"\n", ends))
-    assert found is not None
-    assert (found.status, found.is_hard) == (status, hard)
-    assert found.diagnostic.startswith(diagnostic)
-    assert OURS in found.message_ids or LINK in found.links
+    bounce = read_bounce(sample(name).replace(b"\n", ends))
+    assert bounce is not None
+    assert (bounce.status, bounce.is_hard) == (status, hard)
+    assert bounce.diagnostic.startswith(diagnostic)
+    assert OURS in bounce.message_ids or LINK in bounce.links
 
 
 def test_a_mail_whose_message_id_was_replaced_is_found_by_its_link() -> None:
-    found = read_bounce(sample("vague"))
-    assert found is not None
-    assert found.links == (LINK,)
-    assert OURS not in found.message_ids
+    bounce = read_bounce(sample("vague"))
+    assert bounce is not None
+    assert bounce.links == (LINK,)
+    assert OURS not in bounce.message_ids
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_mail_whose_message_id_was_replaced_is_found_by_its_link() -> None:
     ],
 )
 def test_a_report_without_a_failure_is_ignored(body: bytes) -> None:
-    found = read_bounce(body)
-    assert found is None or (found.message_ids, found.links) == ((), ())
+    bounce = read_bounce(body)
+    assert bounce is None or (bounce.message_ids, bounce.links) == ((), ())
 
 
 @settings(max_examples=60, deadline=None)
@@ -182,9 +182,9 @@ def test_a_refusal_that_names_the_recipient_is_hard(text: str) -> None:
 def test_a_status_is_not_hard_when_the_diagnostic_contradicts_it() -> None:
     body = sample("postfix")
     assert b"User unknown" in body
-    found = read_bounce(body.replace(b"User unknown", b"Sender is on a block list"))
-    assert found is not None
-    assert (found.status, found.is_hard) == ("5.1.1", False)
+    bounce = read_bounce(body.replace(b"User unknown", b"Sender is on a block list"))
+    assert bounce is not None
+    assert (bounce.status, bounce.is_hard) == ("5.1.1", False)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_blanks_before_the_colon_of_a_header_are_read(name: str, blanks: bytes) 
 
 
 def test_an_action_may_have_a_comment() -> None:
-    found = read_bounce(sample("postfix").replace(b"Action: failed", b"Action : Failed (unknown user)"))
-    assert found is not None
+    bounce = read_bounce(sample("postfix").replace(b"Action: failed", b"Action : Failed (unknown user)"))
+    assert bounce is not None
 
 
 # ── unsubscribing by mail ─────────────────────────────────────────────────────────────────────────────────────
@@ -361,7 +361,7 @@ def test_no_password_is_logged(configure: Configure, caplog: pytest.LogCaptureFi
         configure(bounce_url=f"imap://me:geheim@127.0.0.1:{sink.port}/INBOX?tls=none")
         with bounce_mailbox():
             pass
-    assert "imapclient" in {one.name.split(".")[0] for one in caplog.records}
+    assert "imapclient" in {record.name.split(".")[0] for record in caplog.records}
     assert "geheim" not in caplog.text
 
 
@@ -375,7 +375,7 @@ def test_a_maildir_gives_the_oldest_first_and_moves_what_was_read(configure: Con
         assert mailbox.body("1.a") == b"Subject: one\n\n"
         mailbox.seen("1.a")
         assert mailbox.unread(5) == []
-    assert [one.name for one in (tmp_path / "Back/cur").iterdir()] == ["1.a:2,S"]
+    assert [path.name for path in (tmp_path / "Back/cur").iterdir()] == ["1.a:2,S"]
     configure(bounce_url=f"maildir://{tmp_path}/Nowhere")
     with pytest.raises(ConfigError, match="cannot be read"), bounce_mailbox():
         pass

@@ -1,4 +1,4 @@
-"""What every notifier must do."""
+"""The contract that every notifier keeps."""
 
 import email
 import json
@@ -47,7 +47,9 @@ def test_the_example_is_a_target_with_a_label(notifier: Notifier, target: BaseMo
 
 def test_a_stored_target_is_read_back_equal(notifier: Notifier, target: BaseModel) -> None:
     values = {name: getattr(target, name) for name in type(target).model_fields}
-    plain = {name: one.get_secret_value() if isinstance(one, SecretStr) else one for name, one in values.items()}
+    plain = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()
+    }
     again = notifier.target.model_validate(json.loads(json.dumps(plain)))
     assert again == target
 
@@ -68,9 +70,9 @@ def test_hostile_text_stays_text(notifier: Notifier, target: BaseModel, case: st
     body = notifier.render(about(text, abstract=text, why=text), ENVELOPE, target)
     assert len(body) < 100_000
     assert b"\r\nBcc:" not in body.partition(b"\r\n\r\n")[0]
-    shown = interpreted(body)
+    markup = interpreted(body)
     for live in ("<script", "<img src", "<!channel>", "\u202e", "\x00", "\x1b", " 49 "):
-        assert live not in shown
+        assert live not in markup
 
 
 def interpreted(body: bytes) -> str:
@@ -106,8 +108,8 @@ def test_no_secret_is_in_a_reason_a_label_or_a_log_line(
     caplog.set_level(logging.DEBUG)
     answer = Answer(status=status or 200, body=f'{{"ok": false, "error": "no {SECRET}"}}', close=status == 0)
     smtp.always("RCPT", CLOSE if status == 0 else f"{status} no")
-    for asked in (f"/services/{SECRET}", "/api/chat.postMessage", "/api/auth.test"):
-        http.always(asked, answer)
+    for path in (f"/services/{SECRET}", "/api/chat.postMessage", "/api/auth.test"):
+        http.always(path, answer)
     targets = [notifier.parse_target(notifier.example)]
     if notifier.kind == "webhook":
         targets = [notifier.parse_target(f"{http.url}/services/{SECRET}")]
@@ -121,5 +123,5 @@ def test_no_secret_is_in_a_reason_a_label_or_a_log_line(
         outcome: Outcome = notifier.send(notifier.render(digest(2), ENVELOPE, target), target, commit)
         assert isinstance(outcome, Sent | Retry | Rejected | TransportDown | MaybeDelivered)
         assert commit.calls == 1 or isinstance(outcome, Retry | Rejected | TransportDown)
-        shown = [repr(outcome), repr(target), repr(notifier.probe(target)), notifier.transport(target), caplog.text]
-        assert not [text for text in [*shown, notifier.label(target)] if SECRET in text]
+        texts = [repr(outcome), repr(target), repr(notifier.probe(target)), notifier.transport(target), caplog.text]
+        assert not [text for text in [*texts, notifier.label(target)] if SECRET in text]

@@ -63,7 +63,7 @@ def test_every_kind_of_mail_is_marked_as_automatic_and_has_the_unsubscribe_heade
     assert mail["List-Unsubscribe"] == f"<{ENVELOPE.unsubscribe_url}>"
 
 
-def test_a_subject_is_one_short_line_whatever_a_title_holds() -> None:
+def test_a_subject_is_one_short_line_for_any_title() -> None:
     hostile = "A\x00\x07\x1b[31m\x85\x9b \u202egnp\u202c \u2066x\u2069\r\nBcc: b@example.org\u2028" + "word " * 500
     raw = plugin.render(digest(1, title=hostile), ENVELOPE, ADA)
     subject = str(parsed(raw)["Subject"])
@@ -90,7 +90,7 @@ def test_a_long_unsubscribe_link_stays_one_readable_header() -> None:
 
 
 def read(content: str) -> str:
-    """What a person reads of a part: no tags, no stars, one line."""
+    """The visible text of a part, without tags and stars, on one line."""
     visible = re.sub(r"(?s)<(style|title)>.*?</\1>|<!--.*?-->|<[^>]+>", "", content) if "<html" in content else content
     return " ".join(unescape(visible).replace("*", "").split())
 
@@ -100,8 +100,13 @@ def test_text_and_html_name_every_paper_and_every_reason() -> None:
         flat = read(content)
         assert "https://arxiv.org/pdf/2505.15623" in content
         assert ENVELOPE.unsubscribe_url in content
-        for said in ("Scaling Diffusion Transformers Efficiently via μP", "128", "Chenyu Zheng, Xinyu Zhang", "cs.CV"):
-            assert said in flat
+        for expected in (
+            "Scaling Diffusion Transformers Efficiently via μP",
+            "128",
+            "Chenyu Zheng, Xinyu Zhang",
+            "cs.CV",
+        ):
+            assert expected in flat
         assert "and 12 more" in flat
         assert "cs.LG: 131 announced, 131 read, 7 for you" in flat
         assert flat.count("for Ana") == 3  # two papers and their heading
@@ -143,7 +148,7 @@ def test_every_line_ends_in_crlf_and_is_short_ascii() -> None:
     assert not any(b"\n" in line or b"\r" in line or len(line) > 998 for line in lines)
 
 
-def test_a_subject_beyond_ascii_arrives_as_it_was() -> None:
+def test_a_subject_beyond_ascii_is_read_back_equal() -> None:
     raw = plugin.render(about("Über 模型 and naïve π"), ENVELOPE, ADA)
     assert parsed(raw)["Subject"] == "Über 模型 and naïve π"
 
@@ -151,8 +156,8 @@ def test_a_subject_beyond_ascii_arrives_as_it_was() -> None:
 @given(st.text(st.characters(codec="ascii"), max_size=100))
 @example("=?utf-8?q?in_disguise?=")
 @example("a " * 35 + "line")
-def test_headers_are_those_of_the_library(subject: str) -> None:
-    words = " ".join("".join(one if one.isprintable() else " " for one in subject).split()) or "None"
+def test_headers_equal_those_of_the_standard_library(subject: str) -> None:
+    words = " ".join("".join(character if character.isprintable() else " " for character in subject).split()) or "None"
     mail = message(words, "text", "<p>html</p>", "ada@example.org", ENVELOPE)
     for name, value in (("Subject", words), ("Message-ID", ENVELOPE.message_id)):
         _, parsed = SMTP.header_store_parse(name, value)
@@ -160,7 +165,7 @@ def test_headers_are_those_of_the_library(subject: str) -> None:
 
 
 @given(st.text("abzAZ09._+-=?!'", min_size=1, max_size=90), st.integers(1, 60))
-def test_recipients_are_those_of_the_library(local: str, length: int) -> None:
+def test_recipients_equal_those_of_the_standard_library(local: str, length: int) -> None:
     try:
         recipient = Address(addr_spec=f"{local}@{'x' * length}.example.org")
     except (MessageError, ValueError, IndexError):
@@ -179,7 +184,7 @@ def test_a_quoted_local_part_is_accepted(configure: Configure, smtp: SmtpSink, c
     assert isinstance(plugin.send(BODY, target, commit), Sent)
     assert smtp.mails[0].recipient == text
     mail = parsed(message("s", "t", "<p>h</p>", text, ENVELOPE))
-    assert [one.addr_spec for one in mail["To"].addresses] == [text]
+    assert [address.addr_spec for address in mail["To"].addresses] == [text]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +244,7 @@ def send(configure: Configure, sink: SmtpSink, commit: Commit, body: bytes = BOD
     return plugin.send(body, ADA, commit)
 
 
-def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
+def test_the_sent_bytes_are_the_rendered_bytes(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:
     rendered = plugin.render(digest(), ENVELOPE, ADA)
     for body in (rendered, BODY):
         assert send(configure, smtp, commit, body) == Sent("250 2.0.0 queued as Q1")
@@ -409,10 +414,10 @@ def test_without_a_server_a_mail_becomes_a_file_that_can_be_read_again(commit: C
     assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["delivery-12.ab34cd56.eml"]
     (mail,) = outbox()
     assert (mail.to, mail.subject) == ("ada@example.org", "1 papers for you, Tuesday 27 May")
-    shown = read_outbox(mail.name)
-    assert "<h1" in shown.html
-    assert "Scaling Diffusion Transformers" in shown.text
-    assert ("Auto-Submitted", "auto-generated") in shown.headers
+    stored = read_outbox(mail.name)
+    assert "<h1" in stored.html
+    assert "Scaling Diffusion Transformers" in stored.text
+    assert ("Auto-Submitted", "auto-generated") in stored.headers
 
 
 def test_a_lost_lease_leaves_no_file(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ BODY = plugin.render(digest(2), ENVELOPE, PAPERS)
 
 
 def payload(**changes: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(plugin.render(replace(digest(), **changes), ENVELOPE, PAPERS))
-    return found
+    message: dict[str, Any] = json.loads(plugin.render(replace(digest(), **changes), ENVELOPE, PAPERS))
+    return message
 
 
 def texts(block: dict[str, Any]) -> list[str]:
@@ -50,7 +50,7 @@ def test_each_paper_is_a_section_that_names_its_subscriptions() -> None:
 
 @pytest.mark.parametrize("count", [1, 8, 15, 16, 60])
 @pytest.mark.parametrize("fill", ["word ", "&<>*", "😀"])
-def test_a_message_stays_inside_every_limit(count: int, fill: str) -> None:
+def test_a_message_keeps_within_every_limit(count: int, fill: str) -> None:
     long = tuple(
         replace(
             item,
@@ -62,15 +62,15 @@ def test_a_message_stays_inside_every_limit(count: int, fill: str) -> None:
         for item in digest(count).papers
     )
     message = payload(papers=long, title=fill * 500, foot=(fill * 500,) * 9)
-    said = [text for block in message["blocks"] for text in texts(block)]
+    block_texts = [text for block in message["blocks"] for text in texts(block)]
     assert len(message["blocks"]) <= 45
-    assert max(map(len, said)) <= 3000
+    assert max(map(len, block_texts)) <= 3000
     assert len(message["blocks"][0]["text"]["text"]) <= 150
-    assert sum(map(len, said)) + len(message["text"]) <= 12_000
-    assert all("↳" in text or "(" in text for text in said[1 : 1 + min(count, 15)])
+    assert sum(map(len, block_texts)) + len(message["text"]) <= 12_000
+    assert all("↳" in text or "(" in text for text in block_texts[1 : 1 + min(count, 15)])
 
 
-def test_beyond_fifteen_papers_the_rest_is_counted_and_linked() -> None:
+def test_papers_beyond_fifteen_are_counted_and_linked() -> None:
     blocks = payload(papers=digest(20).papers)["blocks"]
     assert len([block for block in blocks if block["type"] == "section"]) == 15
     assert "|and 17 more>" in texts(blocks[-1])[0]
@@ -93,13 +93,13 @@ def test_text_of_a_paper_becomes_no_format_emoji_or_link() -> None:
     objects = [block["text"] for block in message["blocks"] if block["type"] == "section"]
     objects += [element for block in message["blocks"] for element in block.get("elements", ())]
     assert len(objects) > 1
-    assert all(one["type"] == "mrkdwn" and one["verbatim"] is True for one in objects)
+    assert all(element["type"] == "mrkdwn" and element["verbatim"] is True for element in objects)
     assert message["blocks"][0]["text"] == {
         "type": "plain_text",
         "text": message["blocks"][0]["text"]["text"],
         "emoji": False,
     }
-    for text in [message["text"], *(one["text"] for one in objects)]:
+    for text in [message["text"], *(element["text"] for element in objects)]:
         bare = re.sub(r"<https?://[^|>]*\|([^>]*)>", r"\1", text)
         assert not re.search(r":[\w+-]+:|(?<![^\W_])_|_(?![^\W_])|~|<[!@#]", bare)
     assert "a_b" in objects[0]["text"]
@@ -200,11 +200,11 @@ def test_a_target_is_one_channel_or_one_webhook(values: dict[str, str]) -> None:
         SlackTarget.model_validate(values)
 
 
-def test_one_name_in_two_workspaces_is_two_channels() -> None:
-    one, two = (SlackTarget(channel="#papers", token=SecretStr(token)) for token in ("xoxb-1", "xoxb-2"))
-    assert plugin.label(one) != plugin.label(two)
-    assert plugin.transport(one) != plugin.transport(two)
-    assert "xoxb" not in plugin.label(one) + plugin.transport(one)
+def test_equal_names_in_two_workspaces_are_two_channels() -> None:
+    first, second = (SlackTarget(channel="#papers", token=SecretStr(token)) for token in ("xoxb-1", "xoxb-2"))
+    assert plugin.label(first) != plugin.label(second)
+    assert plugin.transport(first) != plugin.transport(second)
+    assert "xoxb" not in plugin.label(first) + plugin.transport(first)
 
 
 # ── sending with a bot token ──────────────────────────────────────────────────────────────────────────────────
@@ -218,9 +218,9 @@ def send(configure: Configure, http: HttpSink, commit: Commit) -> Outcome:
 def test_a_message_is_posted_once_with_the_token(configure: Configure, http: HttpSink, commit: Commit) -> None:
     http.always(POST, OK)
     assert send(configure, http, commit) == Sent("C012345 1700000000.000100")
-    (asked,) = http.requests
-    assert asked.headers["Authorization"] == "Bearer xoxb-geheim"
-    assert json.loads(asked.body) == json.loads(BODY)
+    (request,) = http.requests
+    assert request.headers["Authorization"] == "Bearer xoxb-geheim"
+    assert json.loads(request.body) == json.loads(BODY)
     assert commit.calls == 1
 
 
@@ -284,7 +284,7 @@ def test_rejected_blocks_are_sent_once_as_plain_text(
 ) -> None:
     http.script(POST, error(word), OK)
     assert isinstance(send(configure, http, commit), Sent)
-    first, second = (json.loads(asked.body) for asked in http.requests)
+    first, second = (json.loads(request.body) for request in http.requests)
     assert "blocks" in first
     assert "blocks" not in second
     assert second["metadata"] == first["metadata"]

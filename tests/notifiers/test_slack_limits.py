@@ -39,7 +39,7 @@ many = st.builds(lambda text, count: (text,) * count, extreme, st.sampled_from([
 monsters = st.builds(
     DigestPaper,
     paper=st.builds(_paper, extreme, extreme, many, many, urls),
-    reasons=st.builds(lambda one, count: (one,) * count, reasons, st.sampled_from([0, 1, 3, 60])),
+    reasons=st.builds(lambda reason, count: (reason,) * count, reasons, st.sampled_from([0, 1, 3, 60])),
 )
 digests = st.builds(
     lambda items, count, title, foot, more, url: Digest(
@@ -57,8 +57,8 @@ def texts(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 @settings(max_examples=40, deadline=None)
 @given(digests, st.sampled_from(TARGETS))
-def test_extreme_papers_stay_within_every_limit(one: Digest, target: SlackTarget) -> None:
-    message = json.loads(plugin.render(one, ENVELOPE, target))
+def test_extreme_papers_stay_within_every_limit(extreme_digest: Digest, target: SlackTarget) -> None:
+    message = json.loads(plugin.render(extreme_digest, ENVELOPE, target))
     within_limits(message)
     header = message["blocks"][0]
     assert header["type"] == "header"
@@ -68,23 +68,23 @@ def test_extreme_papers_stay_within_every_limit(one: Digest, target: SlackTarget
 
 @settings(max_examples=40, deadline=None)
 @given(digests)
-def test_the_thread_of_extreme_papers_stays_within_every_limit_too(one: Digest) -> None:
+def test_the_thread_of_extreme_papers_stays_within_every_limit_too(extreme_digest: Digest) -> None:
     about = replace(ENVELOPE, about="C1 17.1")
-    within_limits(json.loads(plugin.render(replace(one, kind="thread"), about, TARGETS[0])))
+    within_limits(json.loads(plugin.render(replace(extreme_digest, kind="thread"), about, TARGETS[0])))
 
 
 def within_limits(message: dict[str, Any]) -> None:
     assert len(message["blocks"]) <= 45
-    said = [text for block in message["blocks"] for text in texts(block)]
-    assert all(0 < len(text["text"]) <= 3000 for text in said)
-    assert sum(len(text["text"]) for text in said) + len(message["text"]) <= 12_000
+    block_texts = [text for block in message["blocks"] for text in texts(block)]
+    assert all(0 < len(text["text"]) <= 3000 for text in block_texts)
+    assert sum(len(text["text"]) for text in block_texts) + len(message["text"]) <= 12_000
     assert 0 < len(message["text"]) <= 3000
 
 
 @settings(max_examples=40, deadline=None)
 @given(digests)
-def test_extreme_papers_are_text_and_links_made_here(one: Digest) -> None:
-    message = json.loads(plugin.render(one, ENVELOPE, TARGETS[0]))
+def test_extreme_papers_are_text_and_links_made_here(extreme_digest: Digest) -> None:
+    message = json.loads(plugin.render(extreme_digest, ENVELOPE, TARGETS[0]))
     live = [text["text"] for block in message["blocks"] for text in texts(block) if text["type"] == "mrkdwn"]
     for text in [*live, message["text"]]:
         bare = LINK.sub("", text)
@@ -101,8 +101,8 @@ def test_every_paper_shown_names_the_subscriptions_that_matched(items: list[Dige
         replace(item, reasons=(replace(digest(1).papers[0].reasons[0], name="Mine"), *item.reasons)) for item in items
     ]
     blocks = json.loads(plugin.render(digest(0, papers=tuple(named), more=0), ENVELOPE, TARGETS[0]))["blocks"]
-    shown = [block["text"]["text"] for block in blocks if block["type"] == "section"]
-    assert len(shown) == min(len(items), 15)
-    assert all("Mine" in text for text in shown)
+    sections = [block["text"]["text"] for block in blocks if block["type"] == "section"]
+    assert len(sections) == min(len(items), 15)
+    assert all("Mine" in text for text in sections)
     if len(items) > 15:
         assert f"and {len(items) - 15} more" in texts(blocks[-1])[0]["text"]

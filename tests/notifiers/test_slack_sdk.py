@@ -38,5 +38,5 @@ def test_the_sdk_has_not_changed_under_the_overrides(method: Callable[..., Any])
 )
 def test_only_the_known_methods_are_overridden(ours: type, theirs: type, name: str) -> None:
     assert [member for member in vars(ours) if not member.startswith("__")] == [name]
-    parameters = [inspect.signature(getattr(one, name)).parameters for one in (ours, theirs)]
-    assert [list(one) for one in parameters] == [["self", "url", "req"]] * 2
+    parameters = [inspect.signature(getattr(client, name)).parameters for client in (ours, theirs)]
+    assert [list(names) for names in parameters] == [["self", "url", "req"]] * 2

@@ -29,27 +29,29 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 def target(http: HttpSink, configure: Configure, path: str = HOOK) -> WebhookTarget:
     configure(allow_hosts=f"127.0.0.1:{http.port}")
-    made = plugin.with_new_secret(plugin.parse_target(http.url + path), NOW)
-    assert isinstance(made[0], WebhookTarget)
-    return made[0]
+    issued = plugin.with_new_secret(plugin.parse_target(http.url + path), NOW)
+    assert isinstance(issued[0], WebhookTarget)
+    return issued[0]
 
 
 def send(to: WebhookTarget, commit: Commit, count: int = 2) -> Outcome:
     return plugin.send(plugin.render(digest(count), ENVELOPE, to), to, commit)
 
 
-def header(asked: Asked, name: str) -> str:
-    return {key.lower(): value for key, value in asked.headers.items()}[name]
+def header(request: Asked, name: str) -> str:
+    return {key.lower(): value for key, value in request.headers.items()}[name]
 
 
-def passes(asked: Asked, secret: str) -> bool:
+def passes(request: Asked, secret: str) -> bool:
     """The check of a signature as the specification describes it."""
-    assert abs(time.time() - int(header(asked, "webhook-timestamp"))) < 300
+    assert abs(time.time() - int(header(request, "webhook-timestamp"))) < 300
     key = base64.b64decode(secret[len("whsec_") :])
-    content = b".".join([header(asked, "webhook-id").encode(), header(asked, "webhook-timestamp").encode(), asked.body])
+    content = b".".join(
+        [header(request, "webhook-id").encode(), header(request, "webhook-timestamp").encode(), request.body]
+    )
     expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest())
-    given = [one.split(",", 1) for one in header(asked, "webhook-signature").split(" ")]
-    return any(version == "v1" and hmac.compare_digest(value.encode(), expected) for version, value in given)
+    signatures = [signature.split(",", 1) for signature in header(request, "webhook-signature").split(" ")]
+    return any(version == "v1" and hmac.compare_digest(value.encode(), expected) for version, value in signatures)
 
 
 # ── signing ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -58,23 +60,23 @@ def passes(asked: Asked, secret: str) -> bool:
 def test_a_post_is_signed_as_the_specification_says(configure: Configure, http: HttpSink, commit: Commit) -> None:
     to = target(http, configure)
     assert send(to, commit) == Sent("HTTP 200")
-    (asked,) = http.to(HOOK)
-    assert passes(asked, to.secret.get_secret_value())
-    assert not passes(asked, "whsec_" + base64.b64encode(b"x" * 32).decode())
-    assert not passes(asked._replace(body=asked.body + b" "), to.secret.get_secret_value())
-    assert header(asked, "content-type") == "application/json"
+    (request,) = http.to(HOOK)
+    assert passes(request, to.secret.get_secret_value())
+    assert not passes(request, "whsec_" + base64.b64encode(b"x" * 32).decode())
+    assert not passes(request._replace(body=request.body + b" "), to.secret.get_secret_value())
+    assert header(request, "content-type") == "application/json"
     assert commit.calls == 1
 
 
 def test_the_signature_equals_that_of_the_reference_library() -> None:
     """The vector is from the tests of https://github.com/standard-webhooks/standard-webhooks (libraries/python)."""
-    made = signing.headers(
+    signed = signing.headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         1614265330,
         b'{"test": 2432232314}',
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     )
-    assert made == {
+    assert signed == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
@@ -90,24 +92,24 @@ def test_the_documented_snippet_accepts_what_is_sent_and_nothing_else(
     exec(snippet[1], scope)
     to = target(http, configure)
     send(to, commit)
-    (asked,) = http.to(HOOK)
-    headers = {name.lower(): value for name, value in asked.headers.items()}
+    (request,) = http.to(HOOK)
+    headers = {name.lower(): value for name, value in request.headers.items()}
     secret = to.secret.get_secret_value()
-    assert scope["verified"](secret, headers, asked.body)
-    assert not scope["verified"](secret, headers, asked.body.replace(b"papers", b"vapers"))
-    assert not scope["verified"](secret, {**headers, "webhook-timestamp": str(int(time.time()) - 900)}, asked.body)
-    assert not scope["verified"]("whsec_" + base64.b64encode(b"y" * 32).decode(), headers, asked.body)
+    assert scope["verified"](secret, headers, request.body)
+    assert not scope["verified"](secret, headers, request.body.replace(b"papers", b"vapers"))
+    assert not scope["verified"](secret, {**headers, "webhook-timestamp": str(int(time.time()) - 900)}, request.body)
+    assert not scope["verified"]("whsec_" + base64.b64encode(b"y" * 32).decode(), headers, request.body)
 
 
 def test_a_replaced_secret_also_signs(configure: Configure, http: HttpSink, commit: Commit) -> None:
     old = target(http, configure)
-    made = plugin.with_new_secret(old, datetime.now(UTC))
-    both, secret = made
+    issued = plugin.with_new_secret(old, datetime.now(UTC))
+    both, secret = issued
     assert isinstance(both, WebhookTarget)
     send(both, commit)
-    (asked,) = http.to(HOOK)
-    assert passes(asked, old.secret.get_secret_value())
-    assert passes(asked, secret)
+    (request,) = http.to(HOOK)
+    assert passes(request, old.secret.get_secret_value())
+    assert passes(request, secret)
     assert both.stored_secrets(datetime.now(UTC) + timedelta(hours=25)) == (secret,)
 
 
@@ -125,30 +127,32 @@ def test_a_retry_has_the_same_id_and_a_new_timestamp(
     assert first.body == second.body
 
 
-# ── what it says ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── payload ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def payload(**changes: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(plugin.render(digest(**changes), ENVELOPE, plugin.parse_target(plugin.example)))
-    return found
+    message: dict[str, Any] = json.loads(
+        plugin.render(digest(**changes), ENVELOPE, plugin.parse_target(plugin.example))
+    )
+    return message
 
 
 def test_the_payload_contains_papers_and_reasons() -> None:
-    said = payload(count=3)
-    assert said["type"] == "papers.digest"
-    assert said["timestamp"] == "2025-05-27T06:00:00Z"
-    first = said["data"]["papers"][0]
+    message = payload(count=3)
+    assert message["type"] == "papers.digest"
+    assert message["timestamp"] == "2025-05-27T06:00:00Z"
+    first = message["data"]["papers"][0]
     assert first["identifiers"] == {"arxiv": "2505.15270"}
     assert first["links"]["abstract"] == "https://arxiv.org/abs/2505.15270"
     assert [reason["name"] for reason in first["reasons"]] == ["Diffusion models", "Trending"]
-    assert said["data"]["more"] == 12
+    assert message["data"]["more"] == 12
 
 
 def test_every_field_is_documented() -> None:
     text = DOCUMENT.read_text()
-    said = payload(count=3)
-    paper = said["data"]["papers"][0]
-    names = {*said, *said["data"], *paper, *paper["reasons"][0]}
+    message = payload(count=3)
+    paper = message["data"]["papers"][0]
+    names = {*message, *message["data"], *paper, *paper["reasons"][0]}
     assert not [name for name in names if f"`{name}`" not in text]
 
 
@@ -217,9 +221,9 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
         thread = threading.Thread(target=pour)
         thread.start()
         configure(allow_hosts=f"127.0.0.1:{port}")
-        made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
-        assert isinstance(made[0], WebhookTarget)
-        assert send(made[0], commit) == Sent("HTTP 200")
+        issued = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
+        assert isinstance(issued[0], WebhookTarget)
+        assert send(issued[0], commit) == Sent("HTTP 200")
         assert done.wait(10), "the connection is let go"
         thread.join(10)
 
@@ -227,9 +231,9 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
 def test_a_failed_connection_is_a_failure(configure: Configure, commit: Commit) -> None:
     with refused_port() as port:
         configure(allow_hosts=f"127.0.0.1:{port}")
-        made = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
-        assert isinstance(made[0], WebhookTarget)
-        assert isinstance(send(made[0], commit), MaybeDelivered)
+        issued = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
+        assert isinstance(issued[0], WebhookTarget)
+        assert isinstance(send(issued[0], commit), MaybeDelivered)
 
 
 def test_a_lost_lease_stops_the_post(configure: Configure, http: HttpSink) -> None:
@@ -285,9 +289,9 @@ def test_a_secret_has_the_form_of_the_specification(secret: str) -> None:
 
 
 def test_two_addresses_on_one_host_are_two_channels_without_the_address_in_their_labels(http: HttpSink) -> None:
-    one, two = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
-    assert plugin.label(one) != plugin.label(two)
-    assert plugin.transport(one) != plugin.transport(two)
-    assert plugin.rate_limit_key(one) == plugin.rate_limit_key(two)
-    assert plugin.rate_limit_key(one) != plugin.rate_limit_key(plugin.parse_target("https://example.com/geheim1"))
-    assert "geheim" not in plugin.label(one) + plugin.rate_limit_key(one) + plugin.transport(one) + repr(one)
+    first, second = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
+    assert plugin.label(first) != plugin.label(second)
+    assert plugin.transport(first) != plugin.transport(second)
+    assert plugin.rate_limit_key(first) == plugin.rate_limit_key(second)
+    assert plugin.rate_limit_key(first) != plugin.rate_limit_key(plugin.parse_target("https://example.com/geheim1"))
+    assert "geheim" not in plugin.label(first) + plugin.rate_limit_key(first) + plugin.transport(first) + repr(first)

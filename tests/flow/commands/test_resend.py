@@ -1,4 +1,4 @@
-"""Test messages and retries that a person asks for."""
+"""Test messages and retries that a person requests."""
 
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ def test_test_messages_wait_for_alerts(world: Pipeline) -> None:
         alert_id = deliveries.create(tx, alert, "example.org")
         due = claims.lock_due(tx, world.db.now(tx), 2)
     assert due[0].delivery.id == alert_id
-    assert [one.delivery.kind for one in due] == [DeliveryKind.NOTICE, DeliveryKind.TEST]
+    assert [row.delivery.kind for row in due] == [DeliveryKind.NOTICE, DeliveryKind.TEST]
 
 
 def test_an_account_has_a_hundred_channels(world: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,22 +68,22 @@ def test_another_accounts_channel_cannot_be_tested(world: Pipeline) -> None:
 
 
 def test_a_dead_delivery_can_be_retried_until_its_channel_is_unsubscribed_or_removed(world: Pipeline) -> None:
-    one = resend.send_test(world.db, world.settings, world.email).delivery_id
+    delivery_id = resend.send_test(world.db, world.settings, world.email).delivery_id
     with pytest.raises(Conflict, match="pending"):
-        resend.retry(world.db, one)
+        resend.retry(world.db, delivery_id)
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead", attempt=9))
-    resend.retry(world.db, one, world.account)
+    resend.retry(world.db, delivery_id, world.account)
     assert [(row["state"], row["attempt"]) for row in world.deliveries()] == [("pending", 0)]
     with world.db.transaction() as tx:
         tx.execute(update(delivery).values(state="dead"))
         opt_in.unsubscribe(tx, channels.find(tx, world.email))
     with pytest.raises(Conflict, match="unsubscribed"):
-        resend.retry(world.db, one)
+        resend.retry(world.db, delivery_id)
     with world.db.transaction() as tx:
         ended_channels.remove(tx, world.email)
     with pytest.raises(NotFound):
-        resend.retry(world.db, one)
+        resend.retry(world.db, delivery_id)
 
 
 def test_an_opt_in_request_cannot_be_retried(world: Pipeline) -> None:

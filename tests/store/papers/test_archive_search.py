@@ -1,4 +1,4 @@
-"""The archive asked in SQL gives the answers that the papers' texts give."""
+"""A search of the archive in SQL finds the papers whose texts match."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -39,42 +39,42 @@ CLAUSES = (
 
 
 def archived() -> list[Paper]:
-    found = [
-        replace(one.paper, id=number + 1, announced_on=LAST - timedelta(days=number), first_seen_at=NOW)
-        for number, one in enumerate(PAPERS)
+    copies = [
+        replace(candidate.paper, id=number + 1, announced_on=LAST - timedelta(days=number), first_seen_at=NOW)
+        for number, candidate in enumerate(PAPERS)
     ]
-    return [*found, replace(found[0], id=99, title="A long one", abstract=LONG, withdrawn=False)]
+    return [*copies, replace(copies[0], id=99, title="A long one", abstract=LONG, withdrawn=False)]
 
 
 def vector(number: int) -> list[float]:
-    one = np.random.default_rng(number).normal(size=4)
-    return [float(x) for x in one / np.linalg.norm(one)]
+    sample = np.random.default_rng(number).normal(size=4)
+    return [float(x) for x in sample / np.linalg.norm(sample)]
 
 
 @pytest.fixture(scope="module")
 def db(_database: Database) -> Database:
-    """Emptied once: all tests of this module ask one archive."""
+    """Emptied once: all tests of this module search one archive."""
     return empty(_database)
 
 
 @pytest.fixture(scope="module")
 def stored(db: Database) -> list[Paper]:
-    """Papers with words and vectors, two of them without."""
-    found = archived()
+    """Papers with words and vectors, except for two."""
+    archive = archived()
     with db.transaction() as tx:
-        papers.insert_all(tx, found, NOW)
+        papers.insert_all(tx, archive, NOW)
         for kind in ("arxiv", "daily-papers"):
-            where = sources.source_of_imports(tx, kind)
-            mine = {(one.id, where): Appearance(LAST, silent=True) for one in found if kind in one.sources}
-            appearances.record(tx, mine, NOW)
-        known = [one for one in found if one.id not in (7, 8)]
-        search_index.index(tx, known)
-        rows = np.array([vector(one.id) for one in known], np.float32)
-        vectors.store(tx, MODEL, [one.id for one in known], rows)
-        return list(papers.load(tx, [one.id for one in found]).values())
+            source_id = sources.source_of_imports(tx, kind)
+            seen = {(paper.id, source_id): Appearance(LAST, silent=True) for paper in archive if kind in paper.sources}
+            appearances.record(tx, seen, NOW)
+        embedded = [paper for paper in archive if paper.id not in (7, 8)]
+        search_index.index(tx, embedded)
+        rows = np.array([vector(paper.id) for paper in embedded], np.float32)
+        vectors.store(tx, MODEL, [paper.id for paper in embedded], rows)
+        return list(papers.load(tx, [paper.id for paper in archive]).values())
 
 
-def asked(db: Database, draft: Draft, within: Window) -> FoundPapers:
+def search(db: Database, draft: Draft, within: Window) -> FoundPapers:
     with db.transaction() as tx:
         return archive_search.confirm(tx, draft, archive_search.passing(tx, draft, within))
 
@@ -89,46 +89,46 @@ def texts() -> st.SearchStrategy[str]:
 
 @settings(max_examples=100, deadline=None)
 @given(texts())
-def test_a_query_finds_in_sql_what_it_matches(db: Database, stored: list[Paper], text: str) -> None:
+def test_a_query_finds_the_papers_that_it_matches(db: Database, stored: list[Paper], text: str) -> None:
     try:
         query = parse(text)
     except QueryError:
         return
     draft = check(Draft(query=text))
     within = Window(first=LAST - timedelta(days=500), last=LAST)
-    found = asked(db, draft, within)
-    expected = {one.id for one in stored if not one.withdrawn and matches(query, PaperText.of(one))}
-    assert set(found.ids.tolist()) == expected
-    assert len(set(found.ids.tolist())) == len(found)
+    result = search(db, draft, within)
+    expected = {paper.id for paper in stored if not paper.withdrawn and matches(query, PaperText.of(paper))}
+    assert set(result.ids.tolist()) == expected
+    assert len(set(result.ids.tolist())) == len(result)
 
 
-@pytest.mark.parametrize("clause", [one for one in CLAUSES if one != '"data model method"~20'])
-def test_what_the_index_can_answer_is_not_read(db: Database, stored: list[Paper], clause: str) -> None:
+@pytest.mark.parametrize("clause", [clause for clause in CLAUSES if clause != '"data model method"~20'])
+def test_texts_are_read_only_if_the_index_is_not_exact(db: Database, stored: list[Paper], clause: str) -> None:
     within = Window(first=LAST - timedelta(days=500), last=LAST)
     with db.transaction() as tx:
-        found = archive_search.passing(tx, check(Draft(query=clause)), within)
+        result = archive_search.passing(tx, check(Draft(query=clause)), within)
     sure = {"=llm", 'author:"Y. Wang"', 'author:"Wang, Y."', 'author:"Wei Li"', 'author:"Zhang L"', "=state-of-the-art"}
-    assert clause in sure or set(found.ids[found.unsure].tolist()) <= {7, 8, 99}
+    assert clause in sure or set(result.ids[result.unsure].tolist()) <= {7, 8, 99}
 
 
-def test_days_sources_and_upvotes_are_asked_for(db: Database, stored: list[Paper]) -> None:
+def test_a_search_filters_by_days_sources_and_upvotes(db: Database, stored: list[Paper]) -> None:
     within = Window(first=LAST - timedelta(days=20), last=LAST - timedelta(days=2))
     draft = check(Draft(query="the OR of OR a", sources=("daily-papers",), min_upvotes=2))
-    mine = CompiledSubscription(id=1, query=parse(draft.query), sources=frozenset(draft.sources), min_upvotes=2)
+    subscription = CompiledSubscription(id=1, query=parse(draft.query), sources=frozenset(draft.sources), min_upvotes=2)
     expected = {
-        one.id: (within.last - one.announced_on).days
-        for one in stored
-        if within.first <= one.announced_on <= within.last
-        and not explain_non_match(mine, Candidate(paper=one, text=PaperText.of(one)))
+        paper.id: (within.last - paper.announced_on).days
+        for paper in stored
+        if within.first <= paper.announced_on <= within.last
+        and not explain_non_match(subscription, Candidate(paper=paper, text=PaperText.of(paper)))
     }
-    found = asked(db, draft, within)
-    assert dict(zip(found.ids.tolist(), found.ages.tolist(), strict=True)) == expected != {}
-    assert found.ages.tolist() == sorted(found.ages)
+    result = search(db, draft, within)
+    assert dict(zip(result.ids.tolist(), result.ages.tolist(), strict=True)) == expected != {}
+    assert result.ages.tolist() == sorted(result.ages)
 
 
 @pytest.mark.parametrize("max_sent_ids", [0, archive_search.MAX_SENT_IDS])
 @pytest.mark.parametrize("query", ["", "model OR data", '-"data model method"~20 the', "source:daily-papers -model"])
-def test_the_closest_are_scored_as_matching_scores(
+def test_the_closest_papers_have_the_scores_of_matching(
     db: Database, stored: list[Paper], query: str, max_sent_ids: int
 ) -> None:
     terms = {"": 0.1, "model": 0.4, "languag model": -0.2, "cat:cs.CL": 1}
@@ -137,17 +137,17 @@ def test_the_closest_are_scored_as_matching_scores(
     draft = check(Draft(interest="x", query=query))
     with db.transaction() as tx:
         closest = archive_search.closest(tx, MODEL, interest, draft, within, 5, max_sent_ids=max_sent_ids)
-        found = archive_search.confirm(tx, draft, closest)
-    theirs = [one for one in stored if not one.withdrawn and one.id not in (7, 8)]
-    theirs = [one for one in theirs if not query or matches(parse(query), PaperText.of(one))]
-    rows = np.array([vector(one.id) for one in theirs], np.float32)
-    expected = interest.scores(rows, TermTable.of(terms_of(PaperText.of(one)) for one in theirs))
+        result = archive_search.confirm(tx, draft, closest)
+    candidates = [paper for paper in stored if not paper.withdrawn and paper.id not in (7, 8)]
+    candidates = [paper for paper in candidates if not query or matches(parse(query), PaperText.of(paper))]
+    rows = np.array([vector(paper.id) for paper in candidates], np.float32)
+    expected = interest.scores(rows, TermTable.of(terms_of(PaperText.of(paper)) for paper in candidates))
     order = np.argsort(-expected, kind="stable")
-    assert found.ids.tolist() == [theirs[row].id for row in order]
-    assert found.scores == pytest.approx(expected[order], abs=1e-5)
+    assert result.ids.tolist() == [candidates[row].id for row in order]
+    assert result.scores == pytest.approx(expected[order], abs=1e-5)
 
 
-def test_an_empty_archive_answers(db: Database) -> None:
+def test_an_empty_archive_has_no_results(db: Database) -> None:
     nowhere = Window(first=date(1990, 1, 1), last=date(1990, 1, 2))
     interest = Interest(np.ones(4, np.float32), {"model": 1.0})
     with db.transaction() as tx:
