@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo
 from services.domain.subscriptions.cadence import Cadence
 from services.errors import ConfigError
 
+DEFAULT_TIME = "08:00"
+"""The local time of the digests of a channel that is added without one."""
+_DEFAULT_AT = time.fromisoformat(DEFAULT_TIME)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
 """After this time the matches of a run are sent even when some shards have not matched the run yet."""
@@ -24,7 +27,7 @@ class DigestSchedule:
     """The local times of a channel: `at` and `weekday` are the channel's, zone and quiet hours the account's."""
 
     timezone: str
-    at: time = time(8)
+    at: time = _DEFAULT_AT
     weekday: int = 0
     """0 = Monday, as datetime.weekday()."""
     quiet_from: time | None = None

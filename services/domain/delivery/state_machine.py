@@ -207,7 +207,7 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
         case TransportDown(reason):
             return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
         case MaybeDelivered(reason) if delivery.state is State.SENDING:
-            return _in_doubt(delivery, reason, now, scale, policy)
+            return _outcome_unknown(delivery, reason, now, scale, policy)
         case MaybeDelivered(reason) if delivery.bytes_final:
             # Reconciliation gave no answer, and the channel's owner prefers a lost message to a second copy.
             return replace(delivery, state=State.UNCERTAIN, error=reason, next_attempt_at=None)
@@ -220,7 +220,7 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
 def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
     """What follows when the lease ran out: `claimed` is provably unsent, `sending` may have been sent."""
     if delivery.state is State.SENDING:
-        return _in_doubt(delivery, "the worker was lost while sending", now, scale, policy)
+        return _outcome_unknown(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1
     if expired >= MAX_EXPIRED_LEASES:
         error = f"{expired} workers were lost on it"
@@ -256,7 +256,7 @@ def _waiting(delivery: D, due: datetime) -> D:
     return replace(delivery, state=State.PENDING, next_attempt_at=due)
 
 
-def _in_doubt(delivery: D, reason: str, now: datetime, scale: float, policy: Policy) -> D:
+def _outcome_unknown(delivery: D, reason: str, now: datetime, scale: float, policy: Policy) -> D:
     if policy.idempotent:
         return _refused(replace(delivery, bytes_final=True), Retry(reason), now, scale, policy)
     claimed_again = may_resend(delivery) and (policy.can_reconcile or not policy.at_most_once)

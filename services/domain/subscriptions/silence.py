@@ -8,6 +8,8 @@ from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, matches
 from services.domain.query.parser import Query
 
+MAX_SILENCES = 100
+"""Of one account at the same time."""
 SILENCED = "silenced"
 """How the reason of a silenced item begins."""
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from services.domain.delivery.retention import KEPT_FOR, LINKS_KEPT_FOR, UNCONFIRMED_KEPT_FOR
+from services.domain.delivery.retention import LINKS_KEPT_FOR, RECORDS_KEPT_FOR, UNCONFIRMED_KEPT_FOR
 from services.store.db.tables import (
     bounce,
     channel,
@@ -100,7 +100,7 @@ def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> in
 
 def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes old deliveries. Their items stay, with a text that says what became of them: no paper is sent again."""
-    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - KEPT_FOR))))
+    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - RECORDS_KEPT_FOR))))
     if not ids:
         return 0
     outcome = case((delivery.c.state.in_(["sent", "uncertain"]), "sent on "), else_="not delivered on ")
@@ -120,13 +120,15 @@ def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def delete_items(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the items of channels that were removed long ago."""
-    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - RECORDS_KEPT_FOR)
     return _delete(tx, delivery_item, and_(is_gone, delivery_item.c.delivery_id.is_(None)))
 
 
 def delete_matches(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the matches of subscriptions that were deleted long ago."""
-    is_gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(
+        subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - RECORDS_KEPT_FOR
+    )
     return _delete(tx, match, is_gone)
 
 
@@ -141,7 +143,7 @@ def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, bounce, bounce.c.created_at < now - KEPT_FOR)
+    return _delete(tx, bounce, bounce.c.created_at < now - RECORDS_KEPT_FOR)
 
 
 def delete_rate_limits(tx: Connection, now: datetime, keep: timedelta) -> int:
