@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-P", "-m", "services.sandbox")
 STARTUP_TIMEOUT = 30.0
 """Seconds."""
 MAX_REQUESTS = 1_000
-"""After so many requests the child is replaced."""
+"""The child is replaced after this number of requests."""
 MAX_GROWTH = 128 * 2**20
 """Bytes of memory that a child may keep after an answer; beyond them it is replaced."""
 USUAL_BODY = 10 * 2**20
@@ -94,7 +94,7 @@ class ParserProcess:
             if answer.listing is not None:
                 return answer.listing
         except ValueError as error:
-            # A frame beyond its limit, or an answer that is none of the child's program.
+            # A frame beyond its limit, or an answer that the child's program cannot have written.
             self._end()
             raise SourceError("reading it gives more than a listing may contain, or no listing at all") from error
         except BaseException:

@@ -25,7 +25,7 @@ KEPT_FOR_DISABLED_CHANNEL = timedelta(days=7)
 FIRST_BACKOFF = timedelta(seconds=60)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_EXPIRED_LEASES = 5
-"""A delivery that so many workers were lost with is dead."""
+"""A delivery is dead after this many workers were lost while they had claimed it."""
 
 
 class State(StrEnum):
@@ -48,7 +48,7 @@ class DeliveryKind(StrEnum):
     UPDATE = "update"
     """A sent message, edited after its papers changed."""
     CONFIRM = "confirm"
-    """The question whether an address opts in."""
+    """The opt-in request."""
     TEST = "test"
     NOTICE = "notice"
     """A notice about paperwire itself."""
@@ -127,7 +127,7 @@ PLAIN = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The fields of a delivery that the state machine reads and sets. The store's record has the others besides."""
+    """The fields of a delivery that the state machine reads and sets. The store's record has further fields."""
 
     kind: DeliveryKind
     state: State
@@ -149,7 +149,7 @@ D = TypeVar("D", bound=Delivery)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
-    """What of a delivery's channel decides whether the delivery can be claimed."""
+    """The state of a channel, which decides whether its deliveries can be claimed."""
 
     verified: bool = True
     disabled: bool = False
@@ -246,7 +246,7 @@ def backoff(attempt: int, scale: float = 1.0) -> timedelta:
 def can_replay(kind: DeliveryKind, state: State, next_attempt_at: datetime | None) -> bool:
     """Whether nothing happens to a delivery any more unless a person asks for another try.
 
-    A question whether an address opts in is not replayed: a new question is sent, and only so often.
+    An opt-in request is not replayed: a new one is sent, within the limits of `opt_in.py`.
     """
     is_final = state is State.DEAD or (state is State.UNCERTAIN and next_attempt_at is None)
     return is_final and kind is not DeliveryKind.CONFIRM

@@ -63,10 +63,10 @@ def score(weights: Vector, vectors: Vector) -> Vector:
 
 
 HALF_LIFE_DAYS = 7.0
-"""A paper counts half as much as one announced so many days later, since the rate of papers changes by a fifth within
-weeks around the deadlines of conferences."""
+"""A paper counts half as much as one announced this many days later: around the deadlines of conferences the rate of
+papers changes by a fifth within weeks."""
 CORRECTION_GAIN = 2.0
-"""A relative shortfall changes the rate by so many times as much."""
+"""A shortfall of 10 % changes the rate by this factor times 10 %."""
 CORRECTION_DAMPING_PAPERS = 5.0
 """Papers added to the expected number, so that chance alone changes the rate little."""
 

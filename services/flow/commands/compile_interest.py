@@ -46,7 +46,7 @@ CONFIRMED_PER_WANTED = 6
 @dataclass(frozen=True, slots=True)
 class Calibration:
     thresholds: list[float]
-    """Of the volume, then of each relaxed volume."""
+    """The threshold of the volume, then that of each relaxed volume."""
     estimated: bool
     """The thresholds come from the model's usual scores, since the archive is too young."""
     ranking: Ranking | None = None

@@ -29,7 +29,7 @@ def work(db: Database, settings: Settings) -> bool:
 
 
 def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> None:
-    """Schedules each paper anew from all of its matches, so that later matches, pauses and changed hours count."""
+    """Schedules each paper again, from all of its matches, so that later matches, pauses and changed hours count."""
     unnotified = matches.complete_unnotified(tx, account_id, now, scale)
     channels = defaultdict[int, list[ChannelToNotify]](list)
     for channel in matches.channels_to_notify(tx, account_id):

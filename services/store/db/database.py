@@ -26,7 +26,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-Row = dict[str, Any]
+RowDict = dict[str, Any]
 MAX_IDLE_WITHOUT_PING = 1.0
 """Seconds. A pooled connection that was idle for longer is tested before it is used."""
 WAKE_CHANNEL = "paperwire_wake"
@@ -62,9 +62,9 @@ class Database:
             yield connection
 
     def now(self, tx: Connection | None = None) -> datetime:
-        """The database's clock, the only one that leases and slots go by (a test may bring its own).
+        """The time by the database's clock, which alone decides about leases and due times; a test may replace it.
 
-        Within a transaction it costs one statement and goes on; else it costs a transaction.
+        With `tx` this costs one statement of that transaction, otherwise a transaction.
         """
         if self._clock is not None:
             return self._clock()
@@ -95,12 +95,12 @@ def _ping_idle_connections(engine: Engine) -> None:
 
 
 def wake(tx: Connection, stage: str, after: float = 0.0) -> None:
-    """Says at commit, and never after a rollback, that `stage` has work, or will have in `after` seconds.
+    """Notifies the scheduler, once the transaction commits, that `stage` has work now or in `after` seconds.
 
-    A lost notice costs one sweep.
+    If the notice is lost, the next sweep finds the work.
     """
-    said = f"{stage} {after:.3f}" if after > 0 else stage
-    tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": said})
+    payload = f"{stage} {after:.3f}" if after > 0 else stage
+    tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": payload})
 
 
 def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
@@ -109,11 +109,11 @@ def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
     tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
 
 
-def rows(tx: Connection, query: Executable, values: Row | None = None) -> list[Row]:
+def rows(tx: Connection, query: Executable, values: RowDict | None = None) -> list[RowDict]:
     return [dict(row) for row in tx.execute(query, values).mappings()]
 
 
-def first(tx: Connection, query: Executable) -> Row | None:
+def first(tx: Connection, query: Executable) -> RowDict | None:
     row = tx.execute(query).mappings().first()
     return None if row is None else dict(row)
 

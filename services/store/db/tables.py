@@ -1,4 +1,4 @@
-"""The tables; their names are the vocabulary. Migrations make them, a test holds the two together."""
+"""The tables, named as in docs/glossary.md. Migrations create them; a test checks that both agree."""
 
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (

@@ -157,8 +157,8 @@ def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
 def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
     """Whether the owner prefers to miss a message over getting it twice.
 
-    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, deliveries in doubt are not
-    repeated from now on.
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain deliveries are not sent
+    again from now on.
     """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     if at_most_once and not can_reconcile:
@@ -230,7 +230,7 @@ def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
 def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
     """Cancels the deliveries that are not being sent and drops the items that were not sent.
 
-    A delivery in doubt keeps its state and is not repeated.
+    An uncertain delivery keeps its state and is not sent again.
     """
     on_channel = delivery.c.channel_id == channel_id
     tx.execute(
@@ -276,7 +276,7 @@ def drop_if_ended(tx: Connection, channel_id: int) -> None:
 
 
 def sendable_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
+    """SQL: channels that may be sent to at `now`. The opt-in is not checked, since an opt-in request needs none."""
     return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 

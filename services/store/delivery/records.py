@@ -134,7 +134,7 @@ class Delivery(state_machine.Delivery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """A delivery to be created. One with the idempotency key of another is not created."""
+    """A delivery to be created. It is not created if a delivery has its idempotency key already."""
 
     account_id: int
     channel_id: int

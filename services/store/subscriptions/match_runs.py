@@ -132,7 +132,7 @@ def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timed
 def isolate(tx: Connection, job: MatchJob, paper_id: int, until: datetime) -> MatchJob:
     """Records that a paper is about to be matched alone, and extends the lease. Raises LeaseLost.
 
-    Reaching a further paper is progress: the number of attempts is reset to the first at single papers.
+    Each new suspect is progress, so the number of attempts is set back to that of the first attempt at single papers.
     """
     changed: dict[str, Any] = {"suspect": paper_id, "suspected": 1, "attempts": MAX_BATCH_ATTEMPTS + 1}
     if paper_id == job.suspect:

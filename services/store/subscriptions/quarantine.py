@@ -91,7 +91,7 @@ def release(tx: Connection, paper_id: int) -> None:
     embedded_again = tx.execute(delete(embedding_attempt).where(attempts)).rowcount
     matched_again = tx.execute(delete(quarantine).where(quarantine.c.paper_id == paper_id)).rowcount
     if not (embedded_again or matched_again):
-        raise NotFound(f"paper {paper_id} is not set aside")
+        raise NotFound(f"paper {paper_id} is not in quarantine")
     kinds = tx.scalars(select(event.c.what).where(event.c.paper_id == paper_id).distinct()).all()
     if matched_again and kinds:
         match_runs.open_run(tx, [(paper_id, kind) for kind in kinds])
