@@ -84,7 +84,7 @@ class ParserProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if there is one."""
+        """The process id of the child; None if none runs."""
         return self._child.pid if self._child else None
 
     def _read(self, kind: str, body: bytes, day: date, limits: Limits) -> Listing:

@@ -21,7 +21,7 @@ RESEND_AFTER = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=48)
 """A delivery that only gets temporary errors is dead after this time, unless its policy lists its own pauses."""
 KEPT_FOR_DISABLED_CHANNEL = timedelta(days=7)
-"""What waits for a disabled channel is dropped after this time."""
+"""The items and deliveries of a disabled channel are dropped after this time."""
 FIRST_BACKOFF = timedelta(seconds=60)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_EXPIRED_LEASES = 5
@@ -195,7 +195,7 @@ def commit(delivery: D) -> D:
 
 
 def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
-    """What follows from an outcome. In `claimed` the message is provably unsent; in `sending` it may have been sent."""
+    """The delivery after an outcome. In `claimed` nothing was sent; in `sending` the message may have been sent."""
     match outcome:
         case Sent(receipt):
             return replace(delivery, state=State.SENT, receipt=receipt, error="", next_attempt_at=None)
@@ -218,7 +218,7 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
 
 
 def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
-    """What follows when the lease ran out: `claimed` is provably unsent, `sending` may have been sent."""
+    """The delivery after its lease ran out. In `claimed` nothing was sent; in `sending` the message may have been sent."""
     if delivery.state is State.SENDING:
         return _outcome_unknown(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1

@@ -33,7 +33,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is known of one source on one announcement day."""
+    """The record of one source on one announcement day."""
 
     id: int
     source_id: int

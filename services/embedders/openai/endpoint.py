@@ -50,7 +50,7 @@ def parse_setting(argument: str) -> tuple[str, str]:
 
 
 class Endpoint:
-    """An embedding server. Its address comes from the operator, so that it may be private."""
+    """An embedding server. The operator sets its address, so a private address is allowed."""
 
     def __init__(self, url: str, model: str, key: str, user_agent: str) -> None:
         self.model = model

@@ -36,7 +36,7 @@ from services.store.papers.found_papers import FoundPapers, Ranking, Window, joi
 MIN_CALIBRATION_DAYS = 14
 """Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
 MIN_PAPERS_PER_DAY = 20.0
-"""The least rate that an estimate assumes: what Daily Papers alone brings."""
+"""The least rate that an estimate assumes: that of Daily Papers alone."""
 CONFIRM_BATCH_SIZE = 200
 """Papers whose texts are compared with the query at a time."""
 CONFIRMED_PER_WANTED = 6

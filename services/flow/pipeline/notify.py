@@ -56,5 +56,5 @@ def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> Non
 
 
 def _precedence(item: NewItem) -> tuple[bool, datetime]:
-    """An item that is not dropped comes before one that is, then the earliest."""
+    """Items that are not dropped come first, and among them the earliest."""
     return bool(item.dropped_because), item.not_before

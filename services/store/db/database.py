@@ -26,7 +26,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-RowDict = dict[str, Any]
+Row = dict[str, Any]
 MAX_IDLE_WITHOUT_PING = 1.0
 """Seconds. A pooled connection that was idle for longer is tested before it is used."""
 WAKE_CHANNEL = "paperwire_wake"
@@ -109,11 +109,11 @@ def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
     tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
 
 
-def rows(tx: Connection, query: Executable, values: RowDict | None = None) -> list[RowDict]:
+def rows(tx: Connection, query: Executable, values: Row | None = None) -> list[Row]:
     return [dict(row) for row in tx.execute(query, values).mappings()]
 
 
-def first(tx: Connection, query: Executable) -> RowDict | None:
+def first(tx: Connection, query: Executable) -> Row | None:
     row = tx.execute(query).mappings().first()
     return None if row is None else dict(row)
 

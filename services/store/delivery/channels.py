@@ -204,7 +204,7 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 
 def remove(tx: Connection, channel_id: int) -> None:
-    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    """Deletes a channel: waiting items are dropped and deliveries cancelled; sent ones stay on record."""
     lock_with_deliveries(tx, channel_id)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
     drop_unsent(tx, channel_id, REMOVED)
@@ -252,7 +252,7 @@ def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
 
 
 def ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """Those of the channels that were removed or unsubscribed."""
+    """The given channels that were removed or unsubscribed."""
     if not ids:
         return []
     return tx.scalars(

@@ -184,7 +184,7 @@ def lock_expired(tx: Connection, now: datetime) -> tuple[Delivery, Channel] | No
 
 
 def store_expired(tx: Connection, after: Delivery) -> None:
-    """Stores what follows for a locked delivery whose lease ran out."""
+    """Stores the new state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
     channels.drop_if_ended(tx, after.channel_id)

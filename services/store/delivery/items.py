@@ -122,7 +122,7 @@ def paper_ids(tx: Connection, delivery_id: int) -> list[int]:
 
 
 def outcomes(tx: Connection, channel_ids: Collection[int], paper_id: int) -> Sequence[ItemOutcome]:
-    """What became of a paper on channels."""
+    """The outcome of a paper on each channel."""
     query = (
         select(*columns_for(delivery_item, ItemOutcome), *columns_for(delivery, ItemOutcome), channel.c.label)
         .join(channel, channel.c.id == delivery_item.c.channel_id)

@@ -123,7 +123,7 @@ class Delivery(state_machine.Delivery):
     about: int | None
     """The sent message that a thread or an update belongs to."""
     snapshot: Snapshot | None
-    """What the message says of its papers that an update may change."""
+    """The properties of its papers that the message shows and an update may change."""
     check_for_changes_at: datetime | None
 
     @property
@@ -265,7 +265,7 @@ class OptInRequest:
 
 @dataclass(frozen=True, slots=True)
 class PauseStatus:
-    """The sending pause; `paused_because` is empty when it is not active."""
+    """The sending pause; `paused_because` is empty while sending is not paused."""
 
     paused_because: str
     paused_at: datetime | None

@@ -99,7 +99,7 @@ def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> in
 
 
 def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Deletes old deliveries. Their items stay, with a text that says what became of them: no paper is sent again."""
+    """Deletes old deliveries. Their items stay, with a text about their outcome, so that no paper is sent again."""
     ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - RECORDS_KEPT_FOR))))
     if not ids:
         return 0

@@ -49,7 +49,7 @@ def current_ids(tx: Connection, ids: Collection[int]) -> dict[int, int]:
 
 
 def already_notified(tx: Connection, ids: Collection[int]) -> set[int]:
-    """Those of the papers that were sent to some channel, or may have been."""
+    """The given papers that were, or may have been, sent to any channel."""
     sent = or_(delivery.c.bytes_final, delivery.c.state.in_([State.SENT, State.SENDING, State.UNCERTAIN]))
     query = (
         select(delivery_item.c.paper_id)

@@ -88,7 +88,7 @@ def release_unfinished(tx: Connection, claimed: RunToEmbed) -> None:
 
 
 def matched_without_vector(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
-    """Those of the papers that were handed to matching without a vector of any model but this one.
+    """The given papers that were handed to matching without a vector of any model but this one.
 
     A paper with a vector of another model is left out: interests have been matched against it, and embedding the
     archive with a new model announces nothing.

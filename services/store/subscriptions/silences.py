@@ -100,7 +100,7 @@ def active_by_account(tx: Connection, account_ids: Collection[int], now: datetim
 def reasons_by_match(
     tx: Connection, account_id: int, matched: Collection[tuple[int, int]], now: datetime
 ) -> dict[tuple[int, int], str]:
-    """Those of the pairs (subscription, paper) that an active silence covers, with the reason."""
+    """The given pairs (subscription, paper) that an active silence covers, with the reason."""
     silences = active_by_account(tx, {account_id}, now).get(account_id) if matched else None
     if not silences:
         return {}

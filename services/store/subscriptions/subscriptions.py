@@ -91,7 +91,7 @@ def set_error(tx: Connection, subscription_id: int, error: str) -> None:
 
 
 def find(tx: Connection, subscription_id: int, account_id: int | None = None) -> SubscriptionWithEmail:
-    """The undeleted subscription. Raises NotFound, also when it is not the account's."""
+    """The undeleted subscription. Raises NotFound, also for the subscription of another account."""
     query = (
         select(*columns_for(subscription, SubscriptionWithEmail), account.c.email)
         .join(account)

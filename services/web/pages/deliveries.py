@@ -1,4 +1,4 @@
-"""What was sent, what became of it, and another try of a failed delivery."""
+"""Deliveries with their outcomes, and another try of a failed delivery."""
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response

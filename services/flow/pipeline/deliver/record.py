@@ -68,7 +68,7 @@ def _committed(claimed: ClaimedDelivery, now: datetime, scale: float) -> Claimed
 def _record_outcomes(
     tx: Connection, settings: Settings, finished: Sequence[DeliveryOutcome], now: datetime
 ) -> list[Delivery]:
-    """Stores the outcomes, and what follows from them for channels and transports."""
+    """Stores the outcomes, and applies them to channels and transports."""
     afters = [
         state_machine.record(claimed.delivery, outcome, now, settings.time_scale, claimed.policy)
         for claimed, outcome in finished

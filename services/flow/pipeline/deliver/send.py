@@ -1,4 +1,4 @@
-"""The send loop: a pool of threads sends messages, and only the main thread records what became of them.
+"""The send loop: a pool of threads sends messages, and only the main thread records their outcomes.
 
 A slow receiver occupies one thread and delays no other delivery. What several threads report at the same time is
 recorded in one transaction (group commit): `sending` before the first byte that cannot be taken back, and the outcome
@@ -200,7 +200,7 @@ class _SendLoop:
             self._claim_error = batch.error
 
     def _record(self, events: Sequence[_DeliveryEvent]) -> None:
-        """Records events that concern one delivery each together, and the others one by one.
+        """Records together the events that concern one delivery each, and all others one by one.
 
         When the transaction fails, all events are recorded one by one, so that one error affects one delivery.
         """
@@ -274,7 +274,7 @@ def _can_be_grouped(event: _DeliveryEvent) -> bool:
 
 
 def _reconcile(message: RenderedMessage) -> Outcome | None:
-    """Asks the receiver what became of a message that may have been sent. None: the message is to be sent again."""
+    """Asks the receiver whether a message that may have been sent arrived. None: the message is to be sent again."""
     claimed, delivery = message.claimed, message.claimed.delivery
     assert isinstance(claimed.notifier, Reconcilable), "its policy says that it can reconcile"
     sent_at = delivery.committed_at or delivery.created_at
