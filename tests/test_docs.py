@@ -78,6 +78,9 @@ def resolve(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
 def problem(line: str) -> str:
     """What is wrong with one complete command; empty when nothing is."""
     program, *words = shlex.split(line)
+    if program == "make":
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        return "" if words[:1] and words[0] in targets else f"make has no target {' '.join(words[:1])!r}"
     if program != "paperwire":
         return "" if program in OTHER_PROGRAMS else f"{program!r} is no known program"
     try:
@@ -107,6 +110,7 @@ def test_every_command_in_a_block_can_be_parsed(document: str, line: str) -> Non
         "paperwire why arxiv:2506.01234",
         "paperwire hold",
         "paperwrie audit",
+        "make tests",
     ],
 )
 def test_a_wrong_command_is_noticed(line: str) -> None:
@@ -164,6 +168,24 @@ def test_every_link_leads_to_something(path: Path) -> None:
 def test_a_dead_link_is_noticed() -> None:
     text = '[a](docs/queries.md) [b](docs/querys.md) [c](docs/queries.md#no-heading) <img src="docs/none.png">'
     assert dead_links(ROOT / "README.md", text) == ["docs/querys.md", "docs/queries.md#no-heading", "docs/none.png"]
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def missing_files(text: str) -> list[str]:
+    """The files and folders in `code` that exist neither below the repository nor below services/."""
+    named = re.findall(r"`((?:services|workers|tests|templates|docs|domain|store|flow|web)/[\w./-]*)`", text)
+    return [name for name in named if not any((ROOT / start / name).exists() for start in ("", "services"))]
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "docs/glossary.md"])
+def test_every_file_that_is_named_exists(name: str) -> None:
+    assert missing_files((ROOT / name).read_text()) == []
+
+
+def test_a_missing_file_is_noticed() -> None:
+    assert missing_files("`workers/tasks.py` `domain/` `services/domain/desks.py`") == ["services/domain/desks.py"]
 
 
 # ── the README ────────────────────────────────────────────────────────────────────────────────────────────────

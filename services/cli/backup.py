@@ -36,9 +36,10 @@ def restore(
     file: File,
     replace: Annotated[bool, typer.Option("--replace", help="Also replace a database that has accounts.")] = False,
 ) -> None:
-    """Replace the database by a backup. Nothing is sent afterwards until `paperwire hold off`."""
+    """Replace the database by a backup. Nothing is sent afterwards until `paperwire hold off`; all sessions end."""
     from services import local
     from services.settings import settings
+    from services.store.db import restored_keys
     from services.store.db.database import Database
     from services.store.delivery import sending_pause
     from services.store.maintenance import migrate
@@ -52,13 +53,14 @@ def restore(
         try:
             _require_unused(db, replace)
             with output.working("restoring"):
-                local.restore(url, file, sending_pause.start_script(reason))
+                local.restore(url, file, f"{sending_pause.start_script(reason)}; {restored_keys.renew_script()}")
             db.engine.dispose()
             migrate.upgrade(url, config.shards)
             with db.transaction() as tx:
                 sending_pause.start(tx, reason, db.now(tx))
         finally:
             db.close()
+    output.say("everybody is signed out, and every Atom feed has a new address, which its subscription's page shows")
     output.say("restored; nothing is sent until you say so: see `paperwire hold status`, then `paperwire hold off`")
 
 

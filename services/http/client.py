@@ -33,7 +33,7 @@ class Fetched:
     content_type: str
     url: str
     permanent_url: str | None = None
-    """The address to request from now on, after permanent redirects; None without them."""
+    """Where permanent redirects led to; None without them."""
     etag: str | None = None
     last_modified: str | None = None
     max_age: float | None = None

@@ -10,6 +10,8 @@ from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
+from services.store.accounts.records import Account
+
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
 """The path in the data directory. `up` writes a new key at every start, with mode 0600."""
 COOKIE = "paperwire_session"
@@ -62,7 +64,14 @@ class Session:
 
     nonce: str
     account_id: int | None = None
+    account_key: str = ""
+    """The session key of the account when it signed in. The session ends when the account has another one."""
     next_path: str = "/"
+
+
+def is_valid_for(session: Session, account: Account) -> bool:
+    """Whether the account signed in with this session and has not ended its sessions since."""
+    return session.account_id == account.id and hmac.compare_digest(session.account_key, account.session_key.hex)
 
 
 class Sessions:
@@ -74,19 +83,22 @@ class Sessions:
         )
         self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
 
-    def new(self, account_id: int | None = None, next_path: str = "/") -> Session:
-        return Session(nonce=secrets.token_urlsafe(16), account_id=account_id, next_path=next_path)
+    def new(self, account: Account | None = None, next_path: str = "/") -> Session:
+        nonce = secrets.token_urlsafe(16)
+        if account is None:
+            return Session(nonce=nonce, next_path=next_path)
+        return Session(nonce=nonce, account_id=account.id, account_key=account.session_key.hex, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.account_id, session.next_path]))
+        return str(self._signer.dumps([session.nonce, session.account_id, session.account_key, session.next_path]))
 
     def read(self, cookie: str) -> Session | None:
         """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
-            nonce, account_id, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            nonce, account_id, account_key, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, account_id=account_id, next_path=next_path)
+        return Session(nonce=nonce, account_id=account_id, account_key=account_key, next_path=next_path)
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""

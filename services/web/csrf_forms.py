@@ -25,6 +25,13 @@ class Form:
     def all(self, name: str) -> list[str]:
         return [value for key, value in self._fields if key == name]
 
+    def id(self, name: str) -> int | None:
+        """The id of a row; None for an empty field or 0. Raises ConfigError with the field's name."""
+        text = self.text(name) or "0"
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise ConfigError(f"{name.replace('_', ' ')}: {text[:40]!r} is not the number of a row")
+        return int(text) or None
+
     def number(self, name: str, default: int = 0) -> int:
         """A whole number from 0 to a million. Raises ConfigError with the field's name."""
         text = self.text(name) or str(default)

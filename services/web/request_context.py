@@ -14,7 +14,7 @@ from services.errors import NotFound
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
 from services.web import formatting
-from services.web.auth import COOKIE, SESSION_SECONDS, Session
+from services.web.auth import COOKIE, SESSION_SECONDS, Session, is_valid_for
 from services.web.context import App, AppContext
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -113,6 +113,8 @@ def anyone(request: Request, app: App) -> RequestContext:
     if session.account_id is not None:
         with app.db.transaction() as tx:
             account = accounts.by_id(tx, session.account_id)
+    if account is not None and not is_valid_for(session, account):
+        account = None
     return RequestContext(http=request, app=app, session=session, maybe_account=account)
 
 

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from services import local
 from services.cli.app import run
 from services.settings import Settings, settings
 from services.store.db.database import Database
+from services.store.maintenance import migrate
 from tests.cli.conftest import Paperwire
 
 
@@ -71,6 +73,41 @@ def test_a_backup_restored_on_another_server_is_paused(
     assert "restored from paperwire.backup" in on("two", "hold", "status")
     on("two", "hold", "off")
     assert "off" in on("two", "hold", "status")
+    settings.cache_clear()
+
+
+def test_a_restored_database_has_new_keys_and_gives_no_number_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PAPERWIRE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("PAPERWIRE_DATA_DIR", str(tmp_path / "data"))
+    settings.cache_clear()
+    copy = str(tmp_path / "paperwire.backup")
+
+    def keys(db: Database) -> list[tuple[object, ...]]:
+        with db.transaction() as tx:
+            return [tuple(row) for row in tx.execute(text("SELECT id, session_key FROM account ORDER BY id"))]
+
+    config = settings()
+    # One server for all steps, since starting one takes seconds.
+    with local.database(config, migrate.upgrade) as url:
+        db = Database(url)
+        assert run(["user", "add", "ada@example.org"]) == 0
+        assert run(["user", "link", "ada@example.org"]) == 0
+        assert run(["backup", copy]) == 0
+        assert run(["user", "add", "ben@example.org"]) == 0
+        ada, ben = keys(db)
+        db.close()
+        assert run(["restore", copy, "--replace"]) == 0
+        assert "signed out" in capsys.readouterr().out
+        assert run(["user", "add", "eve@example.org"]) == 0
+        restored, eve = keys(db)
+        with db.transaction() as tx:
+            assert tx.execute(text("SELECT count(*) FROM signin_link WHERE used_at IS NULL")).scalar_one() == 0
+        db.close()
+    assert restored[0] == ada[0]
+    assert restored[1] != ada[1]
+    assert eve[0] not in (ada[0], ben[0])
     settings.cache_clear()
 
 

@@ -185,7 +185,7 @@ class FaultHarness:
         with refused_port() as port:
             pass
         role = self.role("web", "services.cli", "web", "--port", str(port), **env)
-        client = WebClient(role, port, KEY)
+        client = WebClient(role, port, KEY, self.db)
         self.until(lambda: client.get("/healthz").status == 200, "the web process answers")
         return client
 

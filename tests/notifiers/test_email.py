@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from services.errors import ConfigError, LeaseLost, NotFound, TargetError
 from services.notifiers.email import EmailTarget, email_settings, message, outbox, plugin, read_outbox
+from services.notifiers.email.config import bounce_box, server
 from services.notifiers.email.connection import tls
 from services.ports import MaybeDelivered, Outcome, Rejected, Retry, Sent, TransportDown
 from tests.notifiers.conftest import Commit, Configure
@@ -169,6 +170,35 @@ def test_recipients_are_those_of_the_library(local: str, length: int) -> None:
     assert SMTP.fold_binary("To", parsed) in mail
 
 
+@pytest.mark.parametrize("text", ['"ada b"@example.org', '"ada@home"@example.org', r'"a\"b c"@example.org'])
+def test_a_quoted_local_part_is_accepted(configure: Configure, smtp: SmtpSink, commit: Commit, text: str) -> None:
+    target = plugin.parse_target(text)
+    assert target.address == text
+    assert plugin.parse_target(target.address) == target
+    configure(smtp_url=smtp.url)
+    assert isinstance(plugin.send(BODY, target, commit), Sent)
+    assert smtp.mails[0].recipient == text
+    mail = parsed(message("s", "t", "<p>h</p>", text, ENVELOPE))
+    assert [one.addr_spec for one in mail["To"].addresses] == [text]
+
+
+@pytest.mark.parametrize(
+    "text", ['"ada b@example.org', 'ada" b"@example.org', '""b c@example.org', '"a"b"@example.org']
+)
+def test_a_damaged_quoted_local_part_is_rejected(text: str) -> None:
+    with pytest.raises(TargetError):
+        plugin.parse_target(text)
+
+
+def test_domains_follow_idna_2008(configure: Configure) -> None:
+    assert plugin.parse_target("anna@straße.example").address == "anna@xn--strae-oqa.example"
+    configure(smtp_url="smtp://faß.example", bounce_url="imaps://me:geheim@faß.example/INBOX")
+    smtp_server, box = server(), bounce_box()
+    assert smtp_server is not None
+    assert box is not None
+    assert (smtp_server.host, box.host) == ("xn--fa-hia.example", "xn--fa-hia.example")
+
+
 def test_names_and_domains_beyond_ascii_are_addresses() -> None:
     assert plugin.parse_target("ada@Bücher.example").address == "ada@xn--bcher-kva.example"
     raw = message("s", "t", "<p>h</p>", "jörg@example.org", ENVELOPE)
@@ -232,7 +262,8 @@ def test_what_arrives_is_byte_for_byte_what_was_rendered(configure: Configure, s
         ("RCPT", "451 4.7.1 greylisted", Retry, 0),
         ("RCPT", "nonsense", Retry, 0),
         ("RCPT", "550 5.7.1 policy", Rejected, 0),
-        ("RCPT", "552 5.2.2 mailbox full", Rejected, 0),
+        ("RCPT", "552 5.2.2 mailbox full", Retry, 0),
+        ("RCPT", "550 5.1.0 sender rejected", Rejected, 0),
         ("RCPT", CLOSE, Retry, 0),
         ("DATA", "451 4.3.0 later", Retry, 1),
         ("DATA", "554 5.6.0 no", Rejected, 1),
@@ -259,6 +290,14 @@ def test_an_address_that_does_not_exist_is_rejected_for_the_channel(
 ) -> None:
     smtp.script(step, "550 5.1.1 no such user")
     assert send(configure, smtp, commit) == Rejected("550 5.1.1 no such user", scope="channel")
+
+
+@pytest.mark.parametrize("step", ["RCPT", "."])
+def test_a_full_mailbox_is_tried_again_tomorrow(
+    configure: Configure, smtp: SmtpSink, commit: Commit, step: str
+) -> None:
+    smtp.script(step, "552 5.2.2 mailbox full")
+    assert send(configure, smtp, commit) == Retry("552 5.2.2 mailbox full", after=24 * 3600.0)
 
 
 def test_a_connection_lost_within_the_body_is_a_retry(configure: Configure, smtp: SmtpSink, commit: Commit) -> None:

@@ -176,6 +176,7 @@ def test_only_the_first_items_of_a_huge_feed_are_read() -> None:
         ("https://Example.org", "https://example.org/"),
         (" http://example.org:80/feed?x=1#top ", "http://example.org/feed?x=1"),
         ("https://example.org:8443/a", "https://example.org:8443/a"),
+        ("https://faß.example/feed.xml", "https://xn--fa-hia.example/feed.xml"),
         ("https://bücher.example/feed", "https://xn--bcher-kva.example/feed"),
         ("http://[2606:4700::1]/feed", "http://[2606:4700::1]/feed"),
     ],

@@ -24,7 +24,7 @@ from services.flow.pipeline.deliver.send import send_due
 from services.ports import Outcome
 from services.settings import Settings
 from services.store.accounts import accounts
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item, match_job, paper
 from services.store.db.tables import match as match_table
@@ -141,17 +141,17 @@ class Pipeline:
         self.notify()
         self.deliver()
 
-    def rows(self, query: Any) -> list[Row]:
+    def rows(self, query: Any) -> list[dict[str, Any]]:
         with self.db.transaction() as tx:
             return [dict(row) for row in tx.execute(query).mappings()]
 
     def matches(self) -> set[tuple[int, int]]:
         return {(row["subscription_id"], row["paper_id"]) for row in self.rows(select(match_table))}
 
-    def items(self) -> list[Row]:
+    def items(self) -> list[dict[str, Any]]:
         return self.rows(select(delivery_item).order_by(delivery_item.c.id))
 
-    def deliveries(self) -> list[Row]:
+    def deliveries(self) -> list[dict[str, Any]]:
         return self.rows(select(delivery).order_by(delivery.c.id))
 
     def paper(self, title: str) -> int:

@@ -35,7 +35,9 @@ class Browser:
     def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
         self.origin = base
-        session = app.state.context.sessions.new(account_id)
+        with app.state.context.db.transaction() as tx:
+            account = accounts.by_id(tx, account_id) if account_id is not None else None
+        session = app.state.context.sessions.new(account)
         self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
         # The domain under which the cookie jar stores cookies of this host.

@@ -1,10 +1,26 @@
 """Sign-in keys, sessions and redirects after signing in."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from services.web.auth import SIGNIN_KEY_FILE, Sessions, host_name, is_loopback, is_printed_key, safe_next, signin_url
+from services.store.accounts.records import Account
+from services.web.auth import (
+    SIGNIN_KEY_FILE,
+    Sessions,
+    host_name,
+    is_loopback,
+    is_printed_key,
+    is_valid_for,
+    safe_next,
+    signin_url,
+)
+
+
+def account(session_key: UUID = UUID(int=1)) -> Account:
+    return Account(7, "ada@example.org", "", "UTC", None, None, False, session_key, datetime(2026, 5, 4, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -66,16 +82,22 @@ def test_a_key_is_quoted_in_its_link() -> None:
 
 def test_a_session_is_only_readable_with_its_key() -> None:
     sessions = Sessions("one")
-    session = sessions.new(7, "/matches")
+    session = sessions.new(account(), "/matches")
     assert Sessions("one").read(sessions.write(session)) == session
     assert Sessions("two").read(sessions.write(session)) is None
     assert sessions.read(sessions.write(session) + "x") is None
     assert sessions.read("") is None
 
 
+def test_a_session_ends_when_its_account_has_another_key() -> None:
+    session = Sessions("one").new(account())
+    assert is_valid_for(session, account())
+    assert not is_valid_for(session, account(UUID(int=2)))
+
+
 def test_a_form_token_is_valid_for_its_session_only() -> None:
     sessions = Sessions("one")
-    session, other = sessions.new(7), sessions.new(7)
+    session, other = sessions.new(account()), sessions.new(account())
     assert sessions.is_form_token(sessions.form_token(session), session)
     assert not sessions.is_form_token(sessions.form_token(other), session)
     assert not sessions.is_form_token("ü", session)

@@ -11,6 +11,8 @@ LINKS_KEPT_FOR = timedelta(days=1)
 """Used sign-in links and opt-in requests."""
 UNCONFIRMED_KEPT_FOR = timedelta(days=7)
 """Items that wait for an address whose owner does not opt in."""
+UNREADABLE_KEPT_FOR = timedelta(days=7)
+"""The bytes of a listing that could not be read: a person may have it read again, for example after an update."""
 CLEANUP_TIME = timedelta(hours=3)
 """Time of the day in UTC: the servers that announce papers have the least load then."""
 

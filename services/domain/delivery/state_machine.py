@@ -218,7 +218,7 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
 
 
 def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
-    """The delivery after its lease ran out. In `claimed` nothing was sent; in `sending` the message may have been sent."""
+    """The delivery after its lease ran out. In `claimed` nothing was sent; in `sending` it may have been sent."""
     if delivery.state is State.SENDING:
         return _outcome_unknown(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1

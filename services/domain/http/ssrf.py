@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from services.domain.http.hostname import ascii_host
 from services.errors import ConfigError
 
 Address = IPv4Address | IPv6Address
@@ -125,7 +126,10 @@ def _host_and_port(entry: str) -> tuple[str, int | None]:
 
 
 def _folded(host: str) -> str:
-    return host.lower().rstrip(".")
+    try:
+        return ascii_host(host).rstrip(".")
+    except ValueError:
+        return host.lower().rstrip(".")
 
 
 def without_secrets(location: str) -> str:

@@ -4,7 +4,7 @@ import html
 import re
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from services.domain.text.markup_tags import BLOCK, HIDDEN, INLINE
+from services.domain.text.markup_tags import BETWEEN_CHILDREN, BLOCK, HIDDEN, INLINE
 from services.errors import SourceError
 
 HEAD = 4096
@@ -39,6 +39,15 @@ _INVISIBLE = re.compile(
 )
 
 _TAG = re.compile(r"<!--|<(/?)([A-Za-z][\w:-]*)([^<>]*)>")
+_PREFIXES = frozenset(["ali", "ce", "html", "jats", "m", "mml", "oasis", "xhtml", "xlink"])
+"""Prefixes that publishers give to elements, besides those that this module names without a prefix."""
+_AFTER_NAME = re.compile(r"\s*/?|\s[^=]*=.*", re.DOTALL)
+_ATTRIBUTES = re.compile(r"""(?:\s+[A-Za-z_][\w:.-]*\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))+\s*/?""")
+_EXPONENT = re.compile(r"\s*[+\-−–]?\d")
+_REPEATED_FORMULA = re.compile(r"(?<=</tex-math>)\s*<(mml:)?math\b(?:(?!</tex-math>).)*?</(?(1)mml:)math>", re.DOTALL)
+"""A formula in MathML directly after the same formula in LaTeX, as in the element `alternatives` of JATS."""
+_PREAMBLE = re.compile(r"\\documentclass(?:(?!\\documentclass).)*?\\begin\{document\}|\\end\{document\}", re.DOTALL)
+"""A formula in LaTeX may be a whole document, as Springer's are."""
 
 
 def decode(body: bytes) -> str:
@@ -111,24 +120,51 @@ def plain(text: str, limit: int) -> str:
 
 
 def strip_html(markup: str) -> str:
-    """The text of HTML, without tags and without scripts and styles, its entities decoded once.
+    """The text of HTML, JATS or MathML, without tags and without scripts and styles, its entities decoded once.
 
-    Only elements of HTML count as tags: formulas contain `a<b` and `<eta>`, which stay.
+    Only what looks like an element of these counts as a tag: formulas contain `a<b` and `<eta>`, which stay.
     """
-    markup = markup[:MAX_MARKUP]
+    markup = _PREAMBLE.sub("", _REPEATED_FORMULA.sub("", markup[:MAX_MARKUP]))
     parts: list[str] = []
     position = 0
+    formula, others = _MathChildren(), set[str]()
     while tag := _TAG.search(markup, position):
         parts.append(markup[position : tag.start()])
         position = tag.end()
         if tag[0] == "<!--":
             position = _end_of(markup, "-->", position)
-        elif (name := tag[2].lower()) in HIDDEN and not tag[1]:
-            position = _end_of(markup, rf"</{name}[^>]*>", position)
+        elif (name := _local_name(tag)) in HIDDEN and not tag[1] and not tag[3].endswith("/"):
+            position = _end_of(markup, rf"</{re.escape(tag[2])}[^>]*>", position)
+        elif name == "sup" and not tag[1] and parts[-1][-1:].isdigit() and _EXPONENT.match(markup, position):
+            parts.append("^")
         else:
-            parts.append(_replacement(tag, name))
+            parts.append(formula.separator(tag, name) + _replacement(tag, name, others))
     parts.append(markup[position:])
     return html.unescape("".join(parts))
+
+
+class _MathChildren:
+    """The open elements of MathML, with the number of children that each has so far."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str, int]] = []
+
+    def separator(self, tag: re.Match[str], name: str) -> str:
+        """What stands before this tag because of its place in a fraction or beside a script; mostly nothing."""
+        if name not in BETWEEN_CHILDREN and not self._open:
+            return ""
+        if tag[1]:
+            while self._open and self._open.pop()[0] != name:
+                pass
+            return ""
+        between = ""
+        if self._open:
+            parent, children = self._open.pop()
+            between = BETWEEN_CHILDREN.get(parent, "") if children else ""
+            self._open.append((parent, children + 1))
+        if not tag[3].endswith("/"):
+            self._open.append((name, 0))
+        return between
 
 
 def _end_of(markup: str, closing: str, position: int) -> int:
@@ -137,14 +173,27 @@ def _end_of(markup: str, closing: str, position: int) -> int:
     return match.end() if match else len(markup)
 
 
-def _replacement(tag: re.Match[str], name: str) -> str:
-    """Nothing, a space, or the same characters when they are no tag of HTML."""
-    attributes = tag[3].strip().rstrip("/")
-    if attributes and "=" not in attributes:
+def _local_name(tag: re.Match[str]) -> str:
+    """The name in lower case without its prefix, as in `jats:italic` and `mml:mi`."""
+    return tag[2].lower().rpartition(":")[2]
+
+
+def _replacement(tag: re.Match[str], name: str, others: set[str]) -> str:
+    """Nothing, a space, or the same characters when they are no tag.
+
+    `others`: the open elements that are in no list, and are known by their attributes in quotes.
+    """
+    prefix = tag[2].lower()[: -len(name) - 1] if name else ":"
+    if ":" in prefix or not _AFTER_NAME.fullmatch(tag[3]):
         return tag[0]
-    if name in INLINE or ":" in name:
+    if name in BLOCK or name in HIDDEN:
+        return " "
+    if name in INLINE or prefix in _PREFIXES or (tag[1] and tag[2] in others):
         return ""
-    return " " if name in BLOCK or name in HIDDEN else tag[0]
+    if not tag[1] and _ATTRIBUTES.fullmatch(tag[3]):
+        others.add(tag[2])
+        return ""
+    return tag[0]
 
 
 def safe_link(url: str, base: str = "") -> str | None:

@@ -12,6 +12,7 @@ from services.domain.papers.ingestion import Counts, IngestBatch
 from services.domain.papers.paper import Entry, Listing, title_key
 from services.domain.sources.batches import BatchPage
 from services.errors import SourceError
+from services.flow.source_notices import NOTIFY_AFTER, notify_owner
 from services.settings import Settings
 from services.store.db.database import Database, lock, wake
 from services.store.delivery import message_updates
@@ -69,7 +70,7 @@ def work(db: Database, settings: Settings) -> bool:
             store_all(tx, pages, now)
         for listing, page in parsed:
             if isinstance(page, SourceError):
-                _record_failure(tx, listing, str(page), now)
+                _record_failure(tx, settings, listing, str(page), now)
         listings.finish(tx, [listing for listing, page in parsed if isinstance(page, Page)], now)
         listings.release(tx, claimed[len(parsed) :])
     fault_point("ingested")
@@ -95,12 +96,16 @@ def _parse(row: ClaimedListing) -> Listing:
     return sandbox.parse(row.kind, bytes(row.body), row.fetched_at.date())
 
 
-def _record_failure(tx: Connection, row: ClaimedListing, reason: str, now: datetime) -> None:
+def _record_failure(tx: Connection, settings: Settings, row: ClaimedListing, reason: str, now: datetime) -> None:
     log.warning("listing unreadable", source=row.source_id, why=reason)
     timetable = plugins.source(row.kind).timetable
     day, looked_back = row.day or now.date(), row.day is not None
     batches.record_failure(tx, row.source_id, day, reason, timetable, now, looked_back=looked_back)
-    listings.finish(tx, [row], now, error=reason)
+    listings.finish_unreadable(tx, row, reason, now, listings.READ_AGAIN_AFTER * settings.time_scale)
+    if row.day is None and row.read_again_at is None:
+        source, since = sources.record_unreadable(tx, row.source_id, reason, now)
+        if now - since >= NOTIFY_AFTER:
+            notify_owner(tx, settings, source, since, reason)
 
 
 # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────

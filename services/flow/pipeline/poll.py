@@ -5,24 +5,24 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from services import plugins
-from services.domain.http.ssrf import without_secrets
 from services.domain.sources import batches as rules
+from services.domain.sources import moves
 from services.domain.sources.batches import BatchState
 from services.domain.sources.polling import Timetable, next_poll
 from services.errors import LeaseLost, PaperwireError
+from services.flow.source_notices import NOTIFY_AFTER, notify_owner
 from services.http.client import Failed, Fetched, Fetcher, NotModified
 from services.ports import Request
 from services.ports import Source as SourcePlugin
 from services.settings import Settings
 from services.store.db.database import Database
-from services.store.delivery import operator_notices
 from services.store.sources import batches, listings, sources
 from services.store.sources.records import FetchedState, PollFailure, PollSuccess, Source
 from services.telemetry import log
@@ -32,8 +32,6 @@ LEASE = timedelta(minutes=5)
 MAX_REQUESTS_TOGETHER = 8
 """Each of another rate limit."""
 DEFAULT_EVERY = timedelta(minutes=30)
-NOTIFY_AFTER = timedelta(hours=24)
-"""The owner of a source is notified when it has failed for this long."""
 Answer = Fetched | NotModified | Failed
 
 
@@ -82,16 +80,21 @@ def _plugin_failed(source: Source, error: Exception) -> Failed:
 
 
 def _fetch_present(fetcher: Fetcher, source: Source, now: datetime) -> Answer:
+    address = _address(source)
+    # The validators belong to the address that the last listing came from.
+    known = address == (source.moved_to or source.location)
     try:
         plugin = plugins.source(source.kind)
-        return _fetch(
+        answer = _fetch(
             fetcher,
-            lambda: plugin.request(source.moved_to or source.location, now),
-            etag=source.etag,
-            last_modified=source.last_modified,
+            lambda: plugin.request(address, now),
+            etag=source.etag if known else "",
+            last_modified=source.last_modified if known else "",
         )
     except Exception as error:
         return _plugin_failed(source, error)
+    # Only its own address can say that the source is gone for good.
+    return replace(answer, gone=False) if isinstance(answer, Failed) and address != source.location else answer
 
 
 def _fetch(fetcher: Fetcher, request: Callable[[], Request], *, etag: str = "", last_modified: str = "") -> Answer:
@@ -127,9 +130,7 @@ def _store_failure(tx: Connection, settings: Settings, source: Source, answer: F
     )
     sources.finish_poll(tx, source, result, now)
     if answer.gone or now - since >= NOTIFY_AFTER:
-        what = f"The source {source.kind} {without_secrets(source.location)} has failed since {since:%d %B %H:%M} UTC"
-        host = urlsplit(settings.base_url).hostname or "localhost"
-        operator_notices.send(tx, source.account_id, f"source:{source.id}:{since:%s}", f"{what}: {answer.reason}", host)
+        notify_owner(tx, settings, source, since, answer.reason)
 
 
 def _store_success(
@@ -140,9 +141,13 @@ def _store_success(
     due = _next_poll(tx, source, timetable, answer.max_age, now)
     day_began = _day_began(timetable, source.succeeded_at, now)
     fetched = _store_listing(tx, source, answer, now, day_began=day_began) if isinstance(answer, Fetched) else None
+    move = None
+    if isinstance(answer, Fetched) and fetched and fetched.digest is None:
+        # The same bytes were read before, so that no reading follows that would record the move.
+        move = moves.after_reading(source.move, source.location, _permanent_address(source, answer))
     if day_began:
         _add_missing_days(tx, source, plugin, now)
-    sources.finish_poll(tx, source, PollSuccess(next_poll_at=due, fetched=fetched), now)
+    sources.finish_poll(tx, source, PollSuccess(next_poll_at=due, fetched=fetched, move=move), now)
 
 
 def _next_poll(tx: Connection, source: Source, timetable: Timetable, max_age: float | None, now: datetime) -> datetime:
@@ -168,13 +173,29 @@ def _store_listing(tx: Connection, source: Source, answer: Fetched, now: datetim
     changed = digest != source.digest or day_began
     if changed:
         silent = not source.announce_first and listings.is_first(tx, source.id)
-        listings.add(tx, source.id, answer.body, now, silent=silent)
+        listings.add(
+            tx,
+            source.id,
+            answer.body,
+            now,
+            silent=silent,
+            content_type=answer.content_type,
+            address=_permanent_address(source, answer),
+        )
     return FetchedState(
         etag=answer.etag or "",
         last_modified=answer.last_modified or "",
         digest=digest if changed else None,
-        moved_to=answer.permanent_url if answer.permanent_url and "://" in source.location else None,
     )
+
+
+def _permanent_address(source: Source, answer: Fetched) -> str:
+    """Where the source's address leads to for good; empty for a source that is not named by an address."""
+    return (answer.permanent_url or _address(source)) if "://" in source.location else ""
+
+
+def _address(source: Source) -> str:
+    return moves.address_to_request(source.location, source.moved_to, source.failures)
 
 
 def _add_missing_days(tx: Connection, source: Source, plugin: SourcePlugin, now: datetime) -> None:
@@ -220,7 +241,16 @@ def look_back(db: Database, settings: Settings, fetcher: Fetcher) -> bool:
         now = db.now()
         batches.finish_look_back(tx, batch, source, now)
         if isinstance(answer, Fetched):
-            listings.add(tx, source.id, answer.body, now, silent=batch.silent, day=day, url=batch.next_url)
+            listings.add(
+                tx,
+                source.id,
+                answer.body,
+                now,
+                silent=batch.silent,
+                content_type=answer.content_type,
+                day=day,
+                url=batch.next_url,
+            )
         else:
             reason = answer.reason if isinstance(answer, Failed) else "nothing came"
             batches.record_failure(tx, source.id, day, reason, plugin.timetable, now, looked_back=True)

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.delivery.bounce import Bounce, is_hard
+from services.domain.delivery.bounce import Bounce
 from services.errors import ConfigError, LeaseLost, NotFound
-from services.flow import opt_in_links
+from services.flow import opt_in_links, refused_mail
 from services.ports import BounceReading
 from services.settings import Settings
 from services.store.db import rate_limits
@@ -101,7 +101,10 @@ def _record(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes,
     if not bounces.record(tx, digest, returned, channel_id, delivery.id if delivery else None, error):
         return "known"
     log.info("mail came back", channel=channel_id, status=returned.status)
-    if not is_hard(returned.status):
+    if not returned.is_hard:
+        if returned.is_permanent:
+            last_id = delivery.id if delivery else None
+            refused_mail.stop_if_refused_in_a_row(tx, channel_id, last_id, returned.reason, _host(settings))
         return "soft"
     _stop_mail(tx, settings, channel_id, returned)
     return "hard"

@@ -1,5 +1,6 @@
 """The settings of mail: the server, the sender and the mailbox of returned mails."""
 
+import re
 from email.errors import MessageError
 from email.headerregistry import Address
 from functools import cache, lru_cache
@@ -8,9 +9,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr, field_validator
 
+from services.domain.http.hostname import ascii_host
 from services.notifiers.email.bounces.mailbox import Box, parse_bounce_url
 from services.render import line
 from services.settings import Configured, load, settings
+
+# RFC 5321 section 4.1.2: a quoted local part may contain blanks and `@`.
+_QUOTED_LOCAL = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Server(NamedTuple):
@@ -76,15 +81,16 @@ def parse_smtp_url(url: str) -> Server:
     try:
         timeout = float(options.get("timeout", ["30"])[0])
         connections = int(options.get("connections", ["4"])[0])
+        host = ascii_host(parts.hostname)
         port = parts.port or (465 if tls == "implicit" else 587 if parts.username else 25)
     except ValueError:
-        raise ValueError("its port, timeout and connections must be numbers") from None
+        raise ValueError("its port, timeout and connections must be numbers, and its host the name of a host") from None
     if not 1 <= timeout <= 600:
         raise ValueError("its timeout must lie between 1 and 600 seconds")
     if not 1 <= connections <= 32:
         raise ValueError("its connections (of each worker) must lie between 1 and 32")
     password = SecretStr(unquote(parts.password or ""))
-    return Server(parts.hostname, port, unquote(parts.username or ""), password, tls, timeout, connections)
+    return Server(host, port, unquote(parts.username or ""), password, tls, timeout, connections)
 
 
 @lru_cache(16)
@@ -99,8 +105,9 @@ def address(text: str, name: str = "") -> Address:
     """An address with its domain in lower case and IDNA. Raises ValueError."""
     local, _, domain = text.strip().rpartition("@")
     try:
-        domain = domain.lower().encode("idna").decode()
-        if not (local and domain and len(text) <= 254 and text.strip().isprintable()) or " " in local + domain:
+        domain = ascii_host(domain)
+        bare = _QUOTED_LOCAL.sub("", local)
+        if not (local and domain and len(text) <= 254 and text.strip().isprintable()) or " " in bare + domain:
             raise ValueError
         # `Address` accepts a local part beyond ASCII only as `username`, and checks the syntax only of `addr_spec`.
         if local.isascii():

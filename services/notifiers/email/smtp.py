@@ -5,7 +5,7 @@ import smtplib
 from collections.abc import Callable
 from email.headerregistry import Address
 
-from services.domain.delivery.bounce import is_hard, status_of
+from services.domain.delivery.bounce import OVER_QUOTA_PAUSE_SECONDS, is_hard, is_over_quota, status_of
 from services.notifiers.email.config import Server
 from services.notifiers.email.connection import (
     FAILURES,
@@ -116,9 +116,12 @@ def _rejection(code: int, text: bytes) -> Retry | Rejected | None:
     """The meaning of a reply other than 2xx, by its code. A code outside of SMTP is retried."""
     if 200 <= code < 300:
         return None
+    words = text.decode("utf-8", "replace")
+    if is_over_quota(code, words):
+        return Retry(reply(code, text), after=OVER_QUOTA_PAUSE_SECONDS * settings().time_scale)
     if not 500 <= code < 600:
         return Retry(reply(code, text))
-    scope = "channel" if is_hard(status_of(text.decode("latin-1"))) else "delivery"
+    scope = "channel" if is_hard(status_of(words), f"{code} {words}") else "delivery"
     return Rejected(reply(code, text), scope=scope)
 
 
@@ -126,4 +129,4 @@ def _sender_rejection(code: int, text: bytes) -> Retry | Rejected | TransportDow
     """A rejected sender concerns every mail, so the transport is down. Only 552 concerns this mail: its size."""
     if 500 <= code < 600 and code != 552:
         return TransportDown(f"the mail server refuses the sender: {reply(code, text)}")
-    return _rejection(code, text)
+    return Rejected(reply(code, text)) if code == 552 else _rejection(code, text)

@@ -7,6 +7,7 @@ import re
 from datetime import date, datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
+from services.domain.http.hostname import ascii_host
 from services.domain.http.ssrf import WEB_PORTS
 from services.domain.papers.paper import Listing
 from services.domain.sources import rate_limits
@@ -33,7 +34,7 @@ class Feed:
     def location(self, text: str) -> str:
         try:
             parts = urlsplit(text.strip())
-            host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+            host, port = ascii_host(parts.hostname or ""), parts.port
         except ValueError:
             raise SourceError("this is no web address: use one such as https://example.org/feed.xml") from None
         if parts.scheme not in WEB_PORTS or not host:

@@ -1,11 +1,12 @@
 """Columns and column types that several tables share."""
 
-from dataclasses import asdict
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, Column, Dialect, ForeignKey, Identity, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import UUID as UuidColumn
 from sqlalchemy.types import TypeDecorator
 
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
@@ -30,16 +31,24 @@ class EnumText(TypeDecorator[E], Generic[E]):
         return None if value is None else self.kind(value)
 
 
+class _JsonHints(TypedDict):
+    minutes: int
+    days: list[int]
+    hours: list[int]
+
+
 class FeedHintsJson(TypeDecorator[FeedHints]):
     """A JSON column whose values are `FeedHints`; an empty object stands for no hints."""
 
     impl = JSONB
     cache_ok = True
 
-    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> dict[str, Any] | None:
-        return None if value is None else asdict(value)
+    def process_bind_param(self, value: FeedHints | None, dialect: Dialect) -> "_JsonHints | None":
+        if value is None:
+            return None
+        return {"minutes": value.minutes, "days": list(value.days), "hours": list(value.hours)}
 
-    def process_result_value(self, value: dict[str, Any] | None, dialect: Dialect) -> FeedHints | None:
+    def process_result_value(self, value: "_JsonHints | None", dialect: Dialect) -> FeedHints | None:
         if not value:
             return NO_HINTS
         return FeedHints(value["minutes"], tuple(value["days"]), tuple(value["hours"]))
@@ -77,6 +86,11 @@ def flag(name: str, default: bool = False) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=text(str(default).lower()))
 
 
+def random_key(name: str) -> Column[UUID]:
+    """122 random bits from the database, so that every row has its own, however it was added."""
+    return Column(name, UuidColumn(as_uuid=True), nullable=False, server_default=func.gen_random_uuid())
+
+
 def lease() -> tuple[Column[object], Column[object]]:
     """Which worker has claimed the row, and until when. The token fences every update."""
-    return Column("lease_token", UUID(as_uuid=True)), at("lease_until")
+    return Column("lease_token", UuidColumn(as_uuid=True)), at("lease_until")

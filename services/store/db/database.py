@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Engine,
-    Executable,
     TableValuedAlias,
     column,
     create_engine,
@@ -26,7 +25,6 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-Row = dict[str, Any]
 MAX_IDLE_WITHOUT_PING = 1.0
 """Seconds. A pooled connection that was idle for longer is tested before it is used."""
 WAKE_CHANNEL = "paperwire_wake"
@@ -62,16 +60,16 @@ class Database:
             yield connection
 
     def now(self, tx: Connection | None = None) -> datetime:
-        """The time by the database's clock, which alone decides about leases and due times; a test may replace it.
+        """The time of the database's clock, which every lease and schedule uses. Tests may pass another clock.
 
-        With `tx` this costs one statement of that transaction, otherwise a transaction.
+        Within a transaction the call costs one statement, and the time advances; otherwise it costs a transaction.
         """
         if self._clock is not None:
             return self._clock()
         if tx is not None:
             return tx.scalars(_CLOCK).one()
-        with self.transaction() as own:
-            return own.scalars(_CLOCK).one()
+        with self.transaction() as own_tx:
+            return own_tx.scalars(_CLOCK).one()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -82,11 +80,11 @@ def _ping_idle_connections(engine: Engine) -> None:
 
     @event.listens_for(engine, "checkin")
     def _(_: Any, record: ConnectionPoolEntry) -> None:
-        record.info["rested_since"] = time.monotonic()
+        record.info["idle_since"] = time.monotonic()
 
     @event.listens_for(engine, "checkout")
     def _(connection: DBAPIConnection, record: ConnectionPoolEntry, _: Any) -> None:
-        if time.monotonic() - record.info.get("rested_since", time.monotonic()) < MAX_IDLE_WITHOUT_PING:
+        if time.monotonic() - record.info.get("idle_since", time.monotonic()) < MAX_IDLE_WITHOUT_PING:
             return
         try:
             engine.dialect.do_ping(connection)
@@ -95,12 +93,13 @@ def _ping_idle_connections(engine: Engine) -> None:
 
 
 def wake(tx: Connection, stage: str, after: float = 0.0) -> None:
-    """Notifies the scheduler, once the transaction commits, that `stage` has work now or in `after` seconds.
+    """Notifies the scheduler that `stage` has work, or will have in `after` seconds.
 
-    If the notice is lost, the next sweep finds the work.
+    PostgreSQL sends the notice at commit and never after a rollback. A lost notice delays the work
+    until the next sweep.
     """
-    payload = f"{stage} {after:.3f}" if after > 0 else stage
-    tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": payload})
+    notice = f"{stage} {after:.3f}" if after > 0 else stage
+    tx.execute(text("SELECT pg_notify(:channel, :stage)"), {"channel": WAKE_CHANNEL, "stage": notice})
 
 
 def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
@@ -109,18 +108,9 @@ def lock(tx: Connection, name: str, *, shared: bool = False) -> None:
     tx.execute(text(f"SELECT {take}(hashtextextended(:name, 0))"), {"name": f"paperwire:{name}"})
 
 
-def rows(tx: Connection, query: Executable, values: Row | None = None) -> list[Row]:
-    return [dict(row) for row in tx.execute(query, values).mappings()]
-
-
-def first(tx: Connection, query: Executable) -> Row | None:
-    row = tx.execute(query).mappings().first()
-    return None if row is None else dict(row)
-
-
 def pairs(first_name: str, second_name: str, given: Iterable[tuple[int, int]]) -> TableValuedAlias:
-    """SQL: pairs of ids as a table, two parameters however many they are."""
-    both = list(given)
-    sides = (literal([pair[side] for pair in both], ARRAY(BigInteger)) for side in (0, 1))
+    """SQL: pairs of ids as a table of two array parameters, so that one prepared statement serves any number."""
+    pairs_of_ids = list(given)
+    sides = (literal([pair[side] for pair in pairs_of_ids], ARRAY(BigInteger)) for side in (0, 1))
     named = func.unnest(*sides).table_valued(column(first_name, BigInteger), column(second_name, BigInteger))
     return named.render_derived()

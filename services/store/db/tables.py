@@ -38,6 +38,7 @@ from services.store.db.columns import enum_column as _enum
 from services.store.db.columns import flag as _flag
 from services.store.db.columns import lease as _lease
 from services.store.db.columns import number as _id
+from services.store.db.columns import random_key as _random_key
 from services.store.db.columns import ref as _ref
 from services.store.db.columns import text_column as _text
 
@@ -57,7 +58,7 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _random_key("session_key"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
 )  # fmt: skip
 
@@ -77,7 +78,7 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default=DEFAULT_TIME),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("unsubscribed_at"),
+    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("unsubscribed_at"),
     Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_channel_next_digest_at", "next_digest_at", postgresql_where=text("deleted_at IS NULL")),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),
@@ -99,7 +100,7 @@ transport = Table(
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 rate_limit = Table(
-    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), *_lease(),
+    "rate_limit", metadata, Column("key", Text, primary_key=True), _at("available_at"), _at("acquired_at"), *_lease(),
 )  # fmt: skip
 
 source = Table(
@@ -107,15 +108,15 @@ source = Table(
     _flag("polled"), _flag("announce_first"), Column("every", Interval), _at("next_poll_at"), *_lease(),
     Column("rate_limit_key", ForeignKey("rate_limit.key")), Column("rate_limit_pause", Interval),
     _text("etag"), _text("last_modified"), Column("digest", LargeBinary, nullable=False, server_default=""),
-    _text("moved_to"), _count("failures"), _text("error"), Column("feed_hints", FeedHintsJson, nullable=False, server_default="{}"),
+    _text("moved_to"), _text("redirect_to"), _count("redirect_reads"), _count("failures"), _text("error"), Column("feed_hints", FeedHintsJson, nullable=False, server_default="{}"),
     _at("polled_at"), _at("succeeded_at"), _at("failing_since"), _created(),
     UniqueConstraint("kind", "location"),
 )  # fmt: skip
 
 listing = Table(
     "listing", metadata, _id(), _ref("source_id", "source.id", index=True), _at("fetched_at", nullable=False),
-    Column("body", LargeBinary), Column("day", Date), _text("url"), _flag("silent"), _count("attempts"), *_lease(),
-    _text("error"), _at("done_at"),
+    Column("body", LargeBinary), _text("content_type"), Column("day", Date), _text("url"), _text("address"), _flag("silent"),
+    _count("attempts"), *_lease(), _text("error"), _at("read_again_at"), _at("done_at"),
     Index("ix_listing_waiting", "id", postgresql_where=text("done_at IS NULL")),
 )  # fmt: skip
 
@@ -208,7 +209,7 @@ subscription = Table(
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
-    _count("feed_address_version"), _at("paused_until"),
+    _random_key("feed_key"), _at("paused_until"),
     Column("watched_since", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),
     _at("reminded_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_subscription_freshness", "shard", "revision"),

@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.delivery.bounce import Bounce, is_hard
+from services.domain.delivery.bounce import Bounce
+from services.domain.delivery.state_machine import State
 from services.store.db import circuit_breaker
 from services.store.db.records import fetch_first
 from services.store.db.tables import bounce, channel, delivery
@@ -37,7 +38,7 @@ def record(
             channel_id=channel_id,
             delivery_id=delivery_id,
             status=returned.status,
-            hard=is_hard(returned.status),
+            hard=returned.is_hard,
             diagnostic=returned.reason,
         )
         .on_conflict_do_nothing(index_elements=["digest"])
@@ -47,6 +48,45 @@ def record(
         return False
     tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(error=error))
     return True
+
+
+def refused_in_a_row(tx: Connection, channel_id: int, last_id: int | None, most: int) -> int:
+    """How many messages of a channel in a row were refused for good or came back, `most` at most.
+
+    Counts back from the delivery `last_id`, or from the latest message. Messages from before the channel was enabled
+    or got its address do not count. A returned mail whose delivery is unknown counts for a sent one.
+    """
+    came_back = exists().where(bounce.c.delivery_id == delivery.c.id, bounce.c.status.startswith("5."))
+    latest = tx.execute(
+        select(delivery.c.created_at, or_(delivery.c.state == State.DEAD, came_back).label("refused"))
+        .join(channel, channel.c.id == delivery.c.channel_id)
+        .where(
+            delivery.c.channel_id == channel_id,
+            delivery.c.state.in_([State.SENT, State.DEAD]),
+            delivery.c.id <= last_id if last_id is not None else true(),
+            or_(channel.c.refusals_since.is_(None), delivery.c.created_at > channel.c.refusals_since),
+        )
+        .order_by(delivery.c.id.desc())
+        .limit(most)
+    ).all()
+    if not latest:
+        return 0
+    unknown = tx.scalars(
+        select(func.count()).where(
+            bounce.c.channel_id == channel_id,
+            bounce.c.delivery_id.is_(None),
+            bounce.c.status.startswith("5."),
+            bounce.c.created_at >= latest[-1].created_at,
+        )
+    ).one()
+    in_a_row = 0
+    for row in latest:
+        if not row.refused:
+            if not unknown:
+                break
+            unknown -= 1
+        in_a_row += 1
+    return in_a_row
 
 
 def soft_bounces(tx: Connection, account_id: int, since: datetime) -> dict[int, SoftBounces]:

@@ -125,7 +125,7 @@ def move(tx: Connection, channel_id: int, target: StoredTarget, *, verified: boo
     tx.execute(
         update(channel)
         .where(channel.c.id == channel_id)
-        .values(**asdict(target), disabled_because="", disabled_at=None, verified=verified)
+        .values(**asdict(target), disabled_because="", disabled_at=None, refusals_since=func.now(), verified=verified)
     )
 
 
@@ -196,7 +196,11 @@ def disable_address(tx: Connection, address: str, reason: str) -> list[Channel]:
 
 def enable(tx: Connection, channel_id: int) -> None:
     """Enables a disabled channel. What has waited for it is sent."""
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(disabled_because="", disabled_at=None))
+    tx.execute(
+        update(channel)
+        .where(channel.c.id == channel_id)
+        .values(disabled_because="", disabled_at=None, refusals_since=func.now())
+    )
     wake(tx, "deliver")
 
 

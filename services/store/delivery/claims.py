@@ -60,8 +60,8 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
     """When the next delivery can be sent that waits for its time or a rate limit; None when none can `within`."""
     due_at = func.greatest(
         delivery.c.next_attempt_at,
-        rate_limits.available_at(delivery.c.rate_limit_key),
-        rate_limits.available_at(channel.c.transport),
+        rate_limits.available_at(delivery.c.rate_limit_key, now),
+        rate_limits.available_at(channel.c.transport, now),
         type_=TIMESTAMP,
     )
     query = (

@@ -75,7 +75,7 @@ def _assign_items(tx: Connection, assigned: Sequence[tuple[int, int]]) -> None:
         tx.execute(in_delivery.values(delivery_id=given.c.delivery_id))
 
 
-def progress_columns(after: state_machine.Delivery) -> dict[str, Any]:
+def progress_columns(after: state_machine.Delivery) -> dict[str, State | datetime | int | bool | str | None]:
     """The columns that the state machine sets."""
     return {name: getattr(after, name) for name in _PROGRESS}
 

@@ -31,6 +31,8 @@ class Channel:
     verified: bool
     disabled_because: str
     disabled_at: datetime | None
+    refusals_since: datetime | None
+    """Refused messages count from here on: since the channel was enabled or got its address; None: all count."""
     unsubscribed_at: datetime | None
     last_digest_on: date | None
     next_digest_at: datetime | None

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.sending_pause import COPIED, COUNTED_AS_SENT
+from services.store.db import restored_keys
 from services.store.db.database import wake
 from services.store.db.records import fetch_all, fetch_first
 from services.store.db.tables import account, channel, delivery, delivery_item, installation, paper
@@ -52,6 +53,8 @@ def start_if_copied(tx: Connection, now: datetime) -> bool:
     ).one()
     if present and recorded != present:
         tx.execute(update(installation).values(system_identifier=present))
+        if recorded:
+            restored_keys.renew(tx)
         if recorded and not paused_because:
             start(tx, COPIED, now)
             return True

@@ -19,12 +19,18 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     update,
 )
 
-from services.domain.delivery.retention import LINKS_KEPT_FOR, RECORDS_KEPT_FOR, UNCONFIRMED_KEPT_FOR
+from services.domain.delivery.retention import (
+    LINKS_KEPT_FOR,
+    RECORDS_KEPT_FOR,
+    UNCONFIRMED_KEPT_FOR,
+    UNREADABLE_KEPT_FOR,
+)
 from services.store.db.tables import (
     bounce,
     channel,
@@ -79,12 +85,21 @@ def delete_match_jobs(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 
 def delete_listings(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Deletes listings that were read. Each source keeps its last one, which shows that the first poll is over."""
+    """Deletes finished listings. Each source keeps the last one that was read: it shows that the first poll is over."""
     later = listing.alias()
     is_superseded = exists().where(
-        later.c.source_id == listing.c.source_id, later.c.id > listing.c.id, later.c.done_at.is_not(None)
+        later.c.source_id == listing.c.source_id,
+        later.c.id > listing.c.id,
+        later.c.done_at.is_not(None),
+        or_(later.c.error == "", listing.c.error != ""),
     )
     return _delete(tx, listing, and_(listing.c.done_at < now - keep, is_superseded))
+
+
+def drop_unreadable_bodies(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Drops the bytes of listings that could not be read."""
+    is_old = and_(listing.c.done_at < now - UNREADABLE_KEPT_FOR, listing.c.body.is_not(None))
+    return _row_count(tx, update(listing).where(listing.c.id.in_(_batch(listing, is_old))).values(body=None))
 
 
 def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -175,6 +190,7 @@ STEPS: tuple[Step, ...] = (
     delete_events,
     delete_match_jobs,
     delete_listings,
+    drop_unreadable_bodies,
     drop_unconfirmed_items,
     delete_deliveries,
     delete_items,

@@ -134,6 +134,7 @@ def finish_look_back(tx: Connection, claimed: ClaimedBatch, of_batch: Source, no
             lease_token=None,
             lease_until=None,
             available_at=now + (of_batch.rate_limit_pause or timedelta()),
+            acquired_at=now,
         )
     )
     tx.execute(query)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.domain.sources.batches import BatchState
 from services.domain.sources.feed_hints import FeedHints
+from services.domain.sources.moves import Move
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,17 @@ class Source:
     last_modified: str
     digest: bytes
     moved_to: str
+    redirect_to: str
+    redirect_reads: int
     failures: int
     feed_hints: FeedHints
     succeeded_at: datetime | None
     failing_since: datetime | None
     created_at: datetime
+
+    @property
+    def move(self) -> Move:
+        return Move(self.moved_to, self.redirect_to, self.redirect_reads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +67,7 @@ class FetchedState:
     etag: str
     last_modified: str
     digest: bytes | None = None
-    """Of the body; None leaves the stored one, which is emptied when a listing cannot be read."""
-    moved_to: str | None = None
-    """The address to request from now on; None leaves the stored one."""
+    """Of a new listing; None when the body is that of the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,8 @@ class PollSuccess:
     next_poll_at: datetime
     fetched: FetchedState | None = None
     """None when the server answered that nothing has changed."""
+    move: Move | None = None
+    """None leaves the stored one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +116,25 @@ class ClaimedListing:
     feed_hints: FeedHints
     fetched_at: datetime
     body: bytes
+    content_type: str
     day: date | None
     """The announcement day that was requested; None for the present list."""
     url: str
     """The address of a further page of an announcement; empty for a first page."""
+    address: str
+    """Where permanent redirects lead to; empty for sources that are not named by an address."""
     silent: bool
     attempts: int
+    read_again_at: datetime | None
+    """Set when a first reading failed: this reading is the last one."""
+    moved_to: str
+    redirect_to: str
+    redirect_reads: int
     lease_token: UUID
+
+    @property
+    def move(self) -> Move:
+        return Move(self.moved_to, self.redirect_to, self.redirect_reads)
 
     @property
     def source(self) -> SourceOfListing:

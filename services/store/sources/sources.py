@@ -6,16 +6,21 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Exists, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Exists, and_, case, exists, func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.domain.sources.feed_hints import FeedHints
+from services.domain.sources.feed_hints import NO_HINTS, FeedHints
+from services.domain.sources.moves import NO_MOVE
 from services.errors import LeaseLost, NotFound
-from services.store.db import leases
+from services.store.db import leases, rate_limits
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import batch, rate_limit, source
+from services.store.sources import listings
 from services.store.sources.records import PollFailure, PollSuccess, Source, SourceWithNewestBatch
+
+UNREAD = {"etag": "", "last_modified": "", "digest": b""}
+"""Makes the next poll take any answer for new, so that a listing that was not read is fetched again."""
 
 
 def add(
@@ -30,7 +35,8 @@ def add(
 ) -> int:
     """Adds a source, or starts to poll one that only has imported listings; it is due at once.
 
-    All requests with one `rate_limit_key` wait `rate_limit_pause` for each other.
+    All requests with one `rate_limit_key` wait `rate_limit_pause` for each other. What earlier polls found out of the
+    address (redirects, validators, hints) is forgotten.
     """
     tx.execute(upsert(rate_limit).values(key=rate_limit_key).on_conflict_do_nothing())
     polled = {
@@ -41,8 +47,11 @@ def add(
         "rate_limit_pause": rate_limit_pause,
         "next_poll_at": func.now(),
         "failures": 0,
+        "failing_since": None,
         "error": "",
-        "digest": b"",
+        "feed_hints": NO_HINTS,
+        **UNREAD,
+        **asdict(NO_MOVE),
     }
     statement = (
         upsert(source)
@@ -98,9 +107,11 @@ def remove(tx: Connection, source_id: int) -> None:
 
 
 def poll_now(tx: Connection, source_id: int | None) -> int:
-    """Makes one source due at once, or all (None); returns their number."""
-    query = update(source).where(source.c.polled).values(next_poll_at=func.now())
-    return tx.execute(query.where(source.c.id == source_id) if source_id is not None else query).rowcount
+    """Makes one source due at once, or all (None), and their listings that could not be read; returns their number."""
+    query = update(source).where(source.c.polled).values(next_poll_at=func.now()).returning(source.c.id)
+    ids = tx.scalars(query.where(source.c.id == source_id) if source_id is not None else query).all()
+    listings.read_kept_again(tx, ids)
+    return len(ids)
 
 
 def set_feed_hints(tx: Connection, source_id: int, feed_hints: FeedHints) -> None:
@@ -115,7 +126,7 @@ def rate_limit_is_free(now: datetime) -> Exists:
     """Selects, in a query of `source`, those whose rate limit allows a request and has no claim."""
     return exists().where(
         rate_limit.c.key == source.c.rate_limit_key,
-        or_(rate_limit.c.available_at.is_(None), rate_limit.c.available_at <= now),
+        rate_limits.is_free(now),
         leases.free(rate_limit, now),
     )
 
@@ -167,11 +178,31 @@ def finish_poll(tx: Connection, claimed: Source, result: PollSuccess | PollFailu
 
 
 def _after_success(result: PollSuccess, now: datetime) -> dict[str, Any]:
-    values: dict[str, Any] = {"failures": 0, "failing_since": None, "error": "", "succeeded_at": now}
-    values["next_poll_at"] = result.next_poll_at
+    values: dict[str, Any] = {"succeeded_at": now, "next_poll_at": result.next_poll_at}
+    if result.move is not None:
+        values |= asdict(result.move)
+    if result.fetched is not None and result.fetched.digest is not None:
+        # Whether the source works again is known when its listing has been read.
+        return values | asdict(result.fetched)
+    unchanged: dict[str, Any] = {"failures": 0, "failing_since": None, "error": ""}
     if result.fetched is not None:
-        values |= {name: value for name, value in asdict(result.fetched).items() if value is not None}
-    return values
+        unchanged |= {"etag": result.fetched.etag, "last_modified": result.fetched.last_modified}
+    # The last listing may have proved unreadable during this poll. It must stay so, and be fetched again.
+    is_unread = source.c.digest == b""
+    return values | {name: case((is_unread, source.c[name]), else_=value) for name, value in unchanged.items()}
+
+
+def record_unreadable(tx: Connection, source_id: int, error: str, now: datetime) -> tuple[Source, datetime]:
+    """Counts a listing that could not be read as a failure, and has it fetched again; also since when it fails."""
+    values = {
+        "failures": source.c.failures + 1,
+        "failing_since": func.coalesce(source.c.failing_since, now),
+        "error": error,
+        **UNREAD,
+    }
+    query = update(source).where(source.c.id == source_id).values(values).returning(*columns_for(source, Source))
+    (row,) = fetch_all(tx, Source, query)
+    return row, row.failing_since or now
 
 
 def _after_failure(result: PollFailure) -> dict[str, Any]:
@@ -192,6 +223,7 @@ def release_rate_limits(tx: Connection, claimed: Sequence[Source], now: datetime
             lease_token=None,
             lease_until=None,
             available_at=now + func.coalesce(source.c.rate_limit_pause, timedelta()),
+            acquired_at=now,
         )
     )
     tx.execute(query)

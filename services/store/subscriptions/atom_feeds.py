@@ -12,7 +12,7 @@ from services.store.subscriptions.records import FeedEntry, Subscription
 
 def token(secrets: SecretBox, row: Subscription) -> str:
     """The secret part of the address. It is calculated from the row and not stored."""
-    return f"{row.id}-{secrets.sign('feed', row.id, row.feed_address_version)}"
+    return f"{row.id}-{secrets.sign('feed', row.id, row.feed_key)}"
 
 
 def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription:
@@ -23,7 +23,7 @@ def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription
             subscription.c.id == int(number), subscription.c.deleted_at.is_(None)
         )
         row = fetch_first(tx, Subscription, query)
-        if row is not None and secrets.verify(signature, "feed", row.id, row.feed_address_version):
+        if row is not None and secrets.verify(signature, "feed", row.id, row.feed_key):
             return row
     raise NotFound("there is no feed at this address (any more)")
 
@@ -31,9 +31,11 @@ def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription
 def change_address(tx: Connection, subscription_id: int, account_id: int | None = None) -> None:
     """Gives the feed a new address. The old one stops working at once. Raises NotFound."""
     subscriptions.find(tx, subscription_id, account_id)
-    next_version = subscription.c.feed_address_version + 1
-    query = update(subscription).where(subscription.c.id == subscription_id).values(feed_address_version=next_version)
-    tx.execute(query)
+    tx.execute(
+        update(subscription)
+        .where(subscription.c.id == subscription_id)
+        .values(feed_key=func.gen_random_uuid())
+    )  # fmt: skip
 
 
 def newest(tx: Connection, subscription_id: int, limit: int) -> list[FeedEntry]:

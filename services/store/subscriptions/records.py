@@ -1,6 +1,6 @@
 """Rows of subscriptions as typed records; columns of the same names fill the fields."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any
@@ -26,7 +26,7 @@ class Subscription(SubscriptionCriteria):
     error: str
     shard: int
     revision: int
-    feed_address_version: int
+    feed_key: UUID = field(repr=False)
     paused_until: datetime | None
     watched_since: datetime
     reminded_at: datetime | None

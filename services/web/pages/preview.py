@@ -34,7 +34,7 @@ class PreviewResult:
 @router.post("/subscriptions/preview")
 def preview(request: SignedIn, form: Posted) -> Response:
     fields = subscription_form.from_form(form)
-    editing = form.number("editing") or None
+    editing = form.id("editing")
     result = _preview(request, fields, editing)
     if request.is_htmx:
         return request.render("preview.html", preview=result)

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.store.accounts import accounts, credentials
+from services.store.accounts.records import Account
 from services.web.auth import COOKIE, SIGNIN_KEY_FILE, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
 from services.web.request_context import Anyone, RequestContext, SignedIn
@@ -32,13 +33,17 @@ def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
 def use_key(request: Anyone, form: Posted) -> Response:
     with request.app.db.transaction() as tx:
         account_id = credentials.use_signin_link(tx, form.text("key"))
-    if account_id is None:
+        account = accounts.by_id(tx, account_id) if account_id is not None else None
+    if account is None:
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, account_id)
+    return _sign_in(request, account)
 
 
 @router.post("/signout")
 def signout(request: SignedIn, form: Posted) -> Response:
+    """Ends every session of the account, also one whose cookie was copied."""
+    with request.app.db.transaction() as tx:
+        credentials.end_sessions(tx, request.account_id)
     response = request.redirect("/signin")
     response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.app.is_https)
     return response
@@ -55,13 +60,13 @@ def _sign_in_operator(request: RequestContext) -> Response:
         operator = accounts.first_operator(tx)
     if operator is None:
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, operator.id)
+    return _sign_in(request, operator)
 
 
-def _sign_in(request: RequestContext, account_id: int) -> Response:
+def _sign_in(request: RequestContext, account: Account) -> Response:
     """Starts a session with a new random nonce, and opens the page that was asked for."""
     response = request.redirect(request.session.next_path)
-    request.set_session_cookie(response, request.app.sessions.new(account_id))
+    request.set_session_cookie(response, request.app.sessions.new(account))
     return response
 
 

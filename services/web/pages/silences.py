@@ -41,7 +41,7 @@ def _add(request: RequestContext, form: Form) -> None:
     until = subscribe.start_of(form.text("until"), request.account.timezone)
     now = request.app.db.now()
     with request.app.db.transaction() as tx:
-        subscription_id = form.number("subscription") or None
+        subscription_id = form.id("subscription")
         silences.add(tx, request.account_id, until, now, form.text("query"), subscription_id)
 
 

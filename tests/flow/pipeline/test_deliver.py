@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.errors import LeaseLost
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
@@ -214,6 +215,18 @@ def test_a_transient_refusal_is_tried_again(world: Pipeline, smtp: SmtpSink) -> 
     world.make_due(delivery, next_attempt_at=timedelta(minutes=5))
     world.deliver()
     assert (world.deliveries()[0]["state"], len(smtp.mails)) == ("sent", 1)
+
+
+def test_several_refused_mails_in_a_row_stop_the_channel(world: Pipeline, smtp: SmtpSink) -> None:
+    smtp.always("RCPT", "550 5.1.0 sender rejected")
+    world.subscribe(query="planning")
+    for number in range(1, REFUSALS_IN_A_ROW + 1):
+        with world.db.transaction() as tx:
+            assert channels.find(tx, world.email).disabled_because == ""
+        world.run(entry(f"Paper {number} about planning", number))
+    with world.db.transaction() as tx:
+        because = channels.find(tx, world.email).disabled_because
+    assert because == f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: 550 5.1.0 sender rejected"
 
 
 def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: Pipeline, smtp: SmtpSink) -> None:

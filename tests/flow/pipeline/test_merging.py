@@ -17,7 +17,6 @@ from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import recovery
-from services.store.db.database import Row
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries, items
@@ -337,7 +336,12 @@ TO_COME = ("matched", "waits", "gathered", "claimed")
 def bring_to(world: Pipeline, paper: int, subscription: int, channel: int, stage: str) -> None:
     """Brings a paper's match as far as `stage` on a channel."""
     new_match = NewMatch(world.account, subscription, paper, score=None, reason=stage, revision=1)
-    item: Row = {"account_id": world.account, "channel_id": channel, "paper_id": paper, "cadence": "immediate"}
+    item: dict[str, Any] = {
+        "account_id": world.account,
+        "channel_id": channel,
+        "paper_id": paper,
+        "cadence": "immediate",
+    }
     with world.db.transaction() as tx:
         matches.store(tx, [new_match])
         if stage == "matched":
@@ -358,7 +362,7 @@ def bring_to(world: Pipeline, paper: int, subscription: int, channel: int, stage
         sent = deliveries.create(tx, message, "localhost")
         state = "pending" if stage == "gathered" else stage
         lease = func.now() if stage in ("claimed", "sending") else None
-        values: Row = {
+        values: dict[str, Any] = {
             "state": state,
             "lease_until": lease,
             "next_attempt_at": None if stage in (*OUT, "dead") else func.now(),

@@ -18,7 +18,7 @@ from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries
 from tests.flow.conftest import Configure
 from tests.support.sinks import Answer, Asked, HttpSink
-from tests.support.world import Pipeline, new_test
+from tests.support.world import Pipeline, TimedPipeline, new_test
 
 POST = "/chat.postMessage"
 HOOK = "/services/T0/B0/"
@@ -178,3 +178,36 @@ def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(wor
     with world.db.transaction() as tx:
         row = channels.find(tx, first["channel_id"])
     assert "PAPERWIRE_SECRET_KEY" in row.disabled_because
+
+
+# ── a clock that was set back ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rate_limit_that_was_acquired_later_than_now_is_void(world: Pipeline) -> None:
+    now, later = world.now(), world.now() + timedelta(days=1)
+    with world.db.transaction() as tx:
+        rate_limits.acquire(tx, "one", timedelta(hours=1), later)
+        assert rate_limits.is_available(tx, "one", now)
+        rate_limits.acquire(tx, "one", timedelta(hours=1), now, rate_limits.CATCH_UP)
+        assert not rate_limits.is_available(tx, "one", now + timedelta(minutes=59))
+        assert rate_limits.is_available(tx, "one", now + timedelta(minutes=61))
+
+
+def test_a_rate_limit_of_another_transaction_that_read_the_clock_later_is_kept(world: Pipeline) -> None:
+    now = world.now()
+    with world.db.transaction() as tx:
+        rate_limits.acquire(tx, "one", timedelta(hours=1), now + timedelta(seconds=5))
+        assert not rate_limits.is_available(tx, "one", now)
+        with pytest.raises(LeaseLost):
+            rate_limits.acquire(tx, "one", timedelta(hours=1), now)
+
+
+def test_channels_get_messages_after_the_clock_was_set_back(timed: TimedPipeline, slack: HttpSink) -> None:
+    timed.subscribe(query="planning", to=[add(timed, "slack:#papers")])
+    timed.clock.on(days=1)
+    timed.hear()
+    posts = len(slack.to(POST))
+    assert posts > 0
+    timed.clock.on(days=-1)
+    timed.hear()
+    assert len(slack.to(POST)) > posts

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.flow import opt_in_links
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
@@ -104,6 +105,39 @@ def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: Pipelin
         found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
         assert found == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
         assert soft_bounces(tx, sent.account, sent.now() + timedelta(days=1)) == {}
+
+
+def returned(world: Pipeline, number: int) -> bytes:
+    """The report that the mail with this number came back by a policy, which does not name the recipient."""
+    message_id = [row["message_id"] for row in world.deliveries() if row["channel_id"] == world.email][number]
+    return report(world, "full", message_id).replace(b"5.2.2", b"5.7.1").replace(b"Mailbox full", b"SPF says no")
+
+
+def test_several_returned_mails_in_a_row_stop_the_channel_of_one_account(sent: Pipeline) -> None:
+    with sent.db.transaction() as tx:
+        other = accounts.add(tx, "ben@example.org", "UTC")
+    channel_commands.find_or_add(sent.db, sent.settings, other, "email:ada@example.org", verified=True)
+    for number in range(REFUSALS_IN_A_ROW):
+        if number:
+            sent.run(entry(f"Paper {number} about planning", number + 1))
+        assert disabled(sent) == ["", ""]
+        assert handle(sent, returned(sent, number)) == "soft"
+    because = f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: 552 5.7.1 SPF says no"
+    assert disabled(sent) == [because, ""]
+    with sent.db.transaction() as tx:
+        channels.enable(tx, sent.email)
+    sent.run(entry("One more about planning", 9))
+    assert handle(sent, returned(sent, REFUSALS_IN_A_ROW)) == "soft"
+    assert disabled(sent) == ["", ""]
+
+
+def test_a_mail_that_arrives_between_returned_mails_keeps_the_channel(sent: Pipeline) -> None:
+    for number in range(REFUSALS_IN_A_ROW + 3):
+        if number:
+            sent.run(entry(f"Paper {number} about planning", number + 1))
+        if number != 2:
+            assert handle(sent, returned(sent, number)) == "soft"
+        assert (disabled(sent) == [""]) is (number < REFUSALS_IN_A_ROW + 2)
 
 
 @pytest.mark.parametrize("name", ["postfix", "exchange", "gmail"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from services.flow.pipeline.match import Shard, work
 from services.flow.upkeep import model_rollover, recalibrate
 from services.ports import Embedder
 from services.settings import settings as process_settings
-from services.store.db.database import Database, Row
+from services.store.db.database import Database
 from services.store.db.tables import model, paper_vector, subscription, transport
 from services.store.db.tables import paper as paper_of
 from services.store.interests import embedder_health
@@ -89,7 +90,7 @@ class Change:
         found = [row["model"] for row in self.world.rows(select(paper_vector))]
         return {name: found.count(name) for name in sorted(set(found))}
 
-    def row(self, one: int) -> Row:
+    def row(self, one: int) -> dict[str, Any]:
         return self.world.rows(select(subscription).where(subscription.c.id == one))[0]
 
 

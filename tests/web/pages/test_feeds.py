@@ -103,6 +103,15 @@ def test_it_is_private_and_tells_no_referrer(site: Site, reader: TestClient, one
     assert "set-cookie" not in headers
 
 
+def test_an_address_opens_no_subscription_that_got_its_number(site: Site, reader: TestClient, one: int) -> None:
+    """A restored database can give a lost subscription's number to another person."""
+    old = address(site, one)
+    site.sql("DELETE FROM subscription")
+    site.sql("SELECT setval('subscription_id_seq', 1, false)")
+    assert site.subscription(site.ben, name="Private") == one
+    assert reader.get(old).status_code == 404
+
+
 def test_a_new_address_ends_the_old_one(site: Site, reader: TestClient, ada: Browser, ben: Browser, one: int) -> None:
     old = address(site, one)
     assert BASE + old in ada.get(f"/subscriptions/{one}").text

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from services.settings import Settings
@@ -102,6 +103,26 @@ def test_sessions_survive_a_restart(site: Site, ben: Browser) -> None:
 def test_signing_out_ends_the_session(ben: Browser) -> None:
     assert ben.post("/signout").status_code == 303
     assert ben.get("/account").status_code == 303
+
+
+def test_signing_out_ends_every_session_of_the_account(site: Site, ada: Browser, ben: Browser) -> None:
+    copied = site.browser(site.ben)
+    assert copied.get("/account").status_code == 200
+    ben.post("/signout")
+    assert copied.get("/account").headers["location"].startswith("/signin")
+    assert copied.post("/account", {"timezone": "UTC"}).headers["location"] == "/signin"
+    assert ada.get("/account").status_code == 200
+
+
+def test_a_cookie_opens_no_account_that_got_its_number(site: Site, ben: Browser) -> None:
+    """A restored database can give a lost account's number to another person."""
+    with site.db.transaction() as tx:
+        accounts.remove(tx, site.ben)
+        tx.execute(
+            text("INSERT INTO account (id, email) OVERRIDING SYSTEM VALUE VALUES (:id, 'eve@example.org')"),
+            {"id": site.ben},
+        )
+    assert ben.get("/account").headers["location"].startswith("/signin")
 
 
 def test_a_deleted_account_is_signed_out(site: Site, ben: Browser) -> None:

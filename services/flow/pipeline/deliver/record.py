@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind, State
 from services.domain.digests.updates import UPDATE_DELAY
+from services.flow import refused_mail
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
-from services.ports import Rejected, Retry, Sent, TransportDown
+from services.ports import BounceReading, Rejected, Retry, Sent, TransportDown
 from services.settings import Settings
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
@@ -97,6 +98,8 @@ def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, af
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
         # The receiver named a pause. It holds for all deliveries with this rate limit.
         rate_limits.postpone(tx, after.rate_limit_key, after.next_attempt_at)
+    elif after.state is State.DEAD and isinstance(claimed.notifier, BounceReading):
+        refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
     elif after.state is State.DEAD and claimed.policy.retries:
         text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
         operator_notices.send(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from email import message_from_bytes, message_from_string
+from email import message_from_bytes
 from email.errors import MessageError
 from email.message import Message
 from typing import TYPE_CHECKING
@@ -18,6 +18,10 @@ else:
 
 MAX_BYTES = 262_144
 """Bytes of a mail that are read. The report and the returned headers come before the returned body."""
+MAX_DIAGNOSTIC = 1000
+"""Characters of a server's text that are read."""
+# RFC 5322 section 4.5.8. A line that begins with `--` may be a boundary.
+_BLANKS_BEFORE_COLON = re.compile(rb"^(?!--)([!-9;-~]{1,100})[ \t]{1,100}:", re.MULTILINE)
 _MESSAGE_ID = re.compile(r"<[^<>\s]{3,300}>")
 _LINK = re.compile(r"<(https?://[^<>\s]{1,1000})>")
 _UNSUBSCRIBE = re.compile(r"unsubscribe ([0-9]{1,18}-[0-9a-f]{40})", re.IGNORECASE)
@@ -26,7 +30,7 @@ _UNSUBSCRIBE = re.compile(r"unsubscribe ([0-9]{1,18}-[0-9a-f]{40})", re.IGNORECA
 def read_bounce(body: bytes) -> Bounce | None:
     """The failure that a mail reports. None for other mails, and for reports of a delay or a success."""
     try:
-        return _bounce(message_from_bytes(body[:MAX_BYTES]))
+        return _bounce(_parsed(body[:MAX_BYTES]))
     except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # The mailbox is open to everybody, so a mail may be malformed in any way.
 
@@ -34,10 +38,15 @@ def read_bounce(body: bytes) -> Bounce | None:
 def read_unsubscribe(body: bytes) -> str:
     """The token in the subject of a mail that a mail program sent to unsubscribe; empty for other mails."""
     try:
-        match = _UNSUBSCRIBE.fullmatch(_header(message_from_bytes(body[:MAX_BYTES]), "Subject").strip())
+        match = _UNSUBSCRIBE.fullmatch(_header(_parsed(body[:MAX_BYTES]), "Subject").strip())
     except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     return match[1] if match else ""
+
+
+def _parsed(body: bytes) -> _Mail:
+    """A mail whose header lines may have blanks before the colon, which Python's parser takes for the body."""
+    return message_from_bytes(_BLANKS_BEFORE_COLON.sub(rb"\1:", body))
 
 
 def _bounce(mail: _Mail) -> Bounce | None:
@@ -45,7 +54,7 @@ def _bounce(mail: _Mail) -> Bounce | None:
         return None
     parts = list(mail.walk())
     recipients = [block for part in parts for block in _recipients(part)]
-    failed = [block for block in recipients if _header(block, "Action").strip().lower() == "failed"]
+    failed = [block for block in recipients if _header(block, "Action").partition("(")[0].strip().lower() == "failed"]
     if not failed:
         return None
     status, diagnostic = _header(failed[0], "Status"), _header(failed[0], "Diagnostic-Code")
@@ -58,7 +67,7 @@ def _bounce(mail: _Mail) -> Bounce | None:
         message_ids=tuple(dict.fromkeys(id for text in ids for id in _MESSAGE_ID.findall(text)))[:20],
         links=tuple(links)[:5],
         status=status_of(status, diagnostic),
-        diagnostic=line(diagnostic.partition(";")[2] or diagnostic, 200),
+        diagnostic=line(diagnostic.partition(";")[2] or diagnostic, MAX_DIAGNOSTIC),
     )
 
 
@@ -80,7 +89,7 @@ def _decoded(blocks: list[_Mail], encoding: str) -> list[_Mail]:
     report: _Mail = Message()
     report["Content-Transfer-Encoding"] = encoding
     report.set_payload("\n\n".join(block.as_string() for block in blocks))
-    return [message_from_string(block.strip() + "\n\n") for block in re.split(r"\n[ \t]*\n", _text(report))]
+    return [_parsed((block.strip() + "\n\n").encode()) for block in re.split(r"\n[ \t]*\n", _text(report))]
 
 
 def _returned(part: _Mail) -> _Mail | None:
@@ -91,7 +100,7 @@ def _returned(part: _Mail) -> _Mail | None:
         inner = payload[0] if isinstance(payload, list) and payload else None
         return inner if isinstance(inner, Message) else None
     if kind in ("text/rfc822-headers", "message/rfc822-headers"):
-        return message_from_string(_text(part).lstrip())
+        return _parsed(_text(part).lstrip().encode())
     return None
 
 

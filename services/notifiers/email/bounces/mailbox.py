@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from services.domain.http.hostname import ascii_host
 from services.errors import ConfigError
 from services.notifiers.email.bounces.dsn import MAX_BYTES
 from services.ports import Mailbox
@@ -44,14 +45,14 @@ def parse_bounce_url(url: str) -> Box:
     if parts.scheme not in _PORTS or not parts.hostname or not parts.username or parts.query not in ("", "tls=none"):
         raise ValueError("must read imaps://user:password@host/INBOX, imap://… or maildir:///path")
     try:
-        port = parts.port or _PORTS[parts.scheme]
+        host, port = ascii_host(parts.hostname), parts.port or _PORTS[parts.scheme]
     except ValueError:
-        raise ValueError("its port must be a number") from None
+        raise ValueError("its port must be a number, and its host the name of a host") from None
     folder = unquote(parts.path.strip("/")) or "INBOX"
     if not folder.isprintable():
         raise ValueError("its folder must be printable")
     return Box(
-        parts.hostname, port, unquote(parts.username), SecretStr(unquote(parts.password or "")), folder,
+        host, port, unquote(parts.username), SecretStr(unquote(parts.password or "")), folder,
         "implicit" if parts.scheme == "imaps" else parts.query.partition("=")[2] or "starttls",
     )  # fmt: skip
 
