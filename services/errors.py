@@ -7,6 +7,7 @@ PaperwireError
 ├── TargetError      a channel's target that cannot be used
 ├── EmbedderError    the embedder is down or gives an unusable answer
 ├── NotFound         no row has this id, or it belongs to another account
+├── Busy             too much is going on at the moment, or too much was asked for in a short time
 ├── Conflict         the row exists already, or its state forbids the step
 └── LeaseLost        another worker holds the row now: abort without writing
 """
@@ -53,6 +54,10 @@ class EmbedderError(PaperwireError):
 
 
 class NotFound(PaperwireError):
+    pass
+
+
+class Busy(PaperwireError):
     pass
 
 

@@ -102,6 +102,8 @@ class RateLimit:
 
     per_channel: timedelta = timedelta()
     per_transport: timedelta = timedelta()
+    shared_by_strangers: bool = False
+    """Other accounts use the same key, so a pause that one receiver names holds for its own transport alone."""
 
 
 class Notifier(Protocol):

@@ -290,7 +290,7 @@ LIES = {
 def test_an_answer_that_is_none_is_refused_and_its_child_ended(lie: str) -> None:
     right = codec.encode(codec.Answer(listing=LISTING))
     parser = ParserProcess((sys.executable, "-c", LIAR, repr(LIES[lie]), repr(right)), SMALL)
-    with pytest.raises(SourceError, match="more than a listing may hold, or nonsense"):
+    with pytest.raises(SourceError, match="more than a listing may contain, or no listing at all"):
         parser.parse("feed", FEED, DAY)
     assert parser.pid is None
     parser.close()
@@ -300,7 +300,7 @@ def test_an_answer_that_is_none_is_refused_and_its_child_ended(lie: str) -> None
 def test_a_size_that_is_no_number_is_refused(size: bytes) -> None:
     liar = LIAR.replace('b"0"', repr(size))
     parser = ParserProcess((sys.executable, "-c", liar, repr(codec.encode(codec.Answer(listing=LISTING)))), SMALL)
-    with pytest.raises(SourceError, match="more than a listing may hold, or nonsense"):
+    with pytest.raises(SourceError, match="more than a listing may contain, or no listing at all"):
         parser.parse("feed", FEED, DAY)
     assert parser.pid is None
     parser.close()

@@ -1,7 +1,6 @@
 """The objects that all requests share: settings, database connections, keys."""
 
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,6 +12,7 @@ from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.web.auth import Sessions
+from services.web.preview_slots import PreviewSlots
 
 PAGE_TIMEOUT_MS = 2_000
 """The statement timeout of a page."""
@@ -29,7 +29,7 @@ class AppContext:
     """The same database with PREVIEW_TIMEOUT_MS per statement, for previews and for compiling interests."""
     secrets: SecretBox
     sessions: Sessions
-    previews: BoundedSemaphore
+    previews: PreviewSlots
 
     @classmethod
     def build(cls, settings: Settings) -> "AppContext":
@@ -45,7 +45,7 @@ class AppContext:
             slow_db=Database(url, pool_size=MAX_PREVIEWS, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
             secrets=SecretBox(key),
             sessions=Sessions(key),
-            previews=BoundedSemaphore(MAX_PREVIEWS),
+            previews=PreviewSlots(MAX_PREVIEWS),
         )
 
     def close(self) -> None:

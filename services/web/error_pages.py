@@ -8,7 +8,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from services import render
-from services.errors import Conflict, NotFound, PaperwireError
+from services.errors import Busy, Conflict, NotFound, PaperwireError
 from services.telemetry import log
 from services.web.request_context import NeedsSignIn, signin_path
 
@@ -19,9 +19,13 @@ TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
+    429: "Too many requests",
     500: "Internal error",
     503: "Temporarily unavailable",
 }
+
+STATUS_CODES = {NotFound: 404, Conflict: 409, Busy: 429}
+"""The status codes of errors; of the others 400."""
 
 
 def install(app: FastAPI) -> None:
@@ -56,7 +60,7 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _paperwire_error(request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, Conflict) else 400
+    status = next((status for kind, status in STATUS_CODES.items() if isinstance(error, kind)), 400)
     text = str(error)
     return problem(status, text[:1].upper() + text[1:] + ".")
 

@@ -24,6 +24,8 @@ from services.web.csrf_forms import Form
 OWN_EMAIL = "email"
 """The value of the account's own address in the form, until a channel with the address exists."""
 
+MAX_EXAMPLES = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fields:
@@ -92,7 +94,7 @@ def from_subscription(tx: Connection, row: Subscription) -> Fields:
 
 def draft(tx: Connection, fields: Fields) -> Draft:
     """The draft that the fields describe. Raises ConfigError that names the invalid field."""
-    liked, disliked = _papers(tx, fields.liked), _papers(tx, fields.disliked)
+    liked, disliked = _examples(tx, fields)
     scored = bool(fields.interest or liked)
     for kind in fields.sources:
         plugins.source(kind)
@@ -128,7 +130,7 @@ def channel_ids(app: AppContext, account: Account, fields: Fields) -> list[int]:
             ids.append(int(word))
         else:
             raise NotFound(f"no channel {word[:40]!r}")
-    return ids
+    return list(dict.fromkeys(ids))
 
 
 def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, str]]:
@@ -141,14 +143,34 @@ def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, st
 
 def find_paper(tx: Connection, name: str) -> int:
     """The paper of a number, arXiv id or DOI. Raises NotFound."""
-    scheme, colon, _ = name.partition(":")
-    if not name.isascii() or not name.isprintable() or (colon and scheme == "id"):
-        raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+    _check_name(name)
     return papers.find(tx, name)
 
 
-def _papers(tx: Connection, text: str) -> tuple[int, ...]:
+def _check_name(name: str) -> None:
+    scheme, colon, _ = name.partition(":")
+    if not name.isascii() or not name.isprintable() or (colon and scheme == "id"):
+        raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+
+
+def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The liked and the disliked papers, looked up together. Raises ConfigError."""
+    liked, disliked = _names(fields.liked), _names(fields.disliked)
+    names = dict.fromkeys([*liked, *disliked])
+    if len(names) > MAX_EXAMPLES:
+        raise ConfigError(f"a subscription takes {MAX_EXAMPLES} papers as examples, not {len(names)}")
     try:
-        return tuple(dict.fromkeys(find_paper(tx, name) for name in re.split(r"[\s,;]+", text) if name))
+        for name in names:
+            _check_name(name)
+        ids = papers.find_all(tx, names)
     except NotFound as error:  # Shown in the form. NotFound would end in the page for a wrong address.
         raise ConfigError(str(error)) from None
+    return _ids(ids, liked), _ids(ids, disliked)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in re.split(r"[\s,;]+", text) if name]
+
+
+def _ids(ids: dict[str, int], names: list[str]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(ids[name] for name in names))

@@ -124,7 +124,7 @@ def test_row_10_a_worker_that_resumes_after_its_claim_expired_sends_nothing(harn
     harness.set_clock(timedelta(minutes=3))
     harness.settle()
     stopped.send(signal.SIGCONT)
-    harness.until(lambda: stopped.logged("left to another worker"), "it notices that its lease has expired")
+    harness.until(lambda: stopped.logged("another worker has the delivery"), "it notices that its lease has expired")
     harness.settle()
 
 
@@ -144,7 +144,7 @@ def test_row_10_a_worker_that_resumes_after_its_mail_was_sent_again_sends_no_thi
     harness.set_clock(timedelta(minutes=31))
     harness.settle(resent=1)
     stopped.send(signal.SIGCONT)
-    harness.until(lambda: stopped.logged("left to another worker"), "it notices that its lease has expired")
+    harness.until(lambda: stopped.logged("another worker has the delivery"), "it notices that its lease has expired")
     assert len(harness.settle(resent=1)) == 2
     assert harness.states() == ["sent"]
 

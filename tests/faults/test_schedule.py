@@ -186,5 +186,5 @@ def test_row_20_a_stopped_worker_uses_the_clock_of_the_database(harness: FaultHa
     harness.worker()
     harness.settle()
     stopped.send(signal.SIGCONT)
-    harness.until(lambda: stopped.logged("left to another worker"), "it notices that its lease has expired")
+    harness.until(lambda: stopped.logged("another worker has the delivery"), "it notices that its lease has expired")
     harness.settle()

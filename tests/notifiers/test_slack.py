@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_each_paper_is_a_section_that_names_its_subscriptions() -> None:
     assert sections[0].startswith(
         "*<https://arxiv.org/abs/2505.15270|Scaling Diffusion Transformers Efficiently via μP>*"
     )
-    assert "↳ *Diffusion models*: diffusion∗ in the title" in sections[0]
+    assert "↳ *Diffusion models*: `diffusion*` in the title" in sections[0]
     assert "▲ 128" in sections[0]
     assert "↳ *RAG* for Ana: " in sections[2]
 
@@ -81,6 +82,54 @@ def test_text_of_a_paper_is_escaped() -> None:
     assert "<!channel>" not in raw.replace('"plain_text","text":"<!channel>', "")
     section = json.loads(raw)["blocks"][1]["text"]["text"]
     assert "&lt;!channel&gt; &amp; &lt;https://evil.example|click&gt; &lt;@U123&gt; ∗bold∗" in section
+
+
+ODD = "@channel #general :warning: 3:100:2 _very_ a_b __init__ ~x~ model.py <!channel> & <@U123> `code` > *b*"
+
+
+def test_text_of_a_paper_becomes_no_format_emoji_or_link() -> None:
+    item = digest(1).papers[0]
+    message = payload(papers=(replace(item, paper=replace(item.paper, title=ODD, abstract=f"> {ODD}")),), foot=(ODD,))
+    objects = [block["text"] for block in message["blocks"] if block["type"] == "section"]
+    objects += [element for block in message["blocks"] for element in block.get("elements", ())]
+    assert len(objects) > 1
+    assert all(one["type"] == "mrkdwn" and one["verbatim"] is True for one in objects)
+    assert message["blocks"][0]["text"] == {
+        "type": "plain_text",
+        "text": message["blocks"][0]["text"]["text"],
+        "emoji": False,
+    }
+    for text in [message["text"], *(one["text"] for one in objects)]:
+        bare = re.sub(r"<https?://[^|>]*\|([^>]*)>", r"\1", text)
+        assert not re.search(r":[\w+-]+:|(?<![^\W_])_|_(?![^\W_])|~|<[!@#]", bare)
+    assert "a_b" in objects[0]["text"]
+    assert "model.py" in objects[0]["text"]
+
+
+def test_the_text_beside_the_blocks_has_no_links_of_its_own() -> None:
+    item = about(ODD).papers[0]
+    papers = (replace(item, paper=replace(item.paper, abstract=ODD)),)
+    thread = json.loads(plugin.render(replace(about(ODD), kind="thread", papers=papers), ENVELOPE, PAPERS))
+    assert "very" in thread["text"]
+    assert not any(text in thread["text"] for text in ("@channel", "#general", "model.py"))
+
+
+def test_a_clause_of_a_query_is_code_and_unchanged() -> None:
+    item = digest(1).papers[0]
+    why = '"a*b_c"~3 in the title and abstract; =node.js in the title; author Wei Li; "x & y" in the abstract'
+    section = payload(papers=(replace(item, reasons=(replace(item.reasons[0], why=why),)),))["blocks"][1]["text"][
+        "text"
+    ]
+    assert (
+        ': `"a*b_c"~3` in the title and abstract; `=node.js` in the title; author Wei Li; `"x &amp; y"` in the abstract'
+        in section
+    )
+    page = plugin.preview(
+        plugin.render(
+            replace(digest(), papers=(replace(item, reasons=(replace(item.reasons[0], why=why),)),)), ENVELOPE, PAPERS
+        )
+    )
+    assert "<code>&#34;a*b_c&#34;~3</code> in the title" in page
 
 
 def test_a_link_cannot_break_out_of_its_brackets() -> None:
@@ -207,7 +256,18 @@ def test_the_outcome_follows_from_the_answer(
     result = send(configure, http, commit)
     assert type(result) is outcome
     assert getattr(result, "scope", None) == scope
-    assert len(http.requests) == 1
+    assert len(http.to(POST)) == 1
+
+
+@pytest.mark.parametrize("word", ["no_permission", "access_denied", "missing_scope"])
+def test_a_refusal_concerns_the_conversation_when_slack_accepts_the_token(
+    configure: Configure, http: HttpSink, commit: Commit, word: str
+) -> None:
+    http.always(POST, error(word))
+    http.always("/api/auth.test", Answer(body='{"ok": true}'))
+    assert send(configure, http, commit) == Rejected(f"Slack answers {word}", scope="channel")
+    http.always("/api/auth.test", error("token_revoked"))
+    assert isinstance(send(configure, http, commit), TransportDown)
 
 
 @pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("3600", 3600.0), ("soon", 30.0), (None, 30.0), ("-5", 30.0)])
@@ -332,7 +392,7 @@ def test_the_preview_has_links_and_bold_words() -> None:
         '<b><a href="https://arxiv.org/abs/2505.15270">Scaling Diffusion Transformers Efficiently via μP</a></b>'
         in page
     )
-    assert "<b>Diffusion models</b>: diffusion∗ in the title" in page
+    assert "<b>Diffusion models</b>: <code>diffusion*</code> in the title" in page
     assert ">and 12 more</a>" in page
 
 

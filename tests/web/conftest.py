@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from services.flow.commands import channels
 from services.flow.pipeline import ingest
 from services.settings import Settings
 from services.store.accounts import accounts
+from services.store.accounts.records import Account
 from services.store.db.database import Database
 from services.store.sources import sources
 from services.store.subscriptions import matches
@@ -29,14 +31,16 @@ BASE = "http://127.0.0.1:8400"
 DAY = date(2026, 5, 4)
 
 
+def unsaved_account(session_key: UUID = UUID(int=1)) -> Account:
+    return Account(7, "ada@example.org", "", "UTC", None, None, False, session_key, datetime(2026, 5, 4, tzinfo=UTC))
+
+
 class Browser:
     """A browser that keeps cookies, sends `Origin` and the form token, and follows no redirects."""
 
-    def __init__(self, app: FastAPI, account_id: int | None, base: str = BASE) -> None:
+    def __init__(self, app: FastAPI, account: Account | None, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
         self.origin = base
-        with app.state.context.db.transaction() as tx:
-            account = accounts.by_id(tx, account_id) if account_id is not None else None
         session = app.state.context.sessions.new(account)
         self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
@@ -60,7 +64,9 @@ class Site:
             self.ben = accounts.add(tx, "ben@example.org", "UTC")
 
     def browser(self, account_id: int | None = None, base: str = BASE) -> Browser:
-        return Browser(self.app, account_id, base)
+        with self.db.transaction() as tx:
+            account = accounts.by_id(tx, account_id) if account_id is not None else None
+        return Browser(self.app, account, base)
 
     def channel(self, account_id: int, word: str) -> int:
         return channels.find_or_add(self.db, self.settings, account_id, word, verified=True)

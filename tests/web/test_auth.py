@@ -1,12 +1,10 @@
 """Sign-in keys, sessions and redirects after signing in."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from services.store.accounts.records import Account
 from services.web.auth import (
     SIGNIN_KEY_FILE,
     Sessions,
@@ -17,10 +15,7 @@ from services.web.auth import (
     safe_next,
     signin_url,
 )
-
-
-def account(session_key: UUID = UUID(int=1)) -> Account:
-    return Account(7, "ada@example.org", "", "UTC", None, None, False, session_key, datetime(2026, 5, 4, tzinfo=UTC))
+from tests.web.conftest import unsaved_account
 
 
 @pytest.fixture
@@ -82,7 +77,7 @@ def test_a_key_is_quoted_in_its_link() -> None:
 
 def test_a_session_is_only_readable_with_its_key() -> None:
     sessions = Sessions("one")
-    session = sessions.new(account(), "/matches")
+    session = sessions.new(unsaved_account(), "/matches")
     assert Sessions("one").read(sessions.write(session)) == session
     assert Sessions("two").read(sessions.write(session)) is None
     assert sessions.read(sessions.write(session) + "x") is None
@@ -90,14 +85,14 @@ def test_a_session_is_only_readable_with_its_key() -> None:
 
 
 def test_a_session_ends_when_its_account_has_another_key() -> None:
-    session = Sessions("one").new(account())
-    assert is_valid_for(session, account())
-    assert not is_valid_for(session, account(UUID(int=2)))
+    session = Sessions("one").new(unsaved_account())
+    assert is_valid_for(session, unsaved_account())
+    assert not is_valid_for(session, unsaved_account(UUID(int=2)))
 
 
 def test_a_form_token_is_valid_for_its_session_only() -> None:
     sessions = Sessions("one")
-    session, other = sessions.new(account()), sessions.new(account())
+    session, other = sessions.new(unsaved_account()), sessions.new(unsaved_account())
     assert sessions.is_form_token(sessions.form_token(session), session)
     assert not sessions.is_form_token(sessions.form_token(other), session)
     assert not sessions.is_form_token("ü", session)

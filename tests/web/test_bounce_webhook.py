@@ -45,7 +45,9 @@ def test_a_hard_bounce_is_shown_where_the_channel_is_enabled_again(
 def test_soft_ones_are_counted_on_the_page(server: TestClient, ada: Browser) -> None:
     soft = body().replace(b"Status: 5.1.1", b"Status: 4.2.2")
     assert server.post("/bounces", content=soft, headers=SECRET).text == "soft\n"
-    assert "1 mail to it came back in the last 30 days, the last: 4.2.2 550 5.1.1" in text_of(ada.get("/channels"))
+    assert "1 mail to this address came back in the last 30 days. The last reason: 4.2.2 550 5.1.1" in text_of(
+        ada.get("/channels")
+    )
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer x"}, {"Authorization": "geheim"}])

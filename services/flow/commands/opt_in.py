@@ -129,12 +129,13 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
     now = db.now()
     lock(tx, "confirmation")
     address = channel.label.lower()
-    earlier = opt_in.requests_since(tx, address, ip, now - REQUESTS_COUNTED_FOR)
+    earlier = opt_in.requests_since(tx, address, ip, channel.account_id, now - REQUESTS_COUNTED_FOR)
     to_address = [request.created_at for request in earlier if request.address == address]
     from_ip = [request.created_at for request in earlier if ip and request.ip == ip]
-    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, now):
+    of_account = [request.created_at for request in earlier if request.account_id == channel.account_id]
+    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, of_account, now):
         return False
-    opt_in.record_request(tx, address, ip, now)
+    opt_in.record_request(tx, address, ip, channel.account_id, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
     key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)

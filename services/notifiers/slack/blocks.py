@@ -4,6 +4,7 @@ from typing import Any
 
 from services.domain.digests.digest import Digest, DigestPaper, Reason
 from services.domain.papers.paper import Paper
+from services.notifiers.slack.mrkdwn import fitted, with_code, without_links
 from services.render import abstract, authors, day, home, line, link, links, title
 
 MAX_PAPERS = 15
@@ -34,7 +35,7 @@ def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
         blocks.append(_section("This is the test you asked for: papers for you will arrive here."))
     blocks += [_section(_paper(item, room, _ABSTRACT if brief else 0)) for item in papers]
     foot = _foot(digest, more)
-    blocks += [{"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]}] if foot else []
+    blocks += [{"type": "context", "elements": [_mrkdwn(foot)]}] if foot else []
     return {"text": _plain(heading, papers, more), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
@@ -45,7 +46,9 @@ def thread(digest: Digest) -> dict[str, Any]:
     blocks = [_section(_abstract(paper, room)) for paper in papers]
     heading = "The abstract" if len(papers) == 1 else f"{len(papers)} abstracts"
     size = (MAX_TEXT - len(heading)) // max(len(papers), 1) - 1
-    plain = "\n".join([heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, size)}", size) for paper in papers)])
+    plain = "\n".join(
+        [heading, *(fitted(f"{title(paper, 80)}: {abstract(paper, size)}", size, without_links) for paper in papers)]
+    )
     return {"text": plain, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
@@ -55,20 +58,6 @@ def _abstract(paper: Paper, room: int) -> str:
     return f"{heading}\n{fitted(abstract(paper, left), left)}"
 
 
-def escape(text: str) -> str:
-    """Text without the characters that Slack reads as a mention, a link or a format."""
-    inert = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return inert.replace("*", "∗").replace("`", "ˋ").replace("~", "∼")
-
-
-def fitted(text: str, limit: int) -> str:
-    """The escaped text in at most `limit` characters. It is cut before escaping, so that no entity is cut in two."""
-    room = limit
-    while len(escaped := escape(line(text, room))) > limit:
-        room = min(room - 1, room * limit // len(escaped))
-    return escaped
-
-
 def linked(url: str, text: str, limit: int = 60) -> str:
     """`<url|text>`; the text alone when there is no safe URL."""
     safe = link(url).replace("|", "%7C").replace("<", "%3C").replace(">", "%3E").replace("&", "&amp;")
@@ -76,7 +65,12 @@ def linked(url: str, text: str, limit: int = 60) -> str:
 
 
 def _section(text: str) -> Block:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    return {"type": "section", "text": _mrkdwn(text)}
+
+
+def _mrkdwn(text: str) -> dict[str, Any]:
+    """`verbatim`: Slack makes no links of `#general`, `@here` and `model.py`."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _paper(item: DigestPaper, room: int, words: int) -> str:
@@ -106,7 +100,7 @@ def _facts(item: DigestPaper) -> str:
 
 def _reason(reason: Reason) -> str:
     whom = f" for {fitted(reason.for_whom, 40)}" if reason.for_whom else ""
-    return f"↳ *{fitted(reason.name, 60)}*{whom}: {fitted(reason.why, 120)}"
+    return f"↳ *{fitted(reason.name, 60)}*{whom}: {fitted(reason.why, 120, with_code)}"
 
 
 def _names(reasons: tuple[Reason, ...]) -> str:
@@ -124,8 +118,8 @@ def _foot(digest: Digest, more: int) -> str:
 def _plain(heading: str, papers: tuple[DigestPaper, ...], more: int) -> str:
     """The message as one text, which is sent alone when Slack rejects the blocks."""
     room = (MAX_TEXT - MAX_HEADER - 40) // max(len(papers), 1)
-    lines = [fitted(heading, MAX_HEADER)]
+    lines = [fitted(heading, MAX_HEADER, without_links)]
     for item in papers:
         entry = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
-        lines.append(entry if len(entry) < room else f"• {fitted(title(item.paper), 80)}")
+        lines.append(entry if len(entry) < room else f"• {fitted(title(item.paper), 80, without_links)}")
     return "\n".join(lines + ([f"and {more} more"] if more else []))

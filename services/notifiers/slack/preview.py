@@ -9,12 +9,14 @@ from services.render import link, render
 
 _BOLD = re.compile(r"\*([^*\n]+)\*")
 _LINK = re.compile(r"<([^<>|]+)\|([^<>]*)>")
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 class Span(NamedTuple):
     text: str
     url: str = ""
     bold: bool = False
+    code: bool = False
 
 
 def preview(body: bytes) -> str:
@@ -37,9 +39,16 @@ def _lines(text: str) -> list[list[Span]]:
 
 
 def _spans(line: str) -> list[Span]:
-    """The spans of one line. Bold text may contain a link."""
+    """The spans of one line. Bold text may contain a link, and code contains text only."""
     spans: list[Span] = []
-    for number, part in enumerate(_BOLD.split(line)):
+    for number, part in enumerate(_CODE.split(line)):
+        spans += [Span(html.unescape(part), code=True)] if number % 2 == 1 else _bold_spans(part)
+    return spans
+
+
+def _bold_spans(text: str) -> list[Span]:
+    spans: list[Span] = []
+    for number, part in enumerate(_BOLD.split(text)):
         spans += _links(part, bold=number % 2 == 1)
     return spans
 

@@ -106,4 +106,5 @@ _RENEW = (
 def postpone(tx: Connection, key: str, until: datetime) -> None:
     """Makes a key unavailable until `until`, or longer where it is already."""
     later = func.greatest(rate_limit.c.available_at, until)
-    tx.execute(update(rate_limit).where(rate_limit.c.key == key).values(available_at=later))
+    new = upsert(rate_limit).values(key=key, available_at=until)
+    tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"available_at": later}))

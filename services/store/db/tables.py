@@ -86,6 +86,8 @@ channel = Table(
 
 confirmation = Table(
     "confirmation", metadata, _id(), _text("address", None), _text("ip"),
+    # No foreign key: the limits of an address outlast the account that asked.
+    Column("account_id", BigInteger),
     Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
 )  # fmt: skip
 
@@ -95,6 +97,7 @@ suppression = Table(
 
 transport = Table(
     "transport", metadata, Column("key", Text, primary_key=True), _text("down_because"), _at("check_at"), _count("failures"),
+    _at("opened_at"), Column("opened_by", BigInteger),
 )  # fmt: skip
 
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,7 +273,7 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),

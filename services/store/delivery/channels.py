@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import ChannelHours
-from services.errors import NotFound
+from services.errors import ConfigError, NotFound
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
@@ -17,6 +17,7 @@ from services.store.db.tables import account, channel, delivery, delivery_item, 
 from services.store.delivery import digest_schedule, sending_pause
 from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
 
+MAX_PER_ACCOUNT = 100
 REMOVED = "channel removed"
 """Why an item was dropped whose channel was removed."""
 UNSUBSCRIBED = "unsubscribed"
@@ -86,19 +87,29 @@ def all_of(tx: Connection, account_id: int | None = None) -> list[ChannelStatus]
 def add(
     tx: Connection, account_id: int, target: StoredTarget, *, verified: bool, hours: ChannelHours | None = None
 ) -> int:
-    """Adds a channel. When the account has a channel with this target, changes its secret and hours instead."""
+    """Adds a channel. When the account has a channel with this target, changes its secret and hours instead.
+
+    Raises ConfigError when the account has too many channels.
+    """
     existing = find_by_label(tx, account_id, target.kind, target.label, lock=True)
     if existing is not None:
         change_target(tx, existing.id, target)
         if hours is not None:
             set_hours(tx, existing, hours)
         return existing.id
+    _check_room(tx, account_id)
     channel_id = tx.scalars(
         insert(channel)
         .values(account_id=account_id, verified=verified, **asdict(target), **(asdict(hours) if hours else {}))
         .returning(channel.c.id)
     ).one()
     return int(channel_id)
+
+
+def _check_room(tx: Connection, account_id: int) -> None:
+    undeleted = and_(channel.c.account_id == account_id, channel.c.deleted_at.is_(None))
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_PER_ACCOUNT:
+        raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} channels; remove one first")
 
 
 def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None:

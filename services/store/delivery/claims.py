@@ -79,16 +79,28 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
 
 
 def lock_due(tx: Connection, now: datetime, most: int) -> list[DueDelivery]:
-    """Locks the deliveries that have been due longest, at most one on each channel, with their channels."""
+    """Locks the deliveries that have been due longest, at most one on each channel, with their channels.
+
+    Test messages follow when no other delivery is due, so that many of them delay nobody's alerts.
+    """
     # The planner underestimates the number of due rows, and would sort them all for a bitmap scan.
     tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-    rows = tx.execute(_due_query(), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
+    due = _lock_due(tx, now, most, is_test=False)
+    if len(due) < most:
+        used = {one.channel.id for one in due}
+        tests = _lock_due(tx, now, most - len(due), is_test=True)
+        due += [one for one in tests if one.channel.id not in used]
+    return due
+
+
+def _lock_due(tx: Connection, now: datetime, most: int, *, is_test: bool) -> list[DueDelivery]:
+    rows = tx.execute(_due_query(is_test), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
     width = len(columns_for(delivery, Delivery))
     return [DueDelivery(Delivery(*row[:width]), ChannelWithAccount(*row[width:])) for row in rows]
 
 
 @cache
-def _due_query() -> Select[Any]:
+def _due_query(is_test: bool) -> Select[Any]:
     """The columns of the deliveries, followed by those of their channels. Cached, since every claim runs it.
 
     Its cost does not grow with the number of due rows, even before ANALYZE has counted them: the inner query reads the
@@ -97,10 +109,11 @@ def _due_query() -> Select[Any]:
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     on_channel = channel.c.id == delivery.c.channel_id
     can_send = and_(channels.sendable_now(now), _OPTED_IN)
+    kinds = delivery.c.kind == DeliveryKind.TEST if is_test else delivery.c.kind != DeliveryKind.TEST
     candidates = (
         select(delivery.c.id, delivery.c.channel_id, delivery.c.next_attempt_at)
         .join(channel, on_channel)
-        .where(_is_due(now), can_send)
+        .where(_is_due(now), can_send, kinds)
         .order_by(delivery.c.next_attempt_at)
         .limit(bindparam("candidates"))
         .subquery()
@@ -157,6 +170,10 @@ def _ended_lease(after: Delivery) -> dict[str, Any]:
     """An uncertain delivery keeps its token, so that an outcome that comes late is still recorded."""
     token = after.lease_token if after.state is State.UNCERTAIN else None
     return {"lease_token": token, "lease_until": None}
+
+
+def mark_outage_unconfirmed(tx: Connection, delivery_id: int) -> None:
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(outage_unconfirmed=True))
 
 
 def is_expired(now: datetime) -> ColumnElement[bool]:

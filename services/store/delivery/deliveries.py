@@ -36,6 +36,18 @@ def create(tx: Connection, new: NewDelivery, host: str) -> int | None:
     return delivery_id
 
 
+def count_tests(tx: Connection, account_id: int, since: datetime) -> int:
+    """How many test messages an account has asked for since a moment."""
+    return tx.scalars(
+        select(func.count())
+        .where(
+            delivery.c.account_id == account_id,
+            delivery.c.kind == state_machine.DeliveryKind.TEST,
+            delivery.c.created_at > since,
+        )
+    ).one()  # fmt: skip
+
+
 def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
     """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
 

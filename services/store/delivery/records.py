@@ -127,6 +127,8 @@ class Delivery(state_machine.Delivery):
     snapshot: Snapshot | None
     """The properties of its papers that the message shows and an update may change."""
     check_for_changes_at: datetime | None
+    outage_unconfirmed: bool = False
+    """It opened a circuit breaker, and the probe found nothing wrong. It may not open one again."""
 
     @property
     def local_date(self) -> date | None:
@@ -258,10 +260,11 @@ class SoftBounces:
 
 @dataclass(frozen=True, slots=True)
 class OptInRequest:
-    """A row of `confirmation`: an opt-in request to an address, made from an IP address."""
+    """A row of `confirmation`: an opt-in request to an address, made by an account from an IP address."""
 
     address: str
     ip: str
+    account_id: int | None
     created_at: datetime
 
 

@@ -100,20 +100,39 @@ def between(tx: Connection, first: date, last: date) -> list[Paper]:
 
 def find(tx: Connection, name: str) -> int:
     """The id of a paper by its number here, `arxiv:2506.01234`, `doi:…` or a bare arXiv id. Raises NotFound."""
+    return find_all(tx, [name])[name]
+
+
+def find_all(tx: Connection, names: Collection[str]) -> dict[str, int]:
+    """The ids of papers by names as `find` takes them, with two statements however many there are. Raises NotFound."""
+    keys = {name: _key(name) for name in names}
+    by_identifier = by_identifiers(tx, {key for key in keys.values() if isinstance(key, Identifier)})
+    by_number = _by_numbers(tx, {key for key in keys.values() if isinstance(key, int)})
+    found: dict[str, int] = {}
+    for name, key in keys.items():
+        paper_id = by_identifier.get(key) if isinstance(key, Identifier) else by_number.get(key or 0)
+        if paper_id is None:
+            raise NotFound(f"no paper {name!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+        found[name] = paper_id
+    return found
+
+
+def _key(name: str) -> Identifier | int | None:
+    """What a name of a paper states: an identifier, its number here, or nothing."""
     scheme, _, value = name.strip().partition(":")
     if not value:
         scheme, value = ("id", scheme) if _NUMBER.fullmatch(scheme) else ("arxiv", scheme)
-    paper_id: int | None = None
-    if scheme == "id" and _NUMBER.fullmatch(value):
-        query = select(func.coalesce(paper.c.merged_into, paper.c.id)).where(paper.c.id == int(value))
-        paper_id = tx.scalars(query).first()
-    elif scheme != "id":
-        value = value.lower() if scheme == "doi" else re.sub(r"v\d+$", "", value)
-        same = (paper_identifier.c.scheme == scheme.lower()) & (paper_identifier.c.value == value)
-        paper_id = tx.scalars(select(paper_identifier.c.paper_id).where(same)).first()
-    if paper_id is None:
-        raise NotFound(f"no paper {name!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
-    return paper_id
+    if scheme == "id":
+        return int(value) if _NUMBER.fullmatch(value) else None
+    return Identifier(scheme.lower(), value.lower() if scheme == "doi" else re.sub(r"v\d+$", "", value))
+
+
+def _by_numbers(tx: Connection, numbers: Collection[int]) -> dict[int, int]:
+    """The ids of papers by their numbers; for a merged paper that of the paper that it became part of."""
+    if not numbers:
+        return {}
+    query = select(paper.c.id, func.coalesce(paper.c.merged_into, paper.c.id)).where(paper.c.id == any_id(numbers))
+    return {row[0]: row[1] for row in tx.execute(query)}
 
 
 def by_identifiers(tx: Connection, identifiers: Collection[Identifier]) -> dict[Identifier, int]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services.domain.delivery.schedule import DEFAULT_TIME, WEEKDAYS, ChannelHours, parse_time, parse_weekday
-from services.errors import ConfigError, NotFound, PaperwireError
+from services.errors import Busy, ConfigError, NotFound, PaperwireError
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in, resend
 from services.store.delivery import bounces, channels
@@ -86,7 +86,10 @@ def subscribe_again(request: SignedIn, form: Posted, channel_id: Id) -> Response
 
 @router.post("/{channel_id}/test")
 def test(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    resend.send_test(request.app.db, request.app.settings, channel_id, request.account_id)
+    try:
+        resend.send_test(request.app.db, request.app.settings, channel_id, request.account_id)
+    except Busy as error:
+        return _listing(request, error=str(error), status=429)
     return request.redirect("/channels", "testing")
 
 

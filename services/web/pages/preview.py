@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.errors import PaperwireError, QueryError
+from services.errors import Busy, PaperwireError, QueryError
 from services.flow.commands.preview import Preview, Sample
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
@@ -17,6 +17,8 @@ from services.web.subscription_form import Fields
 
 router = APIRouter()
 MAX_SAMPLES = 6
+MAX_WAIT_SECONDS = 2.0
+"""For a free slot. A browser asks for a new preview while somebody types, so an old one is soon of no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class PreviewResult:
     error: str = ""
     caret: str = ""
     """The query, with a mark under the error."""
+    status: int = 200
 
 
 @router.post("/subscriptions/preview")
@@ -37,10 +40,10 @@ def preview(request: SignedIn, form: Posted) -> Response:
     editing = form.id("editing")
     result = _preview(request, fields, editing)
     if request.is_htmx:
-        return request.render("preview.html", preview=result)
+        return request.render("preview.html", result.status, preview=result)
     if editing:
-        return subscriptions.editing(request, editing, fields, preview=result)
-    return subscriptions.listing(request, fields, preview=result)
+        return subscriptions.editing(request, editing, fields, status=result.status, preview=result)
+    return subscriptions.listing(request, fields, status=result.status, preview=result)
 
 
 def _preview(request: RequestContext, fields: Fields, editing: int | None) -> PreviewResult:
@@ -52,10 +55,12 @@ def _preview(request: RequestContext, fields: Fields, editing: int | None) -> Pr
     try:
         with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
-        with app.previews:
+        with app.previews.taken(request.account_id, MAX_WAIT_SECONDS):
             result = run_preview(app.slow_db, app.embedder, draft, account_id=compare_with)
     except QueryError as error:
         return PreviewResult(error=error.message, caret=error.caret())
+    except Busy as error:
+        return PreviewResult(error=str(error), status=429)
     except PaperwireError as error:
         return PreviewResult(error=str(error))
     bars = weekly_bars((hit.announced_on for hit in result.hits), result.until, result.days)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from services import plugins
-from services.errors import ConfigError, NotFound, PaperwireError, QueryError
+from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryError
 from services.flow.commands import subscribe
 from services.flow.upkeep import model_rollover
 from services.store.maintenance import dashboard
@@ -22,6 +22,8 @@ router = APIRouter(prefix="/subscriptions")
 COUNT_WINDOW = timedelta(days=30)
 """The page shows the number of matches within this time."""
 MAX_PAUSE = timedelta(days=1000)
+MAX_WAIT_SECONDS = 10.0
+"""For the previews that run: what was typed should be saved."""
 
 
 @router.get("")
@@ -37,7 +39,7 @@ def create(request: SignedIn, form: Posted) -> Response:
     except NotFound:
         raise
     except PaperwireError as error:
-        return listing(request, fields, error, 422)
+        return listing(request, fields, error, _status(error))
     return request.redirect("/subscriptions", "created")
 
 
@@ -57,7 +59,7 @@ def change(request: SignedIn, form: Posted, subscription_id: Id) -> Response:
     except NotFound:
         raise
     except PaperwireError as error:
-        return editing(request, subscription_id, fields, error, 422)
+        return editing(request, subscription_id, fields, error, _status(error))
     return request.redirect("/subscriptions", "saved")
 
 
@@ -168,8 +170,12 @@ def _save(request: RequestContext, fields: Fields, subscription_id: int | None =
     with app.db.transaction() as tx:
         draft = subscription_form.draft(tx, fields)
     ids = subscription_form.channel_ids(app, request.account, fields)
-    with app.previews:
+    with app.previews.taken(account_id, MAX_WAIT_SECONDS):
         subscribe.save(app.slow_db, app.embedder, account_id, draft, ids, subscription_id)
+
+
+def _status(error: PaperwireError) -> int:
+    return 429 if isinstance(error, Busy) else 422
 
 
 def _check_pause_end(day: str, timezone: str) -> None:

@@ -1,9 +1,12 @@
 """Subscriptions on the page: made, previewed, changed, paused, deleted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from tests.web.conftest import Browser, Site, text_of
 
@@ -81,6 +84,46 @@ def test_an_invalid_field_is_named_and_nothing_is_saved(
     assert answer.status_code == 422
     assert said in text_of(answer).lower()
     assert rows(site) == []
+
+
+@pytest.mark.parametrize("path", ["/subscriptions", "/subscriptions/preview"])
+def test_a_form_with_thousands_of_examples_is_rejected_without_a_look_up(site: Site, ada: Browser, path: str) -> None:
+    with statements(site) as seen:
+        answer = ada.post(path, {"liked": " ".join(map(str, range(10_000))), "disliked": "2605.00001"})
+    assert "takes 50 papers as examples" in text_of(answer)
+    assert len(seen) < 20
+    assert rows(site) == []
+
+
+def test_examples_are_looked_up_together_and_each_once(site: Site, ada: Browser) -> None:
+    numbers = [site.paper(f"Paper {number}", number) for number in range(1, 26)]
+    liked = [str(number) for number in numbers] + [f"arxiv:2605.{number:05d}" for number in range(1, 26)]
+    with statements(site) as seen:
+        fields = {**QUERY, "volume_count": "5", "volume_per": "week", "liked": " ".join(liked * 20)}
+        answer = ada.post("/subscriptions", fields)
+    assert answer.status_code == 303
+    assert site.sql("SELECT count(*) FROM interest_example") == [(25,)]
+    assert sum("paper_identifier" in statement for statement in seen) < 5
+
+
+def test_a_channel_that_is_ticked_twice_is_used_once(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    assert ada.post("/subscriptions", {**QUERY, "channels": [f"{channel}", f"0{channel}"]}).status_code == 303
+    assert site.sql("SELECT channel_id FROM subscription_channel") == [(channel,)]
+
+
+@contextmanager
+def statements(site: Site) -> Iterator[list[str]]:
+    """The SQL statements of the pages."""
+    engine = site.app.state.context.db.engine
+    seen = list[str]()
+
+    def record(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", record)
+    yield seen
+    event.remove(engine, "before_cursor_execute", record)
 
 
 def test_the_preview_is_a_fragment_for_htmx_and_a_page_without_it(site: Site, ada: Browser) -> None:
