@@ -155,6 +155,7 @@ paper_appearance = Table(
     "paper_appearance", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
     Column("source_id", ForeignKey("source.id", ondelete="CASCADE"), primary_key=True),
     Column("announced_on", Date, nullable=False), _at("first_seen_at", nullable=False), _flag("silent"),
+    Column("entry_ids", ARRAY(Text), nullable=False, server_default="{}"),
 )  # fmt: skip
 
 paper_vector = Table(

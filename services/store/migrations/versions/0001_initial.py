@@ -566,6 +566,7 @@ def upgrade() -> None:
         sa.Column("announced_on", sa.Date(), nullable=False),
         sa.Column("first_seen_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("entry_ids", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.ForeignKeyConstraint(
             ["paper_id"], ["paper.id"], name=op.f("fk_paper_appearance_paper_id"), ondelete="CASCADE"
         ),
