@@ -20,7 +20,7 @@ from services.domain.delivery.state_machine import Retry as Retry
 from services.domain.delivery.state_machine import Sent as Sent
 from services.domain.delivery.state_machine import TransportDown as TransportDown
 from services.domain.digests.digest import Digest
-from services.domain.papers.paper import Listing
+from services.domain.papers.paper import Identifier, Listing
 from services.domain.sources.polling import Timetable
 
 # ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -67,6 +67,12 @@ class Source(Protocol):
 
     def request_day(self, location: str, day: date) -> Request | None:
         """The request for the first page of what was announced on a past `day`; None: the source cannot look back."""
+
+    def publishes(self, identifier: Identifier) -> bool:
+        """Whether this is the own source of the works with this identifier.
+
+        No other kind of source changes the text, the version or the withdrawal of such a work.
+        """
 
     def recognise(self, body: bytes) -> str | None:
         """Which of `formats` the content of `body` has; None for any other. It is fast and never raises."""

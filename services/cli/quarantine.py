@@ -15,10 +15,11 @@ Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…"
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show the quarantined papers: the stage, the time and the reason."""
+    from services.domain.papers.display_text import title_text
     from services.store.subscriptions import quarantine
 
     with command_context() as context, context.db.transaction() as tx:
-        papers = [asdict(entry) for entry in quarantine.list_all(tx)]
+        papers = [asdict(entry) | {"title": title_text(entry.title)} for entry in quarantine.list_all(tx)]
     if json:
         output.as_json([{**paper, "paper_id": str(paper["paper_id"])} for paper in papers])
         return

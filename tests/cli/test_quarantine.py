@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from services.store.db.database import Database
-from services.store.db.tables import quarantine
+from services.store.db.tables import paper, quarantine
 from tests.cli.conftest import Paperwire
 
 
@@ -27,6 +27,14 @@ def test_quarantined_papers_are_listed_and_released(paperwire: Paperwire, db: Da
         assert tx.execute(select(quarantine)).all() == []
     assert "paper 1 is not set aside" in paperwire("quarantine", "release", 1).error()
     assert "no paper" in paperwire("quarantine", "release", "arxiv:9999.99999").error()
+
+
+@pytest.mark.usefixtures("archive")
+def test_titles_in_quarantine_are_shown_without_latex(paperwire: Paperwire, db: Database) -> None:
+    with db.transaction() as tx:
+        tx.execute(update(paper).where(paper.c.id == 1).values(title="Lines of CO$_2$"))
+        tx.execute(insert(quarantine).values(paper_id=1, shard=0, error="2 workers were lost"))
+    assert paperwire("quarantine", "list", "--json").json()[0]["title"] == "Lines of CO₂"
 
 
 def test_why_names_the_quarantine(paperwire: Paperwire, ada: str, archive: Path, db: Database) -> None:

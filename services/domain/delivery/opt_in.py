@@ -15,7 +15,7 @@ MAX_PER_ACCOUNT_AND_DAY = 20
 def may_request(
     to_address: Collection[datetime], from_ip: Collection[datetime], of_account: Collection[datetime], now: datetime
 ) -> bool:
-    """Whether one more request may be sent, given the times of the earlier ones."""
+    """Whether one more request may be sent, given earlier ones to the address, from the IP and of the account."""
     hour_ago, day_ago = now - timedelta(hours=1), now - timedelta(days=1)
     return (
         sum(moment > hour_ago for moment in to_address) < MAX_PER_ADDRESS_AND_HOUR

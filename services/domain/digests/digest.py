@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from services.domain.digests.display_text import abstract, title
 from services.domain.digests.highlight import (
     closest_sentence,
     distinctive_sentence,
@@ -13,6 +12,7 @@ from services.domain.digests.highlight import (
     paper_text,
 )
 from services.domain.interests.terms import Terms, top_terms
+from services.domain.papers.display_text import abstract, title
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import Evidence, evidence
 from services.domain.query.paper_text import PaperText, Span
@@ -216,4 +216,4 @@ def _title(kind: str, papers: Sequence[DigestPaper], names: Sequence[str], day: 
     about = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if kind == "digest":
         return f"{count} on {day.day} {day:%B}: {about}"
-    return papers[0].paper.title if len(papers) == 1 else f"{count}: {about}"
+    return title(papers[0].paper) if len(papers) == 1 else f"{count}: {about}"

@@ -45,7 +45,7 @@ FUNCTION_WORDS = frozenset(
 
 def terms_of(text: PaperText) -> dict[str, float]:
     """The terms of a paper with their weights, from title, abstract and categories."""
-    parts = [[token.stem for token in field.tokens] for field in text.fields()]
+    parts = [[token.stem for token in field.tokens] for field in (text.title, text.abstract)]
     return bm25_weights(count_terms(parts)) | {CATEGORY_PREFIX + category: 1.0 for category in text.categories}
 
 
@@ -97,7 +97,7 @@ def top_terms(weights: Terms, text: PaperText, paper_terms: Terms | None = None,
 def _spelled(term: str, text: PaperText) -> str:
     """The term as written where the text has its stems in a row for the first time."""
     stems = term.split()
-    for field in text.fields():
+    for field in (text.title, text.abstract):
         for start in field.stems.get(stems[0], ()):
             tokens = field.tokens[start : start + len(stems)]
             if [token.stem for token in tokens] == stems:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from services.domain.http.ssrf import without_secrets
 from services.domain.interests.embedder_status import describe_failure
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.criteria import compile_subscription
 from services.domain.subscriptions.matcher import explain_non_match
@@ -35,7 +36,7 @@ def explain(
 
 def _paper_steps(paper: Paper, paper_name: str) -> Iterator[Step]:
     version = f", version {paper.version}" if paper.version > 1 else ""
-    yield "paper", f"{paper.id}: {paper.title}{version}" + (" (withdrawn)" if paper.withdrawn else "")
+    yield "paper", f"{paper.id}: {display_text.title(paper)}{version}" + (" (withdrawn)" if paper.withdrawn else "")
     number = paper_name.strip().removeprefix("id:")
     if number.isdigit() and int(number) != paper.id:
         yield "merged", f"paper {number} turned out to be this one"

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
@@ -95,8 +96,8 @@ def paper_json(paper: Paper) -> dict[str, Any]:
     """A paper as REST and the command line show it."""
     return {
         "id": str(paper.id),
-        "title": paper.title,
-        "authors": list(paper.authors),
+        "title": display_text.title(paper),
+        "authors": display_text.authors(paper),
         "categories": list(paper.categories),
         "identifiers": [str(identifier) for identifier in paper.identifiers],
         "announced_on": paper.announced_on.isoformat(),

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from services import plugins, sandbox
 from services.domain.papers.ingestion import Counts, IngestBatch
-from services.domain.papers.paper import Entry, Listing, title_key
+from services.domain.papers.paper import Entry, Identifier, Listing, title_key
 from services.domain.sources.batches import BatchPage
 from services.errors import SourceError
 from services.flow.source_notices import NOTIFY_AFTER, notify_owner
@@ -121,7 +121,10 @@ def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tall
     """Writes the papers and batches of the listings and the match run of what is new; one ingestion runs at a time."""
     lock(tx, "ingest")
     batch = _load(tx, [entry for page in pages for entry in page.listing.entries], now)
-    counts = [batch.read(page.source.id, _with_days(page, now.date()), silent=page.silent) for page in pages]
+    counts = [
+        batch.read(page.source.id, _with_days(page, now.date()), silent=page.silent, kind=page.source.kind)
+        for page in pages
+    ]
     _write(tx, batch, now)
     events = batch.events()
     run = match_runs.open_run(tx, events) if events else None
@@ -150,7 +153,14 @@ def _load(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatc
         lambda ids: merging.already_notified(tx, ids),
         upvote_steps,
         now,
+        appearances.entry_ids(tx, archive.keys()) if any(entry.entry_id for entry in entries) else {},
+        _publishes,
     )
+
+
+def _publishes(kind: str, identifier: Identifier) -> bool:
+    plugin = plugins.sources().get(kind)
+    return plugin is not None and plugin.publishes(identifier)
 
 
 def _with_days(page: Page, today: date) -> Iterator[tuple[Entry, date]]:

@@ -14,6 +14,7 @@ from operator import attrgetter
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.domain.papers import display_text
 from services.domain.papers.paper import upvote_step
 from services.domain.query.parser import Query
 from services.domain.subscriptions.criteria import compile_subscription
@@ -252,7 +253,8 @@ def _match_model(
         for hit in hits_of_paper:
             subscription = shard.loaded[hit.subscription_id]
             liked_papers = liked.get(hit.subscription_id) if hit.score is not None else None
-            nearest = liked_papers.nearest_title(candidate) if liked_papers is not None else None
+            liked_title = liked_papers.nearest_title(candidate) if liked_papers is not None else None
+            nearest = display_text.title_text(liked_title) if liked_title else None
             reason = describe_match(subscription.compiled, candidate, hit.score, nearest, query_reasons)
             matched.append(
                 NewMatch(

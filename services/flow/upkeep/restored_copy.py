@@ -47,7 +47,9 @@ def probe_transport(db: Database, settings: Settings, secrets: SecretBox) -> boo
     outage = _probe(channel, secrets)
     with db.transaction() as tx:
         if outage is None:
-            circuit_breaker.close(tx, transport)
+            opened_by = circuit_breaker.close_after_probe(tx, transport)
+            if opened_by is not None:
+                claims.mark_outage_unconfirmed(tx, opened_by)
         else:
             circuit_breaker.open(tx, transport, outage.reason, db.now(), settings.time_scale)
     return True

@@ -26,6 +26,7 @@ def make_entry(
     names: list[str],
     pdf: str,
     announced_on: date | None,
+    entry_id: str,
 ) -> Entry:
     """`page`: the item's link. `names`: whatever else may contain an identifier of the paper. Texts are HTML."""
     recognised = _one_of_each_scheme([page, *names])
@@ -42,6 +43,7 @@ def make_entry(
         announced_on=announced_on,
         version=next((name.version for name in recognised if name.version), None),
         links={relation: url for relation, url in links.items() if url},
+        entry_id=entry_id,
     )
 
 

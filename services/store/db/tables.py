@@ -96,6 +96,7 @@ suppression = Table(
 
 transport = Table(
     "transport", metadata, Column("key", Text, primary_key=True), _text("down_because"), _at("check_at"), _count("failures"),
+    _at("opened_at"), Column("opened_by", BigInteger),
 )  # fmt: skip
 
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,6 +154,7 @@ paper_appearance = Table(
     "paper_appearance", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
     Column("source_id", ForeignKey("source.id", ondelete="CASCADE"), primary_key=True),
     Column("announced_on", Date, nullable=False), _at("first_seen_at", nullable=False), _flag("silent"),
+    Column("entry_ids", ARRAY(Text), nullable=False, server_default="{}"),
 )  # fmt: skip
 
 paper_vector = Table(
@@ -271,7 +273,7 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),

@@ -172,6 +172,10 @@ def _ended_lease(after: Delivery) -> dict[str, Any]:
     return {"lease_token": token, "lease_until": None}
 
 
+def mark_outage_unconfirmed(tx: Connection, delivery_id: int) -> None:
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(outage_unconfirmed=True))
+
+
 def is_expired(now: datetime) -> ColumnElement[bool]:
     """SQL: whether the lease of a delivery ran out."""
     return and_(delivery.c.state.in_([State.CLAIMED, State.SENDING]), delivery.c.lease_until <= now)

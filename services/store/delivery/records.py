@@ -127,6 +127,8 @@ class Delivery(state_machine.Delivery):
     snapshot: Snapshot | None
     """What the message says of its papers that an update may change."""
     check_for_changes_at: datetime | None
+    outage_unconfirmed: bool = False
+    """It opened a circuit breaker, and the probe found nothing wrong. It may not open one again."""
 
     @property
     def local_date(self) -> date | None:

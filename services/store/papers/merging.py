@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, case, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.merged_items import Item, merged_with, settle, stage_of
@@ -111,6 +111,10 @@ def _move_appearances(tx: Connection, kept: int, replaced: int) -> None:
         "announced_on": func.least(known.announced_on, moved.announced_on),
         "first_seen_at": func.least(known.first_seen_at, moved.first_seen_at),
         "silent": and_(known.silent, moved.silent),
+        "entry_ids": case(
+            (known.entry_ids.op("@>")(moved.entry_ids), known.entry_ids),
+            else_=func.array_cat(known.entry_ids, moved.entry_ids),
+        ),
     }
     _move(tx, paper_appearance, kept, replaced, set_=united)
 

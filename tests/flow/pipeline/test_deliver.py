@@ -260,6 +260,50 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: Pipeline, 
     assert world.deliveries()[0]["state"] == "sent"
 
 
+def failures(world: Pipeline) -> list[int]:
+    return [row["failures"] for row in world.rows(select(transport))]
+
+
+def test_a_delivery_whose_outage_no_probe_confirms_does_not_stop_the_transport_again(
+    world: Pipeline, slack: HttpSink
+) -> None:
+    refused = Answer(body='{"ok": false, "error": "org_login_required"}')
+    slack.script(POST, refused, refused)
+    slack.always("/auth.test", Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    assert failures(world) == [1]
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        check(world)
+        world.deliver()
+    (row,) = world.rows(select(transport))
+    assert (row["down_because"], row["failures"]) == ("", 1)
+    assert world.deliveries()[0]["state"] == "pending"
+    assert world.deliveries()[0]["next_attempt_at"] > world.now()
+    world.make_due(delivery, next_attempt_at=timedelta(hours=1))
+    world.make_due(rate_limit, available_at=timedelta(minutes=1))
+    world.deliver()
+    assert world.deliveries()[0]["state"] == "sent"
+    assert failures(world) == [0]
+
+
+def test_a_confirmed_outage_may_come_again_from_the_same_delivery(world: Pipeline, slack: HttpSink) -> None:
+    refused = Answer(body='{"ok": false, "error": "invalid_auth"}')
+    slack.script(POST, refused, refused)
+    slack.script("/auth.test", refused, Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        assert check(world)
+        world.deliver()
+    assert failures(world) == [3]
+    assert world.rows(select(transport))[0]["down_because"] != ""
+
+
 def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(world: Pipeline, slack: HttpSink) -> None:
     slack.script(POST, Answer(body='{"ok": false, "error": "channel_not_found"}'))
     where = on_slack(world)

@@ -13,7 +13,7 @@ from services.errors import ConfigError
 from services.flow.channel_targets import target_of
 from services.ports import Notifier, Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import claims
@@ -36,6 +36,8 @@ class ClaimedDelivery(NamedTuple):
     rate_limit: RateLimit = RateLimit()
     rate_limited_until: datetime | None = None
     """The end of the pause of the channel's rate limit, as acquired with the claim; None without a rate limit."""
+    transport_recovering: bool = False
+    """No message has been sent through the transport since its last failure."""
 
     @property
     def id(self) -> int:
@@ -67,8 +69,12 @@ def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -
         now = db.now(tx)
         due = _isolate_suspect(claims.lock_due(tx, now, most))
         ready = _acquire_rate_limits(tx, [_with_notifier(one, secrets) for one in due], now)
+        recovering = circuit_breaker.recovering(tx) if ready else frozenset()
         deliveries = claims.claim_all(tx, [one.delivery for one in ready], now + CLAIM_LEASE * settings.time_scale)
-    claimed = [one._replace(delivery=delivery) for one, delivery in zip(ready, deliveries, strict=True)]
+    claimed = [
+        one._replace(delivery=delivery, transport_recovering=one.channel.transport in recovering)
+        for one, delivery in zip(ready, deliveries, strict=True)
+    ]
     for _ in claimed:
         fault_point("claimed")
     return bool(due), claimed

@@ -70,6 +70,7 @@ def _record_outcomes(
     tx: Connection, settings: Settings, finished: Sequence[DeliveryOutcome], now: datetime
 ) -> list[Delivery]:
     """Stores the outcomes, and what follows from them for channels and transports."""
+    finished = [_without_unconfirmed_outage(one) for one in finished]
     afters = [
         state_machine.record(claimed.delivery, outcome, now, settings.time_scale, claimed.policy)
         for claimed, outcome in finished
@@ -82,6 +83,14 @@ def _record_outcomes(
     for channel_id in channels.ended(tx, shared):
         channels.drop_if_ended(tx, channel_id)
     return afters
+
+
+def _without_unconfirmed_outage(finished: DeliveryOutcome) -> DeliveryOutcome:
+    """A delivery whose outage no probe confirmed is retried alone: it must not stop the transport for all again."""
+    claimed, outcome = finished
+    if isinstance(outcome, TransportDown) and claimed.delivery.outage_unconfirmed:
+        return DeliveryOutcome(claimed, Retry(outcome.reason))
+    return finished
 
 
 def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, after: Delivery, now: datetime) -> None:
@@ -116,7 +125,9 @@ def _stop_transport(
     channel = claimed.channel
     if circuit_breaker.is_open(tx, channel.transport):
         return
-    is_new = circuit_breaker.open(tx, channel.transport, outcome.reason, now, settings.time_scale)
+    is_new = circuit_breaker.open(
+        tx, channel.transport, outcome.reason, now, settings.time_scale, opened_by=claimed.delivery.id
+    )
     if is_new and outcome.person:
         text = f"Sending to {channel.kind} waits, nothing is lost: {outcome.reason}"
         operator_notices.send(tx, None, f"transport:{channel.transport}:{now:%s}", text, _host(settings))
@@ -125,6 +136,8 @@ def _stop_transport(
 def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery, now: datetime) -> None:
     """After a message was sent: its thread is created, and its first check for changes is scheduled."""
     sent = claimed.delivery
+    if claimed.transport_recovering:
+        circuit_breaker.forget_failures(tx, claimed.channel.transport)
     if sent.kind is DeliveryKind.UPDATE and sent.about is not None:
         message_updates.store_snapshot(tx, sent.about, sent.snapshot)
     if sent.kind not in (DeliveryKind.MESSAGE, DeliveryKind.DIGEST):
