@@ -43,11 +43,13 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
 
 def _ensure_operator(context: "CommandContext") -> None:
     """Adds the first account, so that somebody can sign in."""
+    from services.domain.accounts.profile import names_place
     from services.store.accounts import accounts
 
     with context.db.transaction() as tx:
         if accounts.first_operator(tx) is None:
-            accounts.add(tx, FIRST_ACCOUNT, context.settings.timezone, operator=True)
+            zone = context.settings.timezone
+            accounts.add(tx, FIRST_ACCOUNT, zone if names_place(zone) else "UTC", operator=True)
 
 
 def _new_signin_key(config: "Settings") -> str:

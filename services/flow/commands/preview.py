@@ -12,6 +12,7 @@ from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
+from services.domain.query.hints import hints
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
@@ -232,7 +233,7 @@ def _warnings(
     unread: int,
     has_upvotes: bool,
 ) -> list[str]:
-    warnings = []
+    warnings = hints(draft.query or "")
     if compiled.error:
         warnings.append(compiled.error)
     if compiled.estimated:
