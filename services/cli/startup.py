@@ -67,14 +67,14 @@ def _warn_if_no_operator_can_be_reached(context: "CommandContext", say: Say) -> 
 
 
 def _new_signin_key(config: "Settings") -> str:
-    """A sign-in key for the first operator, valid until the next start; empty if other machines reach the pages."""
+    """A sign-in key for the first operator, valid once; empty if other machines reach the pages."""
     from services.local.run_file import write_private
     from services.settings import new_secret
-    from services.web.auth import SIGNIN_KEY_FILE, is_loopback
+    from services.web.auth import SIGNIN_KEY_FILE, host_of, is_loopback
 
     path = config.data_dir / SIGNIN_KEY_FILE
     path.unlink(missing_ok=True)
-    if not is_loopback(config.bind):
+    if not (is_loopback(config.bind) and is_loopback(host_of(config.base_url))):
         return ""
     key = new_secret()
     write_private(path, key + "\n")
@@ -101,6 +101,6 @@ def _print_addresses(config: "Settings", key: str, say: Say) -> None:
     if key:
         say(f"sign in:   {signin_url(config.base_url, key)}")
     else:
-        say(f"sign in:   run `paperwire user link EMAIL` to get a link (PAPERWIRE_BIND is {config.bind})")
+        say(f"sign in:   run `paperwire user link EMAIL` to get a link (others reach {config.base_url})")
     say(f"data in:   {config.data_dir}")
     say(f"mails in:  {config.data_dir / 'outbox'} (set PAPERWIRE_SMTP_URL to send them)")

@@ -71,6 +71,10 @@ class Preview:
     """The number of hits that the account's other subscriptions have not matched."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def per_week(self) -> float:
+        return round(7 * len(self.hits) / self.days_with_papers, 1)
+
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
         per_day = Counter(hit.announced_on for hit in self.hits)
@@ -80,7 +84,7 @@ class Preview:
             "papers_scanned": self.scanned,
             "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.hits) / self.days_with_papers, 1),
+            "per_week": self.per_week,
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": [
