@@ -30,6 +30,7 @@ from services.domain.query.ast import (
     is_bounded,
     negation,
 )
+from services.domain.query.hints import tag_hint
 from services.errors import QueryError
 
 __all__ = [
@@ -117,7 +118,9 @@ def _lexemes(text: str) -> Iterator[_Lexeme]:
     for match in _LEXEME.finditer(plain):
         kind, start = str(match.lastgroup), match.start()
         if start == operand_end and kind != "close":
-            raise QueryError(f"leave a space before {plain[start]!r}", text, start)
+            tag = re.match(r"\[([^\[\]]{1,40})\]", plain[start:])
+            hint = tag_hint(tag[1]) if tag else ""
+            raise QueryError(hint or f"leave a space before {plain[start]!r}", text, start)
         if kind == "quote":
             raise QueryError("the quote is never closed", text, start)
         if kind == "minus" and plain[start + 1 : start + 2].strip() == "":

@@ -12,6 +12,7 @@ from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
+from services.domain.query.hints import hints
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
@@ -70,6 +71,10 @@ class Preview:
     """The number of hits that the account's other subscriptions have not matched."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def per_week(self) -> float:
+        return round(7 * len(self.hits) / self.days_with_papers, 1)
+
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
         per_day = Counter(hit.announced_on for hit in self.hits)
@@ -79,7 +84,7 @@ class Preview:
             "papers_scanned": self.scanned,
             "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.hits) / self.days_with_papers, 1),
+            "per_week": self.per_week,
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": [
@@ -228,7 +233,7 @@ def _warnings(
     unread: int,
     has_upvotes: bool,
 ) -> list[str]:
-    warnings = []
+    warnings = hints(draft.query or "")
     if compiled.error:
         warnings.append(compiled.error)
     if compiled.estimated:

@@ -281,6 +281,7 @@ delivery = Table(
     Index("ix_delivery_check_for_changes_at", "check_for_changes_at", postgresql_where=text("check_for_changes_at IS NOT NULL")),
     CheckConstraint("state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')", name="state"),
     Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state IN ('pending', 'uncertain')")),
+    Index("ix_delivery_dead", "channel_id", postgresql_where=text("state = 'dead'")),
     Index("ix_delivery_leased", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')")),
 )  # fmt: skip
 

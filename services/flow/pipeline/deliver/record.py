@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from services.domain.delivery import state_machine
-from services.domain.delivery.state_machine import DeliveryKind, State
+from services.domain.delivery.bounce import is_policy_refusal
+from services.domain.delivery.state_machine import AT_MOST_ONCE_KINDS, DeliveryKind, State
 from services.domain.digests.updates import UPDATE_DELAY
 from services.flow import refused_mail
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
@@ -109,13 +110,26 @@ def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, af
         is_shared = claimed.rate_limit.shared_by_strangers
         key = channel.transport if is_shared else after.rate_limit_key
         rate_limits.postpone(tx, key, after.next_attempt_at)
-    elif after.state is State.DEAD and isinstance(claimed.notifier, BounceReading):
-        refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
-    elif after.state is State.DEAD and claimed.policy.retries:
-        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
-        operator_notices.send(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)
+    elif after.state is State.DEAD:
+        _follow_up_dead(tx, claimed, after, now, host)
     elif after.state is State.SENT:
         _follow_up_sent(tx, settings, claimed, now)
+
+
+def _follow_up_dead(tx: Connection, claimed: ClaimedDelivery, after: Delivery, now: datetime, host: str) -> None:
+    """Tells the owner of a dead message on another channel, and an operator of one that a policy (5.7.x) refused."""
+    channel, is_mail = claimed.channel, isinstance(claimed.notifier, BounceReading)
+    stopped = is_mail and refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
+    if after.kind in AT_MOST_ONCE_KINDS:  # A person asked for it and sees its state, or it is itself a notice.
+        return
+    if not stopped:
+        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
+        key = f"dead:{channel.id}:{now:%Y-%m-%d}"
+        operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel.id)
+    if is_mail and is_policy_refusal(after.error):
+        text = f"A mail server refuses mails by its policy: {after.error}"
+        notes = ["Check SPF, DKIM, DMARC and block lists. The message was not delivered and is not sent again."]
+        operator_notices.send(tx, None, f"policy:{now:%Y-%m-%d}", text, host, notes, failed_channel=channel.id)
 
 
 def _stop_transport(
