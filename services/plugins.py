@@ -1,4 +1,4 @@
-"""Finds plugins: each module of a plugin package that defines `plugin`. There is no list of plugins to edit."""
+"""Discovery of plugins: a plugin is one module that defines `plugin`. No list of plugins has to be edited."""
 
 import importlib
 import pkgutil
@@ -23,11 +23,11 @@ def _modules(package: str) -> dict[str, Any]:
 
 @cache
 def sources() -> "dict[str, Source]":
-    """All sources by kind, in the order of `rank`. A module may define several sources as `plugins`."""
-    kinds: list[Source] = []
+    """Every source by its kind, in the order of `rank`. A module may define several sources as `plugins`."""
+    plugins: list[Source] = []
     for module in _modules("services.sources").values():
-        kinds += getattr(module, "plugins", None) or [module.plugin]
-    return {source.kind: source for source in sorted(kinds, key=lambda source: source.rank)}
+        plugins += getattr(module, "plugins", None) or [module.plugin]
+    return {source.kind: source for source in sorted(plugins, key=lambda source: source.rank)}
 
 
 @cache
@@ -55,7 +55,7 @@ def follow_ups(kind: str, public_fields: "Mapping[str, Any]") -> frozenset[str]:
 
 
 def policy(kind: str, public_fields: "Mapping[str, Any]", delivery_kind: str, *, at_most_once: bool) -> "Policy":
-    """How deliveries on a channel of this kind treat failures. `at_most_once` is the setting of the channel's owner."""
+    """How deliveries on a channel of this kind treat failures. `at_most_once` is the wish of the channel's owner."""
     return replace(notifier(kind).policy(public_fields, delivery_kind), at_most_once=at_most_once)
 
 

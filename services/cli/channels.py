@@ -6,7 +6,7 @@ import typer
 
 from services.cli import output
 from services.cli.context import Email, Id, Json, command_context
-from services.store.delivery import ended_channels
+from services.domain.delivery.schedule import DEFAULT_TIME
 
 commands = typer.Typer(help="Where papers are sent: mail, Slack, webhooks.", no_args_is_help=True)
 
@@ -16,7 +16,7 @@ def add(
     email: Email,
     kind: Annotated[str, typer.Argument(help="email, slack, slack-webhook, webhook.", show_default=False)],
     target: Annotated[str, typer.Argument(help="An address, a Slack channel …", show_default=False)],
-    at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = "08:00",
+    at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = DEFAULT_TIME,
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[
         bool, typer.Option("--confirmed", help="The address's owner agreed: send no confirmation mail.")
@@ -139,7 +139,7 @@ def confirm(channel: Id) -> None:
 @commands.command()
 def remove(channel: Id) -> None:
     """Remove a channel and drop what waits for it."""
-    from services.store.delivery import channels
+    from services.store.delivery import channels, ended_channels
 
     with command_context() as context, context.db.transaction() as tx:
         channels.find(tx, channel)

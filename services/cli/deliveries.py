@@ -96,11 +96,11 @@ def audit(json: Json = False) -> None:
     with command_context() as context:
         now = context.db.now()
         with context.db.transaction() as tx:
-            overdue = audit(tx, now)
+            figures = audit(tx, now)
     if json:
-        output.as_json({**overdue.figures(), "clean": overdue.clean})
+        output.as_json({**figures.figures(), "clean": figures.clean})
     else:
-        for name, count in overdue.figures().items():
+        for name, count in figures.figures().items():
             print(f"{count:>8}  {name.replace('_', ' ')}")
-    if not overdue.clean:
+    if not figures.clean:
         raise typer.Exit(1)

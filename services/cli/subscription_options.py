@@ -1,4 +1,4 @@
-"""The options of the commands `subscribe`, `subscription set` and `preview`."""
+"""The options of `subscribe`, which `subscription set` and `preview` take as well."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from services.domain.subscriptions.draft import Draft
 
 
-def _option(name: str, help: str, metavar: str | None = None, minimum: int | None = None) -> Any:
-    return typer.Option(name, help=help, metavar=metavar, min=minimum, show_default=False)
+def _option(name: str, help: str, metavar: str | None = None, least: int | None = None) -> Any:
+    return typer.Option(name, help=help, metavar=metavar, min=least, show_default=False)
 
 
 Name = Annotated[str | None, _option("--name", "The name of the subscription.", "N")]
@@ -39,7 +39,7 @@ To = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOptions:
-    """The options as given; None for an option that was not given. An empty text or 0 clears a value."""
+    """The given options; None for each that is not given. An empty text or 0 removes a criterion."""
 
     name: str | None = None
     for_whom: str | None = None
@@ -55,34 +55,32 @@ class SubscriptionOptions:
     to: list[str] | None = None
 
     def draft(self, tx: "Connection", base: "Draft | None" = None) -> "Draft":
-        """`base` with these options, checked. Raises QueryError, ConfigError, NotFound."""
+        """`base` with the given options, checked. Raises QueryError, ConfigError, NotFound."""
         from services import plugins
         from services.domain.subscriptions.draft import Draft, check
 
         for kind in filter(None, self.source or ()):
             plugins.source(kind)
         names = ("name", "for_whom", "query", "interest", "min_upvotes", "volume", "cadence")
-        changes: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.trending is not None:
-            changes["trending"] = self.trending or None
+            given["trending"] = self.trending or None
         if self.source:
-            changes["sources"] = tuple(filter(None, self.source))
-        changes |= {"liked": _papers(tx, self.like)} if self.like else {}
-        changes |= {"disliked": _papers(tx, self.unlike)} if self.unlike else {}
-        draft = replace(base or Draft(), **changes)
+            given["sources"] = tuple(filter(None, self.source))
+        given |= {"liked": _papers(tx, self.like)} if self.like else {}
+        given |= {"disliked": _papers(tx, self.unlike)} if self.unlike else {}
+        draft = replace(base or Draft(), **given)
         return check(draft if draft.has_interest or self.volume else replace(draft, volume=""))
 
-    def channels(self, context: "CommandContext", account_id: int, email: str) -> list[int]:
-        """The ids of the channels of `--to`. Adds the channels that do not exist yet."""
+    def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
+        """The channels of `--to`, added where they are new."""
         from services.flow.commands import channels
 
-        settings = context.settings_with_key()
-        targets = [f"email:{email}" if target == "email" else target for target in filter(None, self.to or ())]
-        channel_ids = dict.fromkeys(
-            channels.find_or_add(context.db, settings, account_id, target) for target in targets
-        )
+        settings = session.settings_with_key()
+        words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
+        channel_ids = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
         for channel_id in channel_ids:
-            context.request_opt_in(channel_id)
+            session.request_opt_in(channel_id)
         return list(channel_ids)
 
 

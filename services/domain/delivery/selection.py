@@ -1,4 +1,4 @@
-"""Decides which papers are sent on a channel and why, from matches, silences and the current papers."""
+"""Which papers are sent on a channel and why, decided from matches, silences and the papers as they are now."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ class ChannelMatch:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The papers to be sent on channels, with their reasons. The keys are (channel id, paper id)."""
+    """What there is to send of papers on channels. The keys are (channel id, paper id)."""
 
     papers: Mapping[int, Paper]
     reasons: Mapping[tuple[int, int], Sequence[Reason]]
@@ -54,7 +54,7 @@ class Selection:
     """The silence that covers a match of the paper, as text."""
 
     def drop_reason(self, channel_id: int, paper_id: int) -> str:
-        """Why the paper is not sent on the channel; empty if it is sent."""
+        """Why the paper is not sent on the channel; empty when it is."""
         paper = self.papers[paper_id]
         if paper.id != paper_id:
             return merged_with(paper.id)
@@ -75,12 +75,12 @@ def select(
     silences: Mapping[int, Sequence[Silence]],
     sentence_scores: Mapping[tuple[int, int], Sequence[float]],
 ) -> Selection:
-    """Decides which papers are sent, and with which reasons.
+    """Decides what there is to send.
 
     `papers` by id (of a replaced paper, the paper it was merged into), `silences` by account, `sentence_scores` by
     (subscription, paper).
     """
-    accounts = {item.channel_id: item.account_id for item in wanted}
+    accounts = {paper.channel_id: paper.account_id for paper in wanted}
     reasons = defaultdict[tuple[int, int], list[Reason]](list)
     silenced_by: dict[tuple[int, int], str] = {}
     for match in matches:

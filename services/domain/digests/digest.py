@@ -1,4 +1,8 @@
-"""Digests: the papers of a message, each once with all its reasons, grouped by the most relevant subscription."""
+"""Digests: the content of a message. Each paper is in it once, in the group of the subscription that it suits best.
+
+`_rank` orders the papers, `_weight` says how relevant a paper is, and `groups` keeps the papers of a subscription
+together.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -19,32 +23,30 @@ from services.domain.query.paper_text import PaperText, Span
 from services.domain.query.parser import Phrase, Query
 
 MAX_PAPERS = 30
-"""Papers in one message. The message counts the others and links to the page that lists them."""
+"""In one message. Further papers are counted, and the page lists them."""
 MIN_WEIGHT = 0.5
-"""The weight of a query that matches the abstract only, and of a score equal to the interest's threshold.
-
-A query that matches the title, and a score of twice the threshold, have the weight 1.
-"""
+"""The weight of a query that matches in the abstract only, and of a score at the threshold. A query that matches in the
+title and a score of twice the threshold have the weight 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a paper is in a message: the subscription that matched, and its criterion."""
+    """Why a paper is in a message: the subscription that it matched, and how."""
 
     subscription: int
     name: str
     for_whom: str = ""
     why: str
-    """One line, e.g. `"diffusion model*" in the title` or `61 % close to your interest (asked: 45 %)`."""
+    """One line, such as `"diffusion model*" in the title` or `0.61 close to your interest (threshold 0.45)`."""
     score: float | None = None
     threshold: float | None = None
-    """The threshold of the score; None when it is no longer known."""
+    """The threshold of the subscription; None when it has no interest any more."""
     query: Query | None = None
     interest: str = ""
     terms: Terms = field(default_factory=dict)
-    """The weights of the terms that the interest has learned."""
+    """The terms that the interest has learned, with their weights."""
     closeness: Sequence[float] = ()
-    """The score of each sentence of the abstract for the interest; empty until the sentences have vectors."""
+    """The relevance of each sentence of the abstract to the interest; empty until the sentences have vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class DigestPaper:
 
     paper: Paper
     reasons: tuple[Reason, ...]
-    """The most relevant first. The paper is grouped under the subscription of the first reason."""
+    """Those with the highest weight first; the paper is in the group of the first reason's subscription."""
     relevance: float = 0.0
     title_hits: tuple[Span, ...] = ()
     abstract_hits: tuple[Span, ...] = ()
@@ -63,7 +65,7 @@ class DigestPaper:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The papers of a message that are listed under one subscription."""
+    """The papers of one subscription."""
 
     name: str
     for_whom: str
@@ -72,10 +74,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """The content of one message to one channel. `more` counts the papers beyond `MAX_PAPERS`."""
+    """One message to one channel. `more` counts the papers beyond the maximum, which only the page shows."""
 
     kind: str
-    """The kind of the delivery, such as `message` (immediate), `digest` (daily or weekly), `test` or `notice`."""
+    """A `DeliveryKind`."""
     title: str
     papers: tuple[DigestPaper, ...]
     more: int = 0
@@ -83,18 +85,18 @@ class Digest:
     settings_url: str = ""
     foot: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """The lines of a notice, below its title."""
+    """Further lines of a notice, below its title."""
 
     @property
     def has_content(self) -> bool:
-        """Whether there is anything to send: papers, in a thread an abstract, or a text without papers."""
+        """Whether there is anything to send: a paper, in a thread an abstract, or a text without papers."""
         if self.kind == "thread":
             return any(item.paper.abstract for item in self.papers)
         return self.kind in ("confirm", "test", "notice") or bool(self.papers)
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The papers by subscription, in the order of the message."""
+        """The papers by subscription. The group of the highest paper comes first."""
         by_subscription: dict[int, list[DigestPaper]] = {}
         for item in self.papers:
             by_subscription.setdefault(item.reasons[0].subscription if item.reasons else 0, []).append(item)
@@ -108,19 +110,19 @@ def _group(papers: Sequence[DigestPaper]) -> Group:
 
 def compose(
     kind: str,
-    reasons_by_paper: Mapping[int, tuple[Paper, Sequence[Reason]]],
+    selected: Mapping[int, tuple[Paper, Sequence[Reason]]],
     day: date,
     base_url: str,
     source_lines: Sequence[str] = (),
     more_url: str = "",
 ) -> Digest:
-    """A digest of papers: the most relevant first, then those with the most upvotes, then the newest.
+    """The message of these papers and reasons: the most relevant first, then upvotes, then the newest.
 
-    Withdrawn papers and papers without a reason are left out, so the digest may be empty. Each paper is listed once,
-    under its most relevant subscription. `source_lines` are for the foot. `more_url` is the page that lists all papers.
+    Withdrawn papers and papers without a reason are left out, so the result may be empty. `source_lines`, made by
+    `source_line`, go into the foot; `more_url` is the page that lists all papers.
     """
-    current = [with_evidence(p, r) for p, r in reasons_by_paper.values() if r and not p.withdrawn]
-    ranked = sorted(current, key=_rank)
+    items = [with_evidence(paper, reasons) for paper, reasons in selected.values() if reasons and not paper.withdrawn]
+    ranked = sorted(items, key=_rank)
     names = list(dict.fromkeys(reason.name for item in ranked for reason in item.reasons))
     message = Digest(
         kind=kind,
@@ -135,13 +137,13 @@ def compose(
 
 
 def with_evidence(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
-    """The paper with its reasons, the most relevant first, and the words and the sentence that explain the match."""
+    """The paper with its reasons by descending weight, and the places in its text that matched."""
     text = paper_text(title(paper), abstract(paper), paper.authors, paper.categories, paper.sources)
-    evidences = [evidence(reason.query, text) if reason.query else () for reason in reasons]
-    weights = [_weight(reason, matched) for reason, matched in zip(reasons, evidences, strict=True)]
-    spans = [(match.field, span) for matched in evidences for match in matched for span in match.spans]
-    spans += [hit for reason in reasons for hit in _term_hits(reason, text)]
-    hits = {name: merge_spans(span for field, span in spans if field == name) for name in ("title", "abstract")}
+    evidence_of = [evidence(reason.query, text) if reason.query else () for reason in reasons]
+    weights = [_weight(reason, clauses) for reason, clauses in zip(reasons, evidence_of, strict=True)]
+    matched = [(clause.field, span) for clauses in evidence_of for clause in clauses for span in clause.spans]
+    matched += [hit for reason in reasons for hit in _term_hits(reason, text)]
+    hits = {name: merge_spans(span for field, span in matched if field == name) for name in ("title", "abstract")}
     about = frozenset[str]().union(*(distinctive_stems(reason.interest, reason.terms) for reason in reasons))
     order = sorted(range(len(reasons)), key=lambda index: -weights[index])
     return DigestPaper(
@@ -155,42 +157,42 @@ def with_evidence(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
 
 
 def _sentence(text: PaperText, hits: Sequence[Span], about: Set[str], reasons: Sequence[Reason]) -> Span | None:
-    """The most relevant sentence: by vectors if no reason has a query and vectors are known, otherwise by words."""
+    """The most relevant sentence: by matched words if any reason has a query, else by closeness if that is known."""
     close = [] if any(reason.query for reason in reasons) else [reason.closeness for reason in reasons]
     return closest_sentence(text.abstract.text, close) or distinctive_sentence(text.abstract, hits, about)
 
 
 def _term_hits(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:
-    """The positions of the terms that contributed most to the score of an interest, each with its field."""
+    """The places of the terms that contribute most to the score of an interest: (field, span)."""
     for term in top_terms(reason.terms, text) if reason.terms else ():
         for words in text.fields():
             yield from ((words.name, span) for span in words.spans(Phrase(term)))
 
 
-def _weight(reason: Reason, matched: Sequence[Evidence]) -> float:
-    """The relevance of a paper by one reason, 0 … 1; 0 for a reason without query and score (trending)."""
+def _weight(reason: Reason, clauses: Sequence[Evidence]) -> float:
+    """How relevant one reason makes the paper, 0 … 1; 0 for a reason without query and score (trending)."""
     if reason.score is not None:
-        threshold = reason.threshold or 0.0
-        above = (reason.score - threshold) / threshold if threshold > 0 else 1.0
+        least = reason.threshold or 0.0
+        above = (reason.score - least) / least if least > 0 else 1.0
         return MIN_WEIGHT + (1 - MIN_WEIGHT) * min(1.0, max(0.0, above))
     if reason.query is not None:
-        return 1.0 if any(match.field == "title" for match in matched) else MIN_WEIGHT
+        return 1.0 if any(clause.field == "title" for clause in clauses) else MIN_WEIGHT
     return 0.0
 
 
 def source_line(name: str, announced: int | None, read: int, selected: int) -> str:
-    """`cs.LG: 131 announced, 131 read, 7 for you`; `announced` is None if the source states no number."""
+    """`cs.LG: 131 announced, 131 read, 7 for you`; `announced` is None where the source states no number."""
     stated = f"{announced} announced, " if announced is not None else ""
     return f"{name}: {stated}{read} read, {selected} for you"
 
 
 def confirmation() -> Digest:
-    """The message that asks the owner of an address to opt in."""
+    """The opt-in request."""
     return Digest(kind="confirm", title="Do you want mails from paperwire?", papers=())
 
 
 def test_message(base_url: str) -> Digest:
-    """The message that `channel test` sends."""
+    """What `channel test` sends."""
     title = "paperwire reaches this channel"
     return Digest(
         kind="test", title=title, papers=(), settings_url=f"{base_url}/subscriptions", foot=("You asked for a test.",)
@@ -198,12 +200,12 @@ def test_message(base_url: str) -> Digest:
 
 
 def notice(text: str, base_url: str, notes: Sequence[str] = ()) -> Digest:
-    """A message about a source that keeps failing or, with `notes`, about a subscription without matches."""
+    """A message about paperwire itself, such as a source that keeps failing. With `notes`: the no-match report."""
     page, foot = "sources", "paperwire keeps trying, and sends this notice once."
     if notes:
         page, foot = (
             "subscriptions",
-            "paperwire keeps watching, and sends this notice once. Change the subscription, or leave it as it is.",
+            "This report is sent once. The subscription stays active, whether you change it or not.",
         )
     return Digest(
         kind="notice", title=text, papers=(), settings_url=f"{base_url}/{page}", foot=(foot,), notes=tuple(notes)
@@ -211,8 +213,9 @@ def notice(text: str, base_url: str, notes: Sequence[str] = ()) -> Digest:
 
 
 def _rank(item: DigestPaper) -> tuple[float, int, int, int]:
-    """Sorts by relevance rounded to 0.1, so that upvotes decide between papers of about the same relevance."""
-    return -round(item.relevance, 1), -item.paper.upvotes, -item.paper.announced_on.toordinal(), -item.paper.id
+    """Relevance is rounded, so that upvotes decide between papers of nearly the same relevance."""
+    paper = item.paper
+    return -round(item.relevance, 1), -paper.upvotes, -paper.announced_on.toordinal(), -paper.id
 
 
 def _title(kind: str, papers: Sequence[DigestPaper], names: Sequence[str], day: date) -> str:

@@ -1,4 +1,4 @@
-"""Sample messages, one of each kind, with papers of arXiv (whose metadata is CC0) and realistic reasons."""
+"""Messages to look at: one of each kind, with papers of arXiv (its metadata is CC0) and reasons a person could have."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -12,14 +12,14 @@ DAY = date(2025, 5, 27)
 
 
 def messages() -> dict[str, Digest]:
-    """Messages by name, in the order of the page."""
-    by_id = {paper.id: (paper, reasons) for paper, reasons in zip(_PAPERS, _REASONS, strict=True)}
-    source_lines = (source_line("cs.LG", 131, 131, 2), source_line("cs.CL", 104, 104, 2))
-    first = {1: by_id[1]}
+    """Name → message, in the order in which they are shown."""
+    papers = {paper.id: (paper, reasons) for paper, reasons in zip(_PAPERS, _REASONS, strict=True)}
+    read = (source_line("cs.LG", 131, 131, 2), source_line("cs.CL", 104, 104, 2))
+    first = {1: papers[1]}
     return {
-        "digest": compose("digest", by_id, DAY, BASE_URL, source_lines),
-        "message": compose("message", first, DAY, BASE_URL, source_lines[:1]),
-        "long": compose("digest", _many(), DAY, BASE_URL, source_lines),
+        "digest": compose("digest", papers, DAY, BASE_URL, read),
+        "message": compose("message", first, DAY, BASE_URL, read[:1]),
+        "long": compose("digest", _many(), DAY, BASE_URL, read),
         "quiet": notice("“Whales” has brought nothing for 14 days", BASE_URL, _QUIET),
         "notice": notice("The source feed https://example.org/feed has failed since 26 May 08:00 UTC: 503", BASE_URL),
         "test": test_message(BASE_URL),
@@ -28,7 +28,7 @@ def messages() -> dict[str, Digest]:
 
 
 def _many() -> dict[int, tuple[Paper, tuple[Reason, ...]]]:
-    """More papers than one message can have."""
+    """More papers than paper message holds."""
     copies = (_PAPERS[number % 4] for number in range(42))
     numbered = (replace(paper, id=number) for number, paper in enumerate(copies, start=1))
     return {paper.id: (paper, _REASONS[(paper.id - 1) % 4]) for paper in numbered}

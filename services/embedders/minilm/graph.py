@@ -1,8 +1,8 @@
-"""Rebuilds the packaged network: the same weights, with fused operators and 8-bit matrix products.
+"""The packaged network, rebuilt for one text at a time: the same weights, fused operators, and products in 8 bits.
 
-The package has 8-bit weights but multiplies floats, and the masks of its export keep onnxruntime from fusing the
-attention. The rebuilt network takes one text at a time, so it needs no mask and no padding, and the range of the
-quantisation depends on one text only.
+The package holds 8-bit weights but multiplies floats, through an export whose masks keep onnxruntime from fusing the
+attention. This network takes one text, so it needs no mask and no padding, and no other text widens the range of its
+numbers.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from services.errors import EmbedderError
 
 LAYERS, HEADS, LARGEST = 6, 12, 63
-"""`LARGEST` is that of 7 bits: without VNNI, the CPU adds two 8-bit products in 16 bits, and 8-bit weights saturate."""
+"""Weights have 7 bits: without VNNI two products of 8-bit numbers are summed in 16 bits, where more would saturate."""
 CLIPS = (1.0, 0.9, 0.8, 0.7)
-"""Candidates for the end of a column's range, as shares of its largest weight. The one with the least error is used."""
+"""Ends of a column's range, as shares of its largest weight; the one with the least error is used."""
 MICROSOFT = "com.microsoft"
 FLOAT, INT64 = 1, 7
-"""Data types of onnx.TensorProto."""
+"""Of onnx.TensorProto."""
 
 Array = NDArray[Any]
 
@@ -33,9 +33,8 @@ class Linear(NamedTuple):
 
 class Weights(NamedTuple):
     words: Array
-    """8-bit rows, one for each word of the vocabulary."""
+    """A row of 8-bit numbers for each word of the vocabulary; `word_scales` has the factor of each row."""
     word_scales: Array
-    """The factor of each row."""
     positions: Array
     norms: list[tuple[Array, Array]]
     linears: list[Linear]
@@ -43,20 +42,20 @@ class Weights(NamedTuple):
 
 
 def read(path: Path) -> Weights:
-    """The weights of the packaged model. Raises EmbedderError if the model has other layers than expected."""
+    """The weights of the packaged model. Raises EmbedderError when the package has another model."""
     import onnx
 
     graph = onnx.load(path).graph
-    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    consumer = {name: node for node in graph.node for name in node.input}
+    known = {initializer.name: onnx.numpy_helper.to_array(initializer) for initializer in graph.initializer}
+    taker = {name: node for node in graph.node for name in node.input}
     linears = []
     for node in graph.node:
         if node.op_type == "MatMul" and f"{node.input[1]}_q" in known:
-            (bias,) = (known[name] for name in consumer[node.output[0]].input if name in known)
+            (bias,) = (known[name] for name in taker[node.output[0]].input if name in known)
             linears.append(Linear(_floats(known, node.input[1]), bias))
     norms = [(known[n.input[1]], known[n.input[2]]) for n in graph.node if n.op_type == "LayerNormalization"]
     if len(linears) != 6 * LAYERS or len(norms) != 2 * LAYERS + 1:
-        raise EmbedderError("the packaged model is not the one that is known here")
+        raise EmbedderError("the packaged model is not the expected one")
     name = "inner.embeddings.{}_embeddings.weight".format
     positions = _floats(known, name("position")) + known[name("token_type")][0]
     return Weights(known[f"{name('word')}_q"], known[f"{name('word')}_scale"], positions, norms, linears)
@@ -68,21 +67,21 @@ def _floats(known: dict[str, Array], name: str) -> Array:
 
 
 def quantised(weights: Array) -> tuple[Array, Array]:
-    """7-bit integers and a scale for each column, whose product approximates `weights` with the least squared error."""
+    """7-bit integers and a scale for each column, by which they are `weights` with the least squared error."""
     largest = np.maximum(np.abs(weights).max(axis=0), 1e-12)
-    candidates = []
+    tried = []
     for clip in CLIPS:
         scale = (largest * clip / LARGEST).astype(np.float32)
         integers = np.clip(np.round(weights / scale), -LARGEST, LARGEST)
-        candidates.append((((integers * scale - weights) ** 2).sum(axis=0), integers.astype(np.int8), scale))
-    best = np.argmin([error for error, _, _ in candidates], axis=0)
+        tried.append((((integers * scale - weights) ** 2).sum(axis=0), integers.astype(np.int8), scale))
+    best = np.argmin([error for error, _, _ in tried], axis=0)
     columns = np.arange(weights.shape[1])
-    integers = np.stack([integers for _, integers, _ in candidates])[best, :, columns].T
-    return np.ascontiguousarray(integers), np.stack([scale for _, _, scale in candidates])[best, columns]
+    integers = np.stack([integers for _, integers, _ in tried])[best, :, columns].T
+    return np.ascontiguousarray(integers), np.stack([scale for _, _, scale in tried])[best, columns]
 
 
 class _Graph:
-    """The nodes and constants of an ONNX graph. Its methods take and return their names."""
+    """The nodes and constants of a network; methods take and return their names."""
 
     def __init__(self) -> None:
         import onnx
@@ -95,17 +94,15 @@ class _Graph:
         self.constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
-    def node(
-        self, operator: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **attributes: Any
-    ) -> Any:
+    def node(self, operator: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **how: Any) -> Any:
         names = [f"{operator}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        self.nodes.append(self._onnx.helper.make_node(operator, inputs, names, domain=domain, **attributes))
+        self.nodes.append(self._onnx.helper.make_node(operator, inputs, names, domain=domain, **how))
         return names[0] if outputs == 1 else names
 
-    def linear(self, name: str, layer: Linear) -> "_Product":
-        integers, scales = quantised(layer.weights)
+    def linear(self, name: str, linear: Linear) -> "_Product":
+        integers, scales = quantised(linear.weights)
         zeros = np.zeros(len(scales), np.int8)
-        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": layer.bias}
+        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": linear.bias}
         return _Product(self, [self.constant(f"{name}.{part}", array) for part, array in parts.items()])
 
     def normal(self, name: str, norm: tuple[Array, Array]) -> list[str]:
@@ -113,7 +110,7 @@ class _Graph:
 
 
 class _Product(NamedTuple):
-    """An 8-bit matrix product. The input is quantised by its smallest and largest number."""
+    """A product in 8 bits; the input is quantised by its least and its largest number."""
 
     graph: _Graph
     constants: list[str]
@@ -123,7 +120,7 @@ class _Product(NamedTuple):
         return product
 
     def of_split(self, value: str) -> str:
-        """As `of`, with the first token, [CLS], quantised on its own: its numbers are five times as large as others."""
+        """Multiplies the first token, [CLS], separately, since its numbers are five times as large as all others."""
         first = self.graph.node("Slice", [value, "zero", "one", "one"])
         others = self.graph.node("Slice", [value, "one", "end", "one"])
         joined: str = self.graph.node("Concat", [self.of(first), self.of(others)], axis=1)
@@ -131,7 +128,7 @@ class _Product(NamedTuple):
 
 
 def build(weights: Weights, max_tokens: int) -> bytes:
-    """The network as ONNX: from `input_ids` (1, tokens) to `vector` (1, 384), which has the length 1."""
+    """The network as ONNX: `input_ids` (1, tokens) to `vector` (1, 384) of length 1."""
     import onnx
 
     graph = _Graph()
@@ -157,9 +154,9 @@ def _embeddings(graph: _Graph, weights: Weights, max_tokens: int) -> str:
     words = graph.node("Mul", [graph.node("Cast", [rows], to=FLOAT), scales])
     length = graph.node("Shape", ["input_ids"], start=1, end=2)
     table = graph.constant("positions", weights.positions[:max_tokens])
-    positions = graph.node("Slice", [table, "zero", length, "zero"])
+    places = graph.node("Slice", [table, "zero", length, "zero"])
     norm = graph.normal("embeddings", weights.norms[0])
-    value: str = graph.node("LayerNormalization", [graph.node("Add", [words, positions]), *norm], epsilon=1e-12)
+    value: str = graph.node("LayerNormalization", [graph.node("Add", [words, places]), *norm], epsilon=1e-12)
     return value
 
 
@@ -167,7 +164,7 @@ def _layer(
     graph: _Graph, name: str, value: str, linears: Sequence[Linear], norms: Sequence[tuple[Array, Array]]
 ) -> str:
     *heads, output, up, down = linears
-    joined = Linear(np.hstack([head.weights for head in heads]), np.concatenate([head.bias for head in heads]))
+    joined = Linear(np.hstack([linear.weights for linear in heads]), np.concatenate([linear.bias for linear in heads]))
     projected = graph.linear(f"{name}.heads", joined).of_split(value)
     parts = graph.node("Split", [projected], outputs=3, axis=-1, num_outputs=3)
     attended = graph.node("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=HEADS)
@@ -176,8 +173,8 @@ def _layer(
     return _added(graph, name, graph.linear(f"{name}.down", down).of_split(wide), value, norms[1])
 
 
-def _added(graph: _Graph, name: str, value: str, residual: str, norm: tuple[Array, Array]) -> str:
-    normalised: str = graph.node(
-        "SkipLayerNormalization", [value, residual, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
+def _added(graph: _Graph, name: str, left: str, right: str, norm: tuple[Array, Array]) -> str:
+    value: str = graph.node(
+        "SkipLayerNormalization", [left, right, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
     )
-    return normalised
+    return value

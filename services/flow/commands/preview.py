@@ -32,7 +32,7 @@ MAX_SHARE = 0.1
 MAX_READ = 1_000
 """The papers whose text is read, where the index alone cannot tell whether the query matches."""
 STALE_AFTER = timedelta(days=7)
-"""The age of the newest paper beyond which the window ends with it instead of today."""
+"""If the newest paper is older than this, the window ends on its day instead of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,10 @@ class Preview:
     """The number of hits that the account's other subscriptions have not matched."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def per_week(self) -> float:
+        return round(7 * len(self.hits) / self.days_with_papers, 1)
+
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
         per_day = Counter(hit.announced_on for hit in self.hits)
@@ -80,7 +84,7 @@ class Preview:
             "papers_scanned": self.scanned,
             "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.hits) / self.days_with_papers, 1),
+            "per_week": self.per_week,
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": [
@@ -173,13 +177,13 @@ def _search(
             wanted = parse_volume(draft.volume).per_day * window.days
             interest = Interest(subscription.weights, subscription.terms)
             best = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
-        candidates = best.at(best.scores >= np.float32(subscription.threshold))
+        matching = best.at(best.scores >= np.float32(subscription.threshold))
     elif draft.query:
-        candidates = archive_search.passing(tx, draft, window)
+        matching = archive_search.passing(tx, draft, window)
     else:
         return NOTHING, 0
-    unread = np.flatnonzero(candidates.unsure)[MAX_READ:]
-    return archive_search.confirm(tx, draft, candidates.at(np.delete(np.arange(len(candidates)), unread))), len(unread)
+    unread = np.flatnonzero(matching.unsure)[MAX_READ:]
+    return archive_search.confirm(tx, draft, matching.at(np.delete(np.arange(len(matching)), unread))), len(unread)
 
 
 def _only_trending(tx: Connection, draft: Draft, matching: FoundPapers, window: Window) -> FoundPapers:

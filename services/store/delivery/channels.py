@@ -17,6 +17,7 @@ from services.store.delivery import digest_schedule, sending_pause
 from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
 
 MAX_PER_ACCOUNT = 100
+
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -162,8 +163,8 @@ def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
 def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
     """Whether the owner prefers to miss a message over getting it twice.
 
-    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain
-    deliveries are not repeated from now on.
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain deliveries are not sent
+    again from now on.
     """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     if at_most_once and not can_reconcile:
@@ -200,7 +201,7 @@ def disable_address(tx: Connection, address: str, reason: str) -> list[Channel]:
 
 
 def enable(tx: Connection, channel_id: int) -> None:
-    """Enables a disabled channel. Its waiting items and deliveries are sent."""
+    """Enables a disabled channel. What has waited for it is sent."""
     tx.execute(
         update(channel)
         .where(channel.c.id == channel_id)
@@ -213,12 +214,12 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 
 def sendable_now(now: datetime) -> Any:
-    """SQL: whether a channel may be sent to at `now`. Does not test the opt-in: its request is sent without it."""
+    """SQL: channels that may be sent to at `now`. The opt-in is not checked, since an opt-in request needs none."""
     return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 
 def sendable() -> Any:
-    """SQL: whether a channel may be sent to as soon as its rate limit allows it."""
+    """SQL: channels that may be sent to as soon as their rate limit allows it."""
     return and_(
         channel.c.disabled_because == "",
         channel.c.unsubscribed_at.is_(None),

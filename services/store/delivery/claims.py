@@ -1,4 +1,4 @@
-"""Claims: finding the deliveries that can be sent, claiming them, and updating them under their leases."""
+"""Claims: which deliveries can be sent now, claiming them, and updating them under their leases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +22,9 @@ from services.store.delivery.records import Channel, ChannelWithAccount, Deliver
 _UNSENT_STATES = [State.PENDING, State.UNCERTAIN]
 _OTHER_STATES = [state for state in State if state not in _UNSENT_STATES]
 _OPTED_IN = or_(channel.c.verified, delivery.c.kind == DeliveryKind.CONFIRM)
-"""SQL: before its owner opts in, a channel gets only the message that asks for the opt-in."""
+"""A channel that has not opted in gets only the opt-in request."""
 CANDIDATES_PER_CLAIM = 8
-"""Due deliveries that are read for each delivery to be claimed, since several may be on one channel."""
+"""The number of due deliveries that are read for each claimed one, since several may be on one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _is_attempt_due(now: datetime) -> ColumnElement[bool]:
 
 
 def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | None:
-    """When the next delivery that waits for its time or a rate limit can be sent; None if not `within` the time."""
+    """When the next delivery can be sent that waits for its time or a rate limit; None when none can `within`."""
     due_at = func.greatest(
         delivery.c.next_attempt_at,
         rate_limits.available_at(delivery.c.rate_limit_key, now),
@@ -78,25 +78,23 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
     return tx.scalars(query).one()
 
 
-def lock_due(tx: Connection, now: datetime, max_count: int) -> list[DueDelivery]:
+def lock_due(tx: Connection, now: datetime, most: int) -> list[DueDelivery]:
     """Locks the deliveries that have been due longest, at most one on each channel, with their channels.
 
-    Test messages follow when no other delivery is due, so that many of them do not delay alerts.
+    Test messages follow when no other delivery is due, so that many of them delay nobody's alerts.
     """
     # The planner underestimates the number of due rows, and would sort them all for a bitmap scan.
     tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-    due = _lock_due(tx, now, max_count, is_test=False)
-    if len(due) < max_count:
+    due = _lock_due(tx, now, most, is_test=False)
+    if len(due) < most:
         used = {row.channel.id for row in due}
-        tests = _lock_due(tx, now, max_count - len(due), is_test=True)
+        tests = _lock_due(tx, now, most - len(due), is_test=True)
         due += [row for row in tests if row.channel.id not in used]
     return due
 
 
-def _lock_due(tx: Connection, now: datetime, max_count: int, *, is_test: bool) -> list[DueDelivery]:
-    rows = tx.execute(
-        _due_query(is_test), {"now": now, "max_count": max_count, "candidates": max_count * CANDIDATES_PER_CLAIM}
-    )
+def _lock_due(tx: Connection, now: datetime, most: int, *, is_test: bool) -> list[DueDelivery]:
+    rows = tx.execute(_due_query(is_test), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
     width = len(columns_for(delivery, Delivery))
     return [DueDelivery(Delivery(*row[:width]), ChannelWithAccount(*row[width:])) for row in rows]
 
@@ -131,7 +129,7 @@ def _due_query(is_test: bool) -> Select[Any]:
         .join(account, account.c.id == channel.c.account_id)
         .where(delivery.c.id == any_(func.array(first_on_each_channel.scalar_subquery())), _is_still_due(now), can_send)
         .order_by(delivery.c.next_attempt_at, delivery.c.id)
-        .limit(bindparam("max_count"))
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True, of=[delivery, channel])
     )
 
@@ -203,7 +201,7 @@ def lock_expired(tx: Connection, now: datetime) -> tuple[Delivery, Channel] | No
 
 
 def store_expired(tx: Connection, after: Delivery) -> None:
-    """Stores the next state of a locked delivery whose lease ran out."""
+    """Stores the new state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
     ended_channels.drop_if_ended(tx, after.channel_id)

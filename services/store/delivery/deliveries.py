@@ -1,4 +1,4 @@
-"""Deliveries: creating them, finding them, and storing a retry that a person requested."""
+"""Deliveries: creating them, finding them, and another try on a person's request."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, func, literal, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery import state_machine
@@ -49,16 +49,20 @@ def count_tests(tx: Connection, account_id: int, since: datetime) -> int:
 
 
 def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
-    """Creates deliveries that are due now, with the given rate limit keys. Returns the ids by idempotency key.
+    """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
 
-    The result lacks the keys of deliveries that existed already.
+    A key of an existing delivery is missing in the result.
     """
     if not new:
         return {}
-    values = [{**_columns(row, host), "next_attempt_at": now, "rate_limit_key": row.rate_limit_key} for row in new]
+    rows = [
+        {**_columns(planned, host), "next_attempt_at": now, "rate_limit_key": planned.rate_limit_key} for planned in new
+    ]
     statement = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
-    ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), values)}
-    _assign_items(tx, [(item_id, ids[row.idem_key]) for row in new if row.idem_key in ids for item_id in row.item_ids])
+    ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), rows)}
+    _assign_items(
+        tx, [(item, ids[planned.idem_key]) for planned in new if planned.idem_key in ids for item in planned.item_ids]
+    )
     return ids
 
 
@@ -94,7 +98,7 @@ def find_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, Deliver
         return {}
     wanted = delivery.c.id == any_id(delivery_ids)
     query = select(*columns_for(delivery, Delivery)).where(wanted)
-    return {existing.id: existing for existing in fetch(tx, Delivery, query)}
+    return {row.id: row for row in fetch(tx, Delivery, query)}
 
 
 def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Delivery:
@@ -109,7 +113,7 @@ def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Del
 
 
 def store_replayed(tx: Connection, after: Delivery) -> None:
-    """Stores the retry of a locked delivery that no worker has claimed."""
+    """Stores another try of a locked delivery, which no worker has claimed."""
     values = {**progress_columns(after), "lease_token": None, "lease_until": None}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
 
@@ -148,7 +152,12 @@ def for_page(tx: Connection, account_id: int, delivery_id: int) -> DeliveryPage:
         .join(channel, channel.c.id == delivery.c.channel_id)
         .where(delivery.c.id == delivery_id, delivery.c.account_id == account_id)
     )
-    page = fetch_first(tx, DeliveryPage, query)
-    if page is None:
+    row = fetch_first(tx, DeliveryPage, query)
+    if row is None:
         raise NotFound(f"no delivery {delivery_id}")
-    return page
+    return row
+
+
+def count_dead(tx: Connection) -> int:
+    """How many deliveries are dead. The state is a literal, so that the planner uses `ix_delivery_dead`."""
+    return tx.scalars(select(func.count()).where(delivery.c.state == literal_column("'dead'"))).one()

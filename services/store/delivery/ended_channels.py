@@ -15,7 +15,7 @@ UNSUBSCRIBED = "unsubscribed"
 
 
 def remove(tx: Connection, channel_id: int) -> None:
-    """Marks a channel as deleted, and drops its unsent deliveries and items. Sent deliveries stay on record."""
+    """Deletes a channel: waiting items are dropped and deliveries cancelled; sent ones stay on record."""
     lock_with_deliveries(tx, channel_id)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
     drop_unsent(tx, channel_id, REMOVED)
@@ -41,7 +41,7 @@ def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
 def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
     """Cancels the deliveries that are not being sent and drops the items that were not sent.
 
-    An uncertain delivery keeps its state and is not repeated.
+    An uncertain delivery keeps its state and is not sent again.
     """
     on_channel = delivery.c.channel_id == channel_id
     tx.execute(
@@ -63,7 +63,7 @@ def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
 
 
 def filter_ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """The ids of those channels that were removed or unsubscribed."""
+    """The ids of the given channels that were removed or unsubscribed."""
     if not ids:
         return []
     return tx.scalars(

@@ -26,8 +26,8 @@ from services.store.delivery.records import DeliveryItem, DigestChannel, ItemOut
 IS_WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
 """SQL: whether an item is in no delivery and was not dropped."""
 ITEMS_PER_CHANNEL = 16
-"""Items, those due longest, that are read for each channel to be gathered."""
-# While sending is paused nothing is gathered: one message follows the pause, instead of one for each day.
+"""The number of items, those due longest, that are read for each channel that is gathered."""
+# While sending is paused nothing is gathered, so that one message follows the pause instead of one for each day.
 _IS_GATHERED = and_(
     channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.is_active()
 )
@@ -39,23 +39,23 @@ def is_due(now: datetime) -> ColumnElement[bool]:
     return and_(IS_WAITING, delivery_item.c.not_before <= now, on_channel)
 
 
-def lock_due_channels(tx: Connection, now: datetime, max_count: int) -> dict[int, DigestChannel]:
+def lock_due_channels(tx: Connection, now: datetime, most: int) -> dict[int, DigestChannel]:
     """Locks channels whose items are due or, when there are none, whose digest is due. Returns them by id."""
     for query in _DUE_CHANNELS:
-        parameters = {"now": now, "max_count": max_count, "candidates": max_count * ITEMS_PER_CHANNEL}
+        parameters = {"now": now, "most": most, "candidates": most * ITEMS_PER_CHANNEL}
         locked = fetch_all(tx, DigestChannel, query, parameters)
         if locked:
-            return {channel.id: channel for channel in sorted(locked, key=lambda channel: channel.id)}
+            return {row.id: row for row in sorted(locked, key=lambda row: row.id)}
     return {}
 
 
 def _due_channels() -> Iterator[Select[Any]]:
-    """Queries that are tried in turn. Each reads an index of due rows, so that its cost grows with these rows only."""
+    """Queries that are tried in turn. Each reads an index of due rows, so that other rows cost nothing."""
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     channels = (
         select(*columns_for(channel, DigestChannel), account.c.timezone, account.c.quiet_from, account.c.quiet_to)
         .join(account, account.c.id == channel.c.account_id)
-        .limit(bindparam("max_count"))
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True, of=channel)
     )
     due_longest = (
@@ -91,7 +91,7 @@ def postpone(tx: Connection, item_ids: Collection[int], until: datetime) -> None
 
 
 def drop(tx: Connection, reasons: Mapping[int, str]) -> None:
-    """Takes items out of their deliveries, each with a reason that people read."""
+    """Takes items out of their deliveries: item id → reason, which people read."""
     by_reason = defaultdict[str, list[int]](list)
     for item_id, reason in reasons.items():
         by_reason[reason].append(item_id)
@@ -119,7 +119,7 @@ def paper_ids(tx: Connection, delivery_id: int) -> list[int]:
 
 
 def outcomes(tx: Connection, channel_ids: Collection[int], paper_id: int) -> Sequence[ItemOutcome]:
-    """The item of a paper on each of the channels, with the outcome of its delivery."""
+    """The outcome of a paper on each channel."""
     query = (
         select(*columns_for(delivery_item, ItemOutcome), *columns_for(delivery, ItemOutcome), channel.c.label)
         .join(channel, channel.c.id == delivery_item.c.channel_id)

@@ -39,7 +39,7 @@ def record_request(tx: Connection, address: str, ip: str, account_id: int, now: 
 
 
 def confirm(tx: Connection, channel_id: int) -> None:
-    """Marks a channel as opted in. Its waiting items and deliveries are sent."""
+    """What has waited for the channel is sent."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(verified=True, unsubscribed_at=None))
     wake(tx, "deliver")
 
@@ -52,24 +52,24 @@ def require_confirmation(tx: Connection, channel_id: int) -> None:
 # ── unsubscribing ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def unsubscribe(tx: Connection, unsubscribed: Channel) -> None:
-    """Drops the waiting items and deliveries of the channel. Claimed deliveries are not sent.
+def unsubscribe(tx: Connection, where: Channel) -> None:
+    """Drops the items that wait for the channel; claimed deliveries are not sent.
 
-    An address that was never confirmed also gets no further opt-in request from any account.
+    An address that was never confirmed also gets no opt-in request any more, from any account.
     """
-    ended_channels.lock_with_deliveries(tx, unsubscribed.id)
+    ended_channels.lock_with_deliveries(tx, where.id)
     tx.execute(
         update(channel)
-        .where(channel.c.id == unsubscribed.id, channel.c.unsubscribed_at.is_(None))
+        .where(channel.c.id == where.id, channel.c.unsubscribed_at.is_(None))
         .values(unsubscribed_at=func.now())
     )
-    ended_channels.drop_unsent(tx, unsubscribed.id, ended_channels.UNSUBSCRIBED)
-    if not unsubscribed.verified:
-        suppress(tx, unsubscribed.label, REFUSED, refused=True)
+    ended_channels.drop_unsent(tx, where.id, ended_channels.UNSUBSCRIBED)
+    if not where.verified:
+        suppress(tx, where.label, REFUSED, refused=True)
 
 
 def subscribe_again(tx: Connection, channel_id: int) -> None:
-    """New matches are sent again. Dropped items stay dropped."""
+    """New matches are sent again; what was dropped stays dropped."""
     tx.execute(update(channel).where(channel.c.id == channel_id).values(unsubscribed_at=None))
 
 

@@ -1,4 +1,4 @@
-"""Reads the rows that decide which papers a digest contains, with a few statements for many deliveries."""
+"""Reads what decides which papers are sent on channels, a few statements for many deliveries."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -16,16 +16,16 @@ from services.store.subscriptions import silences
 
 
 def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: datetime) -> Selection:
-    known = papers.load(tx, {item.paper_id for item in wanted})
-    matches = _matches(tx, {(item.channel_id, item.paper_id) for item in wanted})
-    accounts = {item.account_id for item in wanted} if matches else ()
-    scored = {(match.subscription_id, match.paper_id) for match in matches if match.score is not None}
+    known = papers.load(tx, {paper.paper_id for paper in wanted})
+    matches = _matches(tx, {(paper.channel_id, paper.paper_id) for paper in wanted})
+    accounts = {paper.account_id for paper in wanted} if matches else ()
+    scored = {(matched.subscription_id, matched.paper_id) for matched in matches if matched.score is not None}
     active = silences.active_by_account(tx, accounts, now)
     return selection.select(wanted, known, matches, active, sentence_vectors.sentence_scores(tx, scored))
 
 
 def _matches(tx: Connection, wanted: Collection[tuple[int, int]]) -> list[ChannelMatch]:
-    """Matches of pairs (channel, paper), with the subscriptions that send to the channel and are not deleted.
+    """Matches of pairs (channel, paper), with the undeleted subscriptions that send to the channel.
 
     A match of a subscription to trending papers counts only once a digest has chosen it.
     """

@@ -25,7 +25,12 @@ from sqlalchemy import (
     update,
 )
 
-from services.domain.delivery.retention import KEPT_FOR, LINKS_KEPT_FOR, UNCONFIRMED_KEPT_FOR, UNREADABLE_KEPT_FOR
+from services.domain.delivery.retention import (
+    LINKS_KEPT_FOR,
+    RECORDS_KEPT_FOR,
+    UNCONFIRMED_KEPT_FOR,
+    UNREADABLE_KEPT_FOR,
+)
 from services.store.db.tables import (
     bounce,
     channel,
@@ -48,7 +53,7 @@ from services.store.interests import embedding_models
 
 BATCH_SIZE = 500
 IDLE_RATE_LIMIT = timedelta(days=1)
-"""The rate limit of a channel is deleted when it was not used for this time."""
+"""The rate limit of a channel is deleted when it has not been used for this time."""
 Step = Callable[[Connection, datetime, timedelta], int]
 _FINISHED = and_(delivery.c.next_attempt_at.is_(None), delivery.c.state.in_(["sent", "dead", "cancelled", "uncertain"]))
 
@@ -98,7 +103,7 @@ def drop_unreadable_bodies(tx: Connection, now: datetime, keep: timedelta) -> in
 
 
 def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Drops items that wait for an address whose owner has not confirmed it."""
+    """Drops items that waited for an address whose owner did not confirm it."""
     is_unconfirmed = exists().where(channel.c.id == delivery_item.c.channel_id, ~channel.c.verified)
     is_waiting = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
     batch = _batch(
@@ -109,8 +114,8 @@ def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> in
 
 
 def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Deletes old deliveries. Their items stay, with a text of the outcome, so that no paper is sent again."""
-    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - KEPT_FOR))))
+    """Deletes old deliveries. Their items stay, with a text about their outcome, so that no paper is sent again."""
+    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - RECORDS_KEPT_FOR))))
     if not ids:
         return 0
     outcome = case((delivery.c.state.in_(["sent", "uncertain"]), "sent on "), else_="not delivered on ")
@@ -130,13 +135,15 @@ def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def delete_items(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the items of channels that were removed long ago."""
-    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - RECORDS_KEPT_FOR)
     return _delete(tx, delivery_item, and_(is_gone, delivery_item.c.delivery_id.is_(None)))
 
 
 def delete_matches(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the matches of subscriptions that were deleted long ago."""
-    is_gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(
+        subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - RECORDS_KEPT_FOR
+    )
     return _delete(tx, match, is_gone)
 
 
@@ -151,7 +158,7 @@ def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, bounce, bounce.c.created_at < now - KEPT_FOR)
+    return _delete(tx, bounce, bounce.c.created_at < now - RECORDS_KEPT_FOR)
 
 
 def delete_rate_limits(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -172,7 +179,7 @@ def delete_unused_vectors(tx: Connection, now: datetime, keep: timedelta) -> int
 
 
 def delete_sentence_vectors(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Deletes the sentence vectors of papers that were matched long ago: their messages are sent."""
+    """Deletes the sentence vectors of papers that were matched long ago, whose messages are sent."""
     key = (sentence_vector.c.paper_id, sentence_vector.c.model)
     batch = select(*key).where(sentence_vector.c.created_at < now - keep).limit(BATCH_SIZE)
     return _row_count(tx, delete(sentence_vector).where(tuple_(*key).in_(batch)))

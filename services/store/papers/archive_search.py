@@ -44,9 +44,9 @@ MAX_SENT_IDS = 30_000
 OVERFETCH_FACTOR = 4
 """In that case this many times more of the closest papers are fetched."""
 MIN_RESCORED = 5_000
-"""At least this many papers, those closest by vector, are scored with their terms."""
+"""The least number of papers, those closest by vector, that are scored with their terms."""
 RESCORED_PER_WANTED = 6
-"""If more papers are wanted, this many times their number are scored with their terms."""
+"""The number of papers scored with their terms for each wanted paper, if that is more."""
 
 
 def window(tx: Connection) -> Window | None:
@@ -95,7 +95,7 @@ def closest(
     if query.tsquery is None:
         return _add_term_scores(tx, interest, query, _closest_by_vector(tx, interest, conditions, window, limit))
     with _prefer_index(tx):
-        matching = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_query_matches(query))).one() or []
+        matching = tx.scalars(select(func.array_agg(paper_words.c.paper_id)).where(_query_holds(query))).one() or []
     nearest = None
     if len(matching) > max_sent_ids:
         # Sending and looking up this many ids takes longer than fetching more papers and dropping some.
@@ -123,8 +123,8 @@ def _closest_by_vector(
         .c
     )
     ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.distance)))).one()
-    nearest = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
-    return nearest.at(np.argsort(-nearest.scores, kind="stable"))
+    candidates = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
+    return candidates.at(np.argsort(-candidates.scores, kind="stable"))
 
 
 def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest: FoundPapers) -> FoundPapers:
@@ -140,8 +140,8 @@ def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest
     rows = order[np.searchsorted(nearest.ids, np.array(ids or (), np.int64), sorter=order)]
     term_scores = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
     scores = nearest.scores[rows] + term_scores
-    scored = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
-    return scored.at(np.argsort(-scored.scores, kind="stable"))
+    candidates = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
+    return candidates.at(np.argsort(-candidates.scores, kind="stable"))
 
 
 def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
@@ -153,7 +153,7 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
         .join(paper_words, paper_words.c.paper_id == paper.c.id)
         .where(*conditions)
     )
-    indexed = indexed if query.tsquery is None else indexed.where(_query_matches(query))
+    indexed = indexed if query.tsquery is None else indexed.where(_query_holds(query))
     # The newest papers may not be in the search index yet.
     unindexed = select(paper.c.id, _age(window), literal(True).label("unsure")).where(
         *conditions, ~exists().where(paper_words.c.paper_id == paper.c.id)
@@ -161,8 +161,8 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
     rows = indexed.union_all(unindexed).subquery().c
     with _prefer_index(tx):
         ids, ages, unsure = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.unsure)))).one()
-    matching = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
-    return matching.at(np.lexsort((-matching.ids, matching.ages)))
+    candidates = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
+    return candidates.at(np.lexsort((-candidates.ids, candidates.ages)))
 
 
 def confirm(tx: Connection, draft: Draft, candidates: FoundPapers) -> FoundPapers:
@@ -191,7 +191,7 @@ def _ts_query(draft: Draft) -> TsQuery:
 
 
 def _conditions(tx: Connection, draft: Draft, query: TsQuery, window: Window) -> list[ColumnElement[bool]]:
-    """SQL: the conditions on days, upvotes and sources, but not on words."""
+    """Days, upvotes and sources: everything but the words."""
     conditions = _in_window(window)
     if draft.min_upvotes:
         conditions.append(paper.c.upvotes >= draft.min_upvotes)
@@ -215,8 +215,8 @@ def _has_appeared_in(kinds: Collection[str]) -> ColumnElement[bool]:
     )
 
 
-def _query_matches(query: TsQuery) -> ColumnElement[bool]:
-    """SQL: by the GIN index on words. Includes papers whose words are truncated, which are unsure."""
+def _query_holds(query: TsQuery) -> ColumnElement[bool]:
+    """By the GIN index on words. Includes papers whose words are cut short, which are unsure."""
     return paper_words.c.words.op("@@")(cast(f"({query.tsquery}) | '{TRUNCATED}'", TSQUERY))
 
 

@@ -30,10 +30,10 @@ def feed(app: App, request: Request, token: str) -> Response:
         atom.Feed(
             id=f"{tag}:subscription/{row.id}",
             title=f"{row.name} · paperwire",
-            url=address(app, row),
-            page_url=f"{app.settings.base_url}/matches?subscription={row.id}",
-            created_at=row.created_at,
-            entries=[
+            address=address(app, row),
+            page=f"{app.settings.base_url}/matches?subscription={row.id}",
+            since=row.created_at,
+            matches=[
                 atom.Entry(
                     f"{tag}:match/{entry.id}",
                     entry.created_at,

@@ -14,7 +14,7 @@ from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
@@ -49,7 +49,7 @@ def unsubscribe(world: Pipeline) -> None:
         opt_in.unsubscribe(tx, channels.find(tx, world.email))
 
 
-def has_received(smtp: SmtpSink, verb: str) -> bool:
+def said(smtp: SmtpSink, verb: str) -> bool:
     return any(line.upper().startswith(verb) for line in smtp.commands)
 
 
@@ -78,7 +78,7 @@ def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: Pip
     assert smtp.mails == []
     assert clean(world)
     steps = explain.explain(world.db, world.embedder, str(world.paper(ROBOTS)), 1)
-    assert any("unsubscribed" in text for _, text in steps)
+    assert any("unsubscribed" in said for _, said in steps)
 
 
 def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: Pipeline, smtp: SmtpSink) -> None:
@@ -97,12 +97,12 @@ def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: Pipeline
     smtp.delays["RCPT"] = 2.0
     sending = threading.Thread(target=world.deliver)
     sending.start()
-    until(lambda: has_received(smtp, "RCPT"), "the recipient is named", 10)
+    until(lambda: said(smtp, "RCPT"), "the recipient is named", 10)
     assert world.deliveries()[0]["state"] == "claimed"
     unsubscribe(world)
     sending.join(20)
-    assert has_received(smtp, "RCPT")
-    assert not has_received(smtp, "DATA")
+    assert said(smtp, "RCPT")
+    assert not said(smtp, "DATA")
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
     assert world.items()[0]["dropped_because"] == "unsubscribed"
 
@@ -119,8 +119,8 @@ def test_a_send_during_which_the_reader_unsubscribes_is_not_retried(
     unsubscribe(world)
     assert isinstance(claimed.target, BaseModel)
     world.record(claimed, plugins.notifier("email").send(body, claimed.target, lambda: None))
-    row = world.deliveries()[0]
-    assert (row["state"], row["next_attempt_at"]) == (state, None)
+    found = world.deliveries()[0]
+    assert (found["state"], found["next_attempt_at"]) == (state, None)
     assert clean(world)
 
 
@@ -131,9 +131,9 @@ def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world
         tx.execute(update(delivery).values(state="sending"))
     unsubscribe(world)
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
-    row = world.deliveries()[0]
-    assert (row["state"], row["next_attempt_at"]) == ("uncertain", None)
+    assert recovery.end_expired_lease(world.db, world.settings)
+    found = world.deliveries()[0]
+    assert (found["state"], found["next_attempt_at"]) == ("uncertain", None)
     assert clean(world)
 
 
@@ -159,9 +159,9 @@ def test_a_notice_is_not_sent_to_an_unsubscribed_address(world: Pipeline) -> Non
 
 
 def request_lab(world: Pipeline) -> int:
-    channel_id = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
-    assert opt_in_commands.request_opt_in(world.db, world.settings, channel_id)
-    return channel_id
+    one = channel_commands.find_or_add(world.db, world.settings, world.account, "email:lab@example.org")
+    assert opt_in_commands.request_opt_in(world.db, world.settings, one)
+    return one
 
 
 def test_an_unconfirmed_address_gets_only_the_opt_in_request(world: Pipeline, smtp: SmtpSink) -> None:
@@ -234,9 +234,7 @@ def test_only_an_operator_lifts_a_suppression_that_the_owner_asked_for(world: Pi
 def test_one_ip_may_make_ten_opt_in_requests_an_hour(world: Pipeline) -> None:
     sent = []
     for number in range(12):
-        channel_id = channel_commands.find_or_add(
-            world.db, world.settings, world.account, f"email:p{number}@example.org"
-        )
-        sent.append(opt_in_commands.request_opt_in(world.db, world.settings, channel_id, ip="203.0.113.9"))
+        one = channel_commands.find_or_add(world.db, world.settings, world.account, f"email:p{number}@example.org")
+        sent.append(opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.9"))
     assert sent == [True] * 10 + [False] * 2
-    assert opt_in_commands.request_opt_in(world.db, world.settings, channel_id, ip="203.0.113.10")
+    assert opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.10")

@@ -1,4 +1,4 @@
-"""Quarantined papers, which ended their workers: `why` and `audit` show them, and a person releases them."""
+"""Papers in quarantine because they ended their workers: everyone can see them, and a person releases them."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -34,7 +34,7 @@ def why(world: Pipeline, paper: int, subscription: int) -> dict[str, str]:
 
 
 def set_aside(world: Pipeline) -> int:
-    """Quarantines a paper that ended four workers, the last two when matched alone. Returns its id."""
+    """Two papers come; the first ends four workers, the last two while alone. Its id."""
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
         pass
@@ -51,24 +51,24 @@ def set_aside(world: Pipeline) -> int:
 
 
 def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning")
+    one = world.subscribe(query="planning")
     poison = set_aside(world)
-    assert world.matches() == {(subscription_id, world.paper(OTHER))}
+    assert world.matches() == {(one, world.paper(OTHER))}
     assert listed(world) == [(POISON, "matching", 0)]
-    steps = why(world, poison, subscription_id)
-    assert "2 workers were lost while they matched it alone" in steps["set aside"]
-    assert f"from matching {world.now():%Y-%m-%d}" in steps["set aside"]
-    assert f"paperwire quarantine release {poison}" in steps["set aside"]
-    assert "not matched" not in steps
-    assert "set aside" not in why(world, world.paper(OTHER), subscription_id)
+    told = why(world, poison, one)
+    assert "2 workers were lost while they matched it alone" in told["quarantined"]
+    assert f"from matching {world.now():%Y-%m-%d}" in told["quarantined"]
+    assert f"paperwire quarantine release {poison}" in told["quarantined"]
+    assert "not matched" not in told
+    assert "quarantined" not in why(world, world.paper(OTHER), one)
     with world.db.transaction() as tx:
-        overdue = audit.audit(tx, world.now() + timedelta(hours=1))
-    assert overdue.papers_set_aside == 1
-    assert overdue.matches_not_notified == 1  # that of the other paper
+        found = audit.audit(tx, world.now() + timedelta(hours=1))
+    assert found.papers_set_aside == 1
+    assert found.matches_not_notified == 1  # the other's, which nobody has told yet
 
 
 def test_later_events_of_a_quarantined_paper_end_no_worker(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning", min_upvotes=5)
+    one = world.subscribe(query="planning", min_upvotes=5)
     poison = set_aside(world)
     world.announce(entry(POISON, 1, upvotes=20))
     with world.db.transaction() as tx:
@@ -77,11 +77,11 @@ def test_later_events_of_a_quarantined_paper_end_no_worker(world: Pipeline) -> N
     assert world.matches() == set()
     quarantine.release(world.db, poison)
     world.embed_and_match()
-    assert world.matches() == {(subscription_id, poison)}
+    assert world.matches() == {(one, poison)}
 
 
 def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning")
+    one = world.subscribe(query="planning")
     poison = set_aside(world)
     world.notify()
     world.deliver()
@@ -90,11 +90,11 @@ def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(w
     world.embed_and_match()
     world.notify()
     world.deliver()
-    assert world.matches() == {(subscription_id, world.paper(OTHER)), (subscription_id, poison)}
+    assert world.matches() == {(one, world.paper(OTHER)), (one, poison)}
     assert {(POISON in mail, OTHER in mail) for mail in world.mails()} == {(True, False), (False, True)}
     assert len(world.mails()) == 2
-    assert "set aside" not in why(world, poison, subscription_id)
-    with pytest.raises(NotFound, match="is not set aside"):
+    assert "quarantined" not in why(world, poison, one)
+    with pytest.raises(NotFound, match="is not in quarantine"):
         quarantine.release(world.db, poison)
 
 
@@ -108,14 +108,14 @@ def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_r
         tx.execute(insert(embedding_attempt).values(paper_id=poison, attempts=embedding_backlog.MAX_ATTEMPTS))
     assert not embed.work_backlog(world.db, world.settings, world.embedder)
     assert listed(world) == [(POISON, "embedding", None)]
-    assert "set aside" not in why(world, poison, words)
-    steps = why(world, poison, interest)
-    assert "3 workers were lost while they embedded it alone" in steps["set aside"]
-    assert "not matched" in steps
+    assert "quarantined" not in why(world, poison, words)
+    told = why(world, poison, interest)
+    assert "3 workers were lost while they embedded it alone" in told["quarantined"]
+    assert "not matched" in told
     quarantine.release(world.db, poison)
     assert embed.work_backlog(world.db, world.settings, world.embedder)
     assert listed(world) == []
-    assert world.rows(select(run)) == []  # the paper was announced silently
+    assert world.rows(select(run)) == []  # it came silently, so nobody is to hear of it
 
 
 def test_a_paper_is_not_quarantined_after_its_first_attempts(world: Pipeline) -> None:
@@ -127,7 +127,7 @@ def test_a_paper_is_not_quarantined_after_its_first_attempts(world: Pipeline) ->
 
 
 def test_all_papers_of_a_run_are_quarantined_if_no_single_one_is_the_cause(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning")
+    one = world.subscribe(query="planning")
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
         pass
@@ -135,39 +135,39 @@ def test_all_papers_of_a_run_are_quarantined_if_no_single_one_is_the_cause(world
         tx.execute(update(match_job).values(attempts=match_runs.MAX_ATTEMPTS))
     assert match.work(world.db, world.settings, [world.shard])
     assert [title for title, _, _ in listed(world)] == [POISON, OTHER]
-    assert "given up" in why(world, world.paper(POISON), subscription_id)["set aside"]
+    assert "given up" in why(world, world.paper(POISON), one)["quarantined"]
     for title in (POISON, OTHER):
         quarantine.release(world.db, world.paper(title))
     world.embed_and_match()
     assert len(world.matches()) == 2
 
 
-class FailingMatcher(Matcher):
+class Stumbles(Matcher):
     def match(self, papers: Sequence[Candidate]) -> list[Match]:
-        if any(POISON in candidate.paper.title for candidate in papers):
+        if any(POISON in one.paper.title for one in papers):
             raise RuntimeError("a sequence of words without an end")
         return super().match(papers)
 
 
 def test_the_reason_names_the_error_if_the_worker_survived_it(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning")
+    one = world.subscribe(query="planning")
     world.announce(entry(POISON, 1), entry(OTHER, 2))
     while embed.work(world.db, world.settings, world.embedder):
         pass
-    shard = match.Shard(number=0, matchers={"": FailingMatcher()})
+    shard = match.Shard(number=0, matchers={"": Stumbles()})
     for _ in range(4):
         with pytest.raises(RuntimeError):
             match.work(world.db, world.settings, [shard])
         world.expire_leases()
     assert match.work(world.db, world.settings, [shard])
-    assert world.matches() == {(subscription_id, world.paper(OTHER))}
-    reason = why(world, world.paper(POISON), subscription_id)["set aside"]
-    assert "the last by RuntimeError: a sequence of words without an end" in reason
+    assert world.matches() == {(one, world.paper(OTHER))}
+    told = why(world, world.paper(POISON), one)["quarantined"]
+    assert "the last by RuntimeError: a sequence of words without an end" in told
     assert world.rows(select(match_job))[0]["error"] == ""
 
 
 def test_retention_keeps_the_events_of_quarantined_papers(world: Pipeline) -> None:
-    subscription_id = world.subscribe(query="planning")
+    one = world.subscribe(query="planning")
     poison = set_aside(world)
     with world.db.transaction() as tx:
         tx.execute(update(run).values(matched_at=func.now() - timedelta(days=40)))
@@ -175,7 +175,7 @@ def test_retention_keeps_the_events_of_quarantined_papers(world: Pipeline) -> No
         assert tx.scalars(select(event.c.paper_id)).all() == [poison]
     quarantine.release(world.db, poison)
     world.embed_and_match()
-    assert (subscription_id, poison) in world.matches()
+    assert (one, poison) in world.matches()
 
 
 def test_a_merged_paper_leaves_the_quarantine(world: Pipeline) -> None:

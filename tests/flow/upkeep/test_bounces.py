@@ -10,7 +10,7 @@ from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.flow import opt_in_links
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
-from services.flow.upkeep import bounces, restored_copy
+from services.flow.upkeep import bounces, recovery
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import account, bounce, rate_limit
@@ -71,13 +71,13 @@ def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(s
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
     both = [
-        channel_commands.find_or_add(sent.db, sent.settings, other, f"email:{address}", verified=True)
-        for address in ("Ada@example.org", "ben@example.org")
+        channel_commands.find_or_add(sent.db, sent.settings, other, f"email:{one}", verified=True)
+        for one in ("Ada@example.org", "ben@example.org")
     ]
     assert handle(sent, report(sent, "postfix")) == "hard"
-    assert [bool(reason) for reason in disabled(sent)] == [True, True, False]
-    later_deliveries = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
-    assert later_deliveries == [(both[1], "notice")]
+    assert [bool(one) for one in disabled(sent)] == [True, True, False]
+    told = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
+    assert told == [(both[1], "notice")]
 
 
 def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: Pipeline) -> None:
@@ -94,16 +94,16 @@ def test_a_suppressed_address_gets_no_opt_in_request(sent: Pipeline) -> None:
     handle(sent, report(sent, "postfix"))
     with sent.db.transaction() as tx:
         other = accounts.add(tx, "ben@example.org", "UTC")
-    channel_id = channel_commands.find_or_add(sent.db, sent.settings, other, "email:ada@example.org")
-    assert not opt_in_commands.request_opt_in(sent.db, sent.settings, channel_id)
+    one = channel_commands.find_or_add(sent.db, sent.settings, other, "email:ada@example.org")
+    assert not opt_in_commands.request_opt_in(sent.db, sent.settings, one)
 
 
 def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: Pipeline) -> None:
     assert handle(sent, report(sent, "full")) == "soft"
     assert disabled(sent) == [""]
     with sent.db.transaction() as tx:
-        counted = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
-        assert counted == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
+        found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
+        assert found == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
         assert soft_bounces(tx, sent.account, sent.now() + timedelta(days=1)) == {}
 
 
@@ -186,7 +186,7 @@ def test_the_mailbox_is_read_every_five_minutes_by_one_worker(
     assert list((tmp_path / "Back/new").iterdir()) == []
     (tmp_path / "Back/new/2").write_bytes(b"Subject: other\n\n")
     work()
-    assert [path.name for path in (tmp_path / "Back/new").iterdir()] == ["2"]
+    assert [one.name for one in (tmp_path / "Back/new").iterdir()] == ["2"]
     sent.make_due(rate_limit, available_at=timedelta(minutes=6))
     work()
     assert list((tmp_path / "Back/new").iterdir()) == []
@@ -205,12 +205,12 @@ def why_unreadable(world: Pipeline) -> str:
         return store.mailbox_failure(tx)
 
 
-def notices(world: Pipeline) -> list[str]:
+def told(world: Pipeline) -> list[str]:
     return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
 
 
 @pytest.fixture
-def with_operator(world: Pipeline) -> Pipeline:
+def operated(world: Pipeline) -> Pipeline:
     """Ada, who has a mail channel, is the operator."""
     with world.db.transaction() as tx:
         tx.execute(update(account).values(operator=True))
@@ -218,51 +218,51 @@ def with_operator(world: Pipeline) -> Pipeline:
 
 
 def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
-    with_operator: Pipeline, configure: Configure
+    operated: Pipeline, configure: Configure
 ) -> None:
-    with_operator.subscribe(query="planning")
-    with_operator.run(entry(AGENTS, 1))
-    with ImapSink("INBOX", [report(with_operator, "postfix")], refuse="LOGIN") as sink:
+    operated.subscribe(query="planning")
+    operated.run(entry(AGENTS, 1))
+    with ImapSink("INBOX", [report(operated, "postfix")], refuse="LOGIN") as sink:
         configure(bounce_url=f"imap://me:secret@127.0.0.1:{sink.port}/INBOX?tls=none")
-        read(with_operator, 1)
-        assert "refuses the sign-in" in why_unreadable(with_operator)
-        assert notices(with_operator) == []  # the mailbox may only be restarting
-        read(with_operator, 5)
-        assert [subject.partition(": ")[0] for subject in notices(with_operator)] == ["Returned mails cannot be read"]
-        assert "secret" not in notices(with_operator)[0]
-        assert "cannot be read" in with_operator.mails()[-1] + with_operator.mails()[0]
-        with with_operator.db.transaction() as tx:
-            assert not restored_copy.probe_transport(with_operator.db, with_operator.settings, secrets(with_operator))
+        read(operated, 1)
+        assert "refuses the sign-in" in why_unreadable(operated)
+        assert told(operated) == []  # it may have been but a restart
+        read(operated, 5)
+        assert [one.partition(": ")[0] for one in told(operated)] == ["Returned mails cannot be read"]
+        assert "secret" not in told(operated)[0]
+        assert "cannot be read" in operated.mails()[-1] + operated.mails()[0]
+        with operated.db.transaction() as tx:
+            assert not recovery.probe_transport(operated.db, operated.settings, secrets(operated))
             assert channels.all_of(tx)[0].down_because == ""
         sink.refuse = ""
-        read(with_operator, 1)
-        assert (why_unreadable(with_operator), sink.seen) == ("", {1})
-        assert disabled(with_operator)[0].startswith("mail to this address came back")
+        read(operated, 1)
+        assert (why_unreadable(operated), sink.seen) == ("", {1})
+        assert disabled(operated)[0].startswith("mail to this address came back")
         sink.refuse = "LOGIN"
-        read(with_operator, 1)
-        assert len(notices(with_operator)) == 1
+        read(operated, 1)
+        assert len(told(operated)) == 1
 
 
 @pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
 def test_the_operator_gets_a_notice_each_time_the_mailbox_becomes_unreachable(
-    with_operator: Pipeline, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+    operated: Pipeline, configure: Configure, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("new", "cur"):
         (tmp_path / "Back" / name).mkdir(parents=True)
     for times in (1, 2):
         configure(bounce_url=url)
-        read(with_operator, 3)
-        assert "cannot be read" in why_unreadable(with_operator)
-        assert len(notices(with_operator)) == times
+        read(operated, 3)
+        assert "cannot be read" in why_unreadable(operated)
+        assert len(told(operated)) == times
         configure(bounce_url=f"maildir://{tmp_path}/Back")
-        read(with_operator, 1)
-        assert why_unreadable(with_operator) == ""
+        read(operated, 1)
+        assert why_unreadable(operated) == ""
     assert "bounces are not read" in capsys.readouterr().out
 
 
-def test_a_mailbox_that_is_no_longer_configured_is_no_failure(with_operator: Pipeline, configure: Configure) -> None:
+def test_a_mailbox_that_is_no_longer_configured_is_no_failure(operated: Pipeline, configure: Configure) -> None:
     configure(bounce_url="maildir:///nowhere/at/all")
-    read(with_operator, 1)
+    read(operated, 1)
     configure(bounce_url="")
-    read(with_operator, 1)
-    assert why_unreadable(with_operator) == ""
+    read(operated, 1)
+    assert why_unreadable(operated) == ""

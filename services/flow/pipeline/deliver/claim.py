@@ -23,7 +23,7 @@ from services.telemetry import fault_point
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery that this worker has claimed, with what sending it needs.
+    """A delivery that this worker has claimed, with all that is needed to send it.
 
     `target` is `Rejected` if the stored target cannot be read.
     """
@@ -63,14 +63,12 @@ class DeliveryOutcome(NamedTuple):
     outcome: Outcome
 
 
-def claim_due(
-    db: Database, settings: Settings, secrets: SecretBox, max_count: int
-) -> tuple[bool, list[ClaimedDelivery]]:
+def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -> tuple[bool, list[ClaimedDelivery]]:
     """Claims due deliveries, at most one for each channel and rate limit. Also returns whether any was due."""
     with db.transaction() as tx:
         now = db.now(tx)
-        due = _isolate_suspect(claims.lock_due(tx, now, max_count))
-        ready = _acquire_rate_limits(tx, [_with_notifier(candidate, secrets) for candidate in due], now)
+        due = _isolate_suspect(claims.lock_due(tx, now, most))
+        ready = _acquire_rate_limits(tx, [_with_notifier(delivery, secrets) for delivery in due], now)
         recovering = circuit_breaker.recovering(tx) if ready else frozenset()
         deliveries = claims.claim_all(tx, [claim.delivery for claim in ready], now + CLAIM_LEASE * settings.time_scale)
     claimed = [
@@ -83,10 +81,10 @@ def claim_due(
 
 
 def _isolate_suspect(due: Sequence[DueDelivery]) -> Sequence[DueDelivery]:
-    """A delivery whose worker was lost is claimed alone: another loss counts against every delivery of the claim."""
+    """A delivery whose worker was lost is claimed alone, since losing another worker counts against all it claimed."""
     if due and due[0].delivery.expired_leases:
         return due[:1]
-    return [candidate for candidate in due if not candidate.delivery.expired_leases]
+    return [claim for claim in due if not claim.delivery.expired_leases]
 
 
 def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
@@ -102,7 +100,7 @@ def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
 
 
 def _acquire_rate_limits(tx: Connection, wanted: Sequence[ClaimedDelivery], now: datetime) -> list[ClaimedDelivery]:
-    """The claims whose rate limits, of the transport and of the channel, could be acquired."""
+    """Those whose rate limits, of the transport and of the channel, could be acquired."""
     first = _first_for_each_rate_limit(wanted)
     by_transport = {
         claim.channel.transport: claim.rate_limit.per_transport for claim in first if claim.rate_limit.per_transport
@@ -131,7 +129,7 @@ def _first_for_each_rate_limit(wanted: Sequence[ClaimedDelivery]) -> list[Claime
 
 
 def next_due_in(db: Database, within: timedelta) -> timedelta | None:
-    """The time until a delivery that waits for its time or a rate limit can be sent; None if longer than `within`."""
+    """How long until a delivery that waits for its time or a rate limit can be sent; None: longer than `within`."""
     now = db.now()
     with db.transaction() as tx:
         due_at = claims.next_due_at(tx, now, within)

@@ -1,4 +1,4 @@
-"""Composes the digests of claimed deliveries, with a few reads for all of them together."""
+"""Composes what claimed deliveries say, from a few reads for all of them together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -53,16 +53,14 @@ def _with_papers(
 ) -> dict[int, Digest]:
     """Digests by delivery id. A thread or an update has the papers of the message that it is about.
 
-    Drops the unsent items that no subscription selects any more.
+    Unsent items that are not wanted any more are dropped.
     """
     if not claimed:
         return {}
     messages = {claim.id: about or claim.delivery for claim, about in claimed}
     by_message = items.of_deliveries(tx, {message.id for message in messages.values()})
     wanted = [
-        ChannelPaper(item.account_id, item.channel_id, item.paper_id)
-        for of_message in by_message.values()
-        for item in of_message
+        ChannelPaper(item.account_id, item.channel_id, item.paper_id) for of in by_message.values() for item in of
     ]
     selection = content.load_selection(tx, wanted, now)
     unsent = [item for claim, about in claimed if about is None for item in by_message[claim.id]]
@@ -90,7 +88,7 @@ def _with_papers(
 
 
 def _source_lines(tx: Connection, paper_ids: Mapping[int, Sequence[int]]) -> dict[int, list[str]]:
-    """For each key, the number of papers read from each source of its papers. A source given by a URL is left out."""
+    """By delivery id, a line about each source of its papers. Sources that are URLs are left out."""
     return {
         key: [
             source_line(batch.location or batch.kind, batch.announced, batch.fetched, batch.papers)

@@ -61,23 +61,22 @@ def render_claimed(
 def _render(
     db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
-    """The bytes of a delivery that may have been sent are final. The others are rendered from the current rows."""
+    """The bytes of a delivery that may have been sent are final. All others are rendered from the present rows."""
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         now = db.now(tx)
         composed = compose_all(tx, settings, [claim for claim in claimed if not claim.delivery.bytes_final], now)
-        empty = [composition.claimed.delivery for composition in composed if not composition.digest.has_content]
+        empty = [message.claimed.delivery for message in composed if not message.digest.has_content]
         claims.finish_all(tx, [state_machine.cancel(delivery, _NOTHING_TO_SAY) for delivery in empty], now)
-        rendered = [
-            _rendered(settings, secrets, composition) for composition in composed if composition.digest.has_content
-        ]
-        claims.store_rendered(tx, [message.delivery for message in rendered])
-        with_final_bytes = [claim for claim in claimed if claim.delivery.bytes_final]
-        messages = {message.id: message for message in [*with_final_bytes, *rendered]}
-        return [_message(tx, messages[claim.id]) for claim in claimed if claim.id in messages]
+        rendered = [_with_body(settings, secrets, message) for message in composed if message.digest.has_content]
+        claims.store_rendered(tx, [claim.delivery for claim in rendered])
+        current = {claim.id: claim for claim in claimed if claim.delivery.bytes_final} | {
+            claim.id: claim for claim in rendered
+        }
+        return [_message(tx, current[claim.id]) for claim in claimed if claim.id in current]
 
 
-def _rendered(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
+def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
     claimed, digest, about = composed
     delivery, channel = claimed.delivery, claimed.channel
     unsubscribe_token = opt_in_links.unsubscribe_token(secrets, channel.id, channel.label)
@@ -96,10 +95,8 @@ def _rendered(settings: Settings, secrets: SecretBox, composed: ComposedDelivery
     assert isinstance(claimed.target, BaseModel)
     body = claimed.notifier.render(digest, envelope, claimed.target)
     can_be_updated = "update" in claimed.follow_ups and delivery.kind in _UPDATABLE_KINDS
-    message_snapshot = (
-        snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
-    )
-    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=message_snapshot))
+    shown = snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
+    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=shown))
 
 
 def _message(tx: Connection, claimed: ClaimedDelivery) -> RenderedMessage:
