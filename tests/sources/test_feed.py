@@ -30,6 +30,22 @@ def test_formulas_are_kept_beside_markup() -> None:
     assert parse("feed", rss(item)).entries[0].abstract == "Where <eta> and $a<b$"
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        (
+            '<![CDATA[<tex-math notation="LaTeX">$H_\\infty$</tex-math> <italic>a</italic>]]>',
+            "$H_\\infty$ a",
+        ),
+        ("&lt;jats:italic&gt;In situ&lt;/jats:italic&gt; MoS&lt;sub&gt;2&lt;/sub&gt;", "In situ MoS2"),
+        ("&lt;mml:math&gt;&lt;mml:mi&gt;α&lt;/mml:mi&gt;&lt;/mml:math&gt;-Al where a&lt;b", "α-Al where a<b"),
+    ],
+)
+def test_tags_of_publishers_are_removed(title: str, text: str) -> None:
+    (entry,) = parse("feed", rss(f"<item><title>{title}</title></item>")).entries
+    assert entry.title == text
+
+
 def test_relative_links_are_relative_to_the_feeds_own_address() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].links["listing"] == "https://lab.example.org/p/2604.26238"
     (entry,) = parse("feed", sample("feed_atom.xml")).entries

@@ -8,6 +8,8 @@ from services.domain.subscriptions.cadence import Cadence
 from services.errors import ConfigError
 
 DEFAULT_VOLUME = "5/week"
+MAX_SUBSCRIPTIONS = 100
+"""Of one account."""
 MAX_NAME_CHARACTERS = 120
 MAX_INTEREST_CHARACTERS = 5_000
 

@@ -15,7 +15,9 @@ from services.domain.text.latex_tables import (
     DROPPED,
     FONTS,
     FRACTIONS,
+    LETTERS,
     LOWERED,
+    ORDINAL_ENDINGS,
     RAISED,
     RELATIONS,
     SECOND_ARGUMENT,
@@ -189,7 +191,8 @@ class _Reader:
         if name in RELATIONS:
             return f" {RELATIONS[name]} "
         if name in SYMBOLS:
-            return SYMBOLS[name] + (" " if token[-1].isspace() else "")
+            ends_word = token[-1].isspace() and (self._math or name not in LETTERS)
+            return SYMBOLS[name] + (" " if ends_word else "")
         padded = f" {name} "
         if padded in SILENT or (padded in FONTS and not self._at_group() and self._math):
             return ""
@@ -252,12 +255,14 @@ class _Reader:
 
 def _last(before: list[str]) -> str:
     """The last character of the text before."""
-    return _MARKS.sub("", before[-1])[-1:] if before else ""
+    return next((shown[-1] for part in reversed(before) if (shown := _MARKS.sub("", part))), "")
 
 
 def _small(inner: str, mark: str) -> str:
     """A script in small characters; where Unicode lacks one, after `^` or `_`."""
     small = RAISED if mark == "^" else LOWERED
+    if mark == "^" and inner in ORDINAL_ENDINGS:
+        return inner
     if mark == "^" and _PRIMES.issuperset(inner):
         return inner.replace(" ", "").replace("'", "′")
     if all(character in small for character in inner):

@@ -21,6 +21,9 @@ SYMBOLS |= _table("""
     kelvin K celsius °C meter m metre m second s hertz Hz gram g joule J watt W volt V electronvolt eV kilo k mega M
     giga G milli m micro µ nano n angstrom Å percent %""")
 SYMBOLS |= dict.fromkeys(("par", "newline", "linebreak", "hfill", "item"), " ")
+LETTERS = frozenset(["o", "O", "l", "L", "ss", "ae", "AE", "oe", "OE", "aa", "AA", "i"])
+"""Commands that are letters of words: the blank after one belongs to the command, as in `R\\o mer`."""
+ORDINAL_ENDINGS = frozenset(["st", "nd", "rd", "th"])
 RELATIONS = _table("""
     leq ≤ le ≤ leqslant ≤ geq ≥ ge ≥ geqslant ≥ neq ≠ ne ≠ approx ≈ sim ∼ simeq ≃ equiv ≡ cong ≅ propto ∝ ll ≪ gg ≫
     to → rightarrow → longrightarrow → leftarrow ← gets ← mapsto ↦ leftrightarrow ↔ Rightarrow ⇒ implies ⇒ iff ⇔

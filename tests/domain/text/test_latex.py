@@ -38,6 +38,7 @@ from services.domain.text.latex import readable, searchable
             r"A \nicefrac{1}{2}-approximation, $\tfrac14$, $2\frac{1}{2}$, $\frac12 3$",
             "A 1/2-approximation, 1/4, 2 1/2, 1/2 3",
         ),
+        (r"3$\frac12$ of the 2$^{nd}$ and $n^{\rm th}$ of R\o mer", "3 1/2 of the 2nd and nth of Rømer"),
         (r"$\sqrt[3]{n}$, $\sqrt{2}3$ and $\binom{5}{2}$", "³√n, √2 3 and (5 choose 2)"),
         (r"\pair{1}{2}, \textbf{V}{ision}, \SI{5}{\kelvin}", "1 2, Vision, 5 K"),
         (r"\textsuperscript{13}C and \texorpdfstring{$x$}{y}", "¹³C and y"),
