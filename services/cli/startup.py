@@ -33,6 +33,7 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
         ready = _wait_until_ready(config.bind, port)
         say(f"paperwire is ready at {config.base_url}" if ready else NOT_READY)
         _print_addresses(config, key, say)
+        _warn_if_no_operator_can_be_reached(context, say)
         if sample and load(context):
             report(context, say, config.base_url)
     except Exception as error:  # the processes of `up` keep running
@@ -50,6 +51,19 @@ def _ensure_operator(context: "CommandContext") -> None:
         if accounts.first_operator(tx) is None:
             zone = context.settings.timezone
             accounts.add(tx, FIRST_ACCOUNT, zone if names_place(zone) else "UTC", operator=True)
+
+
+def _warn_if_no_operator_can_be_reached(context: "CommandContext", say: Say) -> None:
+    from services.store.accounts import accounts
+    from services.store.delivery import operator_notices
+
+    with context.db.transaction() as tx:
+        if operator_notices.can_reach_operator(tx):
+            return
+        operator = accounts.first_operator(tx)
+    whom = operator.email if operator else FIRST_ACCOUNT
+    say("no operator can be told of an outage, since none has a confirmed e-mail channel that is in use;")
+    say(f"add one: paperwire channel add {whom} email NAME@example.org")
 
 
 def _new_signin_key(config: "Settings") -> str:

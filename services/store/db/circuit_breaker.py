@@ -6,7 +6,7 @@ An open circuit breaker stops all requests through its transport. A probe closes
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, select, update
+from sqlalchemy import Connection, and_, case, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store.db.tables import transport
@@ -106,6 +106,19 @@ def probes_due(now: datetime) -> Any:
         transport.c.check_at <= now,
         ~transport.c.key.startswith(EMBEDDER_PREFIX),
     )
+
+
+def count_open(tx: Connection, since: datetime | None = None) -> int:
+    """How many transports of channels are down; with `since`, only those that were down then already."""
+    is_old = transport.c.opened_at < since if since is not None else true()
+    return tx.scalars(
+        select(func.count()).where(
+            transport.c.down_because != "",
+            transport.c.check_at.is_not(None),  # A mailbox that is only read has no probe.
+            ~transport.c.key.startswith(EMBEDDER_PREFIX),
+            is_old,
+        )
+    ).one()
 
 
 def claim_probe(tx: Connection, now: datetime, lease: timedelta) -> str | None:

@@ -9,7 +9,8 @@ from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.errors import LeaseLost
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
+from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, match, paper, rate_limit, run, transport
 from services.store.delivery import channels, deliveries
@@ -29,9 +30,7 @@ def on_slack(world: Pipeline, name: str = "#papers") -> int:
 
 
 def check(world: Pipeline) -> bool:
-    return restored_copy.probe_transport(
-        world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
-    )
+    return recovery.probe_transport(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
 
 
 def oracle(world: Pipeline) -> audit.Audit:
@@ -231,6 +230,32 @@ def test_several_refused_mails_in_a_row_stop_the_channel(world: Pipeline, smtp: 
     assert because == f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: 550 5.1.0 sender rejected"
 
 
+@pytest.mark.parametrize("code", ["5.7.1", "5.6.0"])
+def test_the_owner_hears_of_a_dead_mail_on_another_channel_and_the_operator_of_a_policy(
+    world: Pipeline, smtp: SmtpSink, code: str
+) -> None:
+    with world.db.transaction() as tx:
+        boss = accounts.add(tx, "boss@example.org", "UTC", operator=True)
+    of_boss = channel_commands.find_or_add(world.db, world.settings, boss, "email:boss@example.org", verified=True)
+    other = channel_commands.find_or_add(world.db, world.settings, world.account, "email:b@example.org", verified=True)
+    smtp.script("RCPT", f"550 {code} no")
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    told = {row["channel_id"]: row["subject"] for row in world.deliveries() if row["kind"] == "notice"}
+    assert told.pop(other) == f"A message to email ada@example.org was given up: 550 {code} no"
+    assert told == ({of_boss: "A mail server refuses mails by its policy: 550 5.7.1 no"} if code == "5.7.1" else {})
+
+
+def test_the_owner_hears_of_a_dead_mail_in_slack(world: Pipeline, smtp: SmtpSink, slack: HttpSink) -> None:
+    on_slack(world)
+    smtp.script("RCPT", "550 5.6.0 no")
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    world.deliver()
+    (post,) = slack.to(POST)
+    assert b"was given up: 550 5.6.0 no" in post.body
+
+
 def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
     world.subscribe(query="planning")
@@ -342,7 +367,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: Pipeline) -> None:
     world.deliver()
     assert world.deliveries()[0]["state"] == "claimed"
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
     assert len(world.mails()) == 1

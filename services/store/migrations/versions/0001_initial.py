@@ -475,6 +475,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('pending', 'uncertain')"),
     )
     op.create_index(
+        "ix_delivery_dead",
+        "delivery",
+        ["channel_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index(
         "ix_delivery_leased",
         "delivery",
         ["lease_until"],
