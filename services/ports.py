@@ -138,7 +138,7 @@ class Notifier(Protocol):
         """The key of the circuit breaker: `TransportDown` stops all channels with this key. Contains no secret."""
 
     def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
-        """How deliveries of this kind treat failures and doubts. `public_fields`: the target's, without secrets."""
+        """How deliveries of this kind treat failures. `public_fields`: the target's fields that are not secret."""
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         """The complete bytes of the message. A resend sends the same bytes."""
@@ -149,7 +149,7 @@ class Notifier(Protocol):
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         """Sends once. Calls `commit` right before the first byte that cannot be taken back.
 
-        A failure before `commit` is provably unsent (Retry, Rejected, TransportDown). After it, a missing answer is
+        After a failure before `commit` nothing was sent (Retry, Rejected, TransportDown). After it, a missing answer is
         MaybeDelivered. A network failure never raises. An exception of `commit` propagates, and nothing is sent.
         """
 
@@ -181,7 +181,7 @@ class Reconcilable(Protocol):
     """A notifier that can look up whether a message arrived. Its policy says for which channels (`can_reconcile`)."""
 
     def reconcile(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-        """Looks up a message in doubt that was sent at `sent_at`. MaybeDelivered: the lookup gave no answer.
+        """Whether a message sent at `sent_at` arrived. MaybeDelivered: the lookup gave no answer.
 
         `receipt` is the receipt of an earlier message to the same place.
         """

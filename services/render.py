@@ -144,7 +144,7 @@ def links(paper: Paper) -> list[tuple[str, str]]:
 
 def bibtex(paper: Paper) -> str:
     """The URL of the paper's BibTeX entry, at arXiv or Crossref; empty without an arXiv id and a DOI."""
-    names = {one.scheme: one.value for one in paper.identifiers}
+    names = {identifier.scheme: identifier.value for identifier in paper.identifiers}
     if "arxiv" in names:
         return f"https://arxiv.org/bibtex/{quote(names['arxiv'])}"
     doi = quote(names.get("doi", ""), safe="")

@@ -23,7 +23,7 @@ def list_(json: Json = False) -> None:
     if json:
         output.as_json([{**paper, "paper_id": str(paper["paper_id"])} for paper in papers])
         return
-    output.table(papers, empty="no paper is set aside")
+    output.table(papers, empty="no paper is in quarantine")
 
 
 @commands.command()
@@ -36,5 +36,5 @@ def release(paper: Paper) -> None:
         with context.db.transaction() as tx:
             paper_id = papers.find(tx, paper)
         quarantine.release(context.db, paper_id)
-        output.say(f"paper {paper_id} is put back and matched again")
+        output.say(f"paper {paper_id} is released and matched again")
         context.warn_if_no_worker_runs()

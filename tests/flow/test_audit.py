@@ -7,7 +7,7 @@ from sqlalchemy import func, update
 
 from services.flow.pipeline import embed
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match
 from services.store.delivery import channels, opt_in, sending_pause
@@ -155,7 +155,7 @@ def test_leases_are_ended_whatever_keeps_a_channel(world: Pipeline, stop: object
     made(world, state="claimed", lease_until=func.now() - LONG)
     stop(world)  # type: ignore[operator]
     assert figures(world)["leases_expired"] == 1
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     assert figures(world, LONG) == {}
 
 

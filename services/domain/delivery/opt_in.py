@@ -1,4 +1,4 @@
-"""How often an address may get an opt-in request: a lost mail can be repeated, and nobody can be flooded."""
+"""How often an address may get an opt-in request: so that a lost mail can be replaced, but no address is flooded."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta

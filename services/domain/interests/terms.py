@@ -31,7 +31,7 @@ MEAN_WORDS = 110.0
 VARIANCE_RIDGE = 0.2
 """Added to a term's variance, so that the weight of a term that the archive lacks stays finite."""
 CATEGORY_PRIOR = 4.0
-"""An interest's examples are smoothed with so many papers of the archive's mixture of categories."""
+"""This many papers with the archive's mixture of categories are added to an interest's examples, to smooth them."""
 PACKED_DTYPE = np.dtype([("id", "<u4"), ("value", "<f2")])
 """A stored term: its id and its weight."""
 FUNCTION_WORDS = frozenset(

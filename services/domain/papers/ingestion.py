@@ -80,9 +80,9 @@ class IngestBatch:
 
         `kind` is that of the source.
         """
-        result, found = _ListingResult(source_id=source_id, kind=kind), 0
+        result, count = _ListingResult(source_id=source_id, kind=kind), 0
         for entry, day in entries:
-            found += 1
+            count += 1
             self._add_entry(result, entry, day)
         if not silent:
             for id in result.days:
@@ -91,7 +91,7 @@ class IngestBatch:
         self._record_appearances(result, source_id, silent=silent)
         new = len(result.days.keys() & result.created)
         updated = sum(self._was_updated(result, id) for id in result.days)
-        return Counts(found=found, new=new, known=found - new, updated=updated)
+        return Counts(found=count, new=new, known=count - new, updated=updated)
 
     def _add_entry(self, result: "_ListingResult", entry: Entry, day: date) -> None:
         same = self._index.find(entry, result.source_id)
@@ -113,7 +113,7 @@ class IngestBatch:
             result.listed_as_new.add(paper.id)
 
     def _merge_papers(self, result: "_ListingResult", papers: list[Paper]) -> Paper:
-        """The one paper that `papers` turn out to be."""
+        """Merges papers that are one, and returns the kept paper."""
         kept = choose_kept(papers, self._already_notified([paper.id for paper in papers]))
         replaced = {paper.id: paper for paper in papers if paper.id != kept.id}
         for paper in replaced.values():
@@ -219,13 +219,13 @@ class _ListingResult:
     """The known papers among those, as they were before the listing."""
     created: set[int] = field(default_factory=set)
     merged_into: dict[int, int] = field(default_factory=dict)
-    """Papers older than the listing that it proved to be others, with the papers kept instead."""
+    """Older papers that the listing proved to be the same as others, with the papers kept instead."""
     listed_as_new: set[int] = field(default_factory=set)
     """The other papers are listed only for a new version or a correction."""
 
 
 def _add_merges(merged_into: dict[int, int], replaced: Iterable[int], kept: int) -> None:
-    """Enters that `kept` stands for the `replaced` papers, and for those that they replaced earlier."""
+    """Records that `kept` replaces the `replaced` papers, and those that they replaced earlier."""
     ids = set(replaced)
     for old, new in merged_into.items():
         if new in ids:

@@ -196,7 +196,7 @@ class _Parser:
             hint = f"did you mean '{meant}'?" if meant else others
             raise self._error(f"unknown field '{lexeme.text[:-1][:40]}'; {hint}", lexeme.position)
         if outer := group.name or group.scope:
-            raise self._error(f"'{name}:' cannot stand inside '{outer}:'", lexeme.position)
+            raise self._error(f"'{name}:' cannot be inside '{outer}:'", lexeme.position)
         group.name, group.pending = name, lexeme
 
     def _close(self, lexeme: _Lexeme) -> None:

@@ -24,7 +24,7 @@ def report(subscription: CompiledSubscription, candidates: Sequence[Candidate], 
     lines = list(_query_lines(query, fitting, candidates, days)) if query is not None else []
     passing = [candidate for candidate in fitting if not filtered_out_reason(subscription, candidate.paper)]
     if fitting and len(passing) < len(fitting):
-        lines.append(f"{len(fitting) - len(passing)} of them fail at its sources or at its least number of upvotes.")
+        lines.append(f"{len(fitting) - len(passing)} of these papers come from other sources or have too few upvotes.")
     return [*lines, *_closest_lines(subscription, passing)]
 
 

@@ -53,7 +53,7 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subsc
     quarantined = [entry for entry in quarantine.list_all(tx, paper.id) if _is_affected(subscription, entry)]
     for entry in quarantined:
         what = f"from {entry.stage} {entry.at:%Y-%m-%d %H:%M}, {entry.error}"
-        yield "set aside", f"{what}; an operator can put it back: paperwire quarantine release {paper.id}"
+        yield "quarantined", f"{what}; an operator can release it: paperwire quarantine release {paper.id}"
     match = matches.find(tx, subscription.id, paper.id)
     if match is None:
         if not any(entry.stage is QuarantinedStage.MATCHING for entry in quarantined):

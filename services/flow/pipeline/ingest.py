@@ -11,6 +11,7 @@ from services import plugins, sandbox
 from services.domain.papers.ingestion import Counts, IngestBatch
 from services.domain.papers.paper import Entry, Identifier, Listing, title_key
 from services.domain.sources.batches import BatchPage
+from services.domain.text.charset import as_utf8
 from services.errors import SourceError
 from services.flow.source_notices import NOTIFY_AFTER, notify_owner
 from services.settings import Settings
@@ -93,7 +94,7 @@ def _parse_all(claimed: Sequence[ClaimedListing]) -> Iterator[tuple[ClaimedListi
 def _parse(row: ClaimedListing) -> Listing:
     if row.attempts > listings.MAX_PARSE_ATTEMPTS:
         raise SourceError(f"reading this listing ended {row.attempts - 1} workers; it is left out")
-    return sandbox.parse(row.kind, bytes(row.body), row.fetched_at.date())
+    return sandbox.parse(row.kind, as_utf8(bytes(row.body), row.content_type), row.fetched_at.date())
 
 
 def _record_failure(tx: Connection, settings: Settings, row: ClaimedListing, reason: str, now: datetime) -> None:

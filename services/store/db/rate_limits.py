@@ -71,7 +71,7 @@ def acquire(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up:
 def acquire_all(
     tx: Connection, pauses: Mapping[str, timedelta], now: datetime, catch_up: timedelta = timedelta()
 ) -> dict[str, datetime]:
-    """Acquires those of the keys that are available, each for its pause. Returns the ends of the pauses by key."""
+    """Acquires the given keys that are available, each for its pause. Returns the ends of the pauses by key."""
     if not pauses:
         return {}
     # All workers acquire keys in alphabetical order, so that two workers cannot deadlock.

@@ -1,4 +1,4 @@
-"""The tables; their names are the vocabulary. Migrations make them, a test holds the two together."""
+"""The tables, named as in docs/glossary.md. Migrations create them; a test checks that both agree."""
 
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
 
+from services.domain.delivery.schedule import DEFAULT_TIME
 from services.domain.delivery.state_machine import DeliveryKind, State
 from services.domain.sources.batches import BatchState
 from services.domain.subscriptions.cadence import Cadence
@@ -75,7 +76,7 @@ channel = Table(
     "channel", metadata, _id(), _ref("account_id", "account.id"),
     _text("kind", None), _text("label", None), Column("target", JSONB, nullable=False),
     Column("secret", LargeBinary), _text("transport"),
-    Column("at", Time, nullable=False, server_default="08:00"),
+    Column("at", Time, nullable=False, server_default=DEFAULT_TIME),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
     _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("unsubscribed_at"),
     Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
@@ -244,7 +245,7 @@ quarantine = Table(
 
 match = Table(
     "match", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("subscription_id", BigInteger, nullable=False),
-    # Papers and runs are never deleted, and to look each up for each of a burst's matches would take a third of the time.
+    # No foreign keys to papers and runs: they are never deleted, and checking the keys takes a third of the time of a burst.
     Column("paper_id", BigInteger, nullable=False, index=True), Column("run_id", BigInteger),
     Column("score", Double), Column("decided", JSONB, nullable=False, server_default="{}"),
     Column("revision", BigInteger, nullable=False), _at("notified_at"), _created(),

@@ -168,8 +168,8 @@ def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
 def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
     """Whether the owner prefers to miss a message over getting it twice.
 
-    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, deliveries in doubt are not
-    repeated from now on.
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain deliveries are not sent
+    again from now on.
     """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     if at_most_once and not can_reconcile:
@@ -219,7 +219,7 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 
 def remove(tx: Connection, channel_id: int) -> None:
-    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    """Deletes a channel: waiting items are dropped and deliveries cancelled; sent ones stay on record."""
     lock_with_deliveries(tx, channel_id)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
     drop_unsent(tx, channel_id, REMOVED)
@@ -245,7 +245,7 @@ def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
 def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
     """Cancels the deliveries that are not being sent and drops the items that were not sent.
 
-    A delivery in doubt keeps its state and is not repeated.
+    An uncertain delivery keeps its state and is not sent again.
     """
     on_channel = delivery.c.channel_id == channel_id
     tx.execute(
@@ -267,7 +267,7 @@ def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
 
 
 def ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """Those of the channels that were removed or unsubscribed."""
+    """The given channels that were removed or unsubscribed."""
     if not ids:
         return []
     return tx.scalars(
@@ -291,7 +291,7 @@ def drop_if_ended(tx: Connection, channel_id: int) -> None:
 
 
 def sendable_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
+    """SQL: channels that may be sent to at `now`. The opt-in is not checked, since an opt-in request needs none."""
     return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 

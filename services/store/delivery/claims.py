@@ -22,9 +22,9 @@ from services.store.delivery.records import Channel, ChannelWithAccount, Deliver
 _UNSENT_STATES = [State.PENDING, State.UNCERTAIN]
 _OTHER_STATES = [state for state in State if state not in _UNSENT_STATES]
 _OPTED_IN = or_(channel.c.verified, delivery.c.kind == DeliveryKind.CONFIRM)
-"""A channel that has not opted in gets nothing but the question whether it does."""
+"""A channel that has not opted in gets only the opt-in request."""
 CANDIDATES_PER_CLAIM = 8
-"""So many due deliveries are read for each one that is claimed, since several may be on one channel."""
+"""The number of due deliveries that are read for each claimed one, since several may be on one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +136,24 @@ def _due_query(is_test: bool) -> Select[Any]:
 
 def claim_all(tx: Connection, due: Sequence[Delivery], until: datetime) -> list[Delivery]:
     """Claims locked deliveries, each under a lease of its own. A lease that the row had before ends."""
-    claimed = [replace(state_machine.claim(one), lease_token=uuid4(), lease_until=until) for one in due]
+    claimed = [replace(state_machine.claim(row), lease_token=uuid4(), lease_until=until) for row in due]
     names = ("state", "attempt", "lease_token", "lease_until")
-    leases.take_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in claimed])
+    leases.take_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in claimed])
     return claimed
 
 
 def commit_all(tx: Connection, committed: Sequence[Delivery]) -> None:
     """Stores deliveries as `sending`, each until its own lease ends. Raises LeaseLost."""
     names = ("state", "ambiguous_resends", "lease_until", "committed_at")
-    leases.fenced_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in committed])
+    leases.fenced_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in committed])
 
 
 def store_rendered(tx: Connection, rendered: Sequence[Delivery]) -> None:
     """Stores the messages of claimed deliveries, with their subjects and snapshots. Raises LeaseLost."""
     changes = []
-    for one in rendered:
-        snapshot = {"snapshot": one.snapshot} if one.snapshot is not None else {}
-        changes.append((one, {"rendered": one.rendered, "subject": one.subject, **snapshot}))
+    for row in rendered:
+        snapshot = {"snapshot": row.snapshot} if row.snapshot is not None else {}
+        changes.append((row, {"rendered": row.rendered, "subject": row.subject, **snapshot}))
     leases.fenced_all(tx, delivery, changes)
 
 
@@ -201,7 +201,7 @@ def lock_expired(tx: Connection, now: datetime) -> tuple[Delivery, Channel] | No
 
 
 def store_expired(tx: Connection, after: Delivery) -> None:
-    """Stores what follows for a locked delivery whose lease ran out."""
+    """Stores the new state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
     channels.drop_if_ended(tx, after.channel_id)

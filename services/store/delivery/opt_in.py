@@ -53,7 +53,7 @@ def require_confirmation(tx: Connection, channel_id: int) -> None:
 
 
 def unsubscribe(tx: Connection, where: Channel) -> None:
-    """Drops what waits for the channel; claimed deliveries are not sent.
+    """Drops the items that wait for the channel; claimed deliveries are not sent.
 
     An address that was never confirmed also gets no opt-in request any more, from any account.
     """

@@ -83,7 +83,7 @@ def _sign_in_operator(request: RequestContext) -> Response:
 
 
 def _sign_in(request: RequestContext, account: Account) -> Response:
-    """Starts a new session, whose nonce nobody else knows, and opens the page that was asked for."""
+    """Starts a session with a new random nonce, and opens the page that was asked for."""
     log.info("signed in", account=account.id, operator=account.operator, ip=request.ip)
     response = request.redirect(request.session.next_path)
     request.set_session_cookie(response, request.app.sessions.new(account))

@@ -36,7 +36,7 @@ def test_a_rare_query_says_how_rare() -> None:
 
 def test_what_sources_and_upvotes_keep_away_is_counted() -> None:
     lines = report(CompiledSubscription(id=1, query=parse("robots"), min_upvotes=5), PAPERS, 60)
-    assert lines[1:] == ["2 of them fail at its sources or at its least number of upvotes."]
+    assert lines[1:] == ["2 of these papers come from other sources or have too few upvotes."]
 
 
 def test_an_interest_says_what_came_closest() -> None:

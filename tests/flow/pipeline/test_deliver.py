@@ -9,7 +9,7 @@ from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.errors import LeaseLost
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, match, paper, rate_limit, run, transport
@@ -30,9 +30,7 @@ def on_slack(world: Pipeline, name: str = "#papers") -> int:
 
 
 def check(world: Pipeline) -> bool:
-    return restored_copy.probe_transport(
-        world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
-    )
+    return recovery.probe_transport(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
 
 
 def oracle(world: Pipeline) -> audit.Audit:
@@ -369,7 +367,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: Pipeline) -> None:
     world.deliver()
     assert world.deliveries()[0]["state"] == "claimed"
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
     assert len(world.mails()) == 1

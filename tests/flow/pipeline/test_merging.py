@@ -16,7 +16,7 @@ from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries, items
@@ -70,7 +70,7 @@ def finish(world: Pipeline) -> None:
     world.notify()
     world.let_days_pass()
     world.expire_leases()
-    while restored_copy.expire(world.db, world.settings):
+    while recovery.end_expired_lease(world.db, world.settings):
         pass
     world.deliver()
 

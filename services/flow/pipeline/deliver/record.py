@@ -28,17 +28,17 @@ def write(
 ) -> list[ClaimedDelivery]:
     """Commits deliveries that are about to be sent, and records the outcomes of others. Returns the committed ones.
 
-    Raises LeaseLost, and writes nothing, when another worker has claimed one of them.
+    Raises LeaseLost, and writes nothing, when another worker has claimed any of these deliveries.
     """
     with db.transaction() as tx:
         now = db.now(tx)
-        committed = [_committed(one, now, settings.time_scale) for one in going]
-        claims.commit_all(tx, [one.delivery for one in committed])
+        committed = [_committed(claim, now, settings.time_scale) for claim in going]
+        claims.commit_all(tx, [claim.delivery for claim in committed])
         # The pause starts again now, since rendering and connecting may have taken longer than the pause.
         renewals = {
-            one.delivery.rate_limit_key: Renewal(one.rate_limited_until, now + one.rate_limit.per_channel)
-            for one in committed
-            if one.rate_limited_until
+            claim.delivery.rate_limit_key: Renewal(claim.rate_limited_until, now + claim.rate_limit.per_channel)
+            for claim in committed
+            if claim.rate_limited_until
         }
         rate_limits.renew_all(tx, renewals)
         afters = _record_outcomes(tx, settings, finished, now)
@@ -70,17 +70,17 @@ def _committed(claimed: ClaimedDelivery, now: datetime, scale: float) -> Claimed
 def _record_outcomes(
     tx: Connection, settings: Settings, finished: Sequence[DeliveryOutcome], now: datetime
 ) -> list[Delivery]:
-    """Stores the outcomes, and what follows from them for channels and transports."""
-    finished = [_without_unconfirmed_outage(one) for one in finished]
+    """Stores the outcomes, and applies them to channels and transports."""
+    finished = [_without_unconfirmed_outage(result) for result in finished]
     afters = [
         state_machine.record(claimed.delivery, outcome, now, settings.time_scale, claimed.policy)
         for claimed, outcome in finished
     ]
     claims.finish_all(tx, afters, now)
-    for one, after in zip(finished, afters, strict=True):
-        _follow_up(tx, settings, one, after, now)
+    for result, after in zip(finished, afters, strict=True):
+        _follow_up(tx, settings, result, after, now)
     # On a channel that was removed or unsubscribed meanwhile, nothing more is sent.
-    shared = {one.claimed.channel.id for one in finished if not concerns_one_delivery(one)}
+    shared = {result.claimed.channel.id for result in finished if not concerns_one_delivery(result)}
     for channel_id in channels.ended(tx, shared):
         channels.drop_if_ended(tx, channel_id)
     return afters
@@ -95,7 +95,7 @@ def _without_unconfirmed_outage(finished: DeliveryOutcome) -> DeliveryOutcome:
 
 
 def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, after: Delivery, now: datetime) -> None:
-    """What an outcome means beyond its delivery."""
+    """What an outcome leads to besides the state of its delivery: disabled channels, notices, pauses, follow-ups."""
     claimed, outcome = finished
     channel, host = claimed.channel, _host(settings)
     if isinstance(outcome, TransportDown):
