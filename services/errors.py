@@ -2,10 +2,10 @@
 
 PaperwireError
 ├── ConfigError      a setting or an option that cannot be used
-├── SourceError      bytes that are not the listing they should be, or a location that cannot be one
+├── SourceError      bytes that are not a listing of the source, or a location that is not valid
 ├── QueryError       a query that does not parse; knows the position
 ├── TargetError      a channel's target that cannot be used
-├── EmbedderError    the embedder is down or answers nonsense
+├── EmbedderError    the embedder is down or gives an unusable answer
 ├── NotFound         no row has this id, or it belongs to another account
 ├── Busy             too much is going on at the moment, or too much was asked for in a short time
 ├── Conflict         the row exists already, or its state forbids the step

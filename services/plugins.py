@@ -24,10 +24,10 @@ def _modules(package: str) -> dict[str, Any]:
 @cache
 def sources() -> "dict[str, Source]":
     """Every source by its kind, in the order of `rank`. A module may define several sources as `plugins`."""
-    found: list[Source] = []
+    plugins: list[Source] = []
     for module in _modules("services.sources").values():
-        found += getattr(module, "plugins", None) or [module.plugin]
-    return {source.kind: source for source in sorted(found, key=lambda source: source.rank)}
+        plugins += getattr(module, "plugins", None) or [module.plugin]
+    return {source.kind: source for source in sorted(plugins, key=lambda source: source.rank)}
 
 
 @cache

@@ -20,7 +20,7 @@ from services.domain.delivery.state_machine import Retry as Retry
 from services.domain.delivery.state_machine import Sent as Sent
 from services.domain.delivery.state_machine import TransportDown as TransportDown
 from services.domain.digests.digest import Digest
-from services.domain.papers.paper import Listing
+from services.domain.papers.paper import Identifier, Listing
 from services.domain.sources.polling import Timetable
 
 # ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -68,6 +68,12 @@ class Source(Protocol):
     def request_day(self, location: str, day: date) -> Request | None:
         """The request for the first page of what was announced on a past `day`; None: the source cannot look back."""
 
+    def publishes(self, identifier: Identifier) -> bool:
+        """Whether this is the own source of the works with this identifier.
+
+        No other kind of source changes the text, the version or the withdrawal of such a work.
+        """
+
     def recognise(self, body: bytes) -> str | None:
         """Which of `formats` the content of `body` has; None for any other. It is fast and never raises."""
 
@@ -102,6 +108,8 @@ class RateLimit:
 
     per_channel: timedelta = timedelta()
     per_transport: timedelta = timedelta()
+    shared_by_strangers: bool = False
+    """Other accounts use the same key, so a pause that one receiver names holds for its own transport alone."""
 
 
 class Notifier(Protocol):
@@ -130,7 +138,7 @@ class Notifier(Protocol):
         """The key of the circuit breaker: `TransportDown` stops all channels with this key. Contains no secret."""
 
     def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
-        """How deliveries of this kind treat failures and doubts. `public_fields`: the target's, without secrets."""
+        """How deliveries of this kind treat failures. `public_fields`: the target's fields that are not secret."""
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         """The complete bytes of the message. A resend sends the same bytes."""
@@ -141,7 +149,7 @@ class Notifier(Protocol):
     def send(self, body: bytes, target: BaseModel, commit: Callable[[], None]) -> Outcome:
         """Sends once. Calls `commit` right before the first byte that cannot be taken back.
 
-        A failure before `commit` is provably unsent (Retry, Rejected, TransportDown). After it, a missing answer is
+        After a failure before `commit` nothing was sent (Retry, Rejected, TransportDown). After it, a missing answer is
         MaybeDelivered. A network failure never raises. An exception of `commit` propagates, and nothing is sent.
         """
 
@@ -173,7 +181,7 @@ class Reconcilable(Protocol):
     """A notifier that can look up whether a message arrived. Its policy says for which channels (`can_reconcile`)."""
 
     def reconcile(self, body: bytes, target: BaseModel, receipt: str, sent_at: datetime) -> Outcome | NotDelivered:
-        """Looks up a message in doubt that was sent at `sent_at`. MaybeDelivered: the lookup gave no answer.
+        """Whether a message sent at `sent_at` arrived. MaybeDelivered: the lookup gave no answer.
 
         `receipt` is the receipt of an earlier message to the same place.
         """

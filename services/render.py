@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.domain.digests import display_text
 from services.domain.digests.digest import DigestPaper
 from services.domain.digests.highlight import Piece, pieces
 from services.domain.http.ssrf import without_secrets
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.text.latex import readable
 
@@ -40,7 +40,8 @@ def environment() -> Environment:
         auto_reload=False,  # Otherwise each mail would stat seven files.
     )
     env.filters |= {"link": link, "authors": authors, "day": day, "line": line, "shorten": shorten}
-    env.filters |= {"place": without_secrets, "title": title, "abstract": abstract, "links": links, "home": home}
+    env.filters |= {"place": without_secrets, "title": title, "title_text": title_text, "abstract": abstract}
+    env.filters |= {"links": links, "home": home}
     env.filters |= {"marked_title": marked_title, "passage": passage, "starred": starred, "wrapped": wrapped}
     return env
 
@@ -74,6 +75,11 @@ def link(url: str) -> str:
         return ""
     cleaned = quote(display_text.printable(url), safe="%/:?#[]@!$&()*+,;=~-._")
     return cleaned if usable and len(cleaned) <= MAX_LINK else ""
+
+
+def title_text(stated: str, limit: int = MAX_TITLE) -> str:
+    """A title that its source states so, as `title` shows it."""
+    return shorten(display_text.title_text(stated), limit) or UNTITLED
 
 
 def title(paper: Paper, limit: int = MAX_TITLE) -> str:
@@ -138,7 +144,7 @@ def links(paper: Paper) -> list[tuple[str, str]]:
 
 def bibtex(paper: Paper) -> str:
     """The URL of the paper's BibTeX entry, at arXiv or Crossref; empty without an arXiv id and a DOI."""
-    names = {one.scheme: one.value for one in paper.identifiers}
+    names = {identifier.scheme: identifier.value for identifier in paper.identifiers}
     if "arxiv" in names:
         return f"https://arxiv.org/bibtex/{quote(names['arxiv'])}"
     doi = quote(names.get("doi", ""), safe="")

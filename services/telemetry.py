@@ -44,7 +44,7 @@ def configure_logging(level: int = logging.INFO) -> None:
 def fault_point(name: str, *about: str) -> None:
     """Kills the process as `kill -9` does if the environment variable FAULT names this point, for the fault tests.
 
-    `FAULT=name:what` dies only when the point is `about` that.
+    With `FAULT=name:what` only if `what` is among `about`.
     """
     fault = os.environ.get("FAULT")
     if fault is not None and (fault == name or fault in {f"{name}:{what}" for what in about}):

@@ -181,6 +181,31 @@ def test_a_slow_answer_ends_at_the_timeout(server: Server, head: bytes, part: by
     assert time.monotonic() - started < 3
 
 
+def test_cookies_set_on_the_way_are_sent_back_within_one_fetch() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        place = f"{request.url.host}{request.url.path}"
+        asked.append((place, request.headers.get("cookie", "")))
+        if place == "idp.nature.example/authorize":
+            return httpx2.Response(302, headers={"Location": "/transit"})
+        if place == "idp.nature.example/transit":
+            cookies = [("Set-Cookie", "idp_session=abc; Domain=.nature.example; Path=/"), ("Set-Cookie", "own=1")]
+            return httpx2.Response(302, headers=[("Location", "https://www.nature.example/nature.rss"), *cookies])
+        if "idp_session=abc" in request.headers.get("cookie", ""):
+            return httpx2.Response(200, content=b"<rss/>")
+        return httpx2.Response(303, headers={"Location": "https://idp.nature.example/authorize"})
+
+    fetcher = Fetcher(user_agent="paperwire-test", transport=answer)
+    for _ in range(2):
+        outcome = fetcher.fetch(Request(url="https://www.nature.example/nature.rss"))
+        assert isinstance(outcome, Fetched)
+        assert outcome.permanent_url is None
+    once = [("www.nature.example/nature.rss", ""), ("idp.nature.example/authorize", "")]
+    once += [("idp.nature.example/transit", ""), ("www.nature.example/nature.rss", "idp_session=abc")]
+    assert asked == once * 2
+
+
 def test_the_timeout_covers_all_redirects_together(server: Server) -> None:
     def slowly(connection: socket.socket) -> None:
         time.sleep(0.4)

@@ -15,7 +15,7 @@ PREFORK_QUEUES = {"poll", "deliver"}
 
 
 def _queues(text: str) -> list[str]:
-    """Queue names; `match` alone stands for every shard's queue."""
+    """Queue names; `match` without a number means the queues of all shards."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     expanded = [f"match.{number}" for number in _shard_numbers()] if "match" in names else []
     return [name for name in names if name != "match"] + expanded

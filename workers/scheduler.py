@@ -28,7 +28,7 @@ HEARTBEAT_QUEUES = ("poll", "embed", "deliver", "slow")
 """Queues that take heartbeats. Every worker must serve one of them: a worker without heartbeats is restarted."""
 LOCK = "SELECT pg_try_advisory_lock(hashtextextended('paperwire:scheduler', 0))"
 MAX_QUEUED = 4
-"""A sweep adds no message to a queue that holds as many, so that a backlog does not multiply messages."""
+"""A sweep adds no message to a queue that has this many, so that messages do not pile up behind a backlog."""
 
 
 def sweep() -> None:

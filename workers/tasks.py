@@ -19,7 +19,7 @@ from services.flow.upkeep import (
     model_rollover,
     no_match_reminder,
     recalibrate,
-    restored_copy,
+    recovery,
     retention,
     sentence_vectors,
 )
@@ -75,9 +75,9 @@ def run_notify() -> None:
 
 @app.task(name="paperwire.deliver")
 def run_deliver() -> None:
-    drain("deliver", lambda: restored_copy.pause_if_copied(db()))
-    drain("deliver", lambda: restored_copy.expire(db(), settings()))
-    drain("deliver", lambda: restored_copy.probe_transport(db(), settings(), secrets()))
+    drain("deliver", lambda: recovery.pause_if_copied(db()))
+    drain("deliver", lambda: recovery.end_expired_lease(db(), settings()))
+    drain("deliver", lambda: recovery.probe_transport(db(), settings(), secrets()))
     drain("deliver", lambda: message_updates.give_up(db(), settings()))
     drain("deliver", lambda: gather.gather_due(db(), settings()), GATHER_TIME_BUDGET)
     drain("deliver", lambda: message_updates.work(db(), settings()))

@@ -108,7 +108,7 @@ def off(
     ] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """End the pause. It shows what waits, and asks before it sends that."""
+    """End the pause. Shows what waits, and asks before sending it."""
     from services.store.delivery import sending_pause
 
     last_day = _day(sent_until) if sent_until else None

@@ -6,6 +6,7 @@ import typer
 
 from services.cli import output
 from services.cli.context import Email, Id, Json, command_context
+from services.domain.delivery.schedule import DEFAULT_TIME
 
 commands = typer.Typer(help="Where papers are sent: mail, Slack, webhooks.", no_args_is_help=True)
 
@@ -15,7 +16,7 @@ def add(
     email: Email,
     kind: Annotated[str, typer.Argument(help="email, slack, slack-webhook, webhook.", show_default=False)],
     target: Annotated[str, typer.Argument(help="An address, a Slack channel …", show_default=False)],
-    at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = "08:00",
+    at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = DEFAULT_TIME,
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[
         bool, typer.Option("--confirmed", help="The address's owner agreed: send no confirmation mail.")

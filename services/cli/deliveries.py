@@ -31,7 +31,9 @@ def deliveries(
         output.as_json([delivery_json(delivery) for delivery in listed])
         return
     columns = ("id", "email", "channel_kind", "label", "kind", "state", "sent_at", "error")
-    rows = [{**{name: getattr(one, name) for name in columns}, "papers": len(one.papers)} for one in listed]
+    rows = [
+        {**{name: getattr(delivery, name) for name in columns}, "papers": len(delivery.papers)} for delivery in listed
+    ]
     output.table(rows, empty="no deliveries yet")
 
 
@@ -73,11 +75,11 @@ def bounces(
         settings = context.settings_with_key()
         secrets = SecretBox(settings.secret_key.get_secret_value())
         if bodies:
-            found = Counter(bounces.handle_mail(context.db, settings, secrets, body) for body in bodies)
+            outcomes = Counter(bounces.handle_mail(context.db, settings, secrets, body) for body in bodies)
         else:
-            found = bounces.read_mailbox(context.db, settings, secrets)
-    counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common())
-    output.say(f"{found.total()} mail{'s' * (found.total() != 1)} read" + (f": {counts}" if counts else ""))
+            outcomes = bounces.read_mailbox(context.db, settings, secrets)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+    output.say(f"{outcomes.total()} mail{'s' * (outcomes.total() != 1)} read" + (f": {counts}" if counts else ""))
 
 
 def _bytes(path: Path) -> bytes:
@@ -94,11 +96,11 @@ def audit(json: Json = False) -> None:
     with command_context() as context:
         now = context.db.now()
         with context.db.transaction() as tx:
-            found = audit(tx, now)
+            figures = audit(tx, now)
     if json:
-        output.as_json({**found.figures(), "clean": found.clean})
+        output.as_json({**figures.figures(), "clean": figures.clean})
     else:
-        for name, count in found.figures().items():
+        for name, count in figures.figures().items():
             print(f"{count:>8}  {name.replace('_', ' ')}")
-    if not found.clean:
+    if not figures.clean:
         raise typer.Exit(1)

@@ -15,14 +15,15 @@ Paper = Annotated[str, typer.Argument(help="Its id, arxiv:2506.01234 or doi:…"
 @commands.command("list")
 def list_(json: Json = False) -> None:
     """Show the quarantined papers: the stage, the time and the reason."""
+    from services.domain.papers.display_text import title_text
     from services.store.subscriptions import quarantine
 
     with command_context() as context, context.db.transaction() as tx:
-        papers = [asdict(entry) for entry in quarantine.list_all(tx)]
+        papers = [asdict(entry) | {"title": title_text(entry.title)} for entry in quarantine.list_all(tx)]
     if json:
         output.as_json([{**paper, "paper_id": str(paper["paper_id"])} for paper in papers])
         return
-    output.table(papers, empty="no paper is set aside")
+    output.table(papers, empty="no paper is in quarantine")
 
 
 @commands.command()
@@ -35,5 +36,5 @@ def release(paper: Paper) -> None:
         with context.db.transaction() as tx:
             paper_id = papers.find(tx, paper)
         quarantine.release(context.db, paper_id)
-        output.say(f"paper {paper_id} is put back and matched again")
+        output.say(f"paper {paper_id} is released and matched again")
         context.warn_if_no_worker_runs()

@@ -33,6 +33,7 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
         ready = _wait_until_ready(config.bind, port)
         say(f"paperwire is ready at {config.base_url}" if ready else NOT_READY)
         _print_addresses(config, key, say)
+        _warn_if_no_operator_can_be_reached(context, say)
         if sample and load(context):
             report(context, say, config.base_url)
     except Exception as error:  # the processes of `up` keep running
@@ -43,22 +44,37 @@ def announce(config: "Settings", port: int, say: Say, *, sample: bool) -> None:
 
 def _ensure_operator(context: "CommandContext") -> None:
     """Adds the first account, so that somebody can sign in."""
+    from services.domain.accounts.profile import names_place
     from services.store.accounts import accounts
 
     with context.db.transaction() as tx:
         if accounts.first_operator(tx) is None:
-            accounts.add(tx, FIRST_ACCOUNT, context.settings.timezone, operator=True)
+            zone = context.settings.timezone
+            accounts.add(tx, FIRST_ACCOUNT, zone if names_place(zone) else "UTC", operator=True)
+
+
+def _warn_if_no_operator_can_be_reached(context: "CommandContext", say: Say) -> None:
+    from services.store.accounts import accounts
+    from services.store.delivery import operator_notices
+
+    with context.db.transaction() as tx:
+        if operator_notices.can_reach_operator(tx):
+            return
+        operator = accounts.first_operator(tx)
+    whom = operator.email if operator else FIRST_ACCOUNT
+    say("no operator can be told of an outage, since none has a confirmed e-mail channel that is in use;")
+    say(f"add one: paperwire channel add {whom} email NAME@example.org")
 
 
 def _new_signin_key(config: "Settings") -> str:
-    """A sign-in key for the first operator, valid until the next start; empty if other machines reach the pages."""
+    """A sign-in key for the first operator, valid once; empty if other machines reach the pages."""
     from services.local.run_file import write_private
     from services.settings import new_secret
-    from services.web.auth import SIGNIN_KEY_FILE, is_loopback
+    from services.web.auth import SIGNIN_KEY_FILE, host_of, is_loopback
 
     path = config.data_dir / SIGNIN_KEY_FILE
     path.unlink(missing_ok=True)
-    if not is_loopback(config.bind):
+    if not (is_loopback(config.bind) and is_loopback(host_of(config.base_url))):
         return ""
     key = new_secret()
     write_private(path, key + "\n")
@@ -85,6 +101,6 @@ def _print_addresses(config: "Settings", key: str, say: Say) -> None:
     if key:
         say(f"sign in:   {signin_url(config.base_url, key)}")
     else:
-        say(f"sign in:   run `paperwire user link EMAIL` to get a link (PAPERWIRE_BIND is {config.bind})")
+        say(f"sign in:   run `paperwire user link EMAIL` to get a link (others reach {config.base_url})")
     say(f"data in:   {config.data_dir}")
     say(f"mails in:  {config.data_dir / 'outbox'} (set PAPERWIRE_SMTP_URL to send them)")

@@ -39,7 +39,7 @@ To = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOptions:
-    """What was asked for; None where nothing was said. An empty text, or 0, takes a wish back."""
+    """The given options; None for each that is not given. An empty text or 0 removes a criterion."""
 
     name: str | None = None
     for_whom: str | None = None
@@ -55,21 +55,21 @@ class SubscriptionOptions:
     to: list[str] | None = None
 
     def draft(self, tx: "Connection", base: "Draft | None" = None) -> "Draft":
-        """`base` with what was asked for, checked. Raises QueryError, ConfigError, NotFound."""
+        """`base` with the given options, checked. Raises QueryError, ConfigError, NotFound."""
         from services import plugins
         from services.domain.subscriptions.draft import Draft, check
 
         for kind in filter(None, self.source or ()):
             plugins.source(kind)
         names = ("name", "for_whom", "query", "interest", "min_upvotes", "volume", "cadence")
-        said: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.trending is not None:
-            said["trending"] = self.trending or None
+            given["trending"] = self.trending or None
         if self.source:
-            said["sources"] = tuple(filter(None, self.source))
-        said |= {"liked": _papers(tx, self.like)} if self.like else {}
-        said |= {"disliked": _papers(tx, self.unlike)} if self.unlike else {}
-        draft = replace(base or Draft(), **said)
+            given["sources"] = tuple(filter(None, self.source))
+        given |= {"liked": _papers(tx, self.like)} if self.like else {}
+        given |= {"disliked": _papers(tx, self.unlike)} if self.unlike else {}
+        draft = replace(base or Draft(), **given)
         return check(draft if draft.has_interest or self.volume else replace(draft, volume=""))
 
     def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
@@ -78,10 +78,10 @@ class SubscriptionOptions:
 
         settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
-        found = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
-        for channel_id in found:
+        channel_ids = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
+        for channel_id in channel_ids:
             session.request_opt_in(channel_id)
-        return list(found)
+        return list(channel_ids)
 
 
 def _papers(tx: "Connection", names: list[str]) -> tuple[int, ...]:

@@ -20,5 +20,6 @@ def stop_if_refused_in_a_row(tx: Connection, channel_id: int, last_id: int | Non
     because = f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: {reason}"
     channels.disable(tx, channel_id, because)
     text = f"{channel.kind} {channel.label} was disabled: {because}"
-    operator_notices.send(tx, channel.account_id, f"refused:{channel_id}:{last_id}", text, host)
+    key = f"refused:{channel_id}:{last_id}"
+    operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel_id)
     return True

@@ -8,6 +8,7 @@ import httpx2
 
 from services.domain.http.caching import max_age, retry_after, validator
 from services.domain.http.content_encoding import ACCEPTED, Damaged, TooLarge, undo
+from services.domain.http.cookies import CookieJar
 from services.domain.http.ssrf import AllowList, NotAllowed, check_url
 from services.http.transport import GuardedTransport
 from services.ports import Request
@@ -159,10 +160,12 @@ def _follow(
     """One GET that follows redirects; the address of each is checked. `conditional`: the request has validators."""
     permanent: str | None = None
     all_permanent = True
+    cookies = CookieJar()
     for _ in range(MAX_REDIRECTS + 1):
         check_url(url, allowed)
-        response = transport.handle_request(httpx2.Request("GET", url, headers=headers))
+        response = transport.handle_request(httpx2.Request("GET", url, headers=_with_cookies(headers, cookies, url)))
         try:
+            cookies.store(url, response.headers.get_list("set-cookie"), datetime.now(UTC))
             target = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not target:
                 return _answer(response, url, permanent, conditional=conditional)
@@ -175,6 +178,13 @@ def _follow(
         all_permanent = all_permanent and response.status_code in _PERMANENT
         permanent = url if all_permanent else permanent
     return Failed(reason=f"more than {MAX_REDIRECTS} redirects")
+
+
+def _with_cookies(headers: Mapping[str, str], cookies: CookieJar, url: str) -> Mapping[str, str]:
+    """The headers with those cookies that the servers on the way have set for this address."""
+    own = next((name for name in headers if name.lower() == "cookie"), "Cookie")
+    both = [value for value in (headers.get(own, ""), cookies.header(url)) if value]
+    return {**headers, own: "; ".join(both)} if both else headers
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

@@ -55,7 +55,8 @@ def _run(name: str, url: str, *arguments: str) -> None:
     password = {"PGPASSWORD": str(parts.password)} if parts.password else {}
     # psql and pg_dump read settings from PG* variables, which may name another server.
     env = {variable: value for variable, value in os.environ.items() if not variable.startswith("PG")}
-    without_password = parts.set(password=None).render_as_string()
+    # `set` leaves out None, and the rendered URL would have *** as its password.
+    without_password = parts._replace(password=None).render_as_string()
     _call([program(name), f"--dbname={without_password}", *arguments], {**env, **password, "LC_ALL": "C"}, name)
 
 

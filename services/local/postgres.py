@@ -1,7 +1,6 @@
 """The embedded PostgreSQL 18: created once, run in the foreground, reachable through a unix socket only."""
 
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from services.errors import ConfigError
 from services.local.datadir import DataDir, make_private
 from services.local.os_user import OsUser, allow_traversal, is_executable_by_all, server_user
 from services.local.process import Steps, end, launch, processes_in, without_children
+from services.local.server_environment import server_environment
 
 MAJOR = "18"
 DATABASE = "paperwire"
@@ -89,7 +89,7 @@ class Postgres:
             argv.append("--sync-method=syncfs")  # see recovery_init_sync_method
         with tempfile.TemporaryFile() as output:
             process = launch(
-                [*argv, "--no-instructions"], env=_environment(), output=output, death_signal=signal.SIGKILL,
+                [*argv, "--no-instructions"], env=server_environment(), output=output, death_signal=signal.SIGKILL,
                 user=user, cwd=Path("/"),
             )  # fmt: skip
             try:
@@ -139,7 +139,7 @@ class Postgres:
         argv += [argument for name, value in options.items() for argument in ("-c", f"{name}={value}")]
         with self.log_file.open("ab") as log:
             return launch(
-                argv, env=_environment(), output=log, death_signal=self.death_signal, user=user, cwd=Path("/")
+                argv, env=server_environment(), output=log, death_signal=self.death_signal, user=user, cwd=Path("/")
             )
 
     def problem(self) -> str | None:
@@ -190,12 +190,6 @@ def reachable_copy(programs: Path, to: Path) -> Path:
         unfinished.rename(to)
     allow_traversal(copy)
     return copy
-
-
-def _environment() -> dict[str, str]:
-    """This environment without variables that configure PostgreSQL, and with its messages in English."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    return {**kept, "LC_ALL": "C"}
 
 
 def _error_line(lines: list[str]) -> str:

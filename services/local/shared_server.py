@@ -98,7 +98,7 @@ class SharedServer:
     def _spawn_server_process(self) -> "subprocess.Popen[bytes]":
         # A new session, so that Ctrl-C in the terminal ends only the commands. The server process ends after them.
         argv = [sys.executable, "-P", "-m", "services.local.server_process", self._server.name, str(self._home.path)]
-        env = {name: value for name, value in os.environ.items() if name != "PAPERWIRE_SUPERVISED"}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PAPERWIRE_")}
         with self._server.log_file.open("ab") as log:
             server_process = subprocess.Popen(
                 argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

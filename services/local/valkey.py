@@ -1,7 +1,6 @@
 """The embedded Valkey: the Celery broker, which only carries wake-up calls and keeps nothing on disk."""
 
 import importlib.util
-import os
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from typing import ClassVar
 from services.errors import ConfigError
 from services.local.datadir import DataDir, make_private
 from services.local.process import Steps, end, launch, processes_in
+from services.local.server_environment import server_environment
 
 SOCKET = "valkey.sock"
 
@@ -58,7 +58,7 @@ class Valkey:
         }
         argv = [_binary(), *(argument for name, value in options.items() for argument in (f"--{name}", value))]
         with self.log_file.open("ab") as log:
-            return launch(argv, env=os.environ, output=log, death_signal=self.death_signal, cwd=self._folder)
+            return launch(argv, env=server_environment(), output=log, death_signal=self.death_signal, cwd=self._folder)
 
     def problem(self) -> str | None:
         # Without redis-py, whose import costs a quarter of a second at every start.

@@ -1,7 +1,7 @@
 """What passes between the two processes: frames of a stated length, and typed messages as JSON.
 
-Never pickle: whoever controls the child must not control the worker. The parent reads each answer as the type that it
-expects, and refuses everything else.
+Never pickle: an attacker who controls the child must not control the worker. The parent reads each answer as the type
+that it expects, and refuses everything else.
 """
 
 import json
@@ -18,7 +18,7 @@ Message = TypeVar("Message")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Precedes the body that the child is to read."""
+    """The first frame of a request; the second is the body of the listing."""
 
     kind: str
     day: date

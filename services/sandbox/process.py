@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-P", "-m", "services.sandbox")
 STARTUP_TIMEOUT = 30.0
 """Seconds."""
 MAX_REQUESTS = 1_000
-"""After so many requests the child is replaced."""
+"""The child is replaced after this number of requests."""
 MAX_GROWTH = 128 * 2**20
 """Bytes of memory that a child may keep after an answer; beyond them it is replaced."""
 USUAL_BODY = 10 * 2**20
@@ -84,7 +84,7 @@ class ParserProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the child, if there is one."""
+        """The process id of the child; None if none runs."""
         return self._child.pid if self._child else None
 
     def _read(self, kind: str, body: bytes, day: date, limits: Limits) -> Listing:
@@ -94,7 +94,7 @@ class ParserProcess:
             if answer.listing is not None:
                 return answer.listing
         except ValueError as error:
-            # A frame beyond its limit, or an answer that is none of the child's program.
+            # A frame beyond its limit, or an answer that the child's program cannot have written.
             self._end()
             raise SourceError("reading it gives more than a listing may contain, or no listing at all") from error
         except BaseException:

@@ -21,6 +21,8 @@ from services.domain.text.markup import HEAD, MAX_MARKUP, decode, describe, plai
 from services.errors import SourceError
 from services.ports import Request
 
+DOI_PREFIXES = ("10.1101/", "10.64898/")
+"""openRxiv has assigned the second one since the end of 2025."""
 FORMAT = "biorxiv-json"
 API = "https://api.biorxiv.org"
 BIORXIV = (
@@ -84,6 +86,9 @@ class Preprints:
 
     def request_day(self, location: str, day: date) -> Request:
         return Request(url=_url(self.kind, f"{day}", f"{day}", 0, location), timeout=60.0)
+
+    def publishes(self, identifier: Identifier) -> bool:
+        return identifier.scheme == "doi" and identifier.value.startswith(DOI_PREFIXES)
 
     def recognise(self, body: bytes) -> str | None:
         if not _ANSWER.match(decode(body[:HEAD])) or b'"messages"' not in body or b'"collection"' not in body:

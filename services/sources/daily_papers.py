@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from services.domain.papers import identifiers
 from services.domain.papers.entries import Unreadable, collect
-from services.domain.papers.paper import Entry, Listing
+from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.sources import rate_limits
 from services.domain.sources.polling import Timetable
 from services.domain.text.markup import HEAD, decode, describe
@@ -55,6 +55,9 @@ class DailyPapers:
 
     def request_day(self, location: str, day: date) -> Request:
         return Request(url=f"{SITE}/api/daily_papers?date={day}&limit={MAX_LIST}")
+
+    def publishes(self, identifier: Identifier) -> bool:
+        return False
 
     def recognise(self, body: bytes) -> str | None:
         head = decode(body[:HEAD]).lstrip()

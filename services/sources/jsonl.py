@@ -7,7 +7,7 @@ from typing import Any
 
 from services.domain.papers import identifiers
 from services.domain.papers.entries import Unreadable, collect
-from services.domain.papers.paper import Entry, Listing
+from services.domain.papers.paper import Entry, Identifier, Listing
 from services.domain.sources.polling import Timetable
 from services.domain.text.markup import decode, describe
 from services.errors import SourceError
@@ -40,6 +40,9 @@ class JsonLines:
 
     def request_day(self, location: str, day: date) -> Request | None:
         return None
+
+    def publishes(self, identifier: Identifier) -> bool:
+        return False
 
     def recognise(self, body: bytes) -> str | None:
         lines = decode(body[:HEAD]).split("\n")

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from services.settings import settings
-from services.web import bounce_webhook, error_pages, health, security_headers
+from services.web import bounce_webhook, error_pages, health, requests, security_headers
 from services.web.context import AppContext
 from services.web.pages import (
     account,
@@ -67,7 +67,8 @@ def create_app() -> FastAPI:
     app.add_api_route("/", _redirect_to_subscriptions, methods=["GET"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     error_pages.install(app)
-    security_headers.install(app)
+    requests.install(app, context.settings.base_url)
+    security_headers.install(app, is_https=context.is_https)
     return app
 
 

@@ -33,11 +33,11 @@ class Feed:
     page: str
     since: datetime
     """When the subscription was made: an empty feed was updated then."""
-    found: Sequence[Entry]
+    matches: Sequence[Entry]
 
     @property
     def updated(self) -> datetime:
-        return max((one.at for one in self.found), default=self.since)
+        return max((match.at for match in self.matches), default=self.since)
 
 
 def document(feed: Feed) -> bytes:
@@ -49,23 +49,23 @@ def document(feed: Feed) -> bytes:
     SubElement(root, "link", {"rel": "self", "type": "application/atom+xml", "href": feed.address})
     SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": feed.page})
     _text(SubElement(root, "author"), "name", "paperwire")
-    for one in feed.found:
-        _entry(root, one)
+    for match in feed.matches:
+        _entry(root, match)
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True))
 
 
-def _entry(root: Element, one: Entry) -> None:
-    entry, paper = SubElement(root, "entry"), one.paper
-    _text(entry, "id", one.id)
+def _entry(root: Element, match: Entry) -> None:
+    entry, paper = SubElement(root, "entry"), match.paper
+    _text(entry, "id", match.id)
     _text(entry, "title", render.title(paper))
-    _text(entry, "published", _moment(one.at))
-    _text(entry, "updated", _moment(one.at))
+    _text(entry, "published", _moment(match.at))
+    _text(entry, "updated", _moment(match.at))
     SubElement(entry, "link", {"rel": "alternate", "href": render.home(paper)})
     for name in paper.authors[:_MAX_AUTHORS]:
         _text(SubElement(entry, "author"), "name", render.line(name, 80) or "(unnamed)")
     for category in paper.categories:
         SubElement(entry, "category", {"term": _possible(render.line(category, 80))})
-    html = render.render("web/feed_entry.html", paper=paper, why=one.why)
+    html = render.render("web/feed_entry.html", paper=paper, why=match.why)
     _text(entry, "content", html).set("type", "html")
 
 

@@ -15,6 +15,8 @@ from services.store.accounts.records import Account
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
 """The path in the data directory. `up` writes a new key at every start, with mode 0600."""
 COOKIE = "paperwire_session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""Browsers take a cookie of this name over https only, and from no other host of the domain."""
 SESSION_SECONDS = 30 * 86_400
 
 
@@ -31,6 +33,11 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def host_of(url: str) -> str:
+    """The host of a URL without the port."""
+    return host_name(url.partition("://")[2].partition("/")[0])
 
 
 def host_name(header: str) -> str:

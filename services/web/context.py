@@ -11,7 +11,7 @@ from services.ports import Embedder
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.web.auth import Sessions
+from services.web.auth import COOKIE, SECURE_COOKIE, Sessions
 from services.web.preview_slots import PreviewSlots
 
 PAGE_TIMEOUT_MS = 2_000
@@ -59,6 +59,11 @@ class AppContext:
     @property
     def is_https(self) -> bool:
         return self.settings.base_url.startswith("https://")
+
+    @property
+    def cookie(self) -> str:
+        """The name of the session cookie."""
+        return SECURE_COOKIE if self.is_https else COOKIE
 
 
 def app_context(request: Request) -> AppContext:

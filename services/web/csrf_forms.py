@@ -16,11 +16,10 @@ class Form:
     """The posted fields, each as stripped text."""
 
     def __init__(self, fields: list[tuple[str, str]]) -> None:
-        self._fields = fields
+        self._fields = [(_storable(key), _storable(value)) for key, value in fields]
 
     def text(self, name: str, default: str = "") -> str:
-        # The text type of PostgreSQL has no NUL.
-        return next((value.replace("\0", "").strip() for key, value in self._fields if key == name), default)
+        return next((value.strip() for key, value in self._fields if key == name), default)
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self._fields if key == name]
@@ -38,6 +37,14 @@ class Form:
         if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text) <= 1_000_000):
             raise ConfigError(f"{name.replace('_', ' ')}: {text[:40]!r} is not a whole number")
         return int(text)
+
+
+def _storable(text: str) -> str:
+    """Without NUL, which the text type of PostgreSQL has not, and lone surrogates, which UTF-8 has not.
+
+    A multipart form names the encoding of its fields, and some encodings of Python give lone surrogates.
+    """
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 async def posted(http: Request, request: Annotated[RequestContext, Depends(anyone)]) -> Form:

@@ -13,8 +13,9 @@ from services import render
 from services.errors import NotFound
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
+from services.telemetry import log
 from services.web import formatting
-from services.web.auth import COOKIE, SESSION_SECONDS, Session, is_valid_for
+from services.web.auth import SESSION_SECONDS, Session, is_valid_for
 from services.web.context import App, AppContext
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
@@ -87,7 +88,7 @@ class RequestContext:
         )
         response = HTMLResponse(html, status)
         # The token of each form belongs to this session, so a browser without a valid cookie gets one.
-        if COOKIE not in self.http.cookies or self.app.sessions.read(self.http.cookies[COOKIE]) is None:
+        if self.app.sessions.read(self.http.cookies.get(self.app.cookie, "")) is None:
             self.set_session_cookie(response, self.session)
         return response
 
@@ -97,7 +98,7 @@ class RequestContext:
 
     def set_session_cookie(self, response: Response, session: Session) -> None:
         response.set_cookie(
-            COOKIE,
+            self.app.cookie,
             self.app.sessions.write(session),
             max_age=SESSION_SECONDS,
             httponly=True,
@@ -108,7 +109,7 @@ class RequestContext:
 
 def anyone(request: Request, app: App) -> RequestContext:
     """The context of any visitor, signed in or not."""
-    session = app.sessions.read(request.cookies.get(COOKIE, "")) or app.sessions.new()
+    session = app.sessions.read(request.cookies.get(app.cookie, "")) or app.sessions.new()
     account = None
     if session.account_id is not None:
         with app.db.transaction() as tx:
@@ -127,6 +128,9 @@ def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestCon
 def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
     if not request.account.operator:
         raise NotFound("this page does not exist")
+    if request.http.method == "POST":
+        route = getattr(request.http.scope.get("route"), "path", "")
+        log.info("an operator acts", account=request.account_id, route=route, values=request.http.path_params)
     return request
 
 

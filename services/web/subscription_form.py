@@ -150,7 +150,7 @@ def find_paper(tx: Connection, name: str) -> int:
 def _check_name(name: str) -> None:
     scheme, colon, _ = name.partition(":")
     if not name.isascii() or not name.isprintable() or (colon and scheme == "id"):
-        raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
+        raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, its link, arXiv id or DOI")
 
 
 def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -169,6 +169,8 @@ def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[in
 
 
 def _names(text: str) -> list[str]:
+    # arXiv's own form of a citation contains a space and the primary category: `arXiv:2401.00001v1 [cs.CL]`.
+    text = re.sub(r"(?<=arxiv:)\s+|\s*\[[\w.-]{2,20}\]", "", text, flags=re.IGNORECASE)
     return [name for name in re.split(r"[\s,;]+", text) if name]
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 from services.cli.explain import chart
@@ -39,6 +40,31 @@ def test_why_shows_every_stage_of_a_paper(paperwire: Paperwire, ada: str, archiv
     assert "Symbol grounding" in paperwire("why", "2505.00002", 1).out
     assert "no paper" in paperwire("why", "arxiv:2506.01234", 1).error()
     assert "no subscription 7" in paperwire("why", 1, 7).error()
+
+
+LATEX = {
+    "id": "arxiv:2611.21002",
+    "title": 'Lines of CO$_2$: {\\it ab initio} \\nicefrac{1}{2}-spin states in K{\\"o}ln',
+    "summary": "H$\\alpha$ as well.",
+    "authors": ["Fr\\'ed\\'eric J. Schwarz"],
+    "categories": ["physics.atom-ph"],
+    "first_seen": "2026-11-30",
+}
+SHOWN = "Lines of CO₂: ab initio 1/2-spin states in Köln"
+
+
+def test_latex_is_found_and_shown_as_text(paperwire: Paperwire, ada: str, tmp_path: Path) -> None:
+    listing = tmp_path / "latex.jsonl"
+    listing.write_text(json.dumps(LATEX))
+    assert paperwire("import", listing, "--silent").code == 0
+    query = 'CO2 "H alpha" author:"Schwarz FJ"'
+    [sample] = paperwire("preview", "--query", query, "--json").json()["samples"]
+    assert (sample["paper"]["title"], sample["paper"]["authors"]) == (SHOWN, ["Frédéric J. Schwarz"])
+    assert "author Frédéric J. Schwarz" in sample["why"]
+    assert SHOWN in paperwire("preview", "--query", query).out
+    assert paperwire("preview", "--query", 'author:"Frederic Jordan" OR 12', "--json").json()["matched"] == 0
+    assert paperwire("subscribe", ada, "--query", "zebra").code == 0
+    assert f"1: {SHOWN}" in paperwire("why", "arxiv:2611.21002", 1).out
 
 
 def test_the_chart_has_a_bar_for_each_day() -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import func, update
 
 from services.flow.pipeline import embed
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match
 from services.store.delivery import channels, opt_in, sending_pause
@@ -155,7 +155,7 @@ def test_leases_are_ended_whatever_keeps_a_channel(world: Pipeline, stop: object
     made(world, state="claimed", lease_until=func.now() - LONG)
     stop(world)  # type: ignore[operator]
     assert figures(world)["leases_expired"] == 1
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     assert figures(world, LONG) == {}
 
 
@@ -175,3 +175,14 @@ def test_a_doubt_waits_where_nothing_may_be_sent(world: Pipeline, stop: object) 
 def test_a_doubt_without_a_next_step_is_listed_and_fails_nothing(world: Pipeline) -> None:
     made(world, state="uncertain", next_attempt_at=None)
     assert figures(world, timedelta(days=1)) == {"uncertain_spent": 1}
+
+
+def test_a_transport_that_is_down_for_over_an_hour_fails_the_audit(world: Pipeline) -> None:
+    transport_held(world)
+    assert figures(world, timedelta(minutes=60)) == {}
+    with world.db.transaction() as tx:  # A probe confirms that it is still down.
+        circuit_breaker.open(tx, "mail", "535", world.now() + timedelta(minutes=50), 1.0)
+    assert figures(world, timedelta(minutes=62)) == {"transports_down": 1}
+    with world.db.transaction() as tx:
+        circuit_breaker.close_after_probe(tx, "mail")
+    assert figures(world, timedelta(days=1)) == {}

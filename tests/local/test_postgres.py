@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import psutil
 import psycopg
 import pytest
 from sqlalchemy import create_engine, text
@@ -161,6 +162,19 @@ def test_a_socket_folder_of_another_user_is_not_used(tmp_path: Path, settings_at
             pass
     finally:
         folder.unlink()
+
+
+def test_the_server_does_not_know_the_secrets_of_the_operator(used: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "geheim")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "geheim")
+    with database(used):
+        servers = [
+            process
+            for process in psutil.process_iter()
+            if process.name() == "postgres" and str(used.data_dir) in " ".join(process.cmdline())
+        ]
+        assert servers
+        assert not any("geheim" in process.environ().values() for process in servers)
 
 
 def test_environment_variables_of_other_servers_are_ignored(used: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

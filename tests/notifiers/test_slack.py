@@ -256,7 +256,18 @@ def test_the_outcome_follows_from_the_answer(
     result = send(configure, http, commit)
     assert type(result) is outcome
     assert getattr(result, "scope", None) == scope
-    assert len(http.requests) == 1
+    assert len(http.to(POST)) == 1
+
+
+@pytest.mark.parametrize("word", ["no_permission", "access_denied", "missing_scope"])
+def test_a_refusal_concerns_the_conversation_when_slack_accepts_the_token(
+    configure: Configure, http: HttpSink, commit: Commit, word: str
+) -> None:
+    http.always(POST, error(word))
+    http.always("/api/auth.test", Answer(body='{"ok": true}'))
+    assert send(configure, http, commit) == Rejected(f"Slack answers {word}", scope="channel")
+    http.always("/api/auth.test", error("token_revoked"))
+    assert isinstance(send(configure, http, commit), TransportDown)
 
 
 @pytest.mark.parametrize(("header", "wait"), [("7", 7.0), ("3600", 3600.0), ("soon", 30.0), (None, 30.0), ("-5", 30.0)])

@@ -287,5 +287,7 @@ def test_a_secret_has_the_form_of_the_specification(secret: str) -> None:
 def test_two_addresses_on_one_host_are_two_channels_without_the_address_in_their_labels(http: HttpSink) -> None:
     one, two = (plugin.parse_target(f"https://example.org/{path}") for path in ("geheim1", "geheim2"))
     assert plugin.label(one) != plugin.label(two)
-    assert plugin.rate_limit_key(one) != plugin.rate_limit_key(two)
+    assert plugin.transport(one) != plugin.transport(two)
+    assert plugin.rate_limit_key(one) == plugin.rate_limit_key(two)
+    assert plugin.rate_limit_key(one) != plugin.rate_limit_key(plugin.parse_target("https://example.com/geheim1"))
     assert "geheim" not in plugin.label(one) + plugin.rate_limit_key(one) + plugin.transport(one) + repr(one)

@@ -30,6 +30,22 @@ def test_formulas_are_kept_beside_markup() -> None:
     assert parse("feed", rss(item)).entries[0].abstract == "Where <eta> and $a<b$"
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        (
+            '<![CDATA[<tex-math notation="LaTeX">$H_\\infty$</tex-math> <italic>a</italic>]]>',
+            "$H_\\infty$ a",
+        ),
+        ("&lt;jats:italic&gt;In situ&lt;/jats:italic&gt; MoS&lt;sub&gt;2&lt;/sub&gt;", "In situ MoS2"),
+        ("&lt;mml:math&gt;&lt;mml:mi&gt;α&lt;/mml:mi&gt;&lt;/mml:math&gt;-Al where a&lt;b", "α-Al where a<b"),
+    ],
+)
+def test_tags_of_publishers_are_removed(title: str, text: str) -> None:
+    (entry,) = parse("feed", rss(f"<item><title>{title}</title></item>")).entries
+    assert entry.title == text
+
+
 def test_relative_links_are_relative_to_the_feeds_own_address() -> None:
     assert parse("feed", sample("feed_rss.xml")).entries[0].links["listing"] == "https://lab.example.org/p/2604.26238"
     (entry,) = parse("feed", sample("feed_atom.xml")).entries
@@ -43,7 +59,7 @@ def test_only_web_links_are_kept() -> None:
 
 def test_a_paper_seen_elsewhere_has_its_identifiers() -> None:
     rss_entries = parse("feed", sample("feed_rss.xml")).entries
-    assert [ids(entry) for entry in rss_entries] == [["arxiv:2604.26238"], ["doi:10.1000/abc.7"]]
+    assert [ids(entry) for entry in rss_entries] == [["arxiv:2604.26238"], ["doi:10.1000/abc.7"], []]
     assert ids(parse("feed", sample("feed_rdf.xml")).entries[0]) == ["doi:10.1101/287961"]
     json_entry = parse("feed", sample("feed.json")).entries[0]
     assert (ids(json_entry), json_entry.version) == (["arxiv:2505.00001"], 2)
@@ -107,9 +123,8 @@ def test_a_damaged_date_causes_neither_warning_nor_failure() -> None:
     assert entry.title == "T"
 
 
-def test_untitled_items_are_skipped_and_named() -> None:
-    assert [skipped.where for skipped in parse("feed", sample("feed.json")).skipped] == ["entry 2", "entry 3"]
-    assert [skipped.reason for skipped in parse("feed", sample("feed_rss.xml")).skipped] == ["it has no title"]
+def test_unreadable_items_are_skipped_and_named() -> None:
+    assert [skipped.where for skipped in parse("feed", sample("feed.json")).skipped] == ["entry 3"]
 
 
 def test_the_error_for_an_html_page_names_its_feed() -> None:

@@ -55,7 +55,7 @@ class WordEmbedder:
 
 def entry(title: str, number: int = 0, **values: Any) -> Entry:
     identifiers = (Identifier("arxiv", f"2605.{number:05d}"),) if number else ()
-    return Entry(title=title, identifiers=identifiers, **{"announced_on": DAY, **values})
+    return Entry(**{"title": title, "identifiers": identifiers, "announced_on": DAY, **values})
 
 
 def new_test(account_id: int, channel_id: int, number: int = 1) -> NewDelivery:
@@ -134,9 +134,9 @@ class Pipeline:
     def secrets(self) -> SecretBox:
         return SecretBox(self.settings.secret_key.get_secret_value())
 
-    def run(self, *entries: Entry) -> None:
+    def run(self, *entries: Entry, source: str = "daily-papers") -> None:
         """A listing all the way to people."""
-        self.announce(*entries)
+        self.announce(*entries, source=source)
         self.embed_and_match()
         self.notify()
         self.deliver()

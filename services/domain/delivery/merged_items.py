@@ -8,7 +8,7 @@ from services.domain.delivery.state_machine import State
 
 
 class Stage(IntEnum):
-    """How far an item has come on its channel. When two papers merge, the item at the higher stage is kept."""
+    """The progress of an item on its channel. When two papers merge, the item at the higher stage is kept."""
 
     GONE = 0
     """Dropped, cancelled or failed for good."""

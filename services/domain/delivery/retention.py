@@ -1,9 +1,12 @@
-"""How long finished rows are kept, and when the nightly clean-up runs."""
+"""How long finished rows are kept, beside the setting PAPERWIRE_RETENTION, and when the nightly clean-up runs."""
 
 from datetime import datetime, timedelta
 
-KEPT_FOR = timedelta(days=400)
-"""Deliveries and their outcomes. The rows that prevent a second message about a paper are never deleted."""
+RECORDS_KEPT_FOR = timedelta(days=400)
+"""Deliveries with their outcomes, and the rows of deleted channels and subscriptions.
+
+The rows that prevent a second message about a paper are never deleted.
+"""
 LINKS_KEPT_FOR = timedelta(days=1)
 """Used sign-in links and opt-in requests."""
 UNCONFIRMED_KEPT_FOR = timedelta(days=7)

@@ -8,11 +8,14 @@ from zoneinfo import ZoneInfo
 from services.domain.subscriptions.cadence import Cadence
 from services.errors import ConfigError
 
+DEFAULT_TIME = "08:00"
+"""The local time of the digests of a channel that is added without one."""
+_DEFAULT_AT = time.fromisoformat(DEFAULT_TIME)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 GROUP_CLOSES_AFTER = timedelta(minutes=2)
 """After this time the matches of a run are sent even when some shards have not matched the run yet."""
 LATE_AFTER = timedelta(minutes=30)
-"""A digest decided later than this after its time was missed, because the service or the computer was asleep."""
+"""A digest that is made later than this after its time counts as missed: the service or the computer did not run."""
 CATCH_UP_DELAY = timedelta(minutes=10)
 """A missed digest waits this long, once, so that it includes the papers that are being read now."""
 MAX_DATES_TRIED = 370
@@ -24,7 +27,7 @@ class DigestSchedule:
     """The local times of a channel: `at` and `weekday` are the channel's, zone and quiet hours the account's."""
 
     timezone: str
-    at: time = time(8)
+    at: time = _DEFAULT_AT
     weekday: int = 0
     """0 = Monday, as datetime.weekday()."""
     quiet_from: time | None = None
@@ -105,7 +108,7 @@ def includes_weekday(schedule: DigestSchedule, day: date, last_digest_on: date |
 
 
 def is_late(planned: datetime, now: datetime, scale: float = 1.0) -> bool:
-    """Whether a planned digest was missed. Papers announced meanwhile are then read before the digest is made."""
+    """Whether a planned digest was missed. The digest then waits for the papers announced meanwhile."""
     return now - planned > LATE_AFTER * scale
 
 

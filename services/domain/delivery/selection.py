@@ -80,7 +80,7 @@ def select(
     `papers` by id (of a replaced paper, the paper it was merged into), `silences` by account, `sentence_scores` by
     (subscription, paper).
     """
-    accounts = {one.channel_id: one.account_id for one in wanted}
+    accounts = {paper.channel_id: paper.account_id for paper in wanted}
     reasons = defaultdict[tuple[int, int], list[Reason]](list)
     silenced_by: dict[tuple[int, int], str] = {}
     for match in matches:

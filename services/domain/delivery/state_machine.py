@@ -21,11 +21,11 @@ RESEND_AFTER = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(hours=48)
 """A delivery that only gets temporary errors is dead after this time, unless its policy lists its own pauses."""
 KEPT_FOR_DISABLED_CHANNEL = timedelta(days=7)
-"""What waits for a disabled channel is dropped after this time."""
+"""The items and deliveries of a disabled channel are dropped after this time."""
 FIRST_BACKOFF = timedelta(seconds=60)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_EXPIRED_LEASES = 5
-"""A delivery that so many workers were lost with is dead."""
+"""A delivery is dead after this many workers were lost while they had claimed it."""
 
 
 class State(StrEnum):
@@ -48,7 +48,7 @@ class DeliveryKind(StrEnum):
     UPDATE = "update"
     """A sent message, edited after its papers changed."""
     CONFIRM = "confirm"
-    """The question whether an address opts in."""
+    """The opt-in request."""
     TEST = "test"
     NOTICE = "notice"
     """A notice about paperwire itself."""
@@ -127,7 +127,7 @@ PLAIN = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The fields of a delivery that the state machine reads and sets. The store's record has the others besides."""
+    """The fields of a delivery that the state machine reads and sets. The store's record has further fields."""
 
     kind: DeliveryKind
     state: State
@@ -149,7 +149,7 @@ D = TypeVar("D", bound=Delivery)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
-    """What of a delivery's channel decides whether the delivery can be claimed."""
+    """The state of a channel, which decides whether its deliveries can be claimed."""
 
     verified: bool = True
     disabled: bool = False
@@ -195,7 +195,7 @@ def commit(delivery: D) -> D:
 
 
 def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
-    """What follows from an outcome. In `claimed` the message is provably unsent; in `sending` it may have been sent."""
+    """The delivery after an outcome. In `claimed` nothing was sent; in `sending` the message may have been sent."""
     match outcome:
         case Sent(receipt):
             return replace(delivery, state=State.SENT, receipt=receipt, error="", next_attempt_at=None)
@@ -207,7 +207,7 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
         case TransportDown(reason):
             return replace(_waiting(delivery, now), attempt=max(0, delivery.attempt - 1), error=reason)
         case MaybeDelivered(reason) if delivery.state is State.SENDING:
-            return _in_doubt(delivery, reason, now, scale, policy)
+            return _outcome_unknown(delivery, reason, now, scale, policy)
         case MaybeDelivered(reason) if delivery.bytes_final:
             # Reconciliation gave no answer, and the channel's owner prefers a lost message to a second copy.
             return replace(delivery, state=State.UNCERTAIN, error=reason, next_attempt_at=None)
@@ -218,9 +218,9 @@ def record(delivery: D, outcome: Outcome, now: datetime, scale: float = 1.0, pol
 
 
 def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAIN) -> D:
-    """What follows when the lease ran out: `claimed` is provably unsent, `sending` may have been sent."""
+    """The delivery after its lease ran out. In `claimed` nothing was sent; in `sending` it may have been sent."""
     if delivery.state is State.SENDING:
-        return _in_doubt(delivery, "the worker was lost while sending", now, scale, policy)
+        return _outcome_unknown(delivery, "the worker was lost while sending", now, scale, policy)
     expired = delivery.expired_leases + 1
     if expired >= MAX_EXPIRED_LEASES:
         error = f"{expired} workers were lost on it"
@@ -246,7 +246,7 @@ def backoff(attempt: int, scale: float = 1.0) -> timedelta:
 def can_replay(kind: DeliveryKind, state: State, next_attempt_at: datetime | None) -> bool:
     """Whether nothing happens to a delivery any more unless a person asks for another try.
 
-    A question whether an address opts in is not replayed: a new question is sent, and only so often.
+    An opt-in request is not replayed: a new one is sent, within the limits of `opt_in.py`.
     """
     is_final = state is State.DEAD or (state is State.UNCERTAIN and next_attempt_at is None)
     return is_final and kind is not DeliveryKind.CONFIRM
@@ -256,7 +256,7 @@ def _waiting(delivery: D, due: datetime) -> D:
     return replace(delivery, state=State.PENDING, next_attempt_at=due)
 
 
-def _in_doubt(delivery: D, reason: str, now: datetime, scale: float, policy: Policy) -> D:
+def _outcome_unknown(delivery: D, reason: str, now: datetime, scale: float, policy: Policy) -> D:
     if policy.idempotent:
         return _refused(replace(delivery, bytes_final=True), Retry(reason), now, scale, policy)
     claimed_again = may_resend(delivery) and (policy.can_reconcile or not policy.at_most_once)

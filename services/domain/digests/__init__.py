@@ -1,1 +1,1 @@
-"""Digests: what a message says, in which order, with which words marked. Open digest.py first."""
+"""Digests: the content of messages, the order of papers, and the words that are marked. Open digest.py first."""

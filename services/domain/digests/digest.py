@@ -1,10 +1,13 @@
-"""What a message says: papers, each once, with every reason for it, under the subscription it suits best."""
+"""Digests: the content of a message. Each paper is in it once, in the group of the subscription that it suits best.
+
+`_rank` orders the papers, `_weight` says how relevant a paper is, and `groups` keeps the papers of a subscription
+together.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from services.domain.digests.display_text import abstract, title
 from services.domain.digests.highlight import (
     closest_sentence,
     distinctive_sentence,
@@ -13,55 +16,56 @@ from services.domain.digests.highlight import (
     paper_text,
 )
 from services.domain.interests.terms import Terms, top_terms
+from services.domain.papers.display_text import abstract, title
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import Evidence, evidence
 from services.domain.query.paper_text import PaperText, Span
 from services.domain.query.parser import Phrase, Query
 
 MAX_PAPERS = 30
-"""In one message; the rest is counted and stands on the page."""
+"""In one message. Further papers are counted, and the page lists them."""
 MIN_WEIGHT = 0.5
-"""Of a query that the abstract alone matches, and of an interest whose threshold is just reached. 1 is a query with a
-word in the title, and twice the threshold."""
+"""The weight of a query that matches in the abstract only, and of a score at the threshold. A query that matches in the
+title and a score of twice the threshold have the weight 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a paper is in a message: the subscription that matched and what decided."""
+    """Why a paper is in a message: the subscription that it matched, and how."""
 
     subscription: int
     name: str
     for_whom: str = ""
     why: str
-    """One line, e.g. `"diffusion model*" in the title` or `61 % close to your interest (asked: 45 %)`."""
+    """One line, such as `"diffusion model*" in the title` or `0.61 close to your interest (threshold 0.45)`."""
     score: float | None = None
     threshold: float | None = None
-    """Of the score; None when it is not known any more."""
+    """The threshold of the subscription; None when it has no interest any more."""
     query: Query | None = None
     interest: str = ""
     terms: Terms = field(default_factory=dict)
-    """What the interest has learned to look for."""
+    """The terms that the interest has learned, with their weights."""
     closeness: Sequence[float] = ()
-    """How much each of the abstract's sentences tells about the interest; nothing while that is not known."""
+    """The relevance of each sentence of the abstract to the interest; empty until the sentences have vectors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DigestPaper:
-    """A paper in a message; the spans are those of its title and abstract as `shown` gives them."""
+    """A paper in a message. The spans are positions in its title and abstract as `display_text` returns them."""
 
     paper: Paper
     reasons: tuple[Reason, ...]
-    """The weightiest first; the paper stands under that one's subscription."""
+    """Those with the highest weight first; the paper is in the group of the first reason's subscription."""
     relevance: float = 0.0
     title_hits: tuple[Span, ...] = ()
     abstract_hits: tuple[Span, ...] = ()
     sentence: Span | None = None
-    """The abstract's sentence that says most about the match."""
+    """The sentence of the abstract that is most relevant to the match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The papers that stand under one subscription."""
+    """The papers of one subscription."""
 
     name: str
     for_whom: str
@@ -73,7 +77,7 @@ class Digest:
     """One message to one channel. `more` counts the papers beyond the maximum, which only the page shows."""
 
     kind: str
-    """`message` (immediate), `digest` (daily, weekly), `test` or `notice`."""
+    """A `DeliveryKind`."""
     title: str
     papers: tuple[DigestPaper, ...]
     more: int = 0
@@ -81,22 +85,22 @@ class Digest:
     settings_url: str = ""
     foot: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a notice says beyond its title, line by line."""
+    """Further lines of a notice, below its title."""
 
     @property
     def has_content(self) -> bool:
-        """Whether the message says anything: papers, in a thread their abstracts, or a text of its own."""
+        """Whether there is anything to send: a paper, in a thread an abstract, or a text without papers."""
         if self.kind == "thread":
             return any(item.paper.abstract for item in self.papers)
         return self.kind in ("confirm", "test", "notice") or bool(self.papers)
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The papers by subscription, in the order in which they stand."""
-        found: dict[int, list[DigestPaper]] = {}
-        for one in self.papers:
-            found.setdefault(one.reasons[0].subscription if one.reasons else 0, []).append(one)
-        return tuple(_group(papers) for papers in found.values())
+        """The papers by subscription. The group of the highest paper comes first."""
+        by_subscription: dict[int, list[DigestPaper]] = {}
+        for item in self.papers:
+            by_subscription.setdefault(item.reasons[0].subscription if item.reasons else 0, []).append(item)
+        return tuple(_group(papers) for papers in by_subscription.values())
 
 
 def _group(papers: Sequence[DigestPaper]) -> Group:
@@ -106,21 +110,20 @@ def _group(papers: Sequence[DigestPaper]) -> Group:
 
 def compose(
     kind: str,
-    found: Mapping[int, tuple[Paper, Sequence[Reason]]],
+    selected: Mapping[int, tuple[Paper, Sequence[Reason]]],
     day: date,
     base_url: str,
-    read: Sequence[str] = (),
+    source_lines: Sequence[str] = (),
     more_url: str = "",
 ) -> Digest:
     """The message of these papers and reasons: the most relevant first, then upvotes, then the newest.
 
-    Papers that were withdrawn, or that nobody asks for any more, are left out; the result may be empty. Each stands
-    once, under the subscription it is most relevant to. `read` are the ledger's lines for the foot, `more_url` is
-    the page that lists all.
+    Withdrawn papers and papers without a reason are left out, so the result may be empty. `source_lines`, made by
+    `source_line`, go into the foot; `more_url` is the page that lists all papers.
     """
-    living = [with_evidence(p, r) for p, r in found.values() if r and not p.withdrawn]
-    ranked = sorted(living, key=_rank)
-    names = list(dict.fromkeys(reason.name for one in ranked for reason in one.reasons))
+    items = [with_evidence(paper, reasons) for paper, reasons in selected.values() if reasons and not paper.withdrawn]
+    ranked = sorted(items, key=_rank)
+    names = list(dict.fromkeys(reason.name for item in ranked for reason in item.reasons))
     message = Digest(
         kind=kind,
         title=_title(kind, ranked, names, day),
@@ -128,24 +131,24 @@ def compose(
         more=max(0, len(ranked) - MAX_PAPERS),
         more_url=more_url or f"{base_url}/matches",
         settings_url=f"{base_url}/subscriptions",
-        foot=(*read, f"You get this because you subscribed to {', '.join(names)}."),
+        foot=(*source_lines, f"You get this because you subscribed to {', '.join(names)}."),
     )
-    return replace(message, papers=tuple(one for group in message.groups for one in group.papers))
+    return replace(message, papers=tuple(item for group in message.groups for item in group.papers))
 
 
 def with_evidence(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
-    """The paper with its reasons in order of weight and what in its words speaks for them."""
+    """The paper with its reasons by descending weight, and the places in its text that matched."""
     text = paper_text(title(paper), abstract(paper), paper.authors, paper.categories, paper.sources)
-    holds = [evidence(reason.query, text) if reason.query else () for reason in reasons]
-    weights = [_weight(reason, found) for reason, found in zip(reasons, holds, strict=True)]
-    matched = [(one.field, span) for found in holds for one in found for span in one.spans]
-    matched += [told for reason in reasons for told in _term_hits(reason, text)]
+    evidence_of = [evidence(reason.query, text) if reason.query else () for reason in reasons]
+    weights = [_weight(reason, clauses) for reason, clauses in zip(reasons, evidence_of, strict=True)]
+    matched = [(clause.field, span) for clauses in evidence_of for clause in clauses for span in clause.spans]
+    matched += [hit for reason in reasons for hit in _term_hits(reason, text)]
     hits = {name: merge_spans(span for field, span in matched if field == name) for name in ("title", "abstract")}
     about = frozenset[str]().union(*(distinctive_stems(reason.interest, reason.terms) for reason in reasons))
-    order = sorted(range(len(reasons)), key=lambda one: -weights[one])
+    order = sorted(range(len(reasons)), key=lambda index: -weights[index])
     return DigestPaper(
         paper=paper,
-        reasons=tuple(reasons[one] for one in order),
+        reasons=tuple(reasons[index] for index in order),
         relevance=sum(weights),
         title_hits=hits["title"],
         abstract_hits=hits["abstract"],
@@ -154,26 +157,26 @@ def with_evidence(paper: Paper, reasons: Sequence[Reason]) -> DigestPaper:
 
 
 def _sentence(text: PaperText, hits: Sequence[Span], about: Set[str], reasons: Sequence[Reason]) -> Span | None:
-    """The telling one: by words where somebody asked for words, else by closeness, where that is known."""
-    close = [] if any(one.query for one in reasons) else [one.closeness for one in reasons]
+    """The most relevant sentence: by matched words if any reason has a query, else by closeness if that is known."""
+    close = [] if any(reason.query for reason in reasons) else [reason.closeness for reason in reasons]
     return closest_sentence(text.abstract.text, close) or distinctive_sentence(text.abstract, hits, about)
 
 
 def _term_hits(reason: Reason, text: PaperText) -> Iterator[tuple[str, Span]]:
-    """Where the terms stand that counted most for an interest, by field."""
+    """The places of the terms that contribute most to the score of an interest: (field, span)."""
     for term in top_terms(reason.terms, text) if reason.terms else ():
         for words in text.fields():
             yield from ((words.name, span) for span in words.spans(Phrase(term)))
 
 
-def _weight(reason: Reason, holds: Sequence[Evidence]) -> float:
-    """How relevant a paper is by one reason, 0 … 1; a reason of neither words nor score (trending) counts nothing."""
+def _weight(reason: Reason, clauses: Sequence[Evidence]) -> float:
+    """How relevant one reason makes the paper, 0 … 1; 0 for a reason without query and score (trending)."""
     if reason.score is not None:
         least = reason.threshold or 0.0
         above = (reason.score - least) / least if least > 0 else 1.0
         return MIN_WEIGHT + (1 - MIN_WEIGHT) * min(1.0, max(0.0, above))
     if reason.query is not None:
-        return 1.0 if any(one.field == "title" for one in holds) else MIN_WEIGHT
+        return 1.0 if any(clause.field == "title" for clause in clauses) else MIN_WEIGHT
     return 0.0
 
 
@@ -184,7 +187,7 @@ def source_line(name: str, announced: int | None, read: int, selected: int) -> s
 
 
 def confirmation() -> Digest:
-    """The question whether an address opts in."""
+    """The opt-in request."""
     return Digest(kind="confirm", title="Do you want mails from paperwire?", papers=())
 
 
@@ -197,18 +200,22 @@ def test_message(base_url: str) -> Digest:
 
 
 def notice(text: str, base_url: str, notes: Sequence[str] = ()) -> Digest:
-    """A message about paperwire itself: a source that keeps failing, a subscription that brings nothing."""
-    page, foot = "sources", "paperwire goes on trying, and tells you this once."
+    """A message about paperwire itself, such as a source that keeps failing. With `notes`: the no-match report."""
+    page, foot = "sources", "paperwire keeps trying, and sends this notice once."
     if notes:
-        page, foot = "subscriptions", "It goes on watching, and tells you this once. Change it, or leave it as it is."
+        page, foot = (
+            "subscriptions",
+            "This report is sent once. The subscription stays active, whether you change it or not.",
+        )
     return Digest(
         kind="notice", title=text, papers=(), settings_url=f"{base_url}/{page}", foot=(foot,), notes=tuple(notes)
     )
 
 
-def _rank(one: DigestPaper) -> tuple[float, int, int, int]:
-    """Relevance counts in steps, so that between papers as good as equal people's votes decide."""
-    return -round(one.relevance, 1), -one.paper.upvotes, -one.paper.announced_on.toordinal(), -one.paper.id
+def _rank(item: DigestPaper) -> tuple[float, int, int, int]:
+    """Relevance is rounded, so that upvotes decide between papers of nearly the same relevance."""
+    paper = item.paper
+    return -round(item.relevance, 1), -paper.upvotes, -paper.announced_on.toordinal(), -paper.id
 
 
 def _title(kind: str, papers: Sequence[DigestPaper], names: Sequence[str], day: date) -> str:
@@ -216,4 +223,4 @@ def _title(kind: str, papers: Sequence[DigestPaper], names: Sequence[str], day: 
     about = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if kind == "digest":
         return f"{count} on {day.day} {day:%B}: {about}"
-    return papers[0].paper.title if len(papers) == 1 else f"{count}: {about}"
+    return title(papers[0].paper) if len(papers) == 1 else f"{count}: {about}"

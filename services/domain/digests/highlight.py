@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from services.domain.interests.terms import CATEGORY_PREFIX, FUNCTION_WORDS, stems
 from services.domain.query.paper_text import FieldText, PaperText, Span
+from services.domain.text.latex import readable
 
 _END = re.compile(r"(?<=[.!?])[\"”’)\]]*\s+(?=[\"“‘(\[]?[A-Z0-9])")
 _ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|et al|cf|vs|resp|Figs?|Eqs?|Secs?|Refs?|Nos?|approx|Dr|St)|\b[A-Z])\.$")
@@ -90,7 +91,7 @@ def paper_text(
     return PaperText(
         title=FieldText("title", title),
         abstract=FieldText("abstract", abstract),
-        authors=authors,
+        authors=tuple(map(readable, authors)),
         categories=categories,
         sources=sources,
     )

@@ -13,11 +13,11 @@ DAY = date(2025, 5, 27)
 
 def messages() -> dict[str, Digest]:
     """Name → message, in the order in which they are shown."""
-    found = {one.id: (one, reasons) for one, reasons in zip(_PAPERS, _REASONS, strict=True)}
+    papers = {paper.id: (paper, reasons) for paper, reasons in zip(_PAPERS, _REASONS, strict=True)}
     read = (source_line("cs.LG", 131, 131, 2), source_line("cs.CL", 104, 104, 2))
-    first = {1: found[1]}
+    first = {1: papers[1]}
     return {
-        "digest": compose("digest", found, DAY, BASE_URL, read),
+        "digest": compose("digest", papers, DAY, BASE_URL, read),
         "message": compose("message", first, DAY, BASE_URL, read[:1]),
         "long": compose("digest", _many(), DAY, BASE_URL, read),
         "quiet": notice("“Whales” has brought nothing for 14 days", BASE_URL, _QUIET),
@@ -28,10 +28,10 @@ def messages() -> dict[str, Digest]:
 
 
 def _many() -> dict[int, tuple[Paper, tuple[Reason, ...]]]:
-    """More papers than one message holds."""
+    """More papers than paper message holds."""
     copies = (_PAPERS[number % 4] for number in range(42))
-    numbered = (replace(one, id=number) for number, one in enumerate(copies, start=1))
-    return {one.id: (one, _REASONS[(one.id - 1) % 4]) for one in numbered}
+    numbered = (replace(paper, id=number) for number, paper in enumerate(copies, start=1))
+    return {paper.id: (paper, _REASONS[(paper.id - 1) % 4]) for paper in numbered}
 
 
 def _paper(
@@ -181,4 +181,4 @@ _RAW = (
         "functions, showing its effectiveness in identifying key features of the probability landscape.",
     ),
 )
-_PAPERS = tuple(replace(one, id=number) for number, one in enumerate(_RAW, start=1))
+_PAPERS = tuple(replace(paper, id=number) for number, paper in enumerate(_RAW, start=1))

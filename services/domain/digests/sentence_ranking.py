@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.domain.digests.display_text import abstract
 from services.domain.digests.highlight import MAX_SENTENCES, sentences
+from services.domain.papers.display_text import abstract
 from services.domain.papers.paper import Paper
 
 Vector = NDArray[np.float32]

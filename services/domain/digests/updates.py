@@ -17,12 +17,12 @@ Snapshot = Mapping[str, list[int]]
 
 
 def snapshot(papers: Mapping[int, Paper]) -> Snapshot:
-    """What a message says of these papers that may change."""
+    """The properties of these papers that a message shows and that may change."""
     return {str(paper_id): _state(paper) for paper_id, paper in papers.items()}
 
 
 def needs_update(sent: Snapshot, current: Snapshot) -> bool:
-    """Whether a paper of the message has changed. A paper that is missing in `current` has not."""
+    """Whether a paper of the message has changed. A paper that is missing in `current` counts as unchanged."""
     return any(paper_id in current and current[paper_id] != state for paper_id, state in sent.items())
 
 

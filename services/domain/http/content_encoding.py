@@ -1,5 +1,7 @@
 """Content encodings (RFC 9110 section 8.4), decoded within a limit: a few kilobytes can expand to gigabytes."""
 
+import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
@@ -8,6 +10,11 @@ import brotli
 ACCEPTED = "gzip, br, deflate"
 _CHUNK_SIZE = 1 << 18
 """Bytes that one decoding step gives at most."""
+
+_PROLOG_SIZE = 4096
+"""Bytes in which the first element begins."""
+_PROLOG = re.compile(rb"(?:\xef\xbb\xbf|\s+|<\?.*?\?>|<!--.*?-->|<![a-z][^>]*>)*", re.DOTALL | re.IGNORECASE)
+_ROOT = re.compile(rb"<([A-Za-z_][\w.:-]*)")
 
 Decoder = Callable[[bytes], Iterator[bytes]]
 
@@ -25,7 +32,10 @@ class Damaged(ValueError):
 
 
 def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
-    """The decoded content of `chunks`, at most `limit` bytes. Raises TooLarge or Damaged."""
+    """The decoded content of `chunks`, at most `limit` bytes. Raises TooLarge or Damaged.
+
+    Where the encoding lacks its end, the content is taken if it is a complete document.
+    """
     makers: dict[str, Callable[[], _Zlib | _Brotli | _Plain]] = {
         "": _Plain,
         "identity": _Plain,
@@ -46,9 +56,25 @@ def undo(chunks: Iterable[bytes], coding: str, limit: int) -> bytes:
             content += part
             if len(content) > limit:
                 raise TooLarge(limit)
-    if received and not decoder.finished():
+    if received and not decoder.finished() and not is_complete_document(content):
         raise Damaged("cut off")
     return bytes(content)
+
+
+def is_complete_document(content: bytes | bytearray) -> bool:
+    """Whether this is XML that ends with the end of its first element, or a whole JSON object or list."""
+    head = bytes(content[:_PROLOG_SIZE])
+    # In two steps: one pattern for both would try every way to divide a long prolog.
+    prolog = _PROLOG.match(head)
+    if root := _ROOT.match(head, prolog.end() if prolog else 0):
+        return bytes(content[-_PROLOG_SIZE:].rstrip()).endswith(b"</" + root[1] + b">")
+    if content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
+        return False
+    try:
+        json.loads(bytes(content))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _Plain:

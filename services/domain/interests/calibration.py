@@ -63,10 +63,10 @@ def score(weights: Vector, vectors: Vector) -> Vector:
 
 
 HALF_LIFE_DAYS = 7.0
-"""A paper counts half as much as one announced so many days later, since the rate of papers changes by a fifth within
-weeks around the deadlines of conferences."""
+"""A paper counts half as much as one announced this many days later: around the deadlines of conferences the rate of
+papers changes by a fifth within weeks."""
 CORRECTION_GAIN = 2.0
-"""A relative shortfall changes the rate by so many times as much."""
+"""A shortfall of 10 % changes the rate by this factor times 10 %."""
 CORRECTION_DAMPING_PAPERS = 5.0
 """Papers added to the expected number, so that chance alone changes the rate little."""
 
@@ -203,40 +203,6 @@ def nearest_liked(liked: Vector, vector: Vector) -> tuple[int, float]:
     cosines = liked @ vector
     row = int(cosines.argmax())
     return row, float(cosines[row])
-
-
-def describe_interest(
-    score: float,
-    threshold: float,
-    nearest_title: str | None = None,
-    terms: Sequence[str] = (),
-    percentile: float | None = None,
-) -> str:
-    """The reason of a match in one line. `percentile` is the share of papers that usually score lower.
-
-    `close to your interest: "tool use", "web agents"; 0.61, closer than about 99.8 % of papers (threshold 0.45),
-    nearest to “A title you liked”`; without terms `0.61 close to your interest (threshold 0.45)`.
-    """
-    digits = 2 if round(score, 2) != round(threshold, 2) else 3
-    close = "close" if score >= threshold else "not close enough"
-    figure, limit = f"{score:.{digits}f}", f"(threshold {threshold:.{digits}f})"
-    comparison = f", closer than about {_percent(percentile)} of papers" if percentile is not None else ""
-    line = f"{figure} {close} to your interest{comparison} {limit}"
-    if terms:
-        words = ", ".join(f'"{term}"' for term in terms)
-        line = f"{close} to your interest: {words}; {figure}{comparison} {limit}"
-    return f"{line}, nearest to “{_shortened(nearest_title)}”" if nearest_title else line
-
-
-def _percent(share: float) -> str:
-    """62 %, 97 %, 99.4 %, at most 99.9 %: the estimate is not more exact."""
-    digits = 1 if share > 0.99 else 0
-    return f"{min(100 * share, 99.9):.{digits}f} %"
-
-
-def _shortened(title: str, length: int = 80) -> str:
-    words = " ".join(title.split())
-    return words if len(words) <= length else words[: length - 1].rstrip() + "…"
 
 
 def _unit(vector: Vector) -> Vector:

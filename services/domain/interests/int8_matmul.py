@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ZERO = 64
-"""What stands for 0 in the left matrix, whose numbers have 7 bits (0 … 127).
+"""The number that means 0 in the left matrix, whose numbers have 7 bits (0 … 127).
 
 Without VNNI the kernels add pairs of products in 16 bits and saturate: 2 · 127 · 127 = 32,258 still fits there, so that
 the sums are exact on every processor; 8 bits on both sides would not fit.
@@ -28,15 +28,15 @@ _MODEL = (
 def product(left: NDArray[np.uint8], right: NDArray[np.int8]) -> NDArray[np.int32]:
     """`(left - ZERO) @ right`, exact, for numbers of 0 … 127 and of -127 … 127."""
     feed = {"left": left, "right": right, "zero": np.array(ZERO, np.uint8)}
-    (found,) = _session().run(None, feed)
-    return np.asarray(found, np.int32)
+    (sums,) = _session().run(None, feed)
+    return np.asarray(sums, np.int32)
 
 
 @cache
 def _session() -> Any:
-    import onnxruntime  # here: a command that matches nothing should not pay for it
+    import onnxruntime  # slow to import, and most commands do not match
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # whoever calls has threads: the sums are used in the cache where they were made
+    options.intra_op_num_threads = 1  # the caller has its own threads, which use the sums while they are in the cache
     return onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])

@@ -25,7 +25,7 @@ from services.domain.interests.terms import (
 Vector = NDArray[np.float32]
 
 MIN_PAPERS = 300
-"""Papers that the archive must hold; fewer do not represent what is announced."""
+"""The least size of the archive: fewer papers do not represent what is announced."""
 MAX_PAPERS = 2_500
 """The newest papers that an interest is learned from. 5,000 rank as well in twice the time; 1,500 rank worse."""
 FLOOR = 0.2

@@ -31,7 +31,7 @@ MEAN_WORDS = 110.0
 VARIANCE_RIDGE = 0.2
 """Added to a term's variance, so that the weight of a term that the archive lacks stays finite."""
 CATEGORY_PRIOR = 4.0
-"""An interest's examples are smoothed with so many papers of the archive's mixture of categories."""
+"""This many papers with the archive's mixture of categories are added to an interest's examples, to smooth them."""
 PACKED_DTYPE = np.dtype([("id", "<u4"), ("value", "<f2")])
 """A stored term: its id and its weight."""
 FUNCTION_WORDS = frozenset(
@@ -45,7 +45,7 @@ FUNCTION_WORDS = frozenset(
 
 def terms_of(text: PaperText) -> dict[str, float]:
     """The terms of a paper with their weights, from title, abstract and categories."""
-    parts = [[token.stem for token in field.tokens] for field in text.fields()]
+    parts = [[token.stem for token in field.tokens] for field in (text.title, text.abstract)]
     return bm25_weights(count_terms(parts)) | {CATEGORY_PREFIX + category: 1.0 for category in text.categories}
 
 
@@ -97,7 +97,7 @@ def top_terms(weights: Terms, text: PaperText, paper_terms: Terms | None = None,
 def _spelled(term: str, text: PaperText) -> str:
     """The term as written where the text has its stems in a row for the first time."""
     stems = term.split()
-    for field in text.fields():
+    for field in (text.title, text.abstract):
         for start in field.stems.get(stems[0], ()):
             tokens = field.tokens[start : start + len(stems)]
             if [token.stem for token in tokens] == stems:

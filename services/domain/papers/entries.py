@@ -1,7 +1,9 @@
 """Entries of a listing: the same limits and the same treatment of damaged items for every source."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from hashlib import blake2s
 from typing import TypeVar
 
 from services.domain.papers.paper import Entry, Skipped
@@ -19,6 +21,24 @@ T = TypeVar("T")
 
 class Unreadable(ValueError):
     """An item that is no paper; the message states the reason for people."""
+
+
+def entry_id(feed: str, item: str) -> str:
+    """What a feed calls an item, in a short form that ids of other feeds cannot equal; empty when it has no id.
+
+    `feed`: what distinguishes the feed from others, such as its home page. `item`: guid or atom:id, or the item's link.
+    """
+    if not item.strip():
+        return ""
+    return ":".join(blake2s(_without_tracking(text).encode(), digest_size=8).hexdigest() for text in (feed, item))
+
+
+def _without_tracking(text: str) -> str:
+    """A link without what may change while it leads to the same page."""
+    address = re.sub(r"^https?://(?:www\.)?", "", text.strip(), flags=re.IGNORECASE)
+    if address == text.strip():
+        return address
+    return re.sub(r"(?<=[?&])utm_\w+=[^&#]*&?|#.*", "", address).rstrip("?&/")
 
 
 def tidy(entry: Entry) -> Entry:

@@ -23,6 +23,21 @@ _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
 _DOI_PREFIX = re.compile(r"^(?:doi:\s*|info:doi/|urn:doi:)", re.IGNORECASE)
 _OPENREVIEW = re.compile(r"[\w-]{6,20}", re.ASCII)
 _DOI_OF_ARXIV = "10.48550/arxiv."
+_CATEGORY = re.compile(r"\s*\[[\w.-]{2,20}\]\s*$")
+"""arXiv's own form of a citation ends in the primary category: `arXiv:2401.00001v1 [cs.CL]`."""
+_WITHOUT_SCHEME = re.compile(r"(?:[\w-]+\.)+[a-z]{2,}/", re.IGNORECASE)
+_STATED_BY = ("doi.org", "dx.doi.org", "arxiv.org", "openreview.net")
+"""Hosts whose links consist of the identifier, so that nothing has to be guessed."""
+
+# What publishers put behind a DOI in the addresses of their pages.
+_TAIL = re.compile(
+    r"/(?:abstract|abs|full|fulltext|full-text|full-xml|pdf|epdf|pdfdirect|reader|epub|html|htm|xml|meta|summary|references"
+    r"|citedby|cited-by|figures|tables|supplementary|suppl|suppl_file|supinfo|media|metrics|issuetoc|tab-[\w-]+)$"
+    r"|\.(?:pdf|html?|xml|full|abstract|long|short|full\.pdf|full-text)$|;jsessionid=.*$",
+    re.IGNORECASE,
+)
+# Silverchair's sites (Oxford University Press, AIP, GeoScienceWorld …): …/article/doi/DOI/NUMBER-OF-THE-PAGE/TITLE
+_SILVERCHAIR = re.compile(r"(?:^|/)[\w-]*article[\w-]*/doi/(10\.\d{4,9}/[^/]+(?:/[^/]+)*?)/\d{5,9}(?:/[^/]*)*$")
 
 
 class RecognisedIdentifier(NamedTuple):
@@ -34,7 +49,7 @@ class RecognisedIdentifier(NamedTuple):
 
 def arxiv(text: str) -> RecognisedIdentifier | None:
     """`text` as an arXiv id, such as `2401.00001v2`, `arXiv:cond-mat/0207270` or `oai:arXiv.org:…`."""
-    match = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", text.strip()))
+    match = _ARXIV.fullmatch(_ARXIV_PREFIX.sub("", _CATEGORY.sub("", text.strip())))
     if not match:
         return None
     value = f"{match['archive'].lower()}/{match['number']}" if match["archive"] else match["id"]
@@ -58,7 +73,17 @@ def recognise(text: str) -> RecognisedIdentifier | None:
         return _in_link(text)
     if text[:11].lower() == "openreview:":
         return _openreview(text[11:])
-    return arxiv(text) or doi(text)
+    return arxiv(text) or doi(text) or (_in_link(f"https://{text}") if _WITHOUT_SCHEME.match(text) else None)
+
+
+def is_guess(text: str) -> bool:
+    """Whether the identifier in `text` is guessed from the address of a page, which may contain more than it."""
+    if text[:8].lower().startswith(("http://", "https://")):
+        try:
+            return (urlsplit(text).hostname or "").removeprefix("www.") not in _STATED_BY
+        except ValueError:
+            return True
+    return False
 
 
 def _openreview(forum: str) -> RecognisedIdentifier | None:
@@ -79,11 +104,21 @@ def _in_link(link: str) -> RecognisedIdentifier | None:
         return _openreview(parse_qs(parts.query).get("id", [""])[0]) if path in ("forum", "pdf", "attachment") else None
     if host.endswith(("biorxiv.org", "medrxiv.org")):
         return _preprint(path)
-    if "/doi/" in f"/{path}" and (match := _DOI.search(path)):
-        return doi(match[0])
+    if "/doi/" in f"/{path}" and _DOI.search(path):
+        return _publisher_doi(path)
     # Mirrors and digests of arXiv have its id at the end of their paths: /abs/…, /pdf/….pdf, /papers/…, /p/…
     segments = path.removesuffix(".pdf").split("/")
     return arxiv(segments[-1]) or (arxiv("/".join(segments[-2:])) if host.endswith("arxiv.org") else None)
+
+
+def _publisher_doi(path: str) -> RecognisedIdentifier | None:
+    """The DOI in a publisher's path, without what follows it there."""
+    page = _SILVERCHAIR.search(path)
+    match = None if page else _DOI.search(path)
+    value = page[1] if page else match[0] if match else ""
+    while (shorter := _TAIL.sub("", value)) != value and _DOI.fullmatch(shorter):
+        value = shorter
+    return doi(value)
 
 
 def _preprint(path: str) -> RecognisedIdentifier | None:

@@ -1,15 +1,17 @@
 """Ingestion of several listings in memory: which paper each entry is, which papers are merged, which events occur."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import chain
 
-from services.domain.papers.deduplication import PaperIndex, choose_kept, unite
-from services.domain.papers.paper import Entry, Paper, events_of_appearance, first_paper, merge
+from services.domain.papers.deduplication import PaperIndex, choose_kept, text_rule, unite
+from services.domain.papers.paper import Entry, Identifier, Paper, events_of_appearance, first_paper, merge
 
 SilenceBySource = dict[int, bool]
 """By source id, whether a paper's appearance there was silent."""
+Publishes = Callable[[str, Identifier], bool]
+"""Whether a kind of source is the own source of the works with an identifier, as `arxiv` is of arXiv ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class Appearance:
 
     day: date
     silent: bool
+    entry_ids: tuple[str, ...] = ()
+    """What the feed calls the paper's entries."""
 
     def and_then(self, later: "Appearance") -> "Appearance":
         return Appearance(self.day, self.silent and later.silent)
@@ -44,16 +48,22 @@ class IngestBatch:
         already_notified: Callable[[list[int]], Collection[int]],
         upvote_steps: frozenset[int],
         now: datetime,
+        entry_ids: Mapping[tuple[int, int], tuple[str, ...]] | None = None,
+        publishes: Publishes = lambda kind, identifier: False,
     ) -> None:
         """`archive`: every stored paper that an entry could be, by id. `silence`: their appearances, by paper id.
 
         `already_notified` returns those of the given papers that were sent to somebody. `upvote_steps` are the numbers
-        of upvotes that some subscription asks for.
+        of upvotes that some subscription asks for. `entry_ids`: by paper id and source id, the ids that feeds gave.
         """
         self._archive = dict(archive)
         self._index = PaperIndex()
         for paper in archive.values():
             self._index.put(paper)
+        self._index.entry_ids.update(entry_ids or {})
+        self._publishes = publishes
+        self._kinds = {paper.id: set(paper.sources) for paper in archive.values()}
+        """By paper id, the kinds of the sources that listed it."""
         self._merged_into: dict[int, int] = {}
         """Replaced papers, with the papers kept instead. Some of either were never in the archive."""
         self._silence: dict[int, SilenceBySource] = {id: dict(by_source) for id, by_source in silence.items()}
@@ -65,11 +75,14 @@ class IngestBatch:
 
     # ── one listing after the other ───────────────────────────────────────────────────────────────────────────
 
-    def read(self, source_id: int, entries: Iterable[tuple[Entry, date]], *, silent: bool) -> Counts:
-        """Adds the entries of one listing, each with its announcement day. A silent listing causes no events."""
-        result, found = _ListingResult(), 0
+    def read(self, source_id: int, entries: Iterable[tuple[Entry, date]], *, silent: bool, kind: str = "") -> Counts:
+        """Adds the entries of one listing, each with its announcement day. A silent listing causes no events.
+
+        `kind` is that of the source.
+        """
+        result, count = _ListingResult(source_id=source_id, kind=kind), 0
         for entry, day in entries:
-            found += 1
+            count += 1
             self._add_entry(result, entry, day)
         if not silent:
             for id in result.days:
@@ -78,24 +91,29 @@ class IngestBatch:
         self._record_appearances(result, source_id, silent=silent)
         new = len(result.days.keys() & result.created)
         updated = sum(self._was_updated(result, id) for id in result.days)
-        return Counts(found=found, new=new, known=found - new, updated=updated)
+        return Counts(found=count, new=new, known=count - new, updated=updated)
 
     def _add_entry(self, result: "_ListingResult", entry: Entry, day: date) -> None:
-        same = self._index.find(entry)
+        same = self._index.find(entry, result.source_id)
+        entry_is_own = any(self._publishes(result.kind, identifier) for identifier in entry.identifiers)
         if not same:
             paper = first_paper(entry, next(self._new_ids), day, self._now)
             result.created.add(paper.id)
         else:
             for known in same:
                 result.before.setdefault(known.id, known)
-            paper = merge(same[0] if len(same) == 1 else self._merge_papers(result, same), entry, day)
+            paper = same[0] if len(same) == 1 else self._merge_papers(result, same)
+            rule = text_rule(paper, has_own_text=self._has_own_text(paper), entry_is_own=entry_is_own)
+            paper = merge(paper, entry, day, rule)
         self._index.put(paper)
+        self._index.add_entry_id(paper.id, result.source_id, entry.entry_id)
+        self._kinds.setdefault(paper.id, set()).add(result.kind)
         result.days[paper.id] = min(day, result.days.get(paper.id, day))
         if not entry.replacement:
             result.listed_as_new.add(paper.id)
 
     def _merge_papers(self, result: "_ListingResult", papers: list[Paper]) -> Paper:
-        """The one paper that `papers` turn out to be."""
+        """Merges papers that are one, and returns the kept paper."""
         kept = choose_kept(papers, self._already_notified([paper.id for paper in papers]))
         replaced = {paper.id: paper for paper in papers if paper.id != kept.id}
         for paper in replaced.values():
@@ -107,7 +125,15 @@ class IngestBatch:
         days = [result.days.pop(id) for id in (kept.id, *replaced) if id in result.days]
         if days:
             result.days[kept.id] = min(days)
-        return unite(kept, replaced.values())
+        self._index.move_entry_ids(kept.id, replaced)
+        own_text = {paper.id for paper in papers if self._has_own_text(paper)}
+        self._kinds[kept.id].update(*(self._kinds.pop(id) for id in replaced))
+        return unite(kept, replaced.values(), own_text)
+
+    def _has_own_text(self, paper: Paper) -> bool:
+        """Whether the work's own kind of source has listed the paper."""
+        kinds = self._kinds[paper.id]
+        return any(self._publishes(kind, identifier) for kind in kinds for identifier in paper.identifiers)
 
     def _was_updated(self, result: "_ListingResult", id: int) -> bool:
         before = None if id in result.created else result.before[id]
@@ -170,7 +196,8 @@ class IngestBatch:
         for (id, source_id), appearance in self._appearances.items():
             key = (self._current_id(id), source_id)
             current[key] = current[key].and_then(appearance) if key in current else appearance
-        return current
+        ids = self._index.entry_ids
+        return {key: replace(value, entry_ids=ids[key]) if key in ids else value for key, value in current.items()}
 
     def events(self) -> list[tuple[int, str]]:
         """Pairs of a paper id and what happened, as `event.what` names it."""
@@ -184,19 +211,21 @@ class IngestBatch:
 class _ListingResult:
     """What one listing of an `IngestBatch` did."""
 
+    source_id: int
+    kind: str
     days: dict[int, date] = field(default_factory=dict)
     """The listed papers with their announcement days."""
     before: dict[int, Paper] = field(default_factory=dict)
     """The known papers among those, as they were before the listing."""
     created: set[int] = field(default_factory=set)
     merged_into: dict[int, int] = field(default_factory=dict)
-    """Papers older than the listing that it proved to be others, with the papers kept instead."""
+    """Older papers that the listing proved to be the same as others, with the papers kept instead."""
     listed_as_new: set[int] = field(default_factory=set)
     """The other papers are listed only for a new version or a correction."""
 
 
 def _add_merges(merged_into: dict[int, int], replaced: Iterable[int], kept: int) -> None:
-    """Enters that `kept` stands for the `replaced` papers, and for those that they replaced earlier."""
+    """Records that `kept` replaces the `replaced` papers, and those that they replaced earlier."""
     ids = set(replaced)
     for old, new in merged_into.items():
         if new in ids:

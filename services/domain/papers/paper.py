@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from enum import Enum, auto
 from functools import lru_cache
 
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
-from services.domain.text.latex import words
+from services.domain.text.latex import readable
 from services.domain.text.tokens import fold
 
 STRONG_SCHEMES = ("arxiv", "doi", "openreview")
@@ -46,6 +47,8 @@ class Entry:
     withdrawn: bool = False
     links: Mapping[str, str] = field(default_factory=dict)
     """By relation (`abstract`, `pdf`, `code`, `project`, `listing`), an http(s) URL."""
+    entry_id: str = ""
+    """What a feed calls the entry (guid, atom:id): `domain.papers.entries.entry_id` makes it. Empty: it has no id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,13 @@ def upvote_step(upvotes: int) -> int:
 @lru_cache(maxsize=1 << 12)
 def title_key(title: str) -> str:
     """The title's words without case, accents, LaTeX and punctuation: equal for two spellings of one title."""
-    return fold(words(title))
+    return fold(readable(title))
 
 
 def family_name(author: str) -> str:
     """The folded family name of `Given Family` or `Family, Given`; empty for an empty name."""
     name = author.split(",", 1)[0] if "," in author else author
-    folded = fold(words(name)).split()
+    folded = fold(readable(name)).split()
     return folded[-1] if folded else ""
 
 
@@ -166,12 +169,37 @@ def first_paper(entry: Entry, paper_id: int, announced_on: date, now: datetime) 
     )
 
 
-def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
+class TextRule(Enum):
+    """What one more listing may change of a paper's text, version, withdrawal and links."""
+
+    NEWER = auto()
+    """A newer version replaces the text; otherwise the longer text is kept, since some pages cut abstracts short."""
+    REPLACE = auto()
+    """The listing is of the work's own kind of source, the paper's text is not: the listing's text is taken."""
+    FILL = auto()
+    """Neither is of the work's own kind of source: what is missing or cut short is completed."""
+    KEEP = auto()
+    """The paper's text is of the work's own kind of source, the listing is not: the paper's text stays."""
+
+
+def merge(paper: Paper, entry: Entry, announced_on: date, rule: TextRule = TextRule.NEWER) -> Paper:
     """The paper with what one more listing states of it; equal to `paper` when the entry states nothing new.
 
-    A newer version replaces the text; otherwise the longer text is kept, since some pages cut abstracts short. Counts
-    only grow, and the earliest announcement day is kept.
+    `rule` says which text is kept. Counts only grow, and the earliest announcement day is kept.
     """
+    paper = _MERGE_TEXT[rule](paper, entry)
+    return replace(
+        paper,
+        categories=(*paper.categories, *(c for c in entry.categories if c not in paper.categories)),
+        identifiers=(*paper.identifiers, *(i for i in entry.identifiers if i not in paper.identifiers)),
+        announced_on=min(paper.announced_on, announced_on),
+        published_on=paper.published_on or entry.published_on,
+        upvotes=max(paper.upvotes, entry.upvotes or 0),
+        comments=max(paper.comments, entry.comments or 0),
+    )
+
+
+def _take_newer_text(paper: Paper, entry: Entry) -> Paper:
     newer = (entry.version or 1) > paper.version
     fuller = len(entry.abstract) > len(paper.abstract)
     return replace(
@@ -180,16 +208,52 @@ def merge(paper: Paper, entry: Entry, announced_on: date) -> Paper:
         abstract=entry.abstract if entry.abstract and (newer or fuller) else paper.abstract,
         authors=entry.authors if entry.authors and (newer or not paper.authors) else paper.authors,
         author_count=paper.author_count if entry.author_count is None else entry.author_count,
-        categories=(*paper.categories, *(c for c in entry.categories if c not in paper.categories)),
-        identifiers=(*paper.identifiers, *(i for i in entry.identifiers if i not in paper.identifiers)),
-        announced_on=min(paper.announced_on, announced_on),
-        published_on=paper.published_on or entry.published_on,
         version=max(paper.version, entry.version or 1),
-        upvotes=max(paper.upvotes, entry.upvotes or 0),
-        comments=max(paper.comments, entry.comments or 0),
         withdrawn=entry.withdrawn or (paper.withdrawn and not newer),
         links={**paper.links, **entry.links},
     )
+
+
+def _replace_text(paper: Paper, entry: Entry) -> Paper:
+    return replace(
+        paper,
+        title=entry.title,
+        abstract=entry.abstract or paper.abstract,
+        authors=entry.authors or paper.authors,
+        author_count=entry.author_count if entry.authors else paper.author_count,
+        version=entry.version or 1,
+        withdrawn=entry.withdrawn,
+        links={**paper.links, **entry.links},
+    )
+
+
+def _fill_text(paper: Paper, entry: Entry) -> Paper:
+    return replace(
+        paper,
+        abstract=entry.abstract if _completes(entry.abstract, paper.abstract) else paper.abstract,
+        authors=paper.authors or entry.authors,
+        author_count=entry.author_count if paper.author_count is None and not paper.authors else paper.author_count,
+        links={**entry.links, **paper.links},
+    )
+
+
+def _keep_text(paper: Paper, entry: Entry) -> Paper:
+    return replace(paper, links={**entry.links, **paper.links})
+
+
+def _completes(abstract: str, known: str) -> bool:
+    """Whether the abstract is the known one in full; a known one of a few words counts as none."""
+    if len(abstract) <= len(known):
+        return False
+    return len(fold(known).split()) <= ABSTRACT_WORDS_THAT_IDENTIFY or begin_alike(known, abstract)
+
+
+_MERGE_TEXT = {
+    TextRule.NEWER: _take_newer_text,
+    TextRule.REPLACE: _replace_text,
+    TextRule.FILL: _fill_text,
+    TextRule.KEEP: _keep_text,
+}
 
 
 def events_of_appearance(

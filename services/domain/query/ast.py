@@ -56,7 +56,7 @@ class Near:
         least = len(self.words) - 1
         if not least <= self.within <= MAX_WINDOW:
             advice = f"write a number from {least} to {MAX_WINDOW}"
-            raise QueryError(f"{len(self.words)} words cannot stand within ~{self.within}; {advice}", self.text, 0)
+            raise QueryError(f"{len(self.words)} words do not fit within ~{self.within}; {advice}", self.text, 0)
 
     def __str__(self) -> str:
         return f'"{self.text}"~{self.within}'

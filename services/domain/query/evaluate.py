@@ -59,7 +59,7 @@ def describe(items: Sequence[Evidence]) -> str:
         place = f"{_KINDS[item.field]} {item.value}" if item.value else item.field
         places[item.clause, bool(item.value)].append(place)
     reasons = [
-        ", ".join(where) if has_values else f"{clause} in the {' and '.join(where)}"
+        ", ".join(where) if has_values else f"{clause} in the {' and '.join(dict.fromkeys(where))}"
         for (clause, has_values), where in places.items()
     ]
     omitted = len(reasons) - MAX_REASONS

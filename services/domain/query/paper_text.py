@@ -10,7 +10,7 @@ from functools import cached_property
 
 from services.domain.papers.paper import Paper
 from services.domain.query.ast import Author, Category, Exact, Near, Phrase, Word
-from services.domain.text.latex import words
+from services.domain.text.latex import readable, searchable
 from services.domain.text.person_names import PersonName, may_be, read_name
 from services.domain.text.tokens import Token, tokens
 
@@ -107,30 +107,38 @@ class PaperText:
     authors: tuple[str, ...]
     categories: tuple[str, ...]
     sources: tuple[str, ...]
+    other_forms: tuple[FieldText, ...] = ()
+    """Other ways to write words with formulas, such as `CO2` and `CO 2`, where title or abstract have any."""
 
     @classmethod
     def of(cls, paper: Paper) -> PaperText:
+        title, title_forms = searchable(paper.title)
+        abstract, abstract_forms = searchable(paper.abstract)
+        forms = (("title", title_forms), ("abstract", abstract_forms))
         return cls(
-            title=FieldText("title", words(paper.title)),
-            abstract=FieldText("abstract", words(paper.abstract)),
-            authors=paper.authors,
+            title=FieldText("title", title),
+            abstract=FieldText("abstract", abstract),
+            authors=tuple(map(readable, paper.authors)),
             categories=paper.categories,
             sources=paper.sources,
+            other_forms=tuple(FieldText(name, text) for name, text in forms if text),
         )
 
     @cached_property
     def names(self) -> tuple[PersonName, ...]:
         """The authors' names, read when a query first asks for an author: reading one takes about 30 microseconds."""
-        return tuple(read_name(words(author)) for author in self.authors)
+        return tuple(map(read_name, self.authors))
 
     def fields(self, name: str = "") -> tuple[FieldText, ...]:
-        """The texts in which a clause of the field `name` is evaluated; both without a name."""
+        """The texts in which a clause of the field `name` is evaluated; all without a name."""
         match name:
             case "title":
-                return (self.title,)
+                texts: tuple[FieldText, ...] = (self.title,)
             case "abstract":
-                return (self.abstract,)
-        return (self.title, self.abstract)
+                texts = (self.abstract,)
+            case _:
+                return (self.title, self.abstract, *self.other_forms)
+        return (*texts, *(form for form in self.other_forms if form.name == name)) if self.other_forms else texts
 
 
 def is_named(author: Author, name: PersonName) -> bool:

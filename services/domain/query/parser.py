@@ -30,6 +30,7 @@ from services.domain.query.ast import (
     is_bounded,
     negation,
 )
+from services.domain.query.hints import tag_hint
 from services.errors import QueryError
 
 __all__ = [
@@ -117,7 +118,9 @@ def _lexemes(text: str) -> Iterator[_Lexeme]:
     for match in _LEXEME.finditer(plain):
         kind, start = str(match.lastgroup), match.start()
         if start == operand_end and kind != "close":
-            raise QueryError(f"leave a space before {plain[start]!r}", text, start)
+            tag = re.match(r"\[([^\[\]]{1,40})\]", plain[start:])
+            hint = tag_hint(tag[1]) if tag else ""
+            raise QueryError(hint or f"leave a space before {plain[start]!r}", text, start)
         if kind == "quote":
             raise QueryError("the quote is never closed", text, start)
         if kind == "minus" and plain[start + 1 : start + 2].strip() == "":
@@ -193,7 +196,7 @@ class _Parser:
             hint = f"did you mean '{meant}'?" if meant else others
             raise self._error(f"unknown field '{lexeme.text[:-1][:40]}'; {hint}", lexeme.position)
         if outer := group.name or group.scope:
-            raise self._error(f"'{name}:' cannot stand inside '{outer}:'", lexeme.position)
+            raise self._error(f"'{name}:' cannot be inside '{outer}:'", lexeme.position)
         group.name, group.pending = name, lexeme
 
     def _close(self, lexeme: _Lexeme) -> None:

@@ -46,8 +46,10 @@ def to_tsvector(text: PaperText) -> str:
     is_truncated = _add_authors(places, text.names)
     for category in text.categories:
         places["#" + plain_category(category)] = []
-    is_truncated |= _add(places, text.title, 1, "A")
-    is_truncated |= _add(places, text.abstract, len(text.title.tokens) + MAX_WINDOW + 2, "B")
+    first = 1
+    for field in text.fields():
+        is_truncated |= _add(places, field, first, "A" if field.name == "title" else "B")
+        first += len(field.tokens) + MAX_WINDOW + 1
     if is_truncated:
         places[TRUNCATED] = []
     return " ".join(_literal(lexeme, at) for lexeme, at in places.items() if len(lexeme) <= MAX_LEXEME_CHARACTERS)

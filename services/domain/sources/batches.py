@@ -12,7 +12,7 @@ ARCHIVE_DAYS = 60
 STALE_SHARE = 0.1
 """A list is the previous list again when less than this share of its papers was first seen for its day."""
 SETTLED_AFTER = timedelta(hours=6)
-"""After the end of a day until the source's own count of that day is final; arXiv's OAI is some hours late."""
+"""After the end of a day, the time until the source's own count of that day is final; arXiv's OAI is hours late."""
 FIRST_RETRY = timedelta(minutes=30)
 MAX_RETRY = timedelta(hours=24)
 MAX_LOOK_BACKS = 10
@@ -33,7 +33,7 @@ class BatchState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is known of one source on one announcement day."""
+    """The record of one source on one announcement day."""
 
     id: int
     source_id: int
@@ -96,7 +96,7 @@ class BatchPage:
 
 
 def add_page(batch: Batch, page: BatchPage, of_day: int, now: datetime) -> Batch:
-    """The batch with one more page. `of_day`: how many papers were first seen for its day."""
+    """The batch with one more page. `of_day`: how many papers were first seen for the day of the batch."""
     skipped = page.skipped + (0 if page.first_page else batch.skipped)
     read = page.found + page.skipped + (0 if page.first_page else batch.read_so_far)
     announced = batch.announced if page.announced is None else page.announced

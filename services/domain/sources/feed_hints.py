@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MAX_MINUTES = 24 * 60
-"""A feed is polled at least daily even if its `<ttl>` asks for less."""
+"""A feed is polled at least daily, even if its `<ttl>` is longer."""
 MAX_SKIP = timedelta(days=3)
 """Hints that skip more than a long weekend at a time are ignored."""
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")

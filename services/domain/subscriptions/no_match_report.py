@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from services.domain.papers import display_text
 from services.domain.query.evaluate import matches
 from services.domain.query.parser import And, Query
 from services.domain.subscriptions.matcher import Candidate, CompiledSubscription, filtered_out_reason, score_of
@@ -23,7 +24,7 @@ def report(subscription: CompiledSubscription, candidates: Sequence[Candidate], 
     lines = list(_query_lines(query, fitting, candidates, days)) if query is not None else []
     passing = [candidate for candidate in fitting if not filtered_out_reason(subscription, candidate.paper)]
     if fitting and len(passing) < len(fitting):
-        lines.append(f"{len(fitting) - len(passing)} of them fail at its sources or at its least number of upvotes.")
+        lines.append(f"{len(fitting) - len(passing)} of these papers come from other sources or have too few upvotes.")
     return [*lines, *_closest_lines(subscription, passing)]
 
 
@@ -44,7 +45,7 @@ def _query_lines(
 
 def _closest_lines(subscription: CompiledSubscription, candidates: Sequence[Candidate]) -> Iterator[str]:
     """The papers with the best scores, beside the interest's threshold."""
-    scores = ((score_of(subscription, candidate), candidate.paper.title) for candidate in candidates)
+    scores = ((score_of(subscription, candidate), display_text.title(candidate.paper)) for candidate in candidates)
     scored = [(score, title) for score, title in scores if score is not None]
     if subscription.threshold is None or not scored:
         return

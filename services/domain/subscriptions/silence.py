@@ -8,13 +8,15 @@ from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, matches
 from services.domain.query.parser import Query
 
+MAX_SILENCES = 100
+"""Of one account at the same time."""
 SILENCED = "silenced"
-"""How the reason of a silenced item begins."""
+"""The beginning of the text that `paperwire why` shows for a silenced item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Covers the matches of its query and of its subscription, where they are given; else the whole account."""
+    """Covers the account's matches, limited to its query and to its subscription if they are given."""
 
     until: datetime
     query: Query | None = None
@@ -37,7 +39,7 @@ def covering_silence(silences: Sequence[Silence], subscription_id: int, text: Pa
 def silenced_reasons(
     silences: Sequence[Silence], matched: Collection[tuple[int, int]], papers: Mapping[int, Paper]
 ) -> dict[tuple[int, int], str]:
-    """Those of the pairs (subscription, paper) that a silence covers, with the reason."""
+    """The given pairs (subscription, paper) that a silence covers, with the text that `paperwire why` shows."""
     if not silences:
         return {}
     texts = {paper_id: PaperText.of(papers[paper_id]) for _, paper_id in matched}

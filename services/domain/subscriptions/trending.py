@@ -10,11 +10,11 @@ from services.domain.subscriptions.cadence import Cadence
 SOURCE = "daily-papers"
 """The kind of the source whose upvotes count."""
 MAX_GAP = timedelta(days=31)
-"""A digest chooses among papers of this time at most, however long ago the last one was."""
+"""A digest chooses among the papers since the last digest, but not among older papers than this."""
 
 
 def period(cadence: str) -> timedelta:
-    """The first digest of a subscription chooses among the papers of this time."""
+    """The first digest of a subscription chooses among the papers of the last day or week."""
     return timedelta(days=7 if cadence == Cadence.WEEKLY else 1)
 
 

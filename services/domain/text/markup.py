@@ -4,6 +4,7 @@ import html
 import re
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from services.domain.text.charset import BOMS, codec_of
 from services.domain.text.markup_tags import BETWEEN_CHILDREN, BLOCK, HIDDEN, INLINE
 from services.errors import SourceError
 
@@ -13,19 +14,8 @@ MAX_MARKUP = 200_000
 """Characters, as is the next."""
 MAX_LINK = 2_000
 
-_BOMS = (
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe\x00\x00", "utf-32-le"),
-    (b"\x00\x00\xfe\xff", "utf-32-be"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-)
 _UNMARKED = ((b"<\x00", "utf-16-le"), (b"\x00<", "utf-16-be"))
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,100}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,30})["']""")
-# Only encodings in which feeds are written. Python has codecs (utf-7, rot13 …) that would hide markup from all checks.
-_CHARSET = re.compile(
-    r"(?i)utf-?8|us-ascii|iso-8859-\d{1,2}|windows-125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|euc-(jp|kr)"
-)
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _PROLOG = re.compile(r"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
@@ -52,18 +42,16 @@ _PREAMBLE = re.compile(r"\\documentclass(?:(?!\\documentclass).)*?\\begin\{docum
 
 def decode(body: bytes) -> str:
     """The text of `body`, by its byte order mark, its XML declaration, or as UTF-8. Bad bytes become �."""
-    for mark, codec in _BOMS:
+    for mark, codec in BOMS:
         if body.startswith(mark):
             return body[len(mark) :].decode(codec, "replace")
     for start, codec in _UNMARKED:
         if body.startswith(start):
             return body.decode(codec, "replace")
     declared = _DECLARED.match(body[:200])
-    charset = declared[1].decode("ascii") if declared else "utf-8"
-    try:
-        return body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8", "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+    charset = codec_of(declared[1].decode("ascii")) if declared else None
+    # A declaration that can be read as ASCII is not in UTF-16.
+    return body.decode("utf-8" if charset is None or charset.startswith("utf-16") else charset, "replace")
 
 
 def root(body: bytes) -> str:

@@ -46,7 +46,8 @@ _VARIATION_SELECTORS = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _PLURAL_ACRONYM = re.compile(r"[b-df-hj-np-tv-xz]{2,}[aeiou]?(?<!s)s")
 
 # A pattern of shapes (see `_shape`): a letter with ++ or # (C++, F#), a word, a character that is a word, a symbol.
-_WORD = re.compile(r"A(?:\+\+|#)|[Aad][Aadm]*(?:'[Aad][Aadm]*)*|cm*|x")
+# A small digit belongs to a word, as in H₂O, but not to a number: 10³ is not 103.
+_WORD = re.compile(r"A(?:\+\+|#)|[Aads](?:[Aadm]|(?<!d)s)*(?:'[Aad](?:[Aadm]|(?<!d)s)*)*|cm*|x")
 
 
 class Token(NamedTuple):
@@ -141,7 +142,9 @@ def _decorates(character: str) -> bool:
 
 
 def _shape(character: str) -> str:
-    """A character in `_WORD`: letter a (ASCII A), digit d, mark m, one-character word c, symbol x, or itself."""
+    """A character in `_WORD`: a letter a (ASCII A), digit d, sub- or superscript digit s, mark m, one-character word c,
+    symbol x, or itself.
+    """
     if character in _APOSTROPHES:
         return "'"
     if character in "+#":
@@ -158,7 +161,9 @@ def _shape(character: str) -> str:
         return "x"
     if any(low <= ord(folded[0]) <= high for low, high in _UNSPACED):
         return "c" if len(unicodedata.normalize("NFC", folded)) == 1 else "x"
-    return "d" if folded[0].isdigit() else "A" if character.isascii() else "a"
+    if folded[0].isdigit():
+        return "s" if unicodedata.decomposition(character).startswith(("<sub>", "<super>")) else "d"
+    return "A" if character.isascii() else "a"
 
 
 class _Shapes(dict[int, str]):

@@ -1,7 +1,8 @@
-"""The packaged network written anew: the same weights, fused operators, and products in 8 bits.
+"""The packaged network, rebuilt for one text at a time: the same weights, fused operators, and products in 8 bits.
 
 The package holds 8-bit weights but multiplies floats, through an export whose masks keep onnxruntime from fusing the
-attention. Here a network takes one text, so there is no mask, no padding, and no other text in a range of numbers.
+attention. This network takes one text, so it needs no mask and no padding, and no other text widens the range of its
+numbers.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from services.errors import EmbedderError
 LAYERS, HEADS, LARGEST = 6, 12, 63
 """Weights have 7 bits: without VNNI two products of 8-bit numbers are summed in 16 bits, where more would saturate."""
 CLIPS = (1.0, 0.9, 0.8, 0.7)
-"""Of a column's largest weight: what its range may end at, whichever leaves the least error."""
+"""Ends of a column's range, as shares of its largest weight; the one with the least error is used."""
 MICROSOFT = "com.microsoft"
 FLOAT, INT64 = 1, 7
 """Of onnx.TensorProto."""
@@ -32,7 +33,7 @@ class Linear(NamedTuple):
 
 class Weights(NamedTuple):
     words: Array
-    """8-bit rows of the vocabulary and, next, what each is to be multiplied by."""
+    """A row of 8-bit numbers for each word of the vocabulary; `word_scales` has the factor of each row."""
     word_scales: Array
     positions: Array
     norms: list[tuple[Array, Array]]
@@ -41,11 +42,11 @@ class Weights(NamedTuple):
 
 
 def read(path: Path) -> Weights:
-    """The weights of the packaged model. Raises EmbedderError when it is not the one we know."""
+    """The weights of the packaged model. Raises EmbedderError when the package has another model."""
     import onnx
 
     graph = onnx.load(path).graph
-    known = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    known = {initializer.name: onnx.numpy_helper.to_array(initializer) for initializer in graph.initializer}
     taker = {name: node for node in graph.node for name in node.input}
     linears = []
     for node in graph.node:
@@ -54,7 +55,7 @@ def read(path: Path) -> Weights:
             linears.append(Linear(_floats(known, node.input[1]), bias))
     norms = [(known[n.input[1]], known[n.input[2]]) for n in graph.node if n.op_type == "LayerNormalization"]
     if len(linears) != 6 * LAYERS or len(norms) != 2 * LAYERS + 1:
-        raise EmbedderError("the packaged model is not the one that is known here")
+        raise EmbedderError("the packaged model is not the expected one")
     name = "inner.embeddings.{}_embeddings.weight".format
     positions = _floats(known, name("position")) + known[name("token_type")][0]
     return Weights(known[f"{name('word')}_q"], known[f"{name('word')}_scale"], positions, norms, linears)
@@ -80,7 +81,7 @@ def quantised(weights: Array) -> tuple[Array, Array]:
 
 
 class _Graph:
-    """Nodes and constants as they are added; what is passed around are their names."""
+    """The nodes and constants of a network; methods take and return their names."""
 
     def __init__(self) -> None:
         import onnx
@@ -98,10 +99,10 @@ class _Graph:
         self.nodes.append(self._onnx.helper.make_node(operator, inputs, names, domain=domain, **how))
         return names[0] if outputs == 1 else names
 
-    def linear(self, name: str, one: Linear) -> "_Product":
-        integers, scales = quantised(one.weights)
+    def linear(self, name: str, linear: Linear) -> "_Product":
+        integers, scales = quantised(linear.weights)
         zeros = np.zeros(len(scales), np.int8)
-        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": one.bias}
+        parts = {"weights": integers, "scales": scales, "zeros": zeros, "bias": linear.bias}
         return _Product(self, [self.constant(f"{name}.{part}", array) for part, array in parts.items()])
 
     def normal(self, name: str, norm: tuple[Array, Array]) -> list[str]:
@@ -109,7 +110,7 @@ class _Graph:
 
 
 class _Product(NamedTuple):
-    """A product in 8 bits; the numbers that go in are quantised by their least and their largest."""
+    """A product in 8 bits; the input is quantised by its least and its largest number."""
 
     graph: _Graph
     constants: list[str]
@@ -119,7 +120,7 @@ class _Product(NamedTuple):
         return product
 
     def of_split(self, value: str) -> str:
-        """The first token, [CLS], on its own: it alone has numbers five times those of all others."""
+        """Multiplies the first token, [CLS], separately, since its numbers are five times as large as all others."""
         first = self.graph.node("Slice", [value, "zero", "one", "one"])
         others = self.graph.node("Slice", [value, "one", "end", "one"])
         joined: str = self.graph.node("Concat", [self.of(first), self.of(others)], axis=1)
@@ -163,7 +164,7 @@ def _layer(
     graph: _Graph, name: str, value: str, linears: Sequence[Linear], norms: Sequence[tuple[Array, Array]]
 ) -> str:
     *heads, output, up, down = linears
-    joined = Linear(np.hstack([one.weights for one in heads]), np.concatenate([one.bias for one in heads]))
+    joined = Linear(np.hstack([linear.weights for linear in heads]), np.concatenate([linear.bias for linear in heads]))
     projected = graph.linear(f"{name}.heads", joined).of_split(value)
     parts = graph.node("Split", [projected], outputs=3, axis=-1, num_outputs=3)
     attended = graph.node("MultiHeadAttention", parts, domain=MICROSOFT, num_heads=HEADS)
@@ -172,8 +173,8 @@ def _layer(
     return _added(graph, name, graph.linear(f"{name}.down", down).of_split(wide), value, norms[1])
 
 
-def _added(graph: _Graph, name: str, one: str, other: str, norm: tuple[Array, Array]) -> str:
+def _added(graph: _Graph, name: str, left: str, right: str, norm: tuple[Array, Array]) -> str:
     value: str = graph.node(
-        "SkipLayerNormalization", [one, other, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
+        "SkipLayerNormalization", [left, right, *graph.normal(name, norm)], domain=MICROSOFT, epsilon=1e-12
     )
     return value

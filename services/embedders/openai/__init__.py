@@ -28,7 +28,7 @@ MAX_TEXT = 6_000
 SHORT_TEXT = 500
 """Characters: fewer than 512 tokens in nearly every language."""
 PLACEHOLDER_TEXT = "a paper"
-"""A text that no server rejects; it replaces a text that one does."""
+"""A text that every server accepts; it replaces a rejected text."""
 
 
 class OpenAISettings(Configured):
@@ -72,8 +72,8 @@ class RemoteModel:
         for cut in (lambda text: text[:MAX_TEXT], lambda text: text[:SHORT_TEXT], lambda text: PLACEHOLDER_TEXT):
             missing = [position for position, row in enumerate(rows) if row is None]
             if missing:
-                found = self._ask([cut(texts[position]) or PLACEHOLDER_TEXT for position in missing], end)
-                for position, row in zip(missing, found, strict=True):
+                answered = self._ask([cut(texts[position]) or PLACEHOLDER_TEXT for position in missing], end)
+                for position, row in zip(missing, answered, strict=True):
                     rows[position] = row
         return [self._checked(row) for row in rows]
 

@@ -41,7 +41,7 @@ def parse_setting(argument: str) -> tuple[str, str]:
     if parts.scheme not in WEB_PORTS or not parts.hostname or port == 0:
         raise ConfigError(f"{HINT}: it needs an address that begins with http:// or https://")
     if parts.username or parts.password or parts.query:
-        raise ConfigError(f"{HINT}: a key belongs into PAPERWIRE_EMBEDDER_KEY, not into the address")
+        raise ConfigError(f"{HINT}: the key goes into PAPERWIRE_EMBEDDER_KEY, not into the address")
     if not model.strip() or len(model) > 200 or not model.isprintable():
         raise ConfigError(f"{HINT}: it needs the name of a model after #")
     path = parts.path.rstrip("/") or "/v1"
@@ -50,7 +50,7 @@ def parse_setting(argument: str) -> tuple[str, str]:
 
 
 class Endpoint:
-    """An embedding server. Its address comes from the operator, so that it may be private."""
+    """An embedding server. The operator sets its address, so a private address is allowed."""
 
     def __init__(self, url: str, model: str, key: str, user_agent: str) -> None:
         self.model = model

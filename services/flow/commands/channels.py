@@ -20,7 +20,7 @@ from services.store.delivery.records import Channel
 
 @dataclass(frozen=True, slots=True)
 class AddedChannel:
-    """`secret` is what the receiver of a new channel must know. It is displayed this once; empty: there is none."""
+    """A new channel. Its receiver needs `secret`, which is displayed only now; empty if it needs none."""
 
     id: int
     secret: str = ""
@@ -98,7 +98,7 @@ def _existing_target(tx: Connection, secrets: SecretBox, account_id: int, kind: 
 def change(
     db: Database, settings: Settings, account_id: int, channel_id: int, hours: ChannelHours, *, at_most_once: bool
 ) -> None:
-    """Changes the hours of a channel, and whether a message in doubt may be repeated. Raises NotFound."""
+    """Changes the hours of a channel, and whether an uncertain message may be sent again. Raises NotFound."""
     with db.transaction() as tx:
         channel = channels.find(tx, channel_id, account_id)
         channels.set_hours(tx, channel, hours)

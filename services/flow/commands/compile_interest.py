@@ -36,7 +36,7 @@ from services.store.papers.found_papers import FoundPapers, Ranking, Window, joi
 MIN_CALIBRATION_DAYS = 14
 """Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
 MIN_PAPERS_PER_DAY = 20.0
-"""The least rate that an estimate assumes: what Daily Papers alone brings."""
+"""The least rate that an estimate assumes: that of Daily Papers alone."""
 CONFIRM_BATCH_SIZE = 200
 """Papers whose texts are compared with the query at a time."""
 CONFIRMED_PER_WANTED = 6
@@ -46,7 +46,7 @@ CONFIRMED_PER_WANTED = 6
 @dataclass(frozen=True, slots=True)
 class Calibration:
     thresholds: list[float]
-    """Of the volume, then of each relaxed volume."""
+    """The threshold of the volume, then that of each relaxed volume."""
     estimated: bool
     """The thresholds come from the model's usual scores, since the archive is too young."""
     ranking: Ranking | None = None

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from services.domain.http.ssrf import without_secrets
 from services.domain.interests.embedder_status import describe_failure
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.subscriptions.criteria import compile_subscription
 from services.domain.subscriptions.matcher import explain_non_match
@@ -35,7 +36,7 @@ def explain(
 
 def _paper_steps(paper: Paper, paper_name: str) -> Iterator[Step]:
     version = f", version {paper.version}" if paper.version > 1 else ""
-    yield "paper", f"{paper.id}: {paper.title}{version}" + (" (withdrawn)" if paper.withdrawn else "")
+    yield "paper", f"{paper.id}: {display_text.title(paper)}{version}" + (" (withdrawn)" if paper.withdrawn else "")
     number = paper_name.strip().removeprefix("id:")
     if number.isdigit() and int(number) != paper.id:
         yield "merged", f"paper {number} turned out to be this one"
@@ -52,7 +53,7 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subsc
     quarantined = [entry for entry in quarantine.list_all(tx, paper.id) if _is_affected(subscription, entry)]
     for entry in quarantined:
         what = f"from {entry.stage} {entry.at:%Y-%m-%d %H:%M}, {entry.error}"
-        yield "set aside", f"{what}; an operator can put it back: paperwire quarantine release {paper.id}"
+        yield "quarantined", f"{what}; an operator can release it: paperwire quarantine release {paper.id}"
     match = matches.find(tx, subscription.id, paper.id)
     if match is None:
         if not any(entry.stage is QuarantinedStage.MATCHING for entry in quarantined):

@@ -26,7 +26,7 @@ def request_opt_in(
 ) -> bool:
     """Sends an opt-in request to a channel that is not confirmed; False when none was sent.
 
-    Only an operator may learn which it was: it tells whether others requested the same address. Raises NotFound.
+    Only operators may see the result, which reveals whether other accounts requested the same address. Raises NotFound.
     """
     with db.transaction() as tx:
         return _request(tx, settings, channels.find(tx, channel_id, account_id), ip, db)
@@ -44,7 +44,7 @@ def confirm(db: Database, secrets: SecretBox, token: str) -> Channel:
 
 
 def enable(db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = "") -> bool:
-    """Enables a disabled channel, with what has waited for it, and subscribes an unsubscribed one again.
+    """Enables a disabled channel, whose waiting papers are then sent, and subscribes an unsubscribed one again.
 
     False when its owner has to opt in by mail first. Raises NotFound.
     """
@@ -123,18 +123,19 @@ def is_own_address(channel: Channel, email: str) -> bool:
 
 
 def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: Database) -> bool:
-    """Sends an opt-in request unless the channel is confirmed, unsubscribed or suppressed, or gets too many."""
+    """Sends an opt-in request unless the channel is confirmed, unsubscribed or suppressed, or has had too many."""
     if channel.verified or channel.unsubscribed_at:
         return False
     now = db.now()
     lock(tx, "confirmation")
     address = channel.label.lower()
-    earlier = opt_in.requests_since(tx, address, ip, now - REQUESTS_COUNTED_FOR)
+    earlier = opt_in.requests_since(tx, address, ip, channel.account_id, now - REQUESTS_COUNTED_FOR)
     to_address = [request.created_at for request in earlier if request.address == address]
     from_ip = [request.created_at for request in earlier if ip and request.ip == ip]
-    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, now):
+    of_account = [request.created_at for request in earlier if request.account_id == channel.account_id]
+    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, of_account, now):
         return False
-    opt_in.record_request(tx, address, ip, now)
+    opt_in.record_request(tx, address, ip, channel.account_id, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
     key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)

@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
+from services.domain.query.hints import hints
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
 from services.domain.subscriptions.match_reason import describe_match
@@ -30,7 +32,7 @@ MAX_SHARE = 0.1
 MAX_READ = 1_000
 """The papers whose text is read, where the index alone cannot tell whether the query matches."""
 STALE_AFTER = timedelta(days=7)
-"""The age of the newest paper beyond which the window ends with it instead of today."""
+"""If the newest paper is older than this, the window ends on its day instead of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,10 @@ class Preview:
     """The number of hits that the account's other subscriptions have not matched."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def per_week(self) -> float:
+        return round(7 * len(self.hits) / self.days_with_papers, 1)
+
     def as_json(self) -> dict[str, Any]:
         """The object of `POST /preview`."""
         per_day = Counter(hit.announced_on for hit in self.hits)
@@ -78,7 +84,7 @@ class Preview:
             "papers_scanned": self.scanned,
             "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": round(7 * len(self.hits) / self.days_with_papers, 1),
+            "per_week": self.per_week,
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": [
@@ -91,8 +97,8 @@ def paper_json(paper: Paper) -> dict[str, Any]:
     """A paper as REST and the command line show it."""
     return {
         "id": str(paper.id),
-        "title": paper.title,
-        "authors": list(paper.authors),
+        "title": display_text.title(paper),
+        "authors": display_text.authors(paper),
         "categories": list(paper.categories),
         "identifiers": [str(identifier) for identifier in paper.identifiers],
         "announced_on": paper.announced_on.isoformat(),
@@ -116,17 +122,17 @@ def preview(
         window = Window(first=until - timedelta(days=days - 1), last=until)
         scanned, first = archive_search.count_papers(tx, window)
         unembedded = scanned - archive_search.count_embedded(tx, embedder.name, window) if draft.has_interest else 0
-        found, unread = NOTHING, 0
+        matching, unread = NOTHING, 0
         if subscription is not None:
-            found, unread = _search(tx, embedder, subscription, draft, window, ranking)
+            matching, unread = _search(tx, embedder, subscription, draft, window, ranking)
         if draft.trending:
-            found = _only_trending(tx, draft, found, window)
+            matching = _only_trending(tx, draft, matching, window)
         has_upvotes = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), window)) > 0
         already_matched = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
-        samples = _samples(tx, embedder, draft, subscription, found) if subscription is not None else []
+        samples = _samples(tx, embedder, draft, subscription, matching) if subscription is not None else []
     hits = [
         Hit(id, until - timedelta(days=age), score)
-        for id, age, score in zip(found.ids.tolist(), found.ages.tolist(), found.scores.tolist(), strict=True)
+        for id, age, score in zip(matching.ids.tolist(), matching.ages.tolist(), matching.scores.tolist(), strict=True)
     ]
     return Preview(
         days=days,
@@ -171,25 +177,25 @@ def _search(
             wanted = parse_volume(draft.volume).per_day * window.days
             interest = Interest(subscription.weights, subscription.terms)
             best = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
-        found = best.at(best.scores >= np.float32(subscription.threshold))
+        matching = best.at(best.scores >= np.float32(subscription.threshold))
     elif draft.query:
-        found = archive_search.passing(tx, draft, window)
+        matching = archive_search.passing(tx, draft, window)
     else:
         return NOTHING, 0
-    unread = np.flatnonzero(found.unsure)[MAX_READ:]
-    return archive_search.confirm(tx, draft, found.at(np.delete(np.arange(len(found)), unread))), len(unread)
+    unread = np.flatnonzero(matching.unsure)[MAX_READ:]
+    return archive_search.confirm(tx, draft, matching.at(np.delete(np.arange(len(matching)), unread))), len(unread)
 
 
-def _only_trending(tx: Connection, draft: Draft, found: FoundPapers, window: Window) -> FoundPapers:
+def _only_trending(tx: Connection, draft: Draft, matching: FoundPapers, window: Window) -> FoundPapers:
     """The papers that digests would have chosen by today's upvotes, of the matching papers or of all."""
     upvoted_draft = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
     upvoted = archive_search.passing(tx, upvoted_draft, window)
     if draft.query or draft.has_interest:
-        found = found.at(np.isin(found.ids, upvoted.ids))
+        matching = matching.at(np.isin(matching.ids, upvoted.ids))
     else:
-        found = upvoted
-    chosen = past_choices(papers.load(tx, found.ids.tolist()).values(), draft.trending or 0, draft.cadence)
-    return found.at(np.isin(found.ids, [paper.id for paper in chosen]))
+        matching = upvoted
+    chosen = past_choices(papers.load(tx, matching.ids.tolist()).values(), draft.trending or 0, draft.cadence)
+    return matching.at(np.isin(matching.ids, [paper.id for paper in chosen]))
 
 
 def _samples(
@@ -197,9 +203,9 @@ def _samples(
     embedder: Embedder,
     draft: Draft,
     subscription: CompiledSubscription,
-    found: FoundPapers,
+    matching: FoundPapers,
 ) -> list[Sample]:
-    scores = dict(zip(found.ids[:MAX_SAMPLES].tolist(), found.scores[:MAX_SAMPLES].tolist(), strict=True))
+    scores = dict(zip(matching.ids[:MAX_SAMPLES].tolist(), matching.scores[:MAX_SAMPLES].tolist(), strict=True))
     candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}
     samples = []
     for paper_id, score_or_zero in scores.items():
@@ -227,7 +233,7 @@ def _warnings(
     unread: int,
     has_upvotes: bool,
 ) -> list[str]:
-    warnings = []
+    warnings = hints(draft.query or "")
     if compiled.error:
         warnings.append(compiled.error)
     if compiled.estimated:

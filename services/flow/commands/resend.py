@@ -2,15 +2,22 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
+
+from sqlalchemy import Connection
 
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind
-from services.errors import Conflict
+from services.errors import Busy, Conflict
 from services.settings import Settings
-from services.store.db.database import Database, wake
+from services.store.db.database import Database, lock, wake
 from services.store.delivery import channels, deliveries
 from services.store.delivery.records import NewDelivery
+
+MAX_TESTS = 10
+"""Test messages of an account within `TESTS_COUNTED_FOR`; each goes to a host or an address that the account chose."""
+TESTS_COUNTED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,10 @@ class TestDelivery:
 
 
 def send_test(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> TestDelivery:
-    """Sends a test message. Raises NotFound, Conflict."""
+    """Sends a test message. Raises NotFound, Conflict, and Busy when the account `account_id` asked for too many.
+
+    Without `account_id` an operator asks, who may send any number.
+    """
     host = urlsplit(settings.base_url).hostname or "localhost"
     with db.transaction() as tx:
         channel = channels.find(tx, channel_id, account_id)
@@ -32,12 +42,21 @@ def send_test(db: Database, settings: Settings, channel_id: int, account_id: int
             raise Conflict(f"channel {channel_id} is not confirmed: its owner has to follow the mailed link first")
         if channel.disabled_because:
             raise Conflict(f"channel {channel_id} is disabled: {channel.disabled_because}; enable it first")
+        if account_id is not None:
+            _check_test_limit(tx, account_id, db.now(tx))
         key = f"test:{channel_id}:{secrets.token_hex(8)}"
         test = NewDelivery(account_id=channel.account_id, channel_id=channel_id, kind=DeliveryKind.TEST, idem_key=key)
         delivery_id = deliveries.create(tx, test, host)
         assert delivery_id is not None, "its key is random"
         wake(tx, "deliver")
     return TestDelivery(delivery_id, channel.label)
+
+
+def _check_test_limit(tx: Connection, account_id: int, now: datetime) -> None:
+    lock(tx, f"tests:{account_id}")
+    sent = deliveries.count_tests(tx, account_id, now - TESTS_COUNTED_FOR)
+    if sent >= MAX_TESTS:
+        raise Busy(f"an account sends at most {MAX_TESTS} test messages an hour; try again later")
 
 
 def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None:

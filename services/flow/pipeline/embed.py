@@ -111,7 +111,7 @@ def _embed(
         with db.transaction() as tx:
             embedding_models.check_length(tx, embedder.name, vectors.shape[1])
     except EmbedderError as error:
-        log.warning("embedder failed, keywords go on without it", why=str(error))
+        log.warning("embedder failed, only queries are matched until it works", why=str(error))
         with db.transaction() as tx:
             embedder_health.record_failure(tx, embedder.name, error, db.now(), settings.time_scale)
         return False

@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from services import plugins, sandbox
 from services.domain.papers.ingestion import Counts, IngestBatch
-from services.domain.papers.paper import Entry, Listing, title_key
+from services.domain.papers.paper import Entry, Identifier, Listing, title_key
 from services.domain.sources.batches import BatchPage
+from services.domain.text.charset import as_utf8
 from services.errors import SourceError
 from services.flow.source_notices import NOTIFY_AFTER, notify_owner
 from services.settings import Settings
@@ -93,7 +94,7 @@ def _parse_all(claimed: Sequence[ClaimedListing]) -> Iterator[tuple[ClaimedListi
 def _parse(row: ClaimedListing) -> Listing:
     if row.attempts > listings.MAX_PARSE_ATTEMPTS:
         raise SourceError(f"reading this listing ended {row.attempts - 1} workers; it is left out")
-    return sandbox.parse(row.kind, bytes(row.body), row.fetched_at.date())
+    return sandbox.parse(row.kind, as_utf8(bytes(row.body), row.content_type), row.fetched_at.date())
 
 
 def _record_failure(tx: Connection, settings: Settings, row: ClaimedListing, reason: str, now: datetime) -> None:
@@ -121,7 +122,10 @@ def store_all(tx: Connection, pages: Sequence[Page], now: datetime) -> list[Tall
     """Writes the papers and batches of the listings and the match run of what is new; one ingestion runs at a time."""
     lock(tx, "ingest")
     batch = _load(tx, [entry for page in pages for entry in page.listing.entries], now)
-    counts = [batch.read(page.source.id, _with_days(page, now.date()), silent=page.silent) for page in pages]
+    counts = [
+        batch.read(page.source.id, _with_days(page, now.date()), silent=page.silent, kind=page.source.kind)
+        for page in pages
+    ]
     _write(tx, batch, now)
     events = batch.events()
     run = match_runs.open_run(tx, events) if events else None
@@ -150,7 +154,14 @@ def _load(tx: Connection, entries: Sequence[Entry], now: datetime) -> IngestBatc
         lambda ids: merging.already_notified(tx, ids),
         upvote_steps,
         now,
+        appearances.entry_ids(tx, archive.keys()) if any(entry.entry_id for entry in entries) else {},
+        _publishes,
     )
+
+
+def _publishes(kind: str, identifier: Identifier) -> bool:
+    plugin = plugins.sources().get(kind)
+    return plugin is not None and plugin.publishes(identifier)
 
 
 def _with_days(page: Page, today: date) -> Iterator[tuple[Entry, date]]:

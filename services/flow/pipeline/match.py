@@ -14,6 +14,7 @@ from operator import attrgetter
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.domain.papers import display_text
 from services.domain.papers.paper import upvote_step
 from services.domain.query.parser import Query
 from services.domain.subscriptions.criteria import compile_subscription
@@ -33,7 +34,7 @@ LEASE = timedelta(minutes=5)
 BATCH_SIZE = 64
 """Papers matched between two writes."""
 WRITERS = 2
-"""Threads that store matches. A write takes as long as matching a batch, half of it spent waiting for this process."""
+"""Threads that store matches. A write takes as long as matching a batch; half of it is waiting for the GIL."""
 GC_THRESHOLD = 50_000
 """Net allocations between two collections of the youngest generation, once many subscriptions are loaded."""
 
@@ -155,9 +156,9 @@ def _events(tx: Connection, job: MatchJob) -> dict[int, set[str]]:
 
 
 def _give_up(db: Database, job: MatchJob) -> None:
-    """Quarantines all papers that are not matched yet, since no single paper could be found to be the cause."""
+    """Quarantines all papers that are not matched yet, since the paper that ends workers was not found."""
     error = f"given up: run {job.run_id} ended {job.attempts - 1} workers{_last_error(job)}"
-    log.error("a run's papers are set aside", run=job.run_id, shard=job.shard)
+    log.error("a run's papers are quarantined", run=job.run_id, shard=job.shard)
     with db.transaction() as tx:
         unmatched = [paper_id for paper_id in _events(tx, job) if paper_id >= (job.suspect or 0)]
         quarantine.add(tx, job.shard, unmatched, error)
@@ -188,7 +189,7 @@ def _match_in_batches(
 def _match_one_by_one(db: Database, shard: Shard, job: MatchJob, events: dict[int, set[str]], lease: timedelta) -> None:
     """Records each paper as the suspect before it is matched, and quarantines a paper that ended two workers."""
     if job.suspect is not None and job.suspected >= match_runs.MAX_ISOLATED_ATTEMPTS:
-        log.error("paper set aside: it ends its workers", paper=job.suspect, run=job.run_id)
+        log.error("paper quarantined: it ends its workers", paper=job.suspect, run=job.run_id)
         error = f"{job.suspected} workers were lost while they matched it alone{_last_error(job)}"
         events.pop(job.suspect, None)
         with db.transaction() as tx:
@@ -252,7 +253,8 @@ def _match_model(
         for hit in hits_of_paper:
             subscription = shard.loaded[hit.subscription_id]
             liked_papers = liked.get(hit.subscription_id) if hit.score is not None else None
-            nearest = liked_papers.nearest_title(candidate) if liked_papers is not None else None
+            liked_title = liked_papers.nearest_title(candidate) if liked_papers is not None else None
+            nearest = display_text.title_text(liked_title) if liked_title else None
             reason = describe_match(subscription.compiled, candidate, hit.score, nearest, query_reasons)
             matched.append(
                 NewMatch(

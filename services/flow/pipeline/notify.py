@@ -29,7 +29,7 @@ def work(db: Database, settings: Settings) -> bool:
 
 
 def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> None:
-    """Schedules each paper anew from all of its matches, so that later matches, pauses and changed hours count."""
+    """Schedules each paper again, from all of its matches, so that later matches, pauses and changed hours count."""
     unnotified = matches.complete_unnotified(tx, account_id, now, scale)
     channels = defaultdict[int, list[ChannelToNotify]](list)
     for channel in matches.channels_to_notify(tx, account_id):
@@ -56,5 +56,5 @@ def _notify(tx: Connection, account_id: int, now: datetime, scale: float) -> Non
 
 
 def _precedence(item: NewItem) -> tuple[bool, datetime]:
-    """An item that is not dropped comes before one that is, then the earliest."""
+    """Items that are not dropped come first, and among them the earliest."""
     return bool(item.dropped_because), item.not_before

@@ -16,6 +16,7 @@ from services.domain.sources import batches as rules
 from services.domain.sources import moves
 from services.domain.sources.batches import BatchState
 from services.domain.sources.polling import Timetable, next_poll
+from services.domain.text.charset import as_utf8
 from services.errors import LeaseLost, PaperwireError
 from services.flow.source_notices import NOTIFY_AFTER, notify_owner
 from services.http.client import Failed, Fetched, Fetcher, NotModified
@@ -169,7 +170,8 @@ def _next_poll(tx: Connection, source: Source, timetable: Timetable, max_age: fl
 
 
 def _store_listing(tx: Connection, source: Source, answer: Fetched, now: datetime, *, day_began: bool) -> FetchedState:
-    digest = hashlib.sha256(answer.body).digest()
+    # As it is read: a server that corrects the charset sends the same bytes.
+    digest = hashlib.sha256(as_utf8(answer.body, answer.content_type)).digest()
     changed = digest != source.digest or day_began
     if changed:
         silent = not source.announce_first and listings.is_first(tx, source.id)

@@ -34,6 +34,6 @@ def work(db: Database, settings: Settings) -> bool:
 
 
 def give_up(db: Database, settings: Settings) -> bool:
-    """Drops what waits for one channel that was disabled for a week; False when there is none."""
+    """Drops the items and deliveries of one channel that was disabled for a week; False when there is none."""
     with db.transaction() as tx:
         return message_updates.drop_given_up(tx, db.now(tx), KEPT_FOR_DISABLED_CHANNEL * settings.time_scale)

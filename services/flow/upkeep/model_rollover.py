@@ -19,7 +19,7 @@ def serving_embedder(db: Database, settings: Settings) -> Embedder:
 
 
 def embedders_in_use(db: Database, settings: Settings) -> list[Embedder]:
-    """Every embedder that papers need vectors of: the serving one, the wanted one, and those of compiled interests."""
+    """Every embedder in use: the serving one, the wanted one, and those with which interests are compiled."""
     serving = serving_embedder(db, settings)
     with db.transaction() as tx:
         of_interests = [_make(setting) for setting in embedding_models.settings_in_use(tx)]

@@ -117,7 +117,7 @@ def _calibrated(tx: Connection, db: Database, embedder: Embedder, row: Subscript
 def _match_missed_papers(tx: Connection, embedder: Embedder, subscription_id: int, earlier_model: str) -> None:
     """Matches a subscription against the papers announced since it was saved.
 
-    Papers with a vector of `earlier_model` are left out: they were judged with it, and are not sent again.
+    Papers with a vector of `earlier_model` are left out: that model has already matched them.
     """
     row = subscriptions.find(tx, subscription_id)
     compiled = compile_subscription(row)

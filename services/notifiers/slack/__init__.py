@@ -124,14 +124,7 @@ class Slack:
             return None
         if not slack.bot_token():
             return _NO_TOKEN
-        answer = client.ask(slack.bot_token(), "auth.test", {})
-        if not isinstance(answer, Answer):
-            return TransportDown(answer.reason)
-        return (
-            None
-            if isinstance(outcome.bot_outcome(answer), Sent | Retry)
-            else TransportDown(f"no sign-in: {answer}", person=True)
-        )
+        return _token_fault(slack.bot_token())
 
 
 _NO_TOKEN = TransportDown("no Slack token: set PAPERWIRE_SLACK_BOT_TOKEN or give the channel one", person=True)
@@ -163,10 +156,24 @@ def _obstacle(target: SlackTarget) -> TransportDown | Rejected | None:
     return None
 
 
+def _token_fault(token: str) -> TransportDown | None:
+    """Why Slack cannot be used with the token; None when Slack accepts it."""
+    answer = client.ask(token, "auth.test", {})
+    if not isinstance(answer, Answer):
+        return TransportDown(answer.reason)
+    if isinstance(outcome.bot_outcome(answer), Sent | Retry):
+        return None
+    return TransportDown(f"no sign-in: {answer}", person=True)
+
+
 def _post(payload: Payload, target: SlackTarget) -> Outcome | InvalidBlocks:
     if target.channel:
         answer = client.ask(target.bot_token(), "chat.update" if "ts" in payload else "chat.postMessage", payload)
-        return outcome.bot_outcome(answer) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        if answer.error in outcome.CONVERSATION_ERRORS and _token_fault(target.bot_token()) is None:
+            return Rejected(str(answer), scope="channel")
+        return outcome.bot_outcome(answer)
     answer = client.post(target.webhook_url.get_secret_value(), payload)
     return outcome.webhook_outcome(answer) if isinstance(answer, Answer) else answer
 

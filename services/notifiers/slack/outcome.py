@@ -15,6 +15,8 @@ def _set(text: str) -> frozenset[str]:
 TOKEN_ERRORS = _set("""
     invalid_auth not_authed account_inactive token_revoked token_expired missing_scope not_allowed_token_type
     no_permission org_login_required ekm_access_denied access_denied""")
+CONVERSATION_ERRORS = _set("no_permission access_denied missing_scope")
+"""Those token errors that concern one conversation when `auth.test` accepts the token."""
 CHANNEL_ERRORS = _set("""
     channel_not_found not_in_channel is_archived restricted_action restricted_action_read_only_channel
     restricted_action_thread_only_channel user_not_found user_disabled messages_tab_disabled cannot_dm_bot""")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.notifiers.slack import client
-from services.notifiers.slack.outcome import TOKEN_ERRORS, Answer
+from services.notifiers.slack.outcome import CONVERSATION_ERRORS, TOKEN_ERRORS, Answer
 from services.ports import MaybeDelivered, NotDelivered, Outcome, Retry, Sent, TransportDown
 
 EVENT = "paperwire_delivery"
@@ -47,7 +47,7 @@ def _read(
         return answer
     if answer.status == 429 or answer.error == "ratelimited":
         return Retry("Slack's rate limit for looking up messages", after=answer.retry_after)
-    if answer.error in TOKEN_ERRORS - _LOOKUP_ERRORS:
+    if answer.error in TOKEN_ERRORS - CONVERSATION_ERRORS - _LOOKUP_ERRORS:
         return TransportDown(f"Slack refuses the token: {answer.error}", person=True)
     messages = answer.data.get("messages")
     if not answer.ok or not isinstance(messages, list):

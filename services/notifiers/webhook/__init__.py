@@ -41,7 +41,8 @@ RETRIES = (
     timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24),
 )  # fmt: skip
 TIMEOUT_SECONDS = 20.0
-INTERVAL = timedelta(milliseconds=100)
+INTERVAL = timedelta(seconds=1)
+"""Between two posts to one host, whichever accounts and addresses they belong to."""
 
 
 class Webhook:
@@ -69,11 +70,11 @@ class Webhook:
         return f"webhook:{digest_of(_url(target), 12)}"
 
     def rate_limit_key(self, target: BaseModel) -> str:
-        return f"{self.transport(target)}:posts"
+        return f"webhook:{_host(target)}:posts"
 
     def rate_limit(self, target: BaseModel, kind: str) -> RateLimit:
-        """A short interval. A Retry-After header makes it longer for every waiting message."""
-        return RateLimit(per_channel=INTERVAL)
+        """All webhooks of a host share the interval. A Retry-After header concerns one address alone."""
+        return RateLimit(per_channel=INTERVAL * settings().time_scale, shared_by_strangers=True)
 
     def policy(self, public_fields: Mapping[str, Any], kind: str) -> Policy:
         """Receivers recognise a repeated message by its `webhook-id`, so a missing answer is simply a failure."""
@@ -138,6 +139,10 @@ def _fetcher() -> Fetcher:
 def _webhook(target: BaseModel) -> WebhookTarget:
     assert isinstance(target, WebhookTarget)
     return target
+
+
+def _host(target: BaseModel) -> str:
+    return urlsplit(_url(target)).hostname or ""
 
 
 def _url(target: BaseModel) -> str:

@@ -7,7 +7,7 @@ import re
 from datetime import date, datetime, timedelta
 from xml.etree import ElementTree
 
-from services.domain.papers.paper import Listing
+from services.domain.papers.paper import Identifier, Listing
 from services.domain.sources import rate_limits
 from services.domain.sources.batches import today
 from services.domain.text.markup import HEAD, decode, describe, root, xml
@@ -50,6 +50,9 @@ class Arxiv:
         if location.startswith(QUERY) or "+" in location:
             return api.request(location, day)
         return oai.request(location, day)
+
+    def publishes(self, identifier: Identifier) -> bool:
+        return identifier.scheme == "arxiv"
 
     def recognise(self, body: bytes) -> str | None:
         name, text = root(body), decode(body[:HEAD])

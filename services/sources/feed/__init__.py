@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from services.domain.http.hostname import ascii_host
 from services.domain.http.ssrf import WEB_PORTS
-from services.domain.papers.paper import Listing
+from services.domain.papers.paper import Identifier, Listing
 from services.domain.sources import rate_limits
 from services.domain.sources.polling import Timetable
 from services.domain.text.markup import HEAD, decode, describe, plain, root, safe_link
@@ -57,6 +57,9 @@ class Feed:
 
     def request_day(self, location: str, day: date) -> Request | None:
         return None
+
+    def publishes(self, identifier: Identifier) -> bool:
+        return False
 
     def recognise(self, body: bytes) -> str | None:
         if root(body) in ("rss", "feed", "rdf", "channel"):

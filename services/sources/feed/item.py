@@ -1,5 +1,6 @@
 """An item of a feed as an entry, whatever the feed's format: identifiers, people and the day."""
 
+import html
 import re
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -13,6 +14,10 @@ from services.domain.text.markup import strip_html
 
 MIN_YEAR = 1990
 """An older date comes from a clock that was never set."""
+MAX_TITLE_WORDS = 20
+"""Words of the description that serve as the title of an item without one."""
+_NAMES = re.compile(r"""https?://[^\s"'<>]+|\b10\.\d{4,9}/[^\s"'<>]+|\barXiv:\s?[^\s"'<>]+""", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b(?:https?://|www\.)?(?:[\w-]+\.)+[a-z]{2,}/\S*|https?://\S+", re.IGNORECASE)
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,4}")
 
 
@@ -26,32 +31,57 @@ def make_entry(
     names: list[str],
     pdf: str,
     announced_on: date | None,
+    entry_id: str,
 ) -> Entry:
     """`page`: the item's link. `names`: whatever else may contain an identifier of the paper. Texts are HTML."""
+    text, title = strip_html(abstract), strip_html(title)
     recognised = _one_of_each_scheme([page, *names])
+    if not title.strip():
+        title = _first_words(text)
+        recognised = recognised or _named_in(abstract)
     links = {"abstract": page, "pdf": pdf}
     if recognised:
         links |= identifiers.links(recognised[0].identifier)
         links["listing"] = page
     return Entry(
-        title=strip_html(title),
-        abstract=strip_html(abstract),
+        title=title,
+        abstract=text,
         authors=tuple(_people(authors)),
         categories=tuple(strip_html(tag) for tag in tags),
         identifiers=tuple(name.identifier for name in recognised),
         announced_on=announced_on,
         version=next((name.version for name in recognised if name.version), None),
         links={relation: url for relation, url in links.items() if url},
+        entry_id=entry_id,
     )
 
 
 def _one_of_each_scheme(names: Iterable[str]) -> list[RecognisedIdentifier]:
-    """The first identifier of each scheme."""
+    """The first identifier of each scheme; one that is stated precedes one that is guessed from an address."""
     first: dict[str, RecognisedIdentifier] = {}
-    for name in names:
+    for name in sorted(names, key=identifiers.is_guess):
         if recognised := identifiers.recognise(name):
-            first.setdefault(recognised.identifier.scheme, recognised)
+            known = first.setdefault(recognised.identifier.scheme, recognised)
+            if known.identifier == recognised.identifier and not known.version:
+                first[recognised.identifier.scheme] = recognised
     return list(first.values())
+
+
+def _named_in(markup: str) -> list[RecognisedIdentifier]:
+    """The paper that a post without a title is about; none when the post names several."""
+    found = [identifiers.recognise(name.rstrip(".,;:!?)")) for name in _NAMES.findall(html.unescape(markup))]
+    by_scheme: dict[str, set[RecognisedIdentifier]] = {}
+    for recognised in found:
+        if recognised:
+            by_scheme.setdefault(recognised.identifier.scheme, set()).add(recognised)
+    return [min(same, key=str) for same in by_scheme.values() if len({one.identifier for one in same}) == 1]
+
+
+def _first_words(text: str) -> str:
+    """What serves as the title of an item without one."""
+    words = (_ADDRESS.sub(" ", text).split() or text.split())[: MAX_TITLE_WORDS + 1]
+    title = " ".join(words[:MAX_TITLE_WORDS])
+    return f"{title} …" if len(words) > MAX_TITLE_WORDS else title
 
 
 def _people(names: list[str]) -> list[str]:

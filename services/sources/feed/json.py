@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from services.domain.papers.entries import collect
+from services.domain.papers.entries import collect, entry_id
 from services.domain.papers.paper import Entry, Listing
 from services.domain.text.markup import decode, plain, safe_link
 from services.errors import SourceError
@@ -19,11 +19,12 @@ def parse_json(body: bytes) -> Listing:
     if not isinstance(items, list):
         raise SourceError("the JSON feed has no items")
     base = safe_link(str(feed.get("feed_url") or feed.get("home_page_url") or "")) or ""
-    entries, skipped = collect(items, lambda item: _entry(item, base))
+    home = str(feed.get("home_page_url") or feed.get("feed_url") or feed.get("title") or "")
+    entries, skipped = collect(items, lambda item: _entry(item, base, home))
     return Listing(format="rss", entries=entries, skipped=skipped, title=plain(str(feed.get("title") or ""), 200))
 
 
-def _entry(item: dict[str, Any], base: str) -> Entry:
+def _entry(item: dict[str, Any], base: str, home: str) -> Entry:
     # Version 1 has one author, version 1.1 a list; some feeds have both.
     people = item.get("authors") or ([item["author"]] if item.get("author") else [])
     attachments = item.get("attachments") or ()
@@ -38,4 +39,5 @@ def _entry(item: dict[str, Any], base: str) -> Entry:
         names=[str(item.get("id") or ""), *pages[1:]],
         pdf=safe_link(pdfs[0], base) or "" if pdfs else "",
         announced_on=day_of(item.get("date_published") or item.get("date_modified") or "", None),
+        entry_id=entry_id(home, str(item.get("id") or next(iter(pages), ""))),
     )

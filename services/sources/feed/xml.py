@@ -7,7 +7,7 @@ from typing import Any
 
 import feedparser
 
-from services.domain.papers.entries import collect
+from services.domain.papers.entries import collect, entry_id
 from services.domain.papers.paper import Entry, Listing, Skipped
 from services.domain.sources.feed_hints import read_hints
 from services.domain.text.markup import HEAD, plain, strip_html, xml
@@ -40,7 +40,10 @@ def parse_xml(body: bytes) -> Listing:
         raise SourceError(f"the feed is damaged: it cannot be read ({type(error).__name__})") from None
     if not parsed.version and not parsed.entries:
         raise SourceError("the feed is damaged: nothing in it can be read")
-    entries, skipped = collect(parsed.entries, _entry, lambda number, item: item.get("id") or f"entry {number}")
+    home = parsed.feed.get("link") or parsed.feed.get("id") or parsed.feed.get("title") or ""
+    entries, skipped = collect(
+        parsed.entries, lambda item: _entry(item, home), lambda number, item: item.get("id") or f"entry {number}"
+    )
     title = plain(strip_html(parsed.feed.get("title", "")), 200)
     return Listing(format="rss", entries=entries, skipped=skipped + cut, title=title, feed_hints=read_hints(head))
 
@@ -66,7 +69,7 @@ def _own_address(head: str) -> str:
     return next((link[1] for pattern in _OWN_LINKS if (link := pattern.search(head))), "")
 
 
-def _entry(item: Any) -> Entry:
+def _entry(item: Any, home: str) -> Entry:
     pdfs = [link.get("href", "") for link in item.get("links", ()) if link.get("type") == "application/pdf"]
     contents = [part.get("value") or "" for part in item.get("content", ())]
     stamp = "published" if item.get("published") else "updated"
@@ -76,11 +79,18 @@ def _entry(item: Any) -> Entry:
         authors=[author.get("name") or "" for author in item.get("authors", ())],
         tags=[tag.get("term") or "" for tag in item.get("tags", ())],
         page=item.get("link") or "",
-        names=[item.get(key) or "" for key in ("id", "dc_identifier", "prism_doi", "prism_url")],
+        names=[item.get("id") or "", *_stated_identifiers(item), item.get("prism_url") or ""],
         pdf=next(iter(pdfs), ""),
         # Not feedparser's own `get`, which warns and gives one date in place of the other.
         announced_on=day_of(item.get(stamp) or "", dict.get(item, f"{stamp}_parsed")),
+        entry_id=entry_id(home, item.get("id") or item.get("link") or ""),
     )
+
+
+def _stated_identifiers(item: Any) -> list[str]:
+    """Every dc:identifier, and the elements for DOIs of PRISM and of others, whatever their prefix."""
+    dois = [value for key, value in item.items() if key.endswith("doi") and isinstance(value, str)]
+    return [*item.get("dc_identifiers", ()), *dois]
 
 
 # ── feedparser's quadratic handlers ───────────────────────────────────────────────────────────────────────────
@@ -101,6 +111,12 @@ def _add_first_tags(self: Any, term: str, scheme: str, label: str) -> None:
         _add_tag(self, term, scheme, label)
 
 
+def _end_dc_identifier(self: Any) -> None:
+    self._get_context().setdefault("dc_identifiers", []).append(self.pop("dc_identifier") or "")
+
+
+# feedparser keeps one dc:identifier of an item; PubMed states the PMID and the DOI in two of them.
+_Handlers._end_dc_identifier = _end_dc_identifier
 # Two of feedparser's handlers take quadratic time: the pattern for e-mail addresses in the length of a word
 # (feedparser#562; half a megabyte takes minutes), the list of tags in their number. It has no setting for either.
 _Handlers._sync_author_detail = _sync_author_of_short_words

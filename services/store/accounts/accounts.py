@@ -44,7 +44,7 @@ def first_operator(tx: Connection) -> Account | None:
 
 
 def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time | None, quiet_to: time | None) -> None:
-    """Changes the time zone and the quiet hours, and schedules anew what waits for the account."""
+    """Changes the time zone and the quiet hours, and reschedules the items that wait for the account."""
     tx.execute(
         update(account)
         .where(account.c.id == account_id)

@@ -66,7 +66,7 @@ def take_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
 
 
 def fenced_all(tx: Connection, table: Table, changes: Sequence[Change]) -> None:
-    """Updates claimed rows. Raises LeaseLost when another worker has claimed one of them since."""
+    """Updates claimed rows. Raises LeaseLost when another worker has claimed any of the rows since."""
     if _update_all(tx, table, changes, fence=(_TOKEN,)) != len(changes):
         raise LeaseLost(f"one of {len(changes)} rows of {table.name} was claimed by another worker")
 

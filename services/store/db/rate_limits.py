@@ -71,7 +71,7 @@ def acquire(tx: Connection, key: str, pause: timedelta, now: datetime, catch_up:
 def acquire_all(
     tx: Connection, pauses: Mapping[str, timedelta], now: datetime, catch_up: timedelta = timedelta()
 ) -> dict[str, datetime]:
-    """Acquires those of the keys that are available, each for its pause. Returns the ends of the pauses by key."""
+    """Acquires the given keys that are available, each for its pause. Returns the ends of the pauses by key."""
     if not pauses:
         return {}
     # All workers acquire keys in alphabetical order, so that two workers cannot deadlock.
@@ -106,4 +106,5 @@ _RENEW = (
 def postpone(tx: Connection, key: str, until: datetime) -> None:
     """Makes a key unavailable until `until`, or longer where it is already."""
     later = func.greatest(rate_limit.c.available_at, until)
-    tx.execute(update(rate_limit).where(rate_limit.c.key == key).values(available_at=later))
+    new = upsert(rate_limit).values(key=key, available_at=until)
+    tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"available_at": later}))

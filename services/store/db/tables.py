@@ -1,4 +1,4 @@
-"""The tables; their names are the vocabulary. Migrations make them, a test holds the two together."""
+"""The tables, named as in docs/glossary.md. Migrations create them; a test checks that both agree."""
 
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy import (
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, TSVECTOR
 
+from services.domain.delivery.schedule import DEFAULT_TIME
 from services.domain.delivery.state_machine import DeliveryKind, State
 from services.domain.sources.batches import BatchState
 from services.domain.subscriptions.cadence import Cadence
@@ -75,7 +76,7 @@ channel = Table(
     "channel", metadata, _id(), _ref("account_id", "account.id"),
     _text("kind", None), _text("label", None), Column("target", JSONB, nullable=False),
     Column("secret", LargeBinary), _text("transport"),
-    Column("at", Time, nullable=False, server_default="08:00"),
+    Column("at", Time, nullable=False, server_default=DEFAULT_TIME),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
     _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("unsubscribed_at"),
     Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
@@ -85,6 +86,8 @@ channel = Table(
 
 confirmation = Table(
     "confirmation", metadata, _id(), _text("address", None), _text("ip"),
+    # No foreign key: the limits of an address outlast the account that asked.
+    Column("account_id", BigInteger),
     Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
 )  # fmt: skip
 
@@ -94,6 +97,7 @@ suppression = Table(
 
 transport = Table(
     "transport", metadata, Column("key", Text, primary_key=True), _text("down_because"), _at("check_at"), _count("failures"),
+    _at("opened_at"), Column("opened_by", BigInteger),
 )  # fmt: skip
 
 # ── papers ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,6 +155,7 @@ paper_appearance = Table(
     "paper_appearance", metadata, Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True),
     Column("source_id", ForeignKey("source.id", ondelete="CASCADE"), primary_key=True),
     Column("announced_on", Date, nullable=False), _at("first_seen_at", nullable=False), _flag("silent"),
+    Column("entry_ids", ARRAY(Text), nullable=False, server_default="{}"),
 )  # fmt: skip
 
 paper_vector = Table(
@@ -240,7 +245,7 @@ quarantine = Table(
 
 match = Table(
     "match", metadata, _id(), Column("account_id", BigInteger, nullable=False), Column("subscription_id", BigInteger, nullable=False),
-    # Papers and runs are never deleted, and to look each up for each of a burst's matches would take a third of the time.
+    # No foreign keys to papers and runs: they are never deleted, and checking the keys takes a third of the time of a burst.
     Column("paper_id", BigInteger, nullable=False, index=True), Column("run_id", BigInteger),
     Column("score", Double), Column("decided", JSONB, nullable=False, server_default="{}"),
     Column("revision", BigInteger, nullable=False), _at("notified_at"), _created(),
@@ -269,13 +274,14 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),
     Index("ix_delivery_check_for_changes_at", "check_for_changes_at", postgresql_where=text("check_for_changes_at IS NOT NULL")),
     CheckConstraint("state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')", name="state"),
     Index("ix_delivery_due", "next_attempt_at", postgresql_where=text("state IN ('pending', 'uncertain')")),
+    Index("ix_delivery_dead", "channel_id", postgresql_where=text("state = 'dead'")),
     Index("ix_delivery_leased", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')")),
 )  # fmt: skip
 

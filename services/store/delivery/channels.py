@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, BigInteger, Connection, and_, any_, func, insert, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import ChannelHours
-from services.errors import NotFound
+from services.errors import ConfigError, NotFound
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
@@ -17,6 +17,7 @@ from services.store.db.tables import account, channel, delivery, delivery_item, 
 from services.store.delivery import digest_schedule, sending_pause
 from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
 
+MAX_PER_ACCOUNT = 100
 REMOVED = "channel removed"
 """Why an item was dropped whose channel was removed."""
 UNSUBSCRIBED = "unsubscribed"
@@ -86,19 +87,29 @@ def all_of(tx: Connection, account_id: int | None = None) -> list[ChannelStatus]
 def add(
     tx: Connection, account_id: int, target: StoredTarget, *, verified: bool, hours: ChannelHours | None = None
 ) -> int:
-    """Adds a channel. When the account has a channel with this target, changes its secret and hours instead."""
+    """Adds a channel. When the account has a channel with this target, changes its secret and hours instead.
+
+    Raises ConfigError when the account has too many channels.
+    """
     existing = find_by_label(tx, account_id, target.kind, target.label, lock=True)
     if existing is not None:
         change_target(tx, existing.id, target)
         if hours is not None:
             set_hours(tx, existing, hours)
         return existing.id
+    _check_room(tx, account_id)
     channel_id = tx.scalars(
         insert(channel)
         .values(account_id=account_id, verified=verified, **asdict(target), **(asdict(hours) if hours else {}))
         .returning(channel.c.id)
     ).one()
     return int(channel_id)
+
+
+def _check_room(tx: Connection, account_id: int) -> None:
+    undeleted = and_(channel.c.account_id == account_id, channel.c.deleted_at.is_(None))
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_PER_ACCOUNT:
+        raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} channels; remove one first")
 
 
 def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None:
@@ -157,8 +168,8 @@ def hand_over(tx: Connection, from_id: int, to_id: int) -> None:
 def set_at_most_once(tx: Connection, channel_id: int, at_most_once: bool, *, can_reconcile: bool) -> None:
     """Whether the owner prefers to miss a message over getting it twice.
 
-    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, deliveries in doubt are not
-    repeated from now on.
+    `can_reconcile`: the notifier can look up whether a message arrived. If it cannot, uncertain deliveries are not sent
+    again from now on.
     """
     tx.execute(update(channel).where(channel.c.id == channel_id).values(at_most_once=at_most_once))
     if at_most_once and not can_reconcile:
@@ -208,7 +219,7 @@ def enable(tx: Connection, channel_id: int) -> None:
 
 
 def remove(tx: Connection, channel_id: int) -> None:
-    """Deletes a channel: what waits for it is dropped and cancelled, what was sent stays on record."""
+    """Deletes a channel: waiting items are dropped and deliveries cancelled; sent ones stay on record."""
     lock_with_deliveries(tx, channel_id)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
     drop_unsent(tx, channel_id, REMOVED)
@@ -234,7 +245,7 @@ def lock_with_deliveries(tx: Connection, channel_id: int) -> None:
 def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
     """Cancels the deliveries that are not being sent and drops the items that were not sent.
 
-    A delivery in doubt keeps its state and is not repeated.
+    An uncertain delivery keeps its state and is not sent again.
     """
     on_channel = delivery.c.channel_id == channel_id
     tx.execute(
@@ -256,7 +267,7 @@ def drop_unsent(tx: Connection, channel_id: int, reason: str) -> None:
 
 
 def ended(tx: Connection, ids: Collection[int]) -> Sequence[int]:
-    """Those of the channels that were removed or unsubscribed."""
+    """The given channels that were removed or unsubscribed."""
     if not ids:
         return []
     return tx.scalars(
@@ -280,7 +291,7 @@ def drop_if_ended(tx: Connection, channel_id: int) -> None:
 
 
 def sendable_now(now: datetime) -> Any:
-    """SQL: channels that may be sent to at `now`, not regarding the opt-in, which its request does not need."""
+    """SQL: channels that may be sent to at `now`. The opt-in is not checked, since an opt-in request needs none."""
     return and_(sendable(), channel.c.transport.not_in(rate_limits.exhausted_keys(now)))
 
 

@@ -22,9 +22,9 @@ from services.store.delivery.records import Channel, ChannelWithAccount, Deliver
 _UNSENT_STATES = [State.PENDING, State.UNCERTAIN]
 _OTHER_STATES = [state for state in State if state not in _UNSENT_STATES]
 _OPTED_IN = or_(channel.c.verified, delivery.c.kind == DeliveryKind.CONFIRM)
-"""A channel that has not opted in gets nothing but the question whether it does."""
+"""A channel that has not opted in gets only the opt-in request."""
 CANDIDATES_PER_CLAIM = 8
-"""So many due deliveries are read for each one that is claimed, since several may be on one channel."""
+"""The number of due deliveries that are read for each claimed one, since several may be on one channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,28 @@ def next_due_at(tx: Connection, now: datetime, within: timedelta) -> datetime | 
 
 
 def lock_due(tx: Connection, now: datetime, most: int) -> list[DueDelivery]:
-    """Locks the deliveries that have been due longest, at most one on each channel, with their channels."""
+    """Locks the deliveries that have been due longest, at most one on each channel, with their channels.
+
+    Test messages follow when no other delivery is due, so that many of them delay nobody's alerts.
+    """
     # The planner underestimates the number of due rows, and would sort them all for a bitmap scan.
     tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-    rows = tx.execute(_due_query(), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
+    due = _lock_due(tx, now, most, is_test=False)
+    if len(due) < most:
+        used = {one.channel.id for one in due}
+        tests = _lock_due(tx, now, most - len(due), is_test=True)
+        due += [one for one in tests if one.channel.id not in used]
+    return due
+
+
+def _lock_due(tx: Connection, now: datetime, most: int, *, is_test: bool) -> list[DueDelivery]:
+    rows = tx.execute(_due_query(is_test), {"now": now, "most": most, "candidates": most * CANDIDATES_PER_CLAIM})
     width = len(columns_for(delivery, Delivery))
     return [DueDelivery(Delivery(*row[:width]), ChannelWithAccount(*row[width:])) for row in rows]
 
 
 @cache
-def _due_query() -> Select[Any]:
+def _due_query(is_test: bool) -> Select[Any]:
     """The columns of the deliveries, followed by those of their channels. Cached, since every claim runs it.
 
     Its cost does not grow with the number of due rows, even before ANALYZE has counted them: the inner query reads the
@@ -97,10 +109,11 @@ def _due_query() -> Select[Any]:
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     on_channel = channel.c.id == delivery.c.channel_id
     can_send = and_(channels.sendable_now(now), _OPTED_IN)
+    kinds = delivery.c.kind == DeliveryKind.TEST if is_test else delivery.c.kind != DeliveryKind.TEST
     candidates = (
         select(delivery.c.id, delivery.c.channel_id, delivery.c.next_attempt_at)
         .join(channel, on_channel)
-        .where(_is_due(now), can_send)
+        .where(_is_due(now), can_send, kinds)
         .order_by(delivery.c.next_attempt_at)
         .limit(bindparam("candidates"))
         .subquery()
@@ -123,24 +136,24 @@ def _due_query() -> Select[Any]:
 
 def claim_all(tx: Connection, due: Sequence[Delivery], until: datetime) -> list[Delivery]:
     """Claims locked deliveries, each under a lease of its own. A lease that the row had before ends."""
-    claimed = [replace(state_machine.claim(one), lease_token=uuid4(), lease_until=until) for one in due]
+    claimed = [replace(state_machine.claim(row), lease_token=uuid4(), lease_until=until) for row in due]
     names = ("state", "attempt", "lease_token", "lease_until")
-    leases.take_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in claimed])
+    leases.take_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in claimed])
     return claimed
 
 
 def commit_all(tx: Connection, committed: Sequence[Delivery]) -> None:
     """Stores deliveries as `sending`, each until its own lease ends. Raises LeaseLost."""
     names = ("state", "ambiguous_resends", "lease_until", "committed_at")
-    leases.fenced_all(tx, delivery, [(one, {name: getattr(one, name) for name in names}) for one in committed])
+    leases.fenced_all(tx, delivery, [(row, {name: getattr(row, name) for name in names}) for row in committed])
 
 
 def store_rendered(tx: Connection, rendered: Sequence[Delivery]) -> None:
     """Stores the messages of claimed deliveries, with their subjects and snapshots. Raises LeaseLost."""
     changes = []
-    for one in rendered:
-        snapshot = {"snapshot": one.snapshot} if one.snapshot is not None else {}
-        changes.append((one, {"rendered": one.rendered, "subject": one.subject, **snapshot}))
+    for row in rendered:
+        snapshot = {"snapshot": row.snapshot} if row.snapshot is not None else {}
+        changes.append((row, {"rendered": row.rendered, "subject": row.subject, **snapshot}))
     leases.fenced_all(tx, delivery, changes)
 
 
@@ -157,6 +170,10 @@ def _ended_lease(after: Delivery) -> dict[str, Any]:
     """An uncertain delivery keeps its token, so that an outcome that comes late is still recorded."""
     token = after.lease_token if after.state is State.UNCERTAIN else None
     return {"lease_token": token, "lease_until": None}
+
+
+def mark_outage_unconfirmed(tx: Connection, delivery_id: int) -> None:
+    tx.execute(update(delivery).where(delivery.c.id == delivery_id).values(outage_unconfirmed=True))
 
 
 def is_expired(now: datetime) -> ColumnElement[bool]:
@@ -184,7 +201,7 @@ def lock_expired(tx: Connection, now: datetime) -> tuple[Delivery, Channel] | No
 
 
 def store_expired(tx: Connection, after: Delivery) -> None:
-    """Stores what follows for a locked delivery whose lease ran out."""
+    """Stores the new state of a locked delivery whose lease ran out."""
     values = {**progress_columns(after), **_ended_lease(after)}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
     channels.drop_if_ended(tx, after.channel_id)

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, any_, func, literal, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, any_, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery import state_machine
@@ -36,6 +36,18 @@ def create(tx: Connection, new: NewDelivery, host: str) -> int | None:
     return delivery_id
 
 
+def count_tests(tx: Connection, account_id: int, since: datetime) -> int:
+    """How many test messages an account has asked for since a moment."""
+    return tx.scalars(
+        select(func.count())
+        .where(
+            delivery.c.account_id == account_id,
+            delivery.c.kind == state_machine.DeliveryKind.TEST,
+            delivery.c.created_at > since,
+        )
+    ).one()  # fmt: skip
+
+
 def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
     """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
 
@@ -43,10 +55,14 @@ def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datet
     """
     if not new:
         return {}
-    rows = [{**_columns(one, host), "next_attempt_at": now, "rate_limit_key": one.rate_limit_key} for one in new]
+    rows = [
+        {**_columns(planned, host), "next_attempt_at": now, "rate_limit_key": planned.rate_limit_key} for planned in new
+    ]
     statement = upsert(delivery).on_conflict_do_nothing(index_elements=["idem_key"])
     ids = {key: id for id, key in tx.execute(statement.returning(delivery.c.id, delivery.c.idem_key), rows)}
-    _assign_items(tx, [(item, ids[one.idem_key]) for one in new if one.idem_key in ids for item in one.item_ids])
+    _assign_items(
+        tx, [(item, ids[planned.idem_key]) for planned in new if planned.idem_key in ids for item in planned.item_ids]
+    )
     return ids
 
 
@@ -82,7 +98,7 @@ def find_all(tx: Connection, delivery_ids: Collection[int]) -> dict[int, Deliver
         return {}
     wanted = delivery.c.id == any_(literal(list(delivery_ids), ARRAY(BigInteger)))
     query = select(*columns_for(delivery, Delivery)).where(wanted)
-    return {found.id: found for found in fetch(tx, Delivery, query)}
+    return {row.id: row for row in fetch(tx, Delivery, query)}
 
 
 def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Delivery:
@@ -136,7 +152,12 @@ def for_page(tx: Connection, account_id: int, delivery_id: int) -> DeliveryPage:
         .join(channel, channel.c.id == delivery.c.channel_id)
         .where(delivery.c.id == delivery_id, delivery.c.account_id == account_id)
     )
-    found = fetch_first(tx, DeliveryPage, query)
-    if found is None:
+    row = fetch_first(tx, DeliveryPage, query)
+    if row is None:
         raise NotFound(f"no delivery {delivery_id}")
-    return found
+    return row
+
+
+def count_dead(tx: Connection) -> int:
+    """How many deliveries are dead. The state is a literal, so that the planner uses `ix_delivery_dead`."""
+    return tx.scalars(select(func.count()).where(delivery.c.state == literal_column("'dead'"))).one()

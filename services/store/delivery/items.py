@@ -29,7 +29,7 @@ from services.store.delivery.records import DeliveryItem, DigestChannel, ItemOut
 IS_WAITING = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
 """SQL: whether an item is in no delivery and was not dropped."""
 ITEMS_PER_CHANNEL = 16
-"""So many of the items that have been due longest are read for each channel that is gathered."""
+"""The number of items, those due longest, that are read for each channel that is gathered."""
 # While sending is paused nothing is gathered, so that one message follows the pause instead of one for each day.
 _IS_GATHERED = and_(
     channel.c.verified, channel.c.disabled_because == "", channel.c.deleted_at.is_(None), ~sending_pause.is_active()
@@ -48,12 +48,12 @@ def lock_due_channels(tx: Connection, now: datetime, most: int) -> dict[int, Dig
         parameters = {"now": now, "most": most, "candidates": most * ITEMS_PER_CHANNEL}
         locked = fetch_all(tx, DigestChannel, query, parameters)
         if locked:
-            return {found.id: found for found in sorted(locked, key=lambda found: found.id)}
+            return {row.id: row for row in sorted(locked, key=lambda row: row.id)}
     return {}
 
 
 def _due_channels() -> Iterator[Select[Any]]:
-    """Queries that are tried in turn. Each reads an index of what is due, so that its cost grows with nothing else."""
+    """Queries that are tried in turn. Each reads an index of due rows, so that other rows cost nothing."""
     now: Any = bindparam("now", type_=TIMESTAMP(timezone=True))
     channels = (
         select(*columns_for(channel, DigestChannel), account.c.timezone, account.c.quiet_from, account.c.quiet_to)
@@ -122,7 +122,7 @@ def paper_ids(tx: Connection, delivery_id: int) -> list[int]:
 
 
 def outcomes(tx: Connection, channel_ids: Collection[int], paper_id: int) -> Sequence[ItemOutcome]:
-    """What became of a paper on channels."""
+    """The outcome of a paper on each channel."""
     query = (
         select(*columns_for(delivery_item, ItemOutcome), *columns_for(delivery, ItemOutcome), channel.c.label)
         .join(channel, channel.c.id == delivery_item.c.channel_id)

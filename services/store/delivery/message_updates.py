@@ -1,4 +1,4 @@
-"""Sent messages that may still change: when to check each for changes, and what it says now."""
+"""Sent messages that may still be updated: when to check each for changes, and what it shows now."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -84,7 +84,7 @@ def last_receipt(tx: Connection, channel_id: int) -> str:
 
 
 def drop_given_up(tx: Connection, now: datetime, after: timedelta) -> bool:
-    """Drops what waits for one channel that was disabled for longer than `after`; False when there is none."""
+    """Drops the items and deliveries of one channel that was disabled for longer than `after`; False without one."""
     query = (
         select(*columns_for(channel, Channel)).where(is_given_up(now, after)).limit(1).with_for_update(skip_locked=True)
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, insert, literal, or_, select, u
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.store.db.database import wake
-from services.store.db.records import fetch_all
+from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import channel, confirmation, suppression
 from services.store.delivery import channels
 from services.store.delivery.records import Channel, OptInRequest
@@ -18,19 +18,24 @@ REFUSED = "its owner does not want to be asked"
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def requests_since(tx: Connection, address: str, ip: str, since: datetime) -> Sequence[OptInRequest]:
-    """The requests to an address (lower case) or from an IP address."""
+def requests_since(tx: Connection, address: str, ip: str, account_id: int, since: datetime) -> Sequence[OptInRequest]:
+    """The requests to an address (lower case), from an IP address or of an account."""
     return fetch_all(
         tx,
         OptInRequest,
-        select(confirmation.c.address, confirmation.c.ip, confirmation.c.created_at).where(
-            or_(confirmation.c.address == address, confirmation.c.ip == ip), confirmation.c.created_at > since
+        select(*columns_for(confirmation, OptInRequest)).where(
+            or_(
+                confirmation.c.address == address,
+                confirmation.c.ip == ip,
+                confirmation.c.account_id == account_id,
+            ),
+            confirmation.c.created_at > since,
         ),
     )
 
 
-def record_request(tx: Connection, address: str, ip: str, now: datetime) -> None:
-    tx.execute(insert(confirmation).values(address=address, ip=ip, created_at=now))
+def record_request(tx: Connection, address: str, ip: str, account_id: int, now: datetime) -> None:
+    tx.execute(insert(confirmation).values(address=address, ip=ip, account_id=account_id, created_at=now))
 
 
 def confirm(tx: Connection, channel_id: int) -> None:
@@ -48,7 +53,7 @@ def require_confirmation(tx: Connection, channel_id: int) -> None:
 
 
 def unsubscribe(tx: Connection, where: Channel) -> None:
-    """Drops what waits for the channel; claimed deliveries are not sent.
+    """Drops the items that wait for the channel; claimed deliveries are not sent.
 
     An address that was never confirmed also gets no opt-in request any more, from any account.
     """

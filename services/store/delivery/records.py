@@ -125,8 +125,10 @@ class Delivery(state_machine.Delivery):
     about: int | None
     """The sent message that a thread or an update belongs to."""
     snapshot: Snapshot | None
-    """What the message says of its papers that an update may change."""
+    """The properties of its papers that the message shows and an update may change."""
     check_for_changes_at: datetime | None
+    outage_unconfirmed: bool = False
+    """It opened a circuit breaker, and the probe found nothing wrong. It may not open one again."""
 
     @property
     def local_date(self) -> date | None:
@@ -136,7 +138,7 @@ class Delivery(state_machine.Delivery):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """A delivery to be created. One with the idempotency key of another is not created."""
+    """A delivery to be created. It is not created if a delivery has its idempotency key already."""
 
     account_id: int
     channel_id: int
@@ -258,16 +260,17 @@ class SoftBounces:
 
 @dataclass(frozen=True, slots=True)
 class OptInRequest:
-    """A row of `confirmation`: an opt-in request to an address, made from an IP address."""
+    """A row of `confirmation`: an opt-in request to an address, made by an account from an IP address."""
 
     address: str
     ip: str
+    account_id: int | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class PauseStatus:
-    """The sending pause; `paused_because` is empty when it is not active."""
+    """The sending pause; `paused_because` is empty while sending is not paused."""
 
     paused_because: str
     paused_at: datetime | None

@@ -1,4 +1,4 @@
-"""The sending pause: everything goes on, but nothing is sent until a person ends it (`paperwire hold off`).
+"""The sending pause: polling and matching continue, but nothing is sent until a person ends it (`paperwire hold off`).
 
 A restored or copied database starts with the sending pause.
 """

@@ -16,10 +16,10 @@ from services.store.subscriptions import silences
 
 
 def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: datetime) -> Selection:
-    known = papers.load(tx, {one.paper_id for one in wanted})
-    matches = _matches(tx, {(one.channel_id, one.paper_id) for one in wanted})
-    accounts = {one.account_id for one in wanted} if matches else ()
-    scored = {(one.subscription_id, one.paper_id) for one in matches if one.score is not None}
+    known = papers.load(tx, {paper.paper_id for paper in wanted})
+    matches = _matches(tx, {(paper.channel_id, paper.paper_id) for paper in wanted})
+    accounts = {paper.account_id for paper in wanted} if matches else ()
+    scored = {(matched.subscription_id, matched.paper_id) for matched in matches if matched.score is not None}
     active = silences.active_by_account(tx, accounts, now)
     return selection.select(wanted, known, matches, active, sentence_vectors.sentence_scores(tx, scored))
 

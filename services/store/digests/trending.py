@@ -61,7 +61,7 @@ class TrendingPaper:
 
 
 def channels_with_trends(tx: Connection, channel_ids: Collection[int], now: datetime) -> set[int]:
-    """Those of the channels that a subscription to trending papers sends to."""
+    """The given channels that a subscription to trending papers sends to."""
     query = (
         select(subscription_channel.c.channel_id)
         .join(subscription, _wants_trending(now))

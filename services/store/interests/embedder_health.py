@@ -43,8 +43,8 @@ def is_backing_off(tx: Connection, name: str, now: datetime) -> bool:
 def record_failure(tx: Connection, name: str, error: EmbedderError, now: datetime, scale: float) -> None:
     """Sets the next retry and wakes the slow queue for it.
 
-    The retry follows after the time that the server asked for, at most an hour; else after 30 s, doubling up to 15
-    minutes. `scale` multiplies the latter, for tests.
+    The server's Retry-After decides, up to an hour. Without it the retry comes after 30 s, doubled up to 15 minutes,
+    and multiplied by `scale` in tests.
     """
     after = None if error.after is None else min(error.after, MAX_RETRY_AFTER)
     circuit_breaker.open(tx, EMBEDDER_PREFIX + name, str(error), now, scale, after)

@@ -21,7 +21,7 @@ def any_waiting(model: str) -> Exists:
 def take(tx: Connection, model: str, limit: int) -> list[int]:
     """Papers to embed, the newest first, and counts an attempt for each.
 
-    A paper that has killed a worker comes after all others, and alone.
+    A paper that has killed a worker is returned alone, after all others.
     """
     rows = tx.execute(_unembedded(model).order_by(ATTEMPTS, paper.c.id.desc()).limit(limit)).all()
     ids = [row.id for row in rows if row.attempts == 0] or [row.id for row in rows[:1]]

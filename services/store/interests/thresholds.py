@@ -1,4 +1,4 @@
-"""Thresholds of interests: which ones are stale, what a subscription brought, and the new values."""
+"""Thresholds of interests: which ones are stale, how many papers a subscription matched, and the new values."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
+from services.store.db import circuit_breaker
 from services.store.db.tables import channel, delivery, delivery_item, match, run
 from services.store.delivery import channels, claims
 from services.store.subscriptions import match_runs, quarantine
@@ -13,6 +14,9 @@ GRACE = timedelta(minutes=10)
 """A due row counts as overdue after this time."""
 LEASE_GRACE = timedelta(minutes=5)
 """An expired lease counts after this time."""
+
+OUTAGE_GRACE = timedelta(minutes=61)
+"""A transport that has been down for over an hour counts; the minute is for the probe that is being made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class Audit:
     items_overdue: int
     leases_expired: int
     uncertain_overdue: int
+    transports_down: int
+    """Mail servers, Slack tokens and so on that have been down for over an hour, so that their channels get nothing."""
     uncertain_spent: int
     """Deliveries that may not have arrived and are not retried. Reported only: `clean` ignores them."""
     papers_set_aside: int
@@ -31,7 +37,7 @@ class Audit:
     @property
     def clean(self) -> bool:
         overdue = (self.runs_unmatched, self.matches_not_notified, self.items_overdue, self.uncertain_overdue)
-        return not (any(overdue) or self.leases_expired)
+        return not (any(overdue) or self.leases_expired or self.transports_down)
 
     def figures(self) -> dict[str, int]:
         return asdict(self)
@@ -54,6 +60,7 @@ def audit(tx: Connection, now: datetime) -> Audit:
         items_overdue=_count(tx, delivery_item.c.id, and_(is_overdue, _is_open(delivery_item.c.channel_id))),
         leases_expired=_count(tx, delivery.c.id, claims.is_expired(now - LEASE_GRACE)),
         uncertain_overdue=_count(tx, delivery.c.id, is_unresolved),
+        transports_down=circuit_breaker.count_open(tx, now - OUTAGE_GRACE),
         uncertain_spent=_count(tx, delivery.c.id, and_(is_uncertain, delivery.c.next_attempt_at.is_(None))),
         papers_set_aside=quarantine.count(tx),
     )

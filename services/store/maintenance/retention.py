@@ -25,7 +25,12 @@ from sqlalchemy import (
     update,
 )
 
-from services.domain.delivery.retention import KEPT_FOR, LINKS_KEPT_FOR, UNCONFIRMED_KEPT_FOR, UNREADABLE_KEPT_FOR
+from services.domain.delivery.retention import (
+    LINKS_KEPT_FOR,
+    RECORDS_KEPT_FOR,
+    UNCONFIRMED_KEPT_FOR,
+    UNREADABLE_KEPT_FOR,
+)
 from services.store.db.tables import (
     bounce,
     channel,
@@ -56,8 +61,8 @@ _FINISHED = and_(delivery.c.next_attempt_at.is_(None), delivery.c.state.in_(["se
 def clear_rendered_messages(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Clears the bytes of finished messages; a later resend renders them again."""
     is_finished = and_(delivery.c.state.in_(["sent", "dead", "cancelled"]), delivery.c.created_at < now - keep)
-    found = _batch(delivery, and_(is_finished, delivery.c.rendered.is_not(None)))
-    return _row_count(tx, update(delivery).where(delivery.c.id.in_(found)).values(rendered=None, bytes_final=False))
+    batch = _batch(delivery, and_(is_finished, delivery.c.rendered.is_not(None)))
+    return _row_count(tx, update(delivery).where(delivery.c.id.in_(batch)).values(rendered=None, bytes_final=False))
 
 
 def delete_events(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -68,8 +73,8 @@ def delete_events(tx: Connection, now: datetime, keep: timedelta) -> int:
     matched = select(run.c.id).where(run.c.matched_at < now - keep)
     key = (event.c.run_id, event.c.paper_id, event.c.what)
     is_quarantined = exists().where(quarantine.c.paper_id == event.c.paper_id)
-    found = select(*key).where(event.c.run_id.in_(matched), ~is_quarantined).limit(BATCH_SIZE)
-    return _row_count(tx, delete(event).where(tuple_(*key).in_(found)))
+    batch = select(*key).where(event.c.run_id.in_(matched), ~is_quarantined).limit(BATCH_SIZE)
+    return _row_count(tx, delete(event).where(tuple_(*key).in_(batch)))
 
 
 def delete_match_jobs(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -101,16 +106,16 @@ def drop_unconfirmed_items(tx: Connection, now: datetime, keep: timedelta) -> in
     """Drops items that waited for an address whose owner did not confirm it."""
     is_unconfirmed = exists().where(channel.c.id == delivery_item.c.channel_id, ~channel.c.verified)
     is_waiting = and_(delivery_item.c.delivery_id.is_(None), delivery_item.c.dropped_because == "")
-    found = _batch(
+    batch = _batch(
         delivery_item, and_(is_waiting, delivery_item.c.not_before < now - UNCONFIRMED_KEPT_FOR, is_unconfirmed)
     )
     because = f"the address was not confirmed for {UNCONFIRMED_KEPT_FOR.days} days"
-    return _row_count(tx, update(delivery_item).where(delivery_item.c.id.in_(found)).values(dropped_because=because))
+    return _row_count(tx, update(delivery_item).where(delivery_item.c.id.in_(batch)).values(dropped_because=because))
 
 
 def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
-    """Deletes old deliveries. Their items stay, with a text that says what became of them: no paper is sent again."""
-    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - KEPT_FOR))))
+    """Deletes old deliveries. Their items stay, with a text about their outcome, so that no paper is sent again."""
+    ids = list(tx.scalars(_batch(delivery, and_(_FINISHED, delivery.c.created_at < now - RECORDS_KEPT_FOR))))
     if not ids:
         return 0
     outcome = case((delivery.c.state.in_(["sent", "uncertain"]), "sent on "), else_="not delivered on ")
@@ -130,13 +135,15 @@ def delete_deliveries(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def delete_items(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the items of channels that were removed long ago."""
-    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(channel.c.id == delivery_item.c.channel_id, channel.c.deleted_at < now - RECORDS_KEPT_FOR)
     return _delete(tx, delivery_item, and_(is_gone, delivery_item.c.delivery_id.is_(None)))
 
 
 def delete_matches(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the matches of subscriptions that were deleted long ago."""
-    is_gone = exists().where(subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - KEPT_FOR)
+    is_gone = exists().where(
+        subscription.c.id == match.c.subscription_id, subscription.c.deleted_at < now - RECORDS_KEPT_FOR
+    )
     return _delete(tx, match, is_gone)
 
 
@@ -146,12 +153,12 @@ def delete_confirmations(tx: Connection, now: datetime, keep: timedelta) -> int:
 
 def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     is_expired = signin_link.c.expires_at < now - LINKS_KEPT_FOR
-    found = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
-    return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(found)))
+    batch = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
+    return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(batch)))
 
 
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
-    return _delete(tx, bounce, bounce.c.created_at < now - KEPT_FOR)
+    return _delete(tx, bounce, bounce.c.created_at < now - RECORDS_KEPT_FOR)
 
 
 def delete_rate_limits(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -174,8 +181,8 @@ def delete_unused_vectors(tx: Connection, now: datetime, keep: timedelta) -> int
 def delete_sentence_vectors(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the sentence vectors of papers that were matched long ago, whose messages are sent."""
     key = (sentence_vector.c.paper_id, sentence_vector.c.model)
-    found = select(*key).where(sentence_vector.c.created_at < now - keep).limit(BATCH_SIZE)
-    return _row_count(tx, delete(sentence_vector).where(tuple_(*key).in_(found)))
+    batch = select(*key).where(sentence_vector.c.created_at < now - keep).limit(BATCH_SIZE)
+    return _row_count(tx, delete(sentence_vector).where(tuple_(*key).in_(batch)))
 
 
 STEPS: tuple[Step, ...] = (

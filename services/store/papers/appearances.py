@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from services.domain.papers.ingestion import Appearance, SilenceBySource
 from services.store.db.records import fetch_all
@@ -65,6 +65,14 @@ def silence_by_source(tx: Connection, ids: Collection[int]) -> dict[int, Silence
     return by_paper
 
 
+def entry_ids(tx: Connection, ids: Collection[int]) -> dict[tuple[int, int], tuple[str, ...]]:
+    """By paper id and source id, the ids that feeds gave to the entries of these papers."""
+    has_ids = paper_appearance.c.entry_ids != []
+    query = select(paper_appearance).where(paper_appearance.c.paper_id == any_id(ids), has_ids)
+    rows = tx.execute(query) if ids else ()
+    return {(row.paper_id, row.source_id): tuple(row.entry_ids) for row in rows}
+
+
 def record(tx: Connection, appearances: Mapping[tuple[int, int], Appearance], now: datetime) -> None:
     """Stores the appearance of each (paper id, source id). One that was not silent once never becomes silent."""
     values = [
@@ -74,16 +82,25 @@ def record(tx: Connection, appearances: Mapping[tuple[int, int], Appearance], no
             "announced_on": appearance.day,
             "first_seen_at": now,
             "silent": appearance.silent,
+            "entry_ids": appearance.entry_ids,
         }
         for (paper_id, source_id), appearance in sorted(appearances.items(), key=lambda item: item[0])
     ]
     write(tx, _RECORD, values)
 
 
-_INSERT = insert_rows(paper_appearance, ["paper_id", "source_id", "announced_on", "first_seen_at", "silent"])
+_INSERT = insert_rows(
+    paper_appearance, ["paper_id", "source_id", "announced_on", "first_seen_at", "silent", "entry_ids"]
+)
 _RECORD = _INSERT.on_conflict_do_update(
     index_elements=[paper_appearance.c.paper_id, paper_appearance.c.source_id],
-    set_={"silent": False},
+    set_={
+        "silent": and_(paper_appearance.c.silent, _INSERT.excluded.silent),
+        "entry_ids": _INSERT.excluded.entry_ids,
+    },
     # Unchanged rows are not written again.
-    where=paper_appearance.c.silent & ~_INSERT.excluded.silent,
+    where=or_(
+        and_(paper_appearance.c.silent, ~_INSERT.excluded.silent),
+        paper_appearance.c.entry_ids != _INSERT.excluded.entry_ids,
+    ),
 )

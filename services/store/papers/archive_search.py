@@ -44,11 +44,11 @@ WINDOW_DAYS = 60
 MAX_SENT_IDS = 30_000
 """A query that finds more papers than this is compared here with the ids of the closest papers, not sent as ids."""
 OVERFETCH_FACTOR = 4
-"""In that case so many times more of the closest papers are fetched."""
+"""In that case this many times more of the closest papers are fetched."""
 MIN_RESCORED = 5_000
-"""At least so many papers, those closest by vector, are scored with their terms."""
+"""The least number of papers, those closest by vector, that are scored with their terms."""
 RESCORED_PER_WANTED = 6
-"""If more are wanted, so many times the wanted papers are scored with their terms."""
+"""The number of papers scored with their terms for each wanted paper, if that is more."""
 
 
 def window(tx: Connection) -> Window | None:
@@ -125,8 +125,8 @@ def _closest_by_vector(
         .c
     )
     ids, ages, distances = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.distance)))).one()
-    found = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
-    return found.at(np.argsort(-found.scores, kind="stable"))
+    candidates = _found_papers(ids, ages, (), -np.array(distances or (), np.float32))
+    return candidates.at(np.argsort(-candidates.scores, kind="stable"))
 
 
 def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest: FoundPapers) -> FoundPapers:
@@ -142,8 +142,8 @@ def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest
     rows = order[np.searchsorted(nearest.ids, np.array(ids or (), np.int64), sorter=order)]
     term_scores = TermTable.joined(terms or b"", lengths or ()).scores(interest.terms)
     scores = nearest.scores[rows] + term_scores
-    found = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
-    return found.at(np.argsort(-found.scores, kind="stable"))
+    candidates = FoundPapers(nearest.ids[rows], nearest.ages[rows], scores, np.array(unsure or (), bool))
+    return candidates.at(np.argsort(-candidates.scores, kind="stable"))
 
 
 def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
@@ -163,18 +163,18 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
     rows = indexed.union_all(unindexed).subquery().c
     with _prefer_index(tx):
         ids, ages, unsure = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.unsure)))).one()
-    found = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
-    return found.at(np.lexsort((-found.ids, found.ages)))
+    candidates = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))
+    return candidates.at(np.lexsort((-candidates.ids, candidates.ages)))
 
 
-def confirm(tx: Connection, draft: Draft, found: FoundPapers) -> FoundPapers:
+def confirm(tx: Connection, draft: Draft, candidates: FoundPapers) -> FoundPapers:
     """Reads the texts of the unsure papers and drops those that the query does not match."""
-    if not draft.query or not found.unsure.any():
-        return found
+    if not draft.query or not candidates.unsure.any():
+        return candidates
     query = parse(draft.query)
-    loaded = papers.load(tx, found.ids[found.unsure].tolist())
+    loaded = papers.load(tx, candidates.ids[candidates.unsure].tolist())
     confirmed = [id for id, paper in loaded.items() if matches(query, PaperText.of(paper))]
-    return found.at(~found.unsure | np.isin(found.ids, confirmed))
+    return candidates.at(~candidates.unsure | np.isin(candidates.ids, confirmed))
 
 
 # ── parts of the statements ───────────────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 
 def any_id(ids: Collection[int]) -> CollectionAggregate[Any]:
-    """The ids as one parameter. PostgreSQL would plan a list of parameters anew for each length."""
+    """The ids as one parameter. PostgreSQL would plan a list of parameters again for each length."""
     return any_(literal(list(ids), ARRAY(BigInteger)))
 
 

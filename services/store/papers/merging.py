@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, literal, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, case, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.merged_items import Item, merged_with, settle, stage_of
@@ -49,7 +49,7 @@ def current_ids(tx: Connection, ids: Collection[int]) -> dict[int, int]:
 
 
 def already_notified(tx: Connection, ids: Collection[int]) -> set[int]:
-    """Those of the papers that were sent to some channel, or may have been."""
+    """The given papers that were, or may have been, sent to any channel."""
     sent = or_(delivery.c.bytes_final, delivery.c.state.in_([State.SENT, State.SENDING, State.UNCERTAIN]))
     query = (
         select(delivery_item.c.paper_id)
@@ -64,7 +64,8 @@ def merge_papers(tx: Connection, kept: int, replaced: int, now: datetime) -> Non
     """Moves the rows of the paper `replaced` to `kept`, whose own row must have the united contents already.
 
     Where both have a row of one key (a match of one subscription, an item on one channel), the replaced paper keeps one
-    of them as history. Meanwhile no other transaction writes a row that names either paper: see `lock_against_merges`.
+    of the two rows as history. Meanwhile no other transaction writes a row that names either paper: see
+    `lock_against_merges`.
     """
     lock(tx, _LOCK)
     tx.execute(update(paper_identifier).where(paper_identifier.c.paper_id == replaced).values(paper_id=kept))
@@ -111,6 +112,10 @@ def _move_appearances(tx: Connection, kept: int, replaced: int) -> None:
         "announced_on": func.least(known.announced_on, moved.announced_on),
         "first_seen_at": func.least(known.first_seen_at, moved.first_seen_at),
         "silent": and_(known.silent, moved.silent),
+        "entry_ids": case(
+            (known.entry_ids.op("@>")(moved.entry_ids), known.entry_ids),
+            else_=func.array_cat(known.entry_ids, moved.entry_ids),
+        ),
     }
     _move(tx, paper_appearance, kept, replaced, set_=united)
 

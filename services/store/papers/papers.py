@@ -14,6 +14,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
+    or_,
     select,
     text,
     tuple_,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from services.domain.papers import identifiers
 from services.domain.papers.paper import Identifier, Paper, title_key
 from services.errors import NotFound
 from services.store.db.tables import paper, paper_appearance, paper_identifier, source
@@ -99,32 +101,52 @@ def between(tx: Connection, first: date, last: date) -> list[Paper]:
 
 
 def find(tx: Connection, name: str) -> int:
-    """The id of a paper by its number here, `arxiv:2506.01234`, `doi:…` or a bare arXiv id. Raises NotFound."""
+    """The id of a paper by its number here, its arXiv id, DOI or link, however written. Raises NotFound."""
     return find_all(tx, [name])[name]
 
 
 def find_all(tx: Connection, names: Collection[str]) -> dict[str, int]:
-    """The ids of papers by names as `find` takes them, with two statements however many there are. Raises NotFound."""
+    """The ids of papers by names as `find` takes them, with at most three statements. Raises NotFound."""
     keys = {name: _key(name) for name in names}
     by_identifier = by_identifiers(tx, {key for key in keys.values() if isinstance(key, Identifier)})
     by_number = _by_numbers(tx, {key for key in keys.values() if isinstance(key, int)})
-    found: dict[str, int] = {}
-    for name, key in keys.items():
-        paper_id = by_identifier.get(key) if isinstance(key, Identifier) else by_number.get(key or 0)
+    found: dict[str, int | None] = {
+        name: by_identifier.get(key) if isinstance(key, Identifier) else by_number.get(key or 0)
+        for name, key in keys.items()
+    }
+    found |= _by_links(tx, [name for name, paper_id in found.items() if paper_id is None and "://" in name])
+    for name, paper_id in found.items():
         if paper_id is None:
-            raise NotFound(f"no paper {name!r} in the archive; use its number here, arxiv:2506.01234 or doi:10.…")
-        found[name] = paper_id
-    return found
+            raise NotFound(f"no paper {name!r} in the archive; use its number here, its link, arXiv id or DOI")
+    return {name: paper_id for name, paper_id in found.items() if paper_id is not None}
 
 
 def _key(name: str) -> Identifier | int | None:
     """What a name of a paper states: an identifier, its number here, or nothing."""
-    scheme, _, value = name.strip().partition(":")
-    if not value:
-        scheme, value = ("id", scheme) if _NUMBER.fullmatch(scheme) else ("arxiv", scheme)
-    if scheme == "id":
-        return int(value) if _NUMBER.fullmatch(value) else None
-    return Identifier(scheme.lower(), value.lower() if scheme == "doi" else re.sub(r"v\d+$", "", value))
+    name = name.strip().strip("<>")
+    if number := _NUMBER.fullmatch(name.removeprefix("id:")):
+        return int(number[0])
+    if recognised := identifiers.recognise(name):
+        return recognised.identifier
+    scheme, _, value = name.partition(":")
+    return Identifier(scheme.lower(), value.strip().lower()) if value and scheme != "id" else None
+
+
+def _by_links(tx: Connection, names: Collection[str]) -> dict[str, int | None]:
+    """Papers without identifiers by the links of their pages. No index has the links: only people ask for them."""
+    if not names:
+        return {}
+    links = {name.strip().strip("<>"): name for name in names}
+    link, listing = paper.c.links["abstract"].astext, paper.c.links["listing"].astext
+    query = (
+        select(func.coalesce(paper.c.merged_into, paper.c.id).label("id"), link.label("link"), listing.label("listing"))
+        .where(or_(link.in_(links), listing.in_(links)))
+        .order_by(paper.c.id.desc())
+    )
+    found: dict[str, int | None] = {}
+    for row in tx.execute(query):
+        found |= {links[url]: row.id for url in (row.listing, row.link) if url in links}
+    return found
 
 
 def _by_numbers(tx: Connection, numbers: Collection[int]) -> dict[int, int]:

@@ -50,8 +50,8 @@ def add(
 ) -> None:
     """Stores fetched bytes until they are ingested.
 
-    `day`: they were requested by it; `url`: the address of a further page of an announcement; `address`: where
-    permanent redirects lead to.
+    `day`: the announcement day that was requested; `url`: the address of a further page of an announcement; `address`:
+    where permanent redirects lead to.
     """
     values = {
         "source_id": source_id,
@@ -75,8 +75,8 @@ def due(now: datetime) -> ColumnElement[bool]:
 def claim(tx: Connection, now: datetime, lease: timedelta) -> list[ClaimedListing]:
     """Claims the oldest fetched listings, in their order.
 
-    Several when they are small. One that was tried before is claimed alone, since it may end the process that reads it.
-    Attempts are counted before any work.
+    Several if they are small. A listing that was tried before is claimed alone, since it may end the process that reads
+    it. Attempts are counted before any work.
     """
     oldest = (
         select(listing.c.id, listing.c.attempts, func.octet_length(listing.c.body).label("size"))

@@ -118,7 +118,7 @@ class ClaimedListing:
     body: bytes
     content_type: str
     day: date | None
-    """The day by which it was requested; None for the present list."""
+    """The announcement day that was requested; None for the present list."""
     url: str
     """The address of a further page of an announcement; empty for a first page."""
     address: str

@@ -63,7 +63,7 @@ def add(
 
 
 def source_of_imports(tx: Connection, kind: str) -> int:
-    """The id of the source to which imported listings of a kind belong; it is polled only if somebody adds it."""
+    """The id of the source to which imported listings of a kind belong; it is polled only if an operator adds it."""
     tx.execute(upsert(source).values(kind=kind, location="").on_conflict_do_nothing())
     return int(tx.scalars(select(source.c.id).where(source.c.kind == kind, source.c.location == "")).one())
 

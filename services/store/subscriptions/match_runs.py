@@ -88,7 +88,7 @@ def release_unfinished(tx: Connection, claimed: RunToEmbed) -> None:
 
 
 def matched_without_vector(tx: Connection, ids: Sequence[int], model: str) -> list[int]:
-    """Those of the papers that were handed to matching without a vector of any model but this one.
+    """The given papers that were handed to matching without a vector of any model but this one.
 
     A paper with a vector of another model is left out: interests have been matched against it, and embedding the
     archive with a new model announces nothing.
@@ -132,7 +132,7 @@ def claim_job(tx: Connection, shards: Sequence[int], now: datetime, lease: timed
 def isolate(tx: Connection, job: MatchJob, paper_id: int, until: datetime) -> MatchJob:
     """Records that a paper is about to be matched alone, and extends the lease. Raises LeaseLost.
 
-    Reaching a further paper is progress: the number of attempts is reset to the first at single papers.
+    Each new suspect is progress, so the number of attempts is set back to that of the first attempt at single papers.
     """
     changed: dict[str, Any] = {"suspect": paper_id, "suspected": 1, "attempts": MAX_BATCH_ATTEMPTS + 1}
     if paper_id == job.suspect:

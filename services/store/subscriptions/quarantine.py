@@ -39,13 +39,13 @@ def add(tx: Connection, shard: int, paper_ids: Collection[int], error: str) -> N
 
 
 def filter_quarantined(tx: Connection, shard: int, paper_ids: Collection[int]) -> set[int]:
-    """Those of the papers that are not to be matched in a shard."""
+    """The given papers that must not be matched in a shard."""
     query = select(quarantine.c.paper_id).where(quarantine.c.shard == shard, quarantine.c.paper_id.in_(paper_ids))
     return set(tx.scalars(query))
 
 
 def list_all(tx: Connection, paper_id: int | None = None) -> list[QuarantinedPaper]:
-    """What is quarantined of one paper or of all, the longest quarantined first."""
+    """The entries of one paper or of all, the oldest first."""
     rows = _all_stages().subquery()
     query = (
         select(rows, paper.c.title)
@@ -91,7 +91,7 @@ def release(tx: Connection, paper_id: int) -> None:
     embedded_again = tx.execute(delete(embedding_attempt).where(attempts)).rowcount
     matched_again = tx.execute(delete(quarantine).where(quarantine.c.paper_id == paper_id)).rowcount
     if not (embedded_again or matched_again):
-        raise NotFound(f"paper {paper_id} is not set aside")
+        raise NotFound(f"paper {paper_id} is not in quarantine")
     kinds = tx.scalars(select(event.c.what).where(event.c.paper_id == paper_id).distinct()).all()
     if matched_again and kinds:
         match_runs.open_run(tx, [(paper_id, kind) for kind in kinds])

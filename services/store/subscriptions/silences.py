@@ -20,15 +20,16 @@ from sqlalchemy import (
 )
 
 from services.domain.query.parser import parse
-from services.domain.subscriptions.silence import Silence, silenced_reasons
+from services.domain.subscriptions.silence import MAX_SILENCES, Silence, silenced_reasons
 from services.errors import ConfigError, NotFound
 from services.store.db.records import fetch_all
-from services.store.db.tables import account, silence, subscription
+from services.store.db.tables import account, match, silence, subscription
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
 from services.store.subscriptions.records import ActiveSilence
 
-MAX_PER_ACCOUNT = 100
+MAX_COUNTED = 500
+"""Matches that are read to count what a new silence would drop, so that the page stays fast."""
 
 
 def add(
@@ -42,8 +43,8 @@ def add(
         raise ConfigError("a silence ends on a day that is still to come")
     if subscription_id is not None:
         subscriptions.find(tx, subscription_id, account_id)
-    if len(active_by_account(tx, {account_id}, now).get(account_id, ())) >= MAX_PER_ACCOUNT:
-        raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} silences; end one first")
+    if len(active_by_account(tx, {account_id}, now).get(account_id, ())) >= MAX_SILENCES:
+        raise ConfigError(f"an account has at most {MAX_SILENCES} silences; end one first")
     canonical = str(parse(query)) if query.strip() else ""
     values = {"account_id": account_id, "until": until, "query": canonical, "subscription_id": subscription_id}
     return int(tx.scalars(insert(silence).values(values).returning(silence.c.id)).one())
@@ -102,11 +103,27 @@ def active_by_account(tx: Connection, account_ids: Collection[int], now: datetim
 def reasons_by_match(
     tx: Connection, account_id: int, matched: Collection[tuple[int, int]], now: datetime
 ) -> dict[tuple[int, int], str]:
-    """Those of the pairs (subscription, paper) that an active silence covers, with the reason."""
+    """The given pairs (subscription, paper) that an active silence covers, with the reason."""
     silences = active_by_account(tx, {account_id}, now).get(account_id) if matched else None
     if not silences:
         return {}
     return silenced_reasons(silences, matched, papers.load(tx, {paper_id for _, paper_id in matched}))
+
+
+def count_covered(
+    tx: Connection, account_id: int, since: datetime, query: str = "", subscription_id: int | None = None
+) -> int:
+    """How many papers matched since a moment that such a silence covers, of the newest MAX_COUNTED matches."""
+    recent = tx.execute(
+        select(match.c.subscription_id, match.c.paper_id)
+        .where(match.c.account_id == account_id, match.c.created_at > since)
+        .order_by(match.c.id.desc())
+        .limit(MAX_COUNTED)
+    )
+    matched = [(row.subscription_id, row.paper_id) for row in recent]
+    covering = Silence(until=since, query=parse(query) if query else None, subscription_id=subscription_id)
+    covered = silenced_reasons([covering], matched, papers.load(tx, {paper_id for _, paper_id in matched}))
+    return len({paper_id for _, paper_id in covered})
 
 
 def _is_active(now: datetime) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, true, update
 
 from services.domain.interests.calibration import CompiledInterest
-from services.domain.subscriptions.draft import Draft
+from services.domain.subscriptions.draft import MAX_SUBSCRIPTIONS, Draft
 from services.errors import ConfigError, NotFound
 from services.store.db.records import columns_for, fetch_all, fetch_first, field_names
 from services.store.db.revisions import next_revision
@@ -31,7 +31,6 @@ from services.store.subscriptions.records import (
     SubscriptionWithEmail,
 )
 
-MAX_PER_ACCOUNT = 100
 FETCH_SIZE = 2000
 """Rows that a new worker fetches at a time."""
 
@@ -92,7 +91,7 @@ def set_error(tx: Connection, subscription_id: int, error: str) -> None:
 
 
 def find(tx: Connection, subscription_id: int, account_id: int | None = None) -> SubscriptionWithEmail:
-    """The undeleted subscription. Raises NotFound, also when it is not the account's."""
+    """The undeleted subscription. Raises NotFound, also for the subscription of another account."""
     query = (
         select(*columns_for(subscription, SubscriptionWithEmail), account.c.email)
         .join(account)
@@ -202,8 +201,8 @@ def min_upvotes_in_use(tx: Connection) -> frozenset[int]:
 
 def _check_room(tx: Connection, account_id: int) -> None:
     undeleted = and_(subscription.c.account_id == account_id, subscription.c.deleted_at.is_(None))
-    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_PER_ACCOUNT:
-        raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} subscriptions; delete one first")
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_SUBSCRIPTIONS:
+        raise ConfigError(f"an account has at most {MAX_SUBSCRIPTIONS} subscriptions; delete one first")
 
 
 def _set_examples(tx: Connection, subscription_id: int, draft: Draft) -> None:

@@ -5,7 +5,7 @@ from zoneinfo import available_timezones
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.accounts.profile import parse_quiet_hours, parse_timezone
+from services.domain.accounts.profile import names_place, parse_quiet_hours, parse_timezone
 from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
 from services.store.accounts import accounts
@@ -45,4 +45,4 @@ def _save(request: RequestContext, form: Form) -> bool:
 
 
 def _render(request: RequestContext, error: str = "", status: int = 200) -> Response:
-    return request.render("account.html", status, zones=sorted(available_timezones()), error=error)
+    return request.render("account.html", status, zones=sorted(filter(names_place, available_timezones())), error=error)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.domain.delivery.schedule import WEEKDAYS, ChannelHours, parse_time, parse_weekday
-from services.errors import ConfigError, NotFound, PaperwireError
+from services.domain.delivery.schedule import DEFAULT_TIME, WEEKDAYS, ChannelHours, parse_time, parse_weekday
+from services.errors import Busy, ConfigError, NotFound, PaperwireError
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in, resend
 from services.store.delivery import bounces, channels
@@ -86,7 +86,10 @@ def subscribe_again(request: SignedIn, form: Posted, channel_id: Id) -> Response
 
 @router.post("/{channel_id}/test")
 def test(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    resend.send_test(request.app.db, request.app.settings, channel_id, request.account_id)
+    try:
+        resend.send_test(request.app.db, request.app.settings, channel_id, request.account_id)
+    except Busy as error:
+        return _listing(request, error=str(error), status=429)
     return request.redirect("/channels", "testing")
 
 
@@ -117,8 +120,19 @@ def _listing(
         listed = channels.all_of(tx, request.account_id)
         used = dashboard.subscriptions_per_channel(tx, request.account_id)
         soft = bounces.soft_bounces(tx, request.account_id, datetime.now(UTC) - SOFT_BOUNCES_COUNTED_FOR)
-    context = {"channels": listed, "soft": soft, "used": used, "weekdays": WEEKDAYS, "kinds": KINDS, "error": error}
-    answer = request.render("channels.html", status, **context, secret=secret, secret_of=secret_of)
+    answer = request.render(
+        "channels.html",
+        status,
+        channels=listed,
+        soft=soft,
+        used=used,
+        weekdays=WEEKDAYS,
+        default_time=DEFAULT_TIME,
+        kinds=KINDS,
+        error=error,
+        secret=secret,
+        secret_of=secret_of,
+    )
     if secret:
         answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -136,4 +150,4 @@ def _request_opt_in(request: RequestContext, channel_id: int) -> bool:
 
 
 def _hours(form: Form) -> ChannelHours:
-    return ChannelHours(parse_time(form.text("at", "08:00")), parse_weekday(form.text("weekday", "mon")))
+    return ChannelHours(parse_time(form.text("at", DEFAULT_TIME)), parse_weekday(form.text("weekday", "mon")))

@@ -1,4 +1,4 @@
-"""What was sent, what became of it, and another try of a failed delivery."""
+"""Deliveries with their outcomes, and another try of a failed delivery."""
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
@@ -16,7 +16,7 @@ from services.web.security_headers import MAIL_POLICY
 
 router = APIRouter(prefix="/deliveries")
 MAX_LISTED = 100
-# A question whether an address opts in is left out: its link is for the owner of the address alone.
+# An opt-in request is left out: its link is only for the owner of the address.
 KINDS_WITH_PREVIEW = frozenset(
     {DeliveryKind.MESSAGE, DeliveryKind.DIGEST, DeliveryKind.THREAD, DeliveryKind.UPDATE, DeliveryKind.TEST}
 )
@@ -41,7 +41,7 @@ def page(request: SignedIn) -> Response:
 
 
 @router.get("/{delivery_id}")
-def one(request: SignedIn, delivery_id: Id) -> Response:
+def show(request: SignedIn, delivery_id: Id) -> Response:
     with request.app.db.transaction() as tx:
         delivery = deliveries.for_page(tx, request.account_id, delivery_id)
         ids = items.paper_ids(tx, delivery_id)

@@ -33,7 +33,7 @@ def feed(app: App, request: Request, token: str) -> Response:
             address=address(app, row),
             page=f"{app.settings.base_url}/matches?subscription={row.id}",
             since=row.created_at,
-            found=[
+            matches=[
                 atom.Entry(
                     f"{tag}:match/{entry.id}",
                     entry.created_at,

@@ -7,20 +7,23 @@ from fastapi.responses import Response
 
 from services.store.accounts import accounts, credentials
 from services.store.accounts.records import Account
-from services.web.auth import COOKIE, SIGNIN_KEY_FILE, is_loopback, is_printed_key, safe_next
+from services.telemetry import log
+from services.web.auth import SIGNIN_KEY_FILE, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
 from services.web.request_context import Anyone, RequestContext, SignedIn
+from services.web.requests import HEAD
 
 router = APIRouter()
+PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 @router.get("/signin")
 def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
-    """Signs in with the key that a loopback server printed; other keys wait for the button.
+    """Signs in once with the key that a loopback server printed; other keys wait for the button.
 
     Link scanners open links, and would use up a single-use key.
     """
-    if key and _is_printed(request, key):
+    if key and HEAD not in request.http.scope and _use_printed(request, key):
         return _sign_in_operator(request)
     response = request.render("signin.html", key=key, printed=_prints_links(request))
     next_path = safe_next(next)
@@ -35,6 +38,7 @@ def use_key(request: Anyone, form: Posted) -> Response:
         account_id = credentials.use_signin_link(tx, form.text("key"))
         account = accounts.by_id(tx, account_id) if account_id is not None else None
     if account is None:
+        log.warning("a sign-in link was refused", ip=request.ip)
         return request.render("signin_refused.html", 403)
     return _sign_in(request, account)
 
@@ -44,15 +48,30 @@ def signout(request: SignedIn, form: Posted) -> Response:
     """Ends every session of the account, also one whose cookie was copied."""
     with request.app.db.transaction() as tx:
         credentials.end_sessions(tx, request.account_id)
+    log.info("signed out", account=request.account_id)
     response = request.redirect("/signin")
-    response.delete_cookie(COOKIE, httponly=True, samesite="lax", secure=request.app.is_https)
+    response.delete_cookie(request.app.cookie, httponly=True, samesite="lax", secure=request.app.is_https)
     return response
 
 
-def _is_printed(request: RequestContext, key: str) -> bool:
-    settings = request.app.settings
-    host = request.http.headers.get("host", "")
-    return is_printed_key(key, data_dir=settings.data_dir, bind=settings.bind, host_header=host)
+def _use_printed(request: RequestContext, key: str) -> bool:
+    """Uses up the printed key; False for any other key, and for a request that a proxy passed on."""
+    settings, headers = request.app.settings, request.http.headers
+    host = headers.get("host", "")
+    if any(name in headers for name in PROXY_HEADERS) or not _is_served_locally(request):
+        return False
+    if not is_printed_key(key, data_dir=settings.data_dir, bind=settings.bind, host_header=host):
+        return False
+    try:
+        (settings.data_dir.expanduser() / SIGNIN_KEY_FILE).unlink()
+    except OSError:  # Another request has used it.
+        return False
+    return True
+
+
+def _is_served_locally(request: RequestContext) -> bool:
+    """Whether the base URL is a loopback address. With another one, a proxy passes on the requests of strangers."""
+    return is_loopback(host_of(request.app.settings.base_url))
 
 
 def _sign_in_operator(request: RequestContext) -> Response:
@@ -64,7 +83,8 @@ def _sign_in_operator(request: RequestContext) -> Response:
 
 
 def _sign_in(request: RequestContext, account: Account) -> Response:
-    """Starts a new session, whose nonce nobody else knows, and opens the page that was asked for."""
+    """Starts a session with a new random nonce, and opens the page that was asked for."""
+    log.info("signed in", account=account.id, operator=account.operator, ip=request.ip)
     response = request.redirect(request.session.next_path)
     request.set_session_cookie(response, request.app.sessions.new(account))
     return response

@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from services.domain.digests import display_text
 from services.domain.digests.digest import MAX_PAPERS, Reason, compose, source_line, with_evidence
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 from services.domain.query.parser import parse
 
@@ -34,6 +34,13 @@ def test_the_most_relevant_come_first_then_upvotes_then_the_newest() -> None:
         6: (paper(6, upvotes=900), [reason("Trending")]),
     }
     assert order(found) == [3, 2, 4, 5, 1, 6]
+
+
+def test_the_title_of_a_message_is_text_without_latex() -> None:
+    found = {1: (paper(1, title='Lines of CO$_2$ in K{\\"o}ln'), [reason(query="CO2")])}
+    message = compose("immediate", found, DAY, "http://x")
+    assert message.title == "Lines of CO₂ in Köln"
+    assert message.papers[0].title_hits == ((9, 12),)
 
 
 def test_a_word_in_the_title_counts_more_than_one_in_the_abstract() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.domain.http.content_encoding import Damaged, TooLarge, undo
+from services.domain.http.content_encoding import Damaged, TooLarge, is_complete_document, undo
 
 LIMIT = 1 << 20
 
@@ -67,3 +67,24 @@ def test_an_unknown_encoding_is_named() -> None:
 
 def test_an_empty_body_is_valid_in_every_encoding() -> None:
     assert undo([], "gzip", LIMIT) == b""
+
+
+FEED = b'<?xml version="1.0"?>\n<!-- x -->\n<rdf:RDF xmlns:rdf="r"><item>' + b"text " * 9_000 + b"</item></rdf:RDF>\n"
+
+
+@pytest.mark.parametrize(
+    "content", [FEED, b"<!DOCTYPE rss><rss></rss>", b'{"items": []}', b"[1, 2]", b"<feed>\n</feed>\n"]
+)
+@pytest.mark.parametrize("missing", [1, 4, 8])
+def test_a_complete_document_in_truncated_gzip_is_read(content: bytes, missing: int) -> None:
+    assert undo([gzip.compress(content)[:-missing]], "gzip", 10**6) == content
+
+
+@pytest.mark.parametrize("content", [b"<rss><item></item>", FEED[:30_000], b'{"items": [', b"plain text", b"</rss>"])
+def test_an_incomplete_document_in_truncated_gzip_is_refused(content: bytes) -> None:
+    with pytest.raises(Damaged, match="cut off"):
+        undo([gzip.compress(content)[:-8]], "gzip", 10**6)
+
+
+def test_a_long_prolog_without_an_element_is_judged_at_once() -> None:
+    assert not is_complete_document(b"<?a?>" * 800 + b"<")

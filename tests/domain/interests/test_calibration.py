@@ -11,7 +11,6 @@ from services.domain.interests.calibration import (
     Volume,
     correction,
     cosine_weights,
-    describe_interest,
     embedding_text,
     nearest_liked,
     parse_volume,
@@ -212,39 +211,6 @@ def test_scores_of_its_own_move_an_interest_along_the_reference() -> None:
 
 def test_before_anything_was_announced_a_usual_day_is_assumed() -> None:
     assert threshold_from_quantiles(QUANTILES, Volume(5, "day"), 0) == pytest.approx(0.4)
-
-
-# ── words ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_reason_is_one_line() -> None:
-    assert describe_interest(0.612, 0.449, "Title you\nliked") == (
-        "0.61 close to your interest (threshold 0.45), nearest to “Title you liked”"
-    )
-    assert describe_interest(0.612, 0.449) == "0.61 close to your interest (threshold 0.45)"
-
-
-def test_the_reason_names_the_terms_that_counted() -> None:
-    assert describe_interest(0.61, 0.45, None, ["tool use", "web agents"]) == (
-        'close to your interest: "tool use", "web agents"; 0.61 (threshold 0.45)'
-    )
-
-
-@pytest.mark.parametrize(
-    ("percentile", "told"), [(0.5, "50 %"), (0.968, "97 %"), (0.9961, "99.6 %"), (0.99999, "99.9 %")]
-)
-def test_the_reason_says_how_many_papers_are_less_close(percentile: float, told: str) -> None:
-    assert describe_interest(0.61, 0.45, None, ["tool use"], percentile) == (
-        f'close to your interest: "tool use"; 0.61, closer than about {told} of papers (threshold 0.45)'
-    )
-
-
-def test_the_reason_tells_a_near_miss_from_a_match() -> None:
-    assert describe_interest(0.4491, 0.4532) == "0.449 not close enough to your interest (threshold 0.453)"
-
-
-def test_a_long_title_is_shortened() -> None:
-    assert describe_interest(0.6, 0.4, "word " * 40).endswith(" word word…”")
 
 
 @pytest.mark.parametrize(

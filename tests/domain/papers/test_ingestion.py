@@ -15,6 +15,11 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = date(2026, 3, 2)
 TITLES = ("On the growth of very small worlds", "Tea", "A long and winding road to nowhere at all")
 IDENTIFIERS = [Identifier("arxiv", str(n)) for n in range(2)] + [Identifier("doi", str(n)) for n in range(2)]
+KINDS = {1: "arxiv", 2: "feed"}
+
+
+def publishes(kind: str, identifier: Identifier) -> bool:
+    return kind == identifier.scheme
 
 
 @dataclass
@@ -26,23 +31,32 @@ class Archive:
     merged_into: dict[int, int] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
     days: dict[tuple[int, int], date] = field(default_factory=dict)
+    entry_ids: dict[tuple[int, int], tuple[str, ...]] = field(default_factory=dict)
 
     def batch(self, ids: Iterator[int], notified: frozenset[int]) -> IngestBatch:
-        return IngestBatch(self.papers, self.silence, ids, notified.intersection, frozenset({3}), NOW)
+        papers = {
+            id: replace(paper, sources=tuple(KINDS[source] for source in self.silence.get(id, ())))
+            for id, paper in self.papers.items()
+        }
+        steps = frozenset({3})
+        return IngestBatch(papers, self.silence, ids, notified.intersection, steps, NOW, self.entry_ids, publishes)
 
     def write(self, batch: IngestBatch) -> None:
         for paper in (*batch.new_papers(), *batch.changed_papers()):
-            self.papers[paper.id] = paper
+            self.papers[paper.id] = replace(paper, sources=())
         for (paper_id, source), appearance in batch.appearances().items():
             by_source = self.silence.setdefault(paper_id, {})
             by_source[source] = appearance.silent and by_source.get(source, True)
             self.days.setdefault((paper_id, source), appearance.day)
+            self.entry_ids[paper_id, source] = appearance.entry_ids
         for replaced, kept in sorted(batch.merged_papers().items()):
             del self.papers[replaced]
             for source, silent in self.silence.pop(replaced, {}).items():
                 self.silence[kept][source] = silent and self.silence[kept].get(source, True)
                 day = self.days.pop((replaced, source))
                 self.days[kept, source] = min(day, self.days.get((kept, source), day))
+                ids = self.entry_ids.get((kept, source), ()), self.entry_ids.pop((replaced, source), ())
+                self.entry_ids[kept, source] = tuple(dict.fromkeys([*ids[0], *ids[1]]))
             moved = {old: kept if new == replaced else new for old, new in self.merged_into.items()}
             self.merged_into = moved | {replaced: kept}
         self.events += batch.events()
@@ -62,6 +76,8 @@ entries = st.builds(
     categories=st.sampled_from([(), ("cs.LG",), ("cs.CL", "cs.LG")]),
     replacement=st.booleans(),
     announced_on=st.sampled_from([DAY, DAY - timedelta(days=1)]),
+    withdrawn=st.booleans(),
+    entry_id=st.sampled_from(["", "feed:1", "feed:2", "other:1"]),
 )
 listings = st.lists(
     st.tuples(st.integers(1, 2), st.lists(entries, min_size=1, max_size=3), st.booleans()), min_size=2, max_size=4
@@ -70,7 +86,8 @@ Readings = Sequence[tuple[int, list[Entry], bool]]
 
 
 def read(batch: IngestBatch, source: int, listing: list[Entry], silent: bool) -> Counts:
-    return batch.read(source, [(entry, entry.announced_on or DAY) for entry in listing], silent=silent)
+    days = [(entry, entry.announced_on or DAY) for entry in listing]
+    return batch.read(source, days, silent=silent, kind=KINDS[source])
 
 
 def one_by_one(known: Readings, given: Readings, notified: frozenset[int]) -> tuple[Archive, list[Counts]]:
@@ -94,6 +111,10 @@ def together(known: Readings, given: Readings, notified: frozenset[int]) -> tupl
     return archive, counts
 
 
+def known_entry_ids(archive: Archive) -> dict[tuple[int, int], set[str]]:
+    return {key: set(ids) for key, ids in archive.entry_ids.items() if ids}
+
+
 @settings(max_examples=400, deadline=None)
 @given(listings, listings, st.frozensets(st.integers(1, 4)))
 def test_listings_read_together_give_the_same_as_one_by_one(
@@ -103,6 +124,7 @@ def test_listings_read_together_give_the_same_as_one_by_one(
     both, counted = together(known, given, notified)
     assert both.papers == alone.papers
     assert both.silence == alone.silence
+    assert known_entry_ids(both) == known_entry_ids(alone)
     assert both.current_events() == alone.current_events()
     assert counted == counted_alone
 

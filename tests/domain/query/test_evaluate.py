@@ -241,6 +241,36 @@ def test_words_are_found_whatever_latex_they_are_written_in() -> None:
         assert holds(query, text), query
 
 
+@pytest.mark.parametrize(
+    ("latex", "found", "missed"),
+    [
+        ("Capture of CO$_2$ by MgO", ["CO2", "=CO2", '"CO 2"', '"capture of CO2 by"', "CO₂"], ["2by"]),
+        ("H$_{2}$O, CH$_4$ and MoS$_2$", ["H2O", "CH4", "MoS2", "=MoS2", '"H 2 O"'], ["42"]),
+        ("PM$_{2.5}$ exposure", ["PM2.5", "=PM2.5", '"PM 2.5 "', '"PM2.5 exposure"'], []),
+        ("H$\\alpha$ of $10^{-3}$ and $10^3$", ["Hα", '"H alpha"', "alpha", '"10 3"'], ["103", "=103", '"alpha of"']),
+        ("$L_1$ at T$_{\\rm eff}$", ["L1", '"L 1"', "Teff", '"T eff"'], []),
+        ("\\nicefrac{1}{2} \\textcolor{red}{fast}", ["fast", '"1 2 fast"'], ["12", "redfast", "red"]),
+    ],
+)
+def test_formulas_are_found_as_they_are_shown_and_as_they_are_typed(
+    latex: str, found: list[str], missed: list[str]
+) -> None:
+    for text in (paper(title=latex), paper(abstract=latex)):
+        assert [query for query in found if not holds(query, text)] == []
+        assert [query for query in missed if holds(query, text)] == []
+
+
+def test_words_far_apart_stay_far_apart_whatever_their_forms() -> None:
+    text = paper(abstract="CO$_2$ " + "x " * 30 + "methane")
+    assert holds('"CO2 methane"~40', text)
+    assert not holds('"CO2 methane"~20', text)
+
+
+def test_a_reason_names_each_place_of_a_formula_once() -> None:
+    text = paper(title="CO$_2$")
+    assert describe(evidence(parse('"CO 2" OR CO2'), text)) == '"CO 2" in the title; "CO2" in the title'
+
+
 def test_authors_are_found_whatever_latex_they_are_written_in() -> None:
     known = Paper(
         id=1,

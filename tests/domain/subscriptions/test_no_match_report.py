@@ -17,7 +17,7 @@ def candidate(id: int, title: str, closeness: float = 0.0, **values: object) -> 
     return Candidate(paper=paper, text=PaperText.of(paper), vector=np.array([closeness, 0.1], np.float32))
 
 
-PAPERS = [candidate(1, "Robots plan", 0.3), candidate(2, "Robots dance", 0.4), candidate(3, "Plants grow", 0.1)]
+PAPERS = [candidate(1, "Robots plan $x^2$", 0.3), candidate(2, "Robots dance", 0.4), candidate(3, "Plants grow", 0.1)]
 
 
 def test_a_query_that_finds_nothing_says_which_part_does() -> None:
@@ -36,7 +36,7 @@ def test_a_rare_query_says_how_rare() -> None:
 
 def test_what_sources_and_upvotes_keep_away_is_counted() -> None:
     lines = report(CompiledSubscription(id=1, query=parse("robots"), min_upvotes=5), PAPERS, 60)
-    assert lines[1:] == ["2 of them fail at its sources or at its least number of upvotes."]
+    assert lines[1:] == ["2 of these papers come from other sources or have too few upvotes."]
 
 
 def test_an_interest_says_what_came_closest() -> None:
@@ -44,7 +44,7 @@ def test_an_interest_says_what_came_closest() -> None:
     assert report(interest, PAPERS, 60) == [
         "Your interest asks for a score of 0.50. What came closest:",
         "0.40: Robots dance",
-        "0.30: Robots plan",
+        "0.30: Robots plan x²",
         "0.10: Plants grow",
     ]
 

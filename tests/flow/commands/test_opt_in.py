@@ -14,7 +14,7 @@ from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
@@ -131,7 +131,7 @@ def test_a_delivery_whose_worker_is_lost_is_not_resent_after_unsubscribing(world
         tx.execute(update(delivery).values(state="sending"))
     unsubscribe(world)
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     found = world.deliveries()[0]
     assert (found["state"], found["next_attempt_at"]) == ("uncertain", None)
     assert clean(world)

@@ -1,4 +1,4 @@
-"""Papers set aside because they ended their workers: seen by whoever asks, and put back by a person."""
+"""Papers in quarantine because they ended their workers: everyone can see them, and a person releases them."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -56,11 +56,11 @@ def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: Pipeline
     assert world.matches() == {(one, world.paper(OTHER))}
     assert listed(world) == [(POISON, "matching", 0)]
     told = why(world, poison, one)
-    assert "2 workers were lost while they matched it alone" in told["set aside"]
-    assert f"from matching {world.now():%Y-%m-%d}" in told["set aside"]
-    assert f"paperwire quarantine release {poison}" in told["set aside"]
+    assert "2 workers were lost while they matched it alone" in told["quarantined"]
+    assert f"from matching {world.now():%Y-%m-%d}" in told["quarantined"]
+    assert f"paperwire quarantine release {poison}" in told["quarantined"]
     assert "not matched" not in told
-    assert "set aside" not in why(world, world.paper(OTHER), one)
+    assert "quarantined" not in why(world, world.paper(OTHER), one)
     with world.db.transaction() as tx:
         found = audit.audit(tx, world.now() + timedelta(hours=1))
     assert found.papers_set_aside == 1
@@ -93,8 +93,8 @@ def test_a_released_paper_is_matched_and_sent_and_no_other_paper_is_sent_twice(w
     assert world.matches() == {(one, world.paper(OTHER)), (one, poison)}
     assert {(POISON in mail, OTHER in mail) for mail in world.mails()} == {(True, False), (False, True)}
     assert len(world.mails()) == 2
-    assert "set aside" not in why(world, poison, one)
-    with pytest.raises(NotFound, match="is not set aside"):
+    assert "quarantined" not in why(world, poison, one)
+    with pytest.raises(NotFound, match="is not in quarantine"):
         quarantine.release(world.db, poison)
 
 
@@ -108,9 +108,9 @@ def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_r
         tx.execute(insert(embedding_attempt).values(paper_id=poison, attempts=embedding_backlog.MAX_ATTEMPTS))
     assert not embed.work_backlog(world.db, world.settings, world.embedder)
     assert listed(world) == [(POISON, "embedding", None)]
-    assert "set aside" not in why(world, poison, words)
+    assert "quarantined" not in why(world, poison, words)
     told = why(world, poison, interest)
-    assert "3 workers were lost while they embedded it alone" in told["set aside"]
+    assert "3 workers were lost while they embedded it alone" in told["quarantined"]
     assert "not matched" in told
     quarantine.release(world.db, poison)
     assert embed.work_backlog(world.db, world.settings, world.embedder)
@@ -135,7 +135,7 @@ def test_all_papers_of_a_run_are_quarantined_if_no_single_one_is_the_cause(world
         tx.execute(update(match_job).values(attempts=match_runs.MAX_ATTEMPTS))
     assert match.work(world.db, world.settings, [world.shard])
     assert [title for title, _, _ in listed(world)] == [POISON, OTHER]
-    assert "given up" in why(world, world.paper(POISON), one)["set aside"]
+    assert "given up" in why(world, world.paper(POISON), one)["quarantined"]
     for title in (POISON, OTHER):
         quarantine.release(world.db, world.paper(title))
     world.embed_and_match()
@@ -161,7 +161,7 @@ def test_the_reason_names_the_error_if_the_worker_survived_it(world: Pipeline) -
         world.expire_leases()
     assert match.work(world.db, world.settings, [shard])
     assert world.matches() == {(one, world.paper(OTHER))}
-    told = why(world, world.paper(POISON), one)["set aside"]
+    told = why(world, world.paper(POISON), one)["quarantined"]
     assert "the last by RuntimeError: a sequence of words without an end" in told
     assert world.rows(select(match_job))[0]["error"] == ""
 

@@ -1,15 +1,18 @@
 """Test messages and retries that a person asks for."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import update
 
-from services.domain.delivery.state_machine import can_replay
-from services.errors import Conflict, NotFound
+from services.domain.delivery.state_machine import DeliveryKind, can_replay
+from services.errors import Busy, ConfigError, Conflict, NotFound
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.commands import resend
 from services.store.db.tables import delivery
-from services.store.delivery import channels, opt_in
+from services.store.delivery import channels, claims, deliveries, opt_in
+from services.store.delivery.records import NewDelivery
 from tests.support.world import Pipeline
 
 
@@ -17,6 +20,46 @@ def test_a_test_message_is_sent_without_papers(world: Pipeline) -> None:
     made = resend.send_test(world.db, world.settings, world.email, world.account).delivery_id
     world.deliver()
     assert [(row["id"], row["kind"], row["state"]) for row in world.deliveries()] == [(made, "test", "sent")]
+
+
+def test_an_account_sends_ten_test_messages_an_hour(world: Pipeline) -> None:
+    for _ in range(resend.MAX_TESTS):
+        resend.send_test(world.db, world.settings, world.email, world.account)
+    with pytest.raises(Busy, match="10 test messages an hour"):
+        resend.send_test(world.db, world.settings, world.email, world.account)
+    resend.send_test(world.db, world.settings, world.email)  # An operator may.
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(created_at=delivery.c.created_at - timedelta(hours=1)))
+    resend.send_test(world.db, world.settings, world.email, world.account)
+
+
+def test_test_messages_wait_for_alerts(world: Pipeline) -> None:
+    """Also those that were asked for earlier, on other channels."""
+    where = [
+        channel_commands.add(world.db, world.settings, world.account, f"email:{name}@example.org", verified=True).id
+        for name in "abc"
+    ]
+    for channel_id in where:
+        resend.send_test(world.db, world.settings, channel_id)
+    with world.db.transaction() as tx:
+        alert = NewDelivery(
+            account_id=world.account, channel_id=world.email, kind=DeliveryKind.NOTICE, idem_key="alert"
+        )
+        alert_id = deliveries.create(tx, alert, "example.org")
+        due = claims.lock_due(tx, world.db.now(tx), 2)
+    assert due[0].delivery.id == alert_id
+    assert [one.delivery.kind for one in due] == [DeliveryKind.NOTICE, DeliveryKind.TEST]
+
+
+def test_an_account_has_a_hundred_channels(world: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "MAX_PER_ACCOUNT", 2)
+    added = channel_commands.add(world.db, world.settings, world.account, "email:a@example.org").id
+    with pytest.raises(ConfigError, match="at most 2 channels"):
+        channel_commands.add(world.db, world.settings, world.account, "email:b@example.org")
+    assert channel_commands.add(world.db, world.settings, world.account, "email:a@example.org").id == added
+    with world.db.transaction() as tx:
+        channels.remove(tx, added)
+    channel_commands.add(world.db, world.settings, world.account, "email:b@example.org")
 
 
 def test_another_accounts_channel_cannot_be_tested(world: Pipeline) -> None:

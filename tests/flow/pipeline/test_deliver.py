@@ -9,7 +9,8 @@ from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.errors import LeaseLost
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
+from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, match, paper, rate_limit, run, transport
 from services.store.delivery import channels, deliveries
@@ -29,9 +30,7 @@ def on_slack(world: Pipeline, name: str = "#papers") -> int:
 
 
 def check(world: Pipeline) -> bool:
-    return restored_copy.probe_transport(
-        world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())
-    )
+    return recovery.probe_transport(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
 
 
 def oracle(world: Pipeline) -> audit.Audit:
@@ -231,6 +230,32 @@ def test_several_refused_mails_in_a_row_stop_the_channel(world: Pipeline, smtp: 
     assert because == f"{REFUSALS_IN_A_ROW} mails in a row were refused, the last one with: 550 5.1.0 sender rejected"
 
 
+@pytest.mark.parametrize("code", ["5.7.1", "5.6.0"])
+def test_the_owner_hears_of_a_dead_mail_on_another_channel_and_the_operator_of_a_policy(
+    world: Pipeline, smtp: SmtpSink, code: str
+) -> None:
+    with world.db.transaction() as tx:
+        boss = accounts.add(tx, "boss@example.org", "UTC", operator=True)
+    of_boss = channel_commands.find_or_add(world.db, world.settings, boss, "email:boss@example.org", verified=True)
+    other = channel_commands.find_or_add(world.db, world.settings, world.account, "email:b@example.org", verified=True)
+    smtp.script("RCPT", f"550 {code} no")
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    told = {row["channel_id"]: row["subject"] for row in world.deliveries() if row["kind"] == "notice"}
+    assert told.pop(other) == f"A message to email ada@example.org was given up: 550 {code} no"
+    assert told == ({of_boss: "A mail server refuses mails by its policy: 550 5.7.1 no"} if code == "5.7.1" else {})
+
+
+def test_the_owner_hears_of_a_dead_mail_in_slack(world: Pipeline, smtp: SmtpSink, slack: HttpSink) -> None:
+    on_slack(world)
+    smtp.script("RCPT", "550 5.6.0 no")
+    world.subscribe(query="planning")
+    world.run(entry(AGENTS, 1))
+    world.deliver()
+    (post,) = slack.to(POST)
+    assert b"was given up: 550 5.6.0 no" in post.body
+
+
 def test_silence_after_the_final_dot_is_repeated_once_with_the_same_bytes(world: Pipeline, smtp: SmtpSink) -> None:
     smtp.always(".", "CLOSE")
     world.subscribe(query="planning")
@@ -258,6 +283,50 @@ def test_a_wrong_slack_token_holds_its_channels_until_it_works(world: Pipeline, 
         assert check(world)
         world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
+
+
+def failures(world: Pipeline) -> list[int]:
+    return [row["failures"] for row in world.rows(select(transport))]
+
+
+def test_a_delivery_whose_outage_no_probe_confirms_does_not_stop_the_transport_again(
+    world: Pipeline, slack: HttpSink
+) -> None:
+    refused = Answer(body='{"ok": false, "error": "org_login_required"}')
+    slack.script(POST, refused, refused)
+    slack.always("/auth.test", Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    assert failures(world) == [1]
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        check(world)
+        world.deliver()
+    (row,) = world.rows(select(transport))
+    assert (row["down_because"], row["failures"]) == ("", 1)
+    assert world.deliveries()[0]["state"] == "pending"
+    assert world.deliveries()[0]["next_attempt_at"] > world.now()
+    world.make_due(delivery, next_attempt_at=timedelta(hours=1))
+    world.make_due(rate_limit, available_at=timedelta(minutes=1))
+    world.deliver()
+    assert world.deliveries()[0]["state"] == "sent"
+    assert failures(world) == [0]
+
+
+def test_a_confirmed_outage_may_come_again_from_the_same_delivery(world: Pipeline, slack: HttpSink) -> None:
+    refused = Answer(body='{"ok": false, "error": "invalid_auth"}')
+    slack.script(POST, refused, refused)
+    slack.script("/auth.test", refused, Answer(body='{"ok": true}'))
+    world.subscribe(query="planning", to=[on_slack(world)])
+    world.run(entry(AGENTS, 1))
+    for _ in range(2):
+        world.make_due(transport, check_at=timedelta(hours=1))
+        world.make_due(rate_limit, available_at=timedelta(minutes=1))
+        assert check(world)
+        world.deliver()
+    assert failures(world) == [3]
+    assert world.rows(select(transport))[0]["down_because"] != ""
 
 
 def test_a_channel_that_does_not_exist_is_disabled_and_goes_on_when_enabled(world: Pipeline, slack: HttpSink) -> None:
@@ -298,7 +367,7 @@ def test_a_worker_lost_before_sending_costs_nothing(world: Pipeline) -> None:
     world.deliver()
     assert world.deliveries()[0]["state"] == "claimed"
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     world.deliver()
     assert world.deliveries()[0]["state"] == "sent"
     assert len(world.mails()) == 1

@@ -14,7 +14,7 @@ from services.flow.commands.explain import explain
 from services.flow.commands.preview import preview
 from services.flow.pipeline import embed
 from services.flow.pipeline.match import Shard
-from services.flow.upkeep import recalibrate, restored_copy
+from services.flow.upkeep import recalibrate, recovery
 from services.store.db import rate_limits
 from services.store.db.database import WAKE_CHANNEL
 from services.store.db.secrets import SecretBox
@@ -127,7 +127,7 @@ def test_deliveries_do_not_let_it_go(remote: Pipeline, server: EmbeddingServer) 
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
     rested(remote)
-    assert not restored_copy.probe_transport(remote.db, remote.settings, SecretBox("a key"))
+    assert not recovery.probe_transport(remote.db, remote.settings, SecretBox("a key"))
     assert state(remote)[0] != ""
 
 

@@ -40,7 +40,7 @@ def test_a_paper_from_several_sources_is_one_with_all_identifiers(world: Pipelin
     world.announce(entry("One Paper About Agents That Plan", 7, authors=("Ada L",)), source="arxiv")
     world.announce(entry("Renamed since", 7), source="feed")
     with world.db.transaction() as tx:
-        loaded = papers.load(tx, [world.paper("One paper about agents that plan")])
+        loaded = papers.load(tx, [world.paper("One Paper About Agents That Plan")])
     (merged,) = loaded.values()
     assert merged.identifiers == (Identifier("arxiv", "2605.00007"),)
     assert merged.sources == ("arxiv", "daily-papers", "feed")
@@ -146,8 +146,9 @@ def test_a_replacement_of_an_unannounced_paper_causes_no_event(world: Pipeline) 
 
 
 def test_a_replacement_of_a_known_paper_updates_it_without_an_event(world: Pipeline) -> None:
-    world.announce(entry("A paper about agents", 1, abstract="First."))
-    world.announce(entry("A paper about agents", 1, abstract="Second.", version=2, replacement=True))
+    world.announce(entry("A paper about agents", 1, abstract="First."), source="arxiv")
+    revised = entry("A paper about agents", 1, abstract="Second.", version=2, replacement=True)
+    world.announce(revised, source="arxiv")
     assert [what for _, what in events(world)] == ["new"]
     (row,) = world.rows(select(paper))
     assert (row["version"], row["abstract"]) == (2, "Second.")

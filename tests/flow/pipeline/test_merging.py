@@ -16,7 +16,7 @@ from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
 from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries, items
@@ -70,7 +70,7 @@ def finish(world: Pipeline) -> None:
     world.notify()
     world.let_days_pass()
     world.expire_leases()
-    while restored_copy.expire(world.db, world.settings):
+    while recovery.end_expired_lease(world.db, world.settings):
         pass
     world.deliver()
 
@@ -117,8 +117,9 @@ def test_an_entry_with_the_id_of_one_paper_and_the_title_of_another_merges_them(
     world.announce(Entry(title=page, announced_on=DAY))
     world.announce(entry(spelt, 1), source="arxiv")
     assert merged_into(world) == {}
+    expected = {world.paper(spelt): world.paper(page)}
     world.announce(entry(page, 1))
-    assert merged_into(world) == {world.paper(spelt): world.paper(page)}
+    assert merged_into(world) == expected
 
 
 def test_papers_with_different_ids_of_one_scheme_are_not_merged_by_title(world: Pipeline) -> None:
@@ -179,7 +180,7 @@ def test_the_kept_paper_has_what_both_had(world: Pipeline) -> None:
     world.announce(link(upvotes=3))
     (kept_id,) = merged_into(world).values()
     one = loaded(world, kept_id)[kept_id]
-    assert (one.abstract, one.version, one.upvotes) == ("We plan a lot.", 2, 7)
+    assert (one.abstract, one.version, one.upvotes) == ("We plan a lot.", 1, 7)
     assert (one.categories, one.announced_on) == (("cs.AI", "cs.LG"), DAY - timedelta(days=2))
 
 
@@ -540,19 +541,19 @@ def test_a_vector_of_a_paper_replaced_meanwhile_is_not_stored(world: Pipeline) -
 
 def test_a_new_version_causes_no_alert_and_is_shown(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
-    world.run(entry(PREPRINT, 1))
-    world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."))
+    world.run(entry(PREPRINT, 1), source="arxiv")
+    world.run(entry(PREPRINT, 1, version=3, abstract="We plan anew."), source="arxiv")
     assert len(world.mails()) == 1
     assert explain.explain(world.db, world.embedder, "2605.00001", asked)[0][1].endswith(", version 3")
 
 
 def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
-    world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2))
+    world.announce(entry(PREPRINT, 1), entry("Another paper about planning", 2), source="arxiv")
     world.embed_and_match()
     world.notify()
     gather_due(world.db, world.settings)
-    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True))
+    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True), source="arxiv")
     finish(world)
     (mail,) = world.mails()
     assert PREPRINT not in mail
@@ -563,9 +564,9 @@ def test_a_withdrawn_paper_is_dropped_from_waiting_digests_with_the_reason(world
 
 def test_explain_states_that_an_unsent_paper_was_withdrawn(world: Pipeline) -> None:
     asked = world.subscribe(query="planning")
-    world.announce(entry(PREPRINT, 1))
+    world.announce(entry(PREPRINT, 1), source="arxiv")
     world.embed_and_match()
-    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True))
+    world.announce(entry(PREPRINT, 1, version=2, withdrawn=True), source="arxiv")
     finish(world)
     assert world.mails() == []
     steps = dict(explain.explain(world.db, world.embedder, "2605.00001", asked))

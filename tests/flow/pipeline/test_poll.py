@@ -243,6 +243,16 @@ def test_an_html_page_instead_of_a_feed_is_the_sources_error(world: Pipeline, pe
     assert row_of(world, source_id)["error"]
 
 
+def test_the_charset_of_the_content_type_is_kept_with_the_listing(
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    add(world, peer)
+    # The sink sends UTF-8, which the header names wrongly as one that reads every byte.
+    peer.script("/feed", Answer(body=FEED.format(title="Ж"), headers={"Content-Type": "text/xml; charset=koi8-r"}))
+    poll_all(world, fetcher)
+    assert [row["title"] for row in world.rows(select(paper))] == ["Ж".encode().decode("koi8-r")]
+
+
 def test_two_sources_of_one_host_share_a_rate_limit(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, "/a")
     add(world, peer, "/b")

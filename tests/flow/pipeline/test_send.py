@@ -11,7 +11,7 @@ from services.flow.pipeline.deliver import claim as claiming
 from services.flow.pipeline.deliver import record
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.flow.pipeline.deliver.send import send_due
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.store.accounts import accounts
 from services.store.db import rate_limits
 from services.store.db.tables import delivery, transport
@@ -132,7 +132,7 @@ def test_an_error_nobody_expected_loses_no_other_answer(world: Pipeline, smtp: S
     send_due(world.db, world.settings, world.secrets)
     assert states(world) == ["claimed", *["sent"] * 5]
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     assert states(world)[0] == "pending"
 
 

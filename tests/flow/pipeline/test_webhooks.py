@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from services.flow.commands import channels, resend
-from services.flow.upkeep import restored_copy
+from services.flow.upkeep import recovery
 from services.notifiers.webhook import RETRIES
 from services.store.db.tables import channel, delivery, rate_limit
 from tests.flow.conftest import Configure
@@ -97,7 +97,7 @@ def test_a_worker_lost_while_sending_is_one_more_failure(world: Pipeline, hook: 
     world.run(entry(AGENTS, 1))
     with world.db.transaction() as tx:
         tx.execute(delivery.update().values(state="sending", lease_until=world.now() - timedelta(seconds=1)))
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     assert world.deliveries()[0]["state"] == "pending"
     go_on(world)
     assert len(set(ids(hook.to(HOOK)))) == 1

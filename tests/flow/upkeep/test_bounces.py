@@ -10,7 +10,7 @@ from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.flow import opt_in_links
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
-from services.flow.upkeep import bounces, restored_copy
+from services.flow.upkeep import bounces, recovery
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import account, bounce, rate_limit
@@ -232,7 +232,7 @@ def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
         assert "secret" not in told(operated)[0]
         assert "cannot be read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
-            assert not restored_copy.probe_transport(operated.db, operated.settings, secrets(operated))
+            assert not recovery.probe_transport(operated.db, operated.settings, secrets(operated))
             assert channels.all_of(tx)[0].down_because == ""
         sink.refuse = ""
         read(operated, 1)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from services.domain.delivery import state_machine as domain
 from services.flow.commands import channels as channel_commands
 from services.flow.pipeline.deliver.gather import gather_due
-from services.flow.upkeep import message_updates, restored_copy
+from services.flow.upkeep import message_updates, recovery
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, delivery, rate_limit, transport
 from services.store.delivery import channels
@@ -97,7 +97,7 @@ def test_a_thread_is_committed_with_the_message_or_not_at_all(world: Pipeline, s
     body = world.render(claimed)
     world.commit(claimed)
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     assert kinds(world) == [("message", "uncertain")]
     metadata = json.loads(body)["metadata"]
     slack.always(HISTORY, Answer(body=json.dumps({"ok": True, "messages": [{"ts": "17.1", "metadata": metadata}]})))
@@ -318,7 +318,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     secrets = SecretBox(world.settings.secret_key.get_secret_value())
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
-        restored_copy.probe_transport(world.db, world.settings, secrets)
+        recovery.probe_transport(world.db, world.settings, secrets)
         go_on(world)
     assert len(slack.to(POST)) == 1, "the second channel is not tried with it"
     messages = [row for row in world.deliveries() if row["kind"] == "message"]
@@ -332,7 +332,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     slack.always(POST, YES)
     slack.always("/auth.test", Answer(body='{"ok": true}'))
     world.make_due(transport, check_at=timedelta(hours=1))
-    restored_copy.probe_transport(world.db, world.settings, secrets)
+    recovery.probe_transport(world.db, world.settings, secrets)
     go_on(world)
     assert {row["state"] for row in world.deliveries() if row["kind"] == "message"} == {"sent"}
 
@@ -366,7 +366,7 @@ def test_a_late_answer_of_a_worker_taken_for_lost_counts_and_makes_one_thread(wo
     world.render(claimed)
     claimed = world.commit(claimed)
     world.expire_leases()
-    assert restored_copy.expire(world.db, world.settings)
+    assert recovery.end_expired_lease(world.db, world.settings)
     world.record(claimed, domain.Sent("C012345 1.2"))
     go_on(world)
     assert [(one["channel"], one.get("thread_ts")) for one in bodies(slack, POST)] == [("C012345", "1.2")]

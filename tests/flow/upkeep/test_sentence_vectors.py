@@ -114,7 +114,7 @@ def test_changed_text_has_no_vectors_of_the_old(heard: Pipeline) -> None:
     while work(heard):
         pass
     paper = heard.paper("Diffusion of proteins")
-    heard.announce(entry("Diffusion of proteins", 1, abstract="Another text.", version=2))
+    heard.announce(entry("Diffusion of proteins", 1, abstract="Another text.", version=2), source="arxiv")
     assert paper not in rows(heard)
 
 

@@ -18,7 +18,8 @@ NOW = datetime(2026, 5, 4, tzinfo=UTC)
 ONE = Paper(
     id=7,
     title="One paper",
-    identifiers=(Identifier("arxiv", "2605.00007"), Identifier("doi", "10.1/ab")),
+    identifiers=(Identifier("arxiv", "2605.00007"), Identifier("doi", "10.1/ab"), Identifier("doi", "10.1000/ab")),
+    links={"abstract": "https://news.example.org/p/7"},
     announced_on=date(2026, 5, 4),
     first_seen_at=NOW,
 )
@@ -37,7 +38,31 @@ def test_a_paper_is_found_by_each_of_its_identifiers(db: Database, name: str) ->
         assert papers.find(tx, name) == 7
 
 
-@pytest.mark.parametrize("name", ["8", "id:abc", "²", "9" * 40, "arxiv:", "", "doi:10.1/x", "'; DROP TABLE paper"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://arxiv.org/abs/2605.00007v2",
+        "https://arxiv.org/pdf/2605.00007v1.pdf",
+        "arxiv.org/abs/2605.00007",
+        "https://huggingface.co/papers/2605.00007",
+        "doi:10.48550/arXiv.2605.00007",
+        "https://doi.org/10.48550/arXiv.2605.00007",
+        "arXiv:2605.00007v1 [astro-ph.EP]",
+        "<10.1000/AB>",
+        "https://doi.org/10.1000/ab",
+        "https://www.tandfonline.com/doi/full/10.1000/ab?af=R",
+        "https://news.example.org/p/7",
+    ],
+)
+def test_a_paper_is_found_by_each_way_to_write_its_name(db: Database, name: str) -> None:
+    with db.transaction() as tx:
+        assert papers.find_all(tx, [name, "7"]) == {name: 7, "7": 7}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["https://news.example.org/p/8", "8", "id:abc", "²", "9" * 40, "arxiv:", "", "doi:10.1/x", "'; DROP TABLE paper"],
+)
 def test_an_unknown_name_is_not_found(db: Database, name: str) -> None:
     with db.transaction() as tx, pytest.raises(NotFound):
         papers.find(tx, name)

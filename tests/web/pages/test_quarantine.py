@@ -1,18 +1,18 @@
-"""Papers set aside: operators see them among the sources and put them back."""
+"""Papers in quarantine: operators see them among the sources and release them."""
 
 from tests.web.conftest import Browser, Site, text_of
 
 
 def test_an_operator_sees_quarantined_papers_and_releases_them(site: Site, ada: Browser, ben: Browser) -> None:
-    assert "Papers set aside" not in text_of(ada.get("/sources"))
+    assert "Papers in quarantine" not in text_of(ada.get("/sources"))
     paper = site.paper("A <b>poisonous</b> paper")
     lost = "2 workers were lost while they matched it alone"
     site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, '{lost}')")
     page = text_of(ada.get("/sources"))
-    assert "Papers set aside" in page
+    assert "Papers in quarantine" in page
     assert lost in page
     assert "<b>poisonous" not in ada.get("/sources").text
-    assert "set aside" not in text_of(ben.get("/sources"))
+    assert "quarantine" not in text_of(ben.get("/sources"))
     answer = ada.post(f"/quarantine/{paper}/release")
     assert answer.headers["location"].startswith("/sources?flash=released")
     assert "Released." in text_of(ada.get("/sources?flash=released"))

@@ -43,11 +43,44 @@ def test_the_printed_key_signs_in_the_first_operator(nobody: Browser, printed: s
     assert signed_in_as(nobody) == "ada@example.org"
 
 
+def test_the_printed_key_signs_in_once(site: Site, nobody: Browser, printed: str) -> None:
+    nobody.get(f"/signin?key={printed}")
+    again = site.browser()
+    assert again.get(f"/signin?key={printed}").status_code == 200  # the button for single-use keys
+    assert again.post("/signin", {"key": printed}).status_code == 403
+    assert signed_in_as(again) == ""
+
+
+def test_the_printed_key_is_not_used_up_by_a_request_for_headers(nobody: Browser, printed: str) -> None:
+    assert nobody.client.head(f"/signin?key={printed}").status_code == 200
+    assert signed_in_as(nobody) == ""
+    assert nobody.get(f"/signin?key={printed}").status_code == 303
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"])
+def test_the_printed_key_is_not_valid_through_a_proxy(nobody: Browser, printed: str, header: str) -> None:
+    assert nobody.get(f"/signin?key={printed}", **{header: "203.0.113.9"}).status_code == 200
+    assert signed_in_as(nobody) == ""
+
+
 def test_the_printed_key_is_not_valid_under_another_host_name(site: Site, printed: str) -> None:
     rebound = site.browser(base="http://evil.example:8400")
-    assert rebound.get(f"/signin?key={printed}").status_code == 200  # the button for single-use keys
-    assert rebound.get("/account").status_code == 303
-    assert rebound.post("/signin", {"key": printed}).status_code == 403
+    assert rebound.get(f"/signin?key={printed}").status_code == 400
+    assert rebound.post("/signin", {"key": printed}).status_code == 400
+
+
+def test_signing_in_and_out_leaves_a_line_in_the_log(
+    site: Site, nobody: Browser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = link_key(site, site.ben)
+    nobody.post("/signin", {"key": "wrong"})
+    nobody.post("/signin", {"key": key})
+    site.browser(site.ben).post("/signout")
+    logged = "".join(capsys.readouterr())
+    for event in ("a sign-in link was refused", f"signed in{' ' * 22}", "signed out"):
+        assert event.strip() in logged
+    assert f"account={site.ben}" in logged
+    assert key not in logged
 
 
 def test_pressing_the_button_uses_up_a_link_and_opening_it_does_not(site: Site, nobody: Browser) -> None:
@@ -143,4 +176,8 @@ def test_over_https_the_cookie_is_secure(db: object, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PAPERWIRE_BASE_URL", "https://papers.example.org")
     process_settings.cache_clear()
     with TestClient(create_app(), base_url="https://papers.example.org") as client:
-        assert "Secure" in client.get("/signin").headers["set-cookie"]
+        cookie = client.get("/signin").headers["set-cookie"]
+        assert cookie.startswith("__Host-paperwire_session=")
+        assert "Secure" in cookie
+        assert "Path=/" in cookie
+        assert "Domain" not in cookie

@@ -73,3 +73,11 @@ def test_every_account_sees_the_batches_of_a_source(site: Site, ben: Browser) ->
     for secret in ("s3", "a:b"):
         assert secret not in answer.text + ben.get("/sources").text
     assert ben.get(f"/sources/{source_id + 1}").status_code == 404
+
+
+def test_the_acts_of_operators_leave_a_line_in_the_log(ada: Browser, capsys: pytest.CaptureFixture[str]) -> None:
+    ada.post("/sources/7/remove")
+    logged = "".join(capsys.readouterr())
+    assert "an operator acts" in logged
+    assert "/sources/{source_id}/remove" in logged
+    assert "'7'" in logged

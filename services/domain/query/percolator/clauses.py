@@ -105,17 +105,20 @@ class ClauseIndex:
 
     def _words_and_phrases(self, papers: Sequence[PaperText]) -> Iterator[tuple[Ints, Ints]]:
         """(paper, slot) of every indexed word, then of every indexed phrase of two words, of three and so on."""
-        fields = [field for paper in papers for field in (paper.title, paper.abstract)]
+        placed = [(row, field) for row, paper in enumerate(papers) for field in paper.fields()]
+        fields = [field for _, field in placed]
         # A gap before each field keeps phrases from spanning two fields.
-        field_of = np.repeat(np.arange(len(fields)), [1 + len(field.tokens) for field in fields])
+        lengths = [1 + len(field.tokens) for field in fields]
+        row_of = np.repeat([row for row, _ in placed], lengths)
+        is_abstract = np.repeat([field.name == "abstract" for field in fields], lengths)
         at, words = self._words(fields)
         words_at = Postings(at, words)
-        yield field_of[at] >> 1, words
+        yield row_of[at], words
         ends, phrases = at, words
         if self._graph.references(TITLE) + self._graph.references(ABSTRACT) > 2:
             starts = np.unique(at)
             ends = np.concatenate([ends, starts - 1])
-            phrases = np.concatenate([phrases, np.where(field_of[starts] & 1, ABSTRACT, TITLE)])
+            phrases = np.concatenate([phrases, np.where(is_abstract[starts], ABSTRACT, TITLE)])
         find_slot = self._graph.slots.get
         while len(ends):
             followed = words_at.nonempty(ends + 1)
@@ -125,7 +128,7 @@ class ClauseIndex:
             phrases = np.array([find_slot(key, TRUE) for key in keys.tolist()], np.int64)
             indexed = np.flatnonzero(phrases != TRUE)
             ends, phrases = np.repeat(ends, counts)[indexed], phrases[indexed]
-            yield field_of[ends] >> 1, phrases
+            yield row_of[ends], phrases
 
     def _words(self, fields: Sequence[FieldText]) -> tuple[Ints, Ints]:
         """(place, slot) of the words that are indexed by stem or prefix. Places are numbered through all fields."""

@@ -13,7 +13,7 @@ from services.errors import ConfigError
 from services.flow.channel_targets import target_of
 from services.ports import Notifier, Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
-from services.store.db import rate_limits
+from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import claims
@@ -36,6 +36,8 @@ class ClaimedDelivery(NamedTuple):
     rate_limit: RateLimit = RateLimit()
     rate_limited_until: datetime | None = None
     """The end of the pause of the channel's rate limit, as acquired with the claim; None without a rate limit."""
+    transport_recovering: bool = False
+    """No message has been sent through the transport since its last failure."""
 
     @property
     def id(self) -> int:
@@ -66,9 +68,13 @@ def claim_due(db: Database, settings: Settings, secrets: SecretBox, most: int) -
     with db.transaction() as tx:
         now = db.now(tx)
         due = _isolate_suspect(claims.lock_due(tx, now, most))
-        ready = _acquire_rate_limits(tx, [_with_notifier(one, secrets) for one in due], now)
-        deliveries = claims.claim_all(tx, [one.delivery for one in ready], now + CLAIM_LEASE * settings.time_scale)
-    claimed = [one._replace(delivery=delivery) for one, delivery in zip(ready, deliveries, strict=True)]
+        ready = _acquire_rate_limits(tx, [_with_notifier(delivery, secrets) for delivery in due], now)
+        recovering = circuit_breaker.recovering(tx) if ready else frozenset()
+        deliveries = claims.claim_all(tx, [claim.delivery for claim in ready], now + CLAIM_LEASE * settings.time_scale)
+    claimed = [
+        claim._replace(delivery=delivery, transport_recovering=claim.channel.transport in recovering)
+        for claim, delivery in zip(ready, deliveries, strict=True)
+    ]
     for _ in claimed:
         fault_point("claimed")
     return bool(due), claimed
@@ -78,7 +84,7 @@ def _isolate_suspect(due: Sequence[DueDelivery]) -> Sequence[DueDelivery]:
     """A delivery whose worker was lost is claimed alone, since losing another worker counts against all it claimed."""
     if due and due[0].delivery.expired_leases:
         return due[:1]
-    return [one for one in due if not one.delivery.expired_leases]
+    return [claim for claim in due if not claim.delivery.expired_leases]
 
 
 def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
@@ -97,26 +103,28 @@ def _acquire_rate_limits(tx: Connection, wanted: Sequence[ClaimedDelivery], now:
     """Those whose rate limits, of the transport and of the channel, could be acquired."""
     first = _first_for_each_rate_limit(wanted)
     by_transport = {
-        one.channel.transport: one.rate_limit.per_transport for one in first if one.rate_limit.per_transport
+        claim.channel.transport: claim.rate_limit.per_transport for claim in first if claim.rate_limit.per_transport
     }
     acquired = rate_limits.acquire_all(tx, by_transport, now, rate_limits.CATCH_UP)
-    first = [one for one in first if not one.rate_limit.per_transport or one.channel.transport in acquired]
-    by_channel = {one.delivery.rate_limit_key: one.rate_limit.per_channel for one in first if one.uses_channel_limit}
+    first = [claim for claim in first if not claim.rate_limit.per_transport or claim.channel.transport in acquired]
+    by_channel = {
+        claim.delivery.rate_limit_key: claim.rate_limit.per_channel for claim in first if claim.uses_channel_limit
+    }
     until = rate_limits.acquire_all(tx, by_channel, now)
     return [
-        one._replace(rate_limited_until=until.get(one.delivery.rate_limit_key))
-        for one in first
-        if not one.uses_channel_limit or one.delivery.rate_limit_key in until
+        claim._replace(rate_limited_until=until.get(claim.delivery.rate_limit_key))
+        for claim in first
+        if not claim.uses_channel_limit or claim.delivery.rate_limit_key in until
     ]
 
 
 def _first_for_each_rate_limit(wanted: Sequence[ClaimedDelivery]) -> list[ClaimedDelivery]:
     used: set[str] = set()
     first = []
-    for one in wanted:
-        if not one.rate_limit_keys & used:
-            used |= one.rate_limit_keys
-            first.append(one)
+    for claim in wanted:
+        if not claim.rate_limit_keys & used:
+            used |= claim.rate_limit_keys
+            first.append(claim)
     return first
 
 

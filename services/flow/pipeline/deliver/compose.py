@@ -29,12 +29,12 @@ class ComposedDelivery(NamedTuple):
 def compose_all(
     tx: Connection, settings: Settings, claimed: Sequence[ClaimedDelivery], now: datetime
 ) -> list[ComposedDelivery]:
-    about = deliveries.find_all(tx, {one.delivery.about for one in claimed if one.delivery.about is not None})
-    digests = {one.id: _without_papers(settings, one.delivery) for one in claimed}
-    of_papers = [(one, about.get(one.delivery.about or 0)) for one in claimed if digests[one.id] is None]
+    about = deliveries.find_all(tx, {claim.delivery.about for claim in claimed if claim.delivery.about is not None})
+    digests = {claim.id: _without_papers(settings, claim.delivery) for claim in claimed}
+    of_papers = [(claim, about.get(claim.delivery.about or 0)) for claim in claimed if digests[claim.id] is None]
     digests |= _with_papers(tx, settings, of_papers, now)
-    composed = ((one, digests[one.id], about.get(one.delivery.about or 0)) for one in claimed)
-    return [ComposedDelivery(one, digest, message) for one, digest, message in composed if digest is not None]
+    composed = ((claim, digests[claim.id], about.get(claim.delivery.about or 0)) for claim in claimed)
+    return [ComposedDelivery(claim, digest, message) for claim, digest, message in composed if digest is not None]
 
 
 def _without_papers(settings: Settings, delivery: Delivery) -> Digest | None:
@@ -57,13 +57,13 @@ def _with_papers(
     """
     if not claimed:
         return {}
-    messages = {one.id: about or one.delivery for one, about in claimed}
+    messages = {claim.id: about or claim.delivery for claim, about in claimed}
     by_message = items.of_deliveries(tx, {message.id for message in messages.values()})
     wanted = [
         ChannelPaper(item.account_id, item.channel_id, item.paper_id) for of in by_message.values() for item in of
     ]
     selection = content.load_selection(tx, wanted, now)
-    unsent = [item for one, about in claimed if about is None for item in by_message[one.id]]
+    unsent = [item for claim, about in claimed if about is None for item in by_message[claim.id]]
     reasons = {item.id: selection.drop_reason(item.channel_id, item.paper_id) for item in unsent}
     unwanted = {item_id: reason for item_id, reason in reasons.items() if reason}
     items.drop(tx, unwanted)
@@ -73,22 +73,22 @@ def _with_papers(
     }
     sources = _source_lines(tx, paper_ids)
     digests = {}
-    for one, _ in claimed:
-        message = messages[one.id]
+    for claim, _ in claimed:
+        message = messages[claim.id]
         digest = compose(
             message.kind,
-            selection.with_reasons(one.channel.id, paper_ids[one.id]),
-            message.local_date or local_date(message.created_at, one.channel.timezone),
+            selection.with_reasons(claim.channel.id, paper_ids[claim.id]),
+            message.local_date or local_date(message.created_at, claim.channel.timezone),
             settings.base_url,
-            sources[one.id],
+            sources[claim.id],
             more_url=f"{settings.base_url}/deliveries/{message.id}",
         )
-        digests[one.id] = replace(digest, kind=one.delivery.kind)
+        digests[claim.id] = replace(digest, kind=claim.delivery.kind)
     return digests
 
 
 def _source_lines(tx: Connection, paper_ids: Mapping[int, Sequence[int]]) -> dict[int, list[str]]:
-    """For each key what was read of the sources of its papers. A source that is an address is left out."""
+    """By delivery id, a line about each source of its papers. Sources that are URLs are left out."""
     return {
         key: [
             source_line(batch.location or batch.kind, batch.announced, batch.fetched, batch.papers)

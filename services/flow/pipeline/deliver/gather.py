@@ -47,7 +47,7 @@ def gather_due(db: Database, settings: Settings) -> int:
 
 
 def _drop_unwanted(tx: Connection, due: Sequence[DeliveryItem], now: datetime) -> list[DeliveryItem]:
-    """Drops the items that nothing is to be sent of, and returns the others."""
+    """Drops the items that are not to be sent any more, and returns the others."""
     wanted = [ChannelPaper(item.account_id, item.channel_id, item.paper_id) for item in due]
     selection = content.load_selection(tx, wanted, now)
     reasons = {item.id: selection.drop_reason(item.channel_id, item.paper_id) for item in due}

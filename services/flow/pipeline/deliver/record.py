@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from services.domain.delivery import state_machine
-from services.domain.delivery.state_machine import DeliveryKind, State
+from services.domain.delivery.bounce import is_policy_refusal
+from services.domain.delivery.state_machine import AT_MOST_ONCE_KINDS, DeliveryKind, State
 from services.domain.digests.updates import UPDATE_DELAY
 from services.flow import refused_mail
 from services.flow.pipeline.deliver.claim import ClaimedDelivery, DeliveryOutcome
@@ -27,17 +28,17 @@ def write(
 ) -> list[ClaimedDelivery]:
     """Commits deliveries that are about to be sent, and records the outcomes of others. Returns the committed ones.
 
-    Raises LeaseLost, and writes nothing, when another worker has claimed one of them.
+    Raises LeaseLost, and writes nothing, when another worker has claimed any of these deliveries.
     """
     with db.transaction() as tx:
         now = db.now(tx)
-        committed = [_committed(one, now, settings.time_scale) for one in going]
-        claims.commit_all(tx, [one.delivery for one in committed])
+        committed = [_committed(claim, now, settings.time_scale) for claim in going]
+        claims.commit_all(tx, [claim.delivery for claim in committed])
         # The pause starts again now, since rendering and connecting may have taken longer than the pause.
         renewals = {
-            one.delivery.rate_limit_key: Renewal(one.rate_limited_until, now + one.rate_limit.per_channel)
-            for one in committed
-            if one.rate_limited_until
+            claim.delivery.rate_limit_key: Renewal(claim.rate_limited_until, now + claim.rate_limit.per_channel)
+            for claim in committed
+            if claim.rate_limited_until
         }
         rate_limits.renew_all(tx, renewals)
         afters = _record_outcomes(tx, settings, finished, now)
@@ -69,23 +70,32 @@ def _committed(claimed: ClaimedDelivery, now: datetime, scale: float) -> Claimed
 def _record_outcomes(
     tx: Connection, settings: Settings, finished: Sequence[DeliveryOutcome], now: datetime
 ) -> list[Delivery]:
-    """Stores the outcomes, and what follows from them for channels and transports."""
+    """Stores the outcomes, and applies them to channels and transports."""
+    finished = [_without_unconfirmed_outage(result) for result in finished]
     afters = [
         state_machine.record(claimed.delivery, outcome, now, settings.time_scale, claimed.policy)
         for claimed, outcome in finished
     ]
     claims.finish_all(tx, afters, now)
-    for one, after in zip(finished, afters, strict=True):
-        _follow_up(tx, settings, one, after, now)
+    for result, after in zip(finished, afters, strict=True):
+        _follow_up(tx, settings, result, after, now)
     # On a channel that was removed or unsubscribed meanwhile, nothing more is sent.
-    shared = {one.claimed.channel.id for one in finished if not concerns_one_delivery(one)}
+    shared = {result.claimed.channel.id for result in finished if not concerns_one_delivery(result)}
     for channel_id in channels.ended(tx, shared):
         channels.drop_if_ended(tx, channel_id)
     return afters
 
 
+def _without_unconfirmed_outage(finished: DeliveryOutcome) -> DeliveryOutcome:
+    """A delivery whose outage no probe confirmed is retried alone: it must not stop the transport for all again."""
+    claimed, outcome = finished
+    if isinstance(outcome, TransportDown) and claimed.delivery.outage_unconfirmed:
+        return DeliveryOutcome(claimed, Retry(outcome.reason))
+    return finished
+
+
 def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, after: Delivery, now: datetime) -> None:
-    """What an outcome means beyond its delivery."""
+    """What an outcome leads to besides the state of its delivery: disabled channels, notices, pauses, follow-ups."""
     claimed, outcome = finished
     channel, host = claimed.channel, _host(settings)
     if isinstance(outcome, TransportDown):
@@ -96,15 +106,30 @@ def _follow_up(tx: Connection, settings: Settings, finished: DeliveryOutcome, af
         key = f"channel:{channel.id}:{after.id}:{claimed.delivery.attempt}"
         operator_notices.send(tx, channel.account_id, key, text, host)
     elif isinstance(outcome, Retry) and outcome.after is not None and after.next_attempt_at:
-        # The receiver named a pause. It holds for all deliveries with this rate limit.
-        rate_limits.postpone(tx, after.rate_limit_key, after.next_attempt_at)
-    elif after.state is State.DEAD and isinstance(claimed.notifier, BounceReading):
-        refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
-    elif after.state is State.DEAD and claimed.policy.retries:
-        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
-        operator_notices.send(tx, channel.account_id, f"dead:{channel.id}:{now:%Y-%m-%d}", text, host)
+        # The receiver named a pause. It holds for all deliveries with this rate limit, but not for those of strangers.
+        is_shared = claimed.rate_limit.shared_by_strangers
+        key = channel.transport if is_shared else after.rate_limit_key
+        rate_limits.postpone(tx, key, after.next_attempt_at)
+    elif after.state is State.DEAD:
+        _follow_up_dead(tx, claimed, after, now, host)
     elif after.state is State.SENT:
         _follow_up_sent(tx, settings, claimed, now)
+
+
+def _follow_up_dead(tx: Connection, claimed: ClaimedDelivery, after: Delivery, now: datetime, host: str) -> None:
+    """Tells the owner of a dead message on another channel, and an operator of one that a policy (5.7.x) refused."""
+    channel, is_mail = claimed.channel, isinstance(claimed.notifier, BounceReading)
+    stopped = is_mail and refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
+    if after.kind in AT_MOST_ONCE_KINDS:  # A person asked for it and sees its state, or it is itself a notice.
+        return
+    if not stopped:
+        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
+        key = f"dead:{channel.id}:{now:%Y-%m-%d}"
+        operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel.id)
+    if is_mail and is_policy_refusal(after.error):
+        text = f"A mail server refuses mails by its policy: {after.error}"
+        notes = ["Check SPF, DKIM, DMARC and block lists. The message was not delivered and is not sent again."]
+        operator_notices.send(tx, None, f"policy:{now:%Y-%m-%d}", text, host, notes, failed_channel=channel.id)
 
 
 def _stop_transport(
@@ -114,7 +139,9 @@ def _stop_transport(
     channel = claimed.channel
     if circuit_breaker.is_open(tx, channel.transport):
         return
-    is_new = circuit_breaker.open(tx, channel.transport, outcome.reason, now, settings.time_scale)
+    is_new = circuit_breaker.open(
+        tx, channel.transport, outcome.reason, now, settings.time_scale, opened_by=claimed.delivery.id
+    )
     if is_new and outcome.person:
         text = f"Sending to {channel.kind} waits, nothing is lost: {outcome.reason}"
         operator_notices.send(tx, None, f"transport:{channel.transport}:{now:%s}", text, _host(settings))
@@ -123,6 +150,8 @@ def _stop_transport(
 def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery, now: datetime) -> None:
     """After a message was sent: its thread is created, and its first check for changes is scheduled."""
     sent = claimed.delivery
+    if claimed.transport_recovering:
+        circuit_breaker.forget_failures(tx, claimed.channel.transport)
     if sent.kind is DeliveryKind.UPDATE and sent.about is not None:
         message_updates.store_snapshot(tx, sent.about, sent.snapshot)
     if sent.kind not in (DeliveryKind.MESSAGE, DeliveryKind.DIGEST):

@@ -1,4 +1,4 @@
-"""Renders claimed deliveries: the bytes that are sent, stored before they are."""
+"""Renders claimed deliveries, and stores the bytes before they are sent."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,14 +42,14 @@ class RenderedMessage(NamedTuple):
 def render_claimed(
     db: Database, settings: Settings, secrets: SecretBox, claimed: Sequence[ClaimedDelivery]
 ) -> list[RenderedMessage]:
-    """Renders deliveries. One with nothing left to say is cancelled; one that cannot be rendered is left out."""
+    """Renders deliveries. Cancels those without content, and leaves out those that cannot be rendered."""
     try:
         return _render(db, settings, secrets, claimed) if claimed else []
     except OperationalError:
         raise
     except Exception as error:
         if len(claimed) > 1:  # One delivery failed. The others must not wait until their leases end.
-            return [message for one in claimed for message in render_claimed(db, settings, secrets, [one])]
+            return [message for claim in claimed for message in render_claimed(db, settings, secrets, [claim])]
         if isinstance(error, LeaseLost):
             log.info("another worker has the delivery", why=str(error))
         else:
@@ -65,13 +65,15 @@ def _render(
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         now = db.now(tx)
-        composed = compose_all(tx, settings, [one for one in claimed if not one.delivery.bytes_final], now)
-        empty = [one.claimed.delivery for one in composed if not one.digest.has_content]
+        composed = compose_all(tx, settings, [claim for claim in claimed if not claim.delivery.bytes_final], now)
+        empty = [message.claimed.delivery for message in composed if not message.digest.has_content]
         claims.finish_all(tx, [state_machine.cancel(delivery, _NOTHING_TO_SAY) for delivery in empty], now)
-        rendered = [_with_body(settings, secrets, one) for one in composed if one.digest.has_content]
-        claims.store_rendered(tx, [one.delivery for one in rendered])
-        current = {one.id: one for one in claimed if one.delivery.bytes_final} | {one.id: one for one in rendered}
-        return [_message(tx, current[one.id]) for one in claimed if one.id in current]
+        rendered = [_with_body(settings, secrets, message) for message in composed if message.digest.has_content]
+        claims.store_rendered(tx, [claim.delivery for claim in rendered])
+        current = {claim.id: claim for claim in claimed if claim.delivery.bytes_final} | {
+            claim.id: claim for claim in rendered
+        }
+        return [_message(tx, current[claim.id]) for claim in claimed if claim.id in current]
 
 
 def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDelivery) -> ClaimedDelivery:
@@ -93,8 +95,8 @@ def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDeliver
     assert isinstance(claimed.target, BaseModel)
     body = claimed.notifier.render(digest, envelope, claimed.target)
     can_be_updated = "update" in claimed.follow_ups and delivery.kind in _UPDATABLE_KINDS
-    said = snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
-    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=said))
+    shown = snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
+    return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=shown))
 
 
 def _message(tx: Connection, claimed: ClaimedDelivery) -> RenderedMessage:

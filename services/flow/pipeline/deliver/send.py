@@ -1,4 +1,4 @@
-"""The send loop: a pool of threads sends messages, and only the main thread records what became of them.
+"""The send loop: a pool of threads sends messages, and only the main thread records their outcomes.
 
 A slow receiver occupies one thread and delays no other delivery. What several threads report at the same time is
 recorded in one transaction (group commit): `sending` before the first byte that cannot be taken back, and the outcome
@@ -41,15 +41,15 @@ CLAIM_BATCH_SIZE = 16
 PREFETCH_LOW_WATER = CLAIM_BATCH_SIZE // 2
 """The next batch is claimed when fewer rendered messages than this are left."""
 MAX_RENDER_AGE = 15.0
-"""Seconds. A rendered message that has found no free thread for longer is released, to be rendered anew."""
+"""Seconds. A rendered message that waits longer for a free thread is released, and is rendered again later."""
 COMMIT_DELAY = 0.005
-"""Seconds. An event waits for others so long, so that they share a transaction."""
+"""Seconds. The time that an event waits for others, so that they share a transaction."""
 POLL_INTERVAL = 0.2
-"""Seconds between two looks for due deliveries while a slow receiver is waited for."""
+"""Seconds between two searches for due deliveries while the loop waits only for slow receivers."""
 
 
 def send_due(db: Database, settings: Settings, secrets: SecretBox, time_budget: float = 0.0) -> int:
-    """Sends what is due: one batch, or as many as can be claimed in `time_budget` seconds. Returns how many were due.
+    """Sends due deliveries: one batch, or as many as it can claim in `time_budget` seconds. Returns how many were due.
 
     Ends when all messages have an outcome.
     """
@@ -111,7 +111,7 @@ class _SendLoop:
                 self._abort()
 
     def _may_claim(self, deadline: float) -> bool:
-        """The first batch always. Others ahead of need, while deliveries are due and time is left."""
+        """The first batch always; others while deliveries are due, shortly before the last batch is sent."""
         now = time.monotonic()
         if not self._claimed_at:
             return True
@@ -141,8 +141,8 @@ class _SendLoop:
     def _claim_and_render(self) -> None:
         try:
             any_due, claimed = claim_due(self._db, self._settings, self._secrets, CLAIM_BATCH_SIZE)
-            rejected = [DeliveryOutcome(one, one.target) for one in claimed if isinstance(one.target, Rejected)]
-            sendable = [one for one in claimed if not isinstance(one.target, Rejected)]
+            rejected = [DeliveryOutcome(claim, claim.target) for claim in claimed if isinstance(claim.target, Rejected)]
+            sendable = [claim for claim in claimed if not isinstance(claim.target, Rejected)]
             messages = render_claimed(self._db, self._settings, self._secrets, sendable)
             self._events.put(_BatchRendered(any_due, messages, rejected))
         except Exception as error:
@@ -200,7 +200,7 @@ class _SendLoop:
             self._claim_error = batch.error
 
     def _record(self, events: Sequence[_DeliveryEvent]) -> None:
-        """Records events that concern one delivery each together, and the others one by one.
+        """Records together the events that concern one delivery each, and all others one by one.
 
         When the transaction fails, all events are recorded one by one, so that one error affects one delivery.
         """
@@ -274,7 +274,7 @@ def _can_be_grouped(event: _DeliveryEvent) -> bool:
 
 
 def _reconcile(message: RenderedMessage) -> Outcome | None:
-    """Asks the receiver what became of a message that may have been sent. None: the message is to be sent again."""
+    """Asks the receiver whether a message that may have been sent arrived. None: the message is to be sent again."""
     claimed, delivery = message.claimed, message.claimed.delivery
     assert isinstance(claimed.notifier, Reconcilable), "its policy says that it can reconcile"
     sent_at = delivery.committed_at or delivery.created_at

@@ -13,7 +13,7 @@ from services.store.digests.trending import TrendingPaper, TrendingSubscription
 from services.store.subscriptions import silences
 
 CANDIDATES_PER_PAPER = 5
-"""So many candidates are read for each paper that is chosen, since silences may cover some."""
+"""The number of candidates that are read for each chosen paper, since silences may cover some."""
 
 
 def add_trending_items(tx: Connection, channel: DigestChannel, day: date, now: datetime) -> list[int]:

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("address", sa.Text(), nullable=False),
         sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_confirmation")),
     )
@@ -134,6 +135,8 @@ def upgrade() -> None:
         sa.Column("down_because", sa.Text(), server_default="", nullable=False),
         sa.Column("check_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("opened_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("opened_by", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_transport")),
     )
     op.create_table(
@@ -435,6 +438,7 @@ def upgrade() -> None:
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("outage_unconfirmed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
             "state IN ('pending', 'claimed', 'sending', 'sent', 'uncertain', 'dead', 'cancelled')",
             name=op.f("ck_delivery_state"),
@@ -469,6 +473,13 @@ def upgrade() -> None:
         ["next_attempt_at"],
         unique=False,
         postgresql_where=sa.text("state IN ('pending', 'uncertain')"),
+    )
+    op.create_index(
+        "ix_delivery_dead",
+        "delivery",
+        ["channel_id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'dead'"),
     )
     op.create_index(
         "ix_delivery_leased",
@@ -562,6 +573,7 @@ def upgrade() -> None:
         sa.Column("announced_on", sa.Date(), nullable=False),
         sa.Column("first_seen_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("silent", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("entry_ids", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.ForeignKeyConstraint(
             ["paper_id"], ["paper.id"], name=op.f("fk_paper_appearance_paper_id"), ondelete="CASCADE"
         ),

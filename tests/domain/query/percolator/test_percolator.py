@@ -58,11 +58,20 @@ BIBLIOGRAPHIES = (
 )
 
 
+FORMULAS = ("CO2", "CO 2", "of CO2", "H alpha", "alpha", "hα and", "10 3", "103", "2 H", "alph*")
+
+
 def abstracts() -> list[PaperText]:
     lines = map(json.loads, SAMPLE.read_text("utf-8").splitlines())
-    authors = cycle(BIBLIOGRAPHIES)
+    authors, formulas = cycle(BIBLIOGRAPHIES), cycle(["", " of CO$_2$", " of H$\\alpha$ and $10^3$"])
     return [
-        paper(line["title"], line["summary"], [*line["authors"], next(authors)], line["categories"]) for line in lines
+        paper(
+            line["title"] + next(formulas),
+            line["summary"] + next(formulas),
+            [*line["authors"], next(authors)],
+            line["categories"],
+        )
+        for line in lines
     ]
 
 
@@ -106,7 +115,8 @@ def near(words: list[str]) -> Query:
 
 
 CLAUSES: st.SearchStrategy[Query] = st.one_of(
-    st.sampled_from(["model", "language", "learning", "we", "dogs", "diffus*", "agent"]).map(Phrase),
+    st.sampled_from(["model", "language", "learning", "we", "dogs", "diffus*", "agent", *FORMULAS]).map(Phrase),
+    st.sampled_from(["CO2", "CO₂", "co2", "Hα"]).map(Exact),
     said(1, 3).map(lambda words: Phrase(" ".join(words))),
     said(1, 3).map(begun).map(Phrase),
     said(2, 3).map(lambda words: near(words[::-1])),

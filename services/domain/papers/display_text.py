@@ -20,7 +20,16 @@ def display_paper(paper: Paper) -> Paper:
 
 
 def title(paper: Paper) -> str:
-    return _words(paper.title[:MAX_TITLE])
+    return title_text(paper.title)
+
+
+def title_text(stated: str) -> str:
+    """A paper's title as people read it, from the title as its source states it."""
+    return _words(stated[:MAX_TITLE])
+
+
+def authors(paper: Paper) -> list[str]:
+    return [printable(readable(author)) for author in paper.authors]
 
 
 def abstract(paper: Paper) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from services.domain.digests import display_text
+from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
 
 

@@ -1,7 +1,7 @@
-"""After a crash or a restore: pauses a copied database, ends expired leases, probes transports that are down."""
+"""Recovery: ends the leases of lost workers, probes transports that are down, and pauses a copied database."""
 
 from services import plugins
-from services.domain.delivery import state_machine as domain
+from services.domain.delivery import state_machine
 from services.errors import ConfigError
 from services.flow.channel_targets import target_of
 from services.ports import TransportDown
@@ -21,8 +21,8 @@ def pause_if_copied(db: Database) -> bool:
     return False
 
 
-def expire(db: Database, settings: Settings) -> bool:
-    """Ends one lease whose worker was lost; False when no lease has expired."""
+def end_expired_lease(db: Database, settings: Settings) -> bool:
+    """Ends the lease of one delivery whose worker was lost; False when no lease has expired."""
     with db.transaction() as tx:
         now = db.now()
         expired = claims.lock_expired(tx, now)
@@ -30,14 +30,14 @@ def expire(db: Database, settings: Settings) -> bool:
             return False
         delivery, channel = expired
         policy = plugins.policy(channel.kind, channel.target, delivery.kind, at_most_once=channel.at_most_once)
-        claims.store_expired(tx, domain.expire(delivery, now, settings.time_scale, policy))
+        claims.store_expired(tx, state_machine.expire(delivery, now, settings.time_scale, policy))
     return True
 
 
 def probe_transport(db: Database, settings: Settings, secrets: SecretBox) -> bool:
     """Probes one transport that is down; False when none is due for a probe."""
     with db.transaction() as tx:
-        transport = circuit_breaker.claim_probe(tx, db.now(), domain.CLAIM_LEASE * settings.time_scale)
+        transport = circuit_breaker.claim_probe(tx, db.now(), state_machine.CLAIM_LEASE * settings.time_scale)
         if transport is None:
             return False
         channel = channels.first_of_transport(tx, transport)
@@ -47,7 +47,9 @@ def probe_transport(db: Database, settings: Settings, secrets: SecretBox) -> boo
     outage = _probe(channel, secrets)
     with db.transaction() as tx:
         if outage is None:
-            circuit_breaker.close(tx, transport)
+            opened_by = circuit_breaker.close_after_probe(tx, transport)
+            if opened_by is not None:
+                claims.mark_outage_unconfirmed(tx, opened_by)
         else:
             circuit_breaker.open(tx, transport, outage.reason, db.now(), settings.time_scale)
     return True
