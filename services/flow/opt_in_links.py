@@ -32,11 +32,13 @@ def confirm_token(secrets: SecretBox, channel_id: int, label: str, requested_at:
 
 
 def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Channel:
-    """The channel of a token. Raises NotFound for a token that was not signed here, or that has expired."""
+    """The channel of a token. Raises NotFound for a forged or expired token, and for an unsubscribed channel."""
     number, seconds, signature = [*token.split("-"), "", ""][:3]
     channel = _channel(tx, number)
     if channel is None or not secrets.verify(signature, "confirm", channel.id, channel.label, seconds):
         raise NotFound("this link is not valid here, or its address does not wait for a confirmation any more")
+    if channel.unsubscribed_at is not None:
+        raise NotFound("this address was unsubscribed; subscribe it again on the Channels page, which sends a new link")
     if datetime.fromtimestamp(int(seconds), UTC) < now - LINK_LIFETIME and not channel.verified:
         raise NotFound("this link is more than a week old; ask for a new one on the Channels page")
     return channel

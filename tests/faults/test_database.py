@@ -59,7 +59,7 @@ def test_row_14_a_worker_that_starts_before_the_database_waits_for_it(harness: F
     sockets, later = harness.servers.data_dir / "run" / "postgres", harness.folder / "later"
     assert str(sockets) in harness.url
     early = harness.worker("embed,match", PAPERWIRE_DATABASE_URL=harness.url.replace(str(sockets), str(later)))
-    harness.until(lambda: early.logged("trying again") > 1, "it cannot reach the database")
+    harness.until(lambda: early.logged("cannot reach the database") > 1, "it cannot reach the database")
     later.symlink_to(sockets)
     harness.settle()
 

@@ -1,5 +1,6 @@
 """The draft of a subscription, which is checked before it is saved or previewed."""
 
+import unicodedata
 from dataclasses import dataclass, replace
 
 from services.domain.interests.calibration import parse_volume
@@ -8,6 +9,8 @@ from services.domain.subscriptions.cadence import Cadence
 from services.errors import ConfigError
 
 DEFAULT_VOLUME = "5/week"
+_JOINERS = "\u200c\u200d"
+_HIDDEN = ("Cf", "Cs", "Co")
 MAX_SUBSCRIPTIONS = 100
 """Of one account."""
 MAX_NAME_CHARACTERS = 120
@@ -53,9 +56,15 @@ def check(draft: Draft) -> Draft:
         )
     query = str(parse(draft.query)) if draft.query.strip() else ""
     interest = " ".join(draft.interest.split())
-    name = " ".join(draft.name.split())[:MAX_NAME_CHARACTERS] or (query or interest or "Trending papers")[:60]
-    checked = replace(draft, name=name, for_whom=" ".join(draft.for_whom.split()), query=query, interest=interest)
+    name = _visible(draft.name)[:MAX_NAME_CHARACTERS] or (query or interest or "Trending papers")[:60]
+    checked = replace(draft, name=name, for_whom=_visible(draft.for_whom), query=query, interest=interest)
     return replace(checked, volume=_volume(checked), sources=tuple(sorted(set(draft.sources))))
+
+
+def _visible(text: str) -> str:
+    """One line without characters that hide or reorder text, such as U+202E. Joiners are kept: they shape words."""
+    kept = (character for character in text if character in _JOINERS or unicodedata.category(character) not in _HIDDEN)
+    return " ".join("".join(kept).split())
 
 
 def _volume(draft: Draft) -> str:

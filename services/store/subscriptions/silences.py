@@ -20,10 +20,13 @@ from services.domain.subscriptions.silence import MAX_SILENCES, Silence, silence
 from services.errors import ConfigError, NotFound
 from services.store.db.database import any_id
 from services.store.db.records import fetch_all
-from services.store.db.tables import account, silence, subscription
+from services.store.db.tables import account, match, silence, subscription
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
 from services.store.subscriptions.records import ActiveSilence
+
+MAX_COUNTED = 500
+"""Matches that are read to count what a new silence would drop, so that the page stays fast."""
 
 
 def add(
@@ -102,6 +105,22 @@ def reasons_by_match(
     if not silences:
         return {}
     return silenced_reasons(silences, matched, papers.load(tx, {paper_id for _, paper_id in matched}))
+
+
+def count_covered(
+    tx: Connection, account_id: int, since: datetime, query: str = "", subscription_id: int | None = None
+) -> int:
+    """How many papers matched since a moment that such a silence covers, of the newest MAX_COUNTED matches."""
+    recent = tx.execute(
+        select(match.c.subscription_id, match.c.paper_id)
+        .where(match.c.account_id == account_id, match.c.created_at > since)
+        .order_by(match.c.id.desc())
+        .limit(MAX_COUNTED)
+    )
+    matched = [(row.subscription_id, row.paper_id) for row in recent]
+    covering = Silence(until=since, query=parse(query) if query else None, subscription_id=subscription_id)
+    covered = silenced_reasons([covering], matched, papers.load(tx, {paper_id for _, paper_id in matched}))
+    return len({paper_id for _, paper_id in covered})
 
 
 def _is_active(now: datetime) -> ColumnElement[bool]:

@@ -251,6 +251,18 @@ def test_another_address_that_unsubscribed_has_to_confirm_again(site: Site, mail
     assert (verified(site), unsubscribed(site), len(asked(site))) == ([False], [], 2)
 
 
+def test_the_confirmation_link_of_an_unsubscribed_address_promises_nothing(
+    site: Site, mailer: TestClient, ada: Browser
+) -> None:
+    ada.post("/channels", OTHER)
+    mailer.post(confirm_link(site, 1))
+    mailer.post(link_of(site, 1))
+    for answer in (mailer.get(confirm_link(site, 1)), mailer.post(confirm_link(site, 1))):
+        assert answer.status_code == 404
+        assert "was unsubscribed" in text_of(answer)
+    assert unsubscribed(site) == [1]
+
+
 def test_a_removed_address_cannot_confirm(site: Site, mailer: TestClient, ada: Browser) -> None:
     ada.post("/channels", OTHER)
     ada.post("/channels/1/remove")

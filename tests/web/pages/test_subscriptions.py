@@ -106,6 +106,16 @@ def test_examples_are_looked_up_together_and_each_once(site: Site, ada: Browser)
     assert sum("paper_identifier" in statement for statement in seen) < 5
 
 
+def test_a_name_keeps_no_characters_that_reorder_text(site: Site, ada: Browser) -> None:
+    ada.post("/subscriptions", {**QUERY, "name": "gnp.\u202eMine\u2066 \u200bنمی\u200cخواهم"})
+    assert rows(site)[0]["name"] == "gnp.Mine نمی\u200cخواهم"
+
+
+def test_the_preview_states_the_rate_of_the_days_that_have_papers(site: Site, ada: Browser) -> None:
+    site.paper("Diffusion for every image", announced_on=datetime.now(UTC).date())
+    assert "1.0 papers a week" in text_of(ada.post("/subscriptions/preview", QUERY))
+
+
 def test_a_channel_that_is_ticked_twice_is_used_once(site: Site, ada: Browser) -> None:
     channel = site.channel(site.ada, "email:ada@example.org")
     assert ada.post("/subscriptions", {**QUERY, "channels": [f"{channel}", f"0{channel}"]}).status_code == 303
