@@ -122,6 +122,8 @@ def _follow_up_dead(tx: Connection, claimed: ClaimedDelivery, after: Delivery, n
     stopped = is_mail and refused_mail.stop_if_refused_in_a_row(tx, channel.id, after.id, after.error, host)
     if after.kind in AT_MOST_ONCE_KINDS:  # A person asked for it and sees its state, or it is itself a notice.
         return
+    if after.about is not None:  # A thread or an update: the message that it adds to has arrived.
+        return
     if not stopped:
         text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
         key = f"dead:{channel.id}:{now:%Y-%m-%d}"
