@@ -102,8 +102,8 @@ def _serve(kind: str, pipe: Pipe) -> None:
 @contextmanager
 def server(kind: str) -> Iterator[tuple[int, Callable[[], list[float]]]]:
     """Yields the port and a function that returns the arrival times (monotonic) since its last call."""
-    ours, theirs = mp.Pipe()
-    process = mp.get_context("spawn").Process(target=_serve, args=(kind, theirs))
+    ours, child_end = mp.Pipe()
+    process = mp.get_context("spawn").Process(target=_serve, args=(kind, child_end))
     process.start()
 
     def taken() -> list[float]:

@@ -74,7 +74,7 @@ def measured() -> dict[str, Any]:
     plain(network, ids[:BATCH])
     # The time of paperwire includes tokenising, that of the peer does not.
     rounds = [(timed(lambda: ours.embed(given)), timed(lambda: plain(network, ids))) for _ in range(ROUNDS)]
-    (mine, mine_cpu), (theirs, theirs_cpu) = (
+    (our_seconds, our_cpu), (peer_seconds, peer_cpu) = (
         [median(one[side][what] for one in rounds) for what in (0, 1)] for side in (0, 1)
     )
     cosines = (rounds[0][0][2] * rounds[0][1][2]).sum(axis=1)
@@ -82,10 +82,10 @@ def measured() -> dict[str, Any]:
         "name": "embedding",
         "tokens": MAX_TOKENS,
         "papers": len(given),
-        "ours": round(len(given) / mine, 1),
-        "peer": round(len(given) / theirs, 1),
-        "ratio": round(theirs / mine, 2),
-        "processor_ratio": round(theirs_cpu / mine_cpu, 2),
+        "ours": round(len(given) / our_seconds, 1),
+        "peer": round(len(given) / peer_seconds, 1),
+        "ratio": round(peer_seconds / our_seconds, 2),
+        "processor_ratio": round(peer_cpu / our_cpu, 2),
         "min_cosine": round(float(cosines.min()), 4),
         "mean_cosine": round(float(cosines.mean()), 4),
         "prepare_seconds": round(prepared, 1),

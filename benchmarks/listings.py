@@ -264,8 +264,8 @@ def served(bodies: Sequence[bytes]) -> Iterator[tuple[Path, str]]:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert server.stdout is not None
         try:
-            said = server.stdout.readline().decode()
-            yield folder, f"127.0.0.1:{said.split(' port ')[1].split()[0]}"
+            first_line = server.stdout.readline().decode()
+            yield folder, f"127.0.0.1:{first_line.split(' port ')[1].split()[0]}"
         finally:
             server.kill()
             server.communicate()

@@ -112,21 +112,21 @@ def queries(asked: Drawn, pairs: Sequence[Phrase], words: Sequence[Phrase]) -> I
 
 def peer(asked: Drawn, pairs: Sequence[Phrase], words: Sequence[Phrase]) -> Any:
     """The same queries in `mokaccino`, where each clause is a value of one field."""
-    theirs = import_module("mokaccino.mokaccino")
+    mokaccino = import_module("mokaccino.mokaccino")
 
     def translated(query: Query) -> Any:
         match query:
             case And(operands):
-                return theirs.Query.from_and([translated(operand) for operand in operands])
+                return mokaccino.Query.from_and([translated(operand) for operand in operands])
             case Or(operands):
-                return theirs.Query.from_or([translated(operand) for operand in operands])
+                return mokaccino.Query.from_or([translated(operand) for operand in operands])
             case Not(operand):
-                return theirs.Query.from_not(translated(operand))
+                return mokaccino.Query.from_not(translated(operand))
             case Phrase(words=asked):
-                return theirs.Query.from_kv("f", " ".join(word.text for word in asked))
+                return mokaccino.Query.from_kv("f", " ".join(word.text for word in asked))
         raise TypeError(query)
 
-    percolator = theirs.Percolator()
+    percolator = mokaccino.Percolator()
     for id, query in queries(asked, pairs, words):
         percolator.add_query_id(translated(query), id)
     return percolator
@@ -190,12 +190,12 @@ def measured(count: int, papers: Sequence[PaperText], clauses: Any) -> dict[str,
         )
         for _ in range(ROUNDS)
     ]
-    mine, theirs, alone = map(median, zip(*rounds, strict=True))
+    our_time, mokaccino, alone = map(median, zip(*rounds, strict=True))
     answers = [sorted(other.percolate_list(document)) for document in finished]
     return line | {
-        "ours": round(mine, 3),
-        "peer": round(theirs, 3),
-        "ratio": round(theirs / mine, 2),
+        "ours": round(our_time, 3),
+        "peer": round(mokaccino, 3),
+        "ratio": round(mokaccino / our_time, 2),
         "same_answers": same(rows, ids, answers),
         "one_paper_alone": round(alone, 3),
     }

@@ -154,9 +154,9 @@ def main() -> None:
         found = {
             name: quality(peer, topics, examples, setting) for name, (peer, fits) in others.items() if fits(setting)
         }
-        mine, best = quality(rank, topics, examples, setting), max(one["ap"] for one in found.values())
+        own, best = quality(rank, topics, examples, setting), max(one["ap"] for one in found.values())
         line = {"name": "relevance", "setting": setting, "topics": len(topics), "papers": len(ranked.names)}
-        print(json.dumps(line | {"ours": mine, "peers": found, "ratio": round(mine["ap"] / best, 3)}), flush=True)
+        print(json.dumps(line | {"ours": own, "peers": found, "ratio": round(own["ap"] / best, 3)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -402,17 +402,17 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
 @pytest.mark.parametrize(("name", "passes"), [("localhost", True), ("elsewhere.example", False)])
 def test_tls_checks_the_name_not_the_address(tmp_path: Path, name: str, passes: bool) -> None:
     crt, key = certificate(tmp_path, name)
-    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    theirs.load_cert_chain(crt, key)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(crt, key)
     named: list[str | None] = []
-    theirs.sni_callback = lambda connection, server_name, context: named.append(server_name)
+    tls.sni_callback = lambda connection, server_name, context: named.append(server_name)
     asked: list[bytes] = []
 
     def serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         with connection:
             try:
-                with theirs.wrap_socket(connection, server_side=True) as spoken:
+                with tls.wrap_socket(connection, server_side=True) as spoken:
                     asked.append(spoken.recv(65536))
                     spoken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             except OSError:

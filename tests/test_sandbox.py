@@ -121,8 +121,8 @@ def test_a_text_of_a_parsers_own_type_comes_back_as_text() -> None:
 def test_the_child_gives_the_same_results_as_this_process(parser: ParserProcess, kind: str) -> None:
     bodies = [*((SAMPLES / name).read_bytes() for name in FORMATS), *GARBAGE.values()]
     for body in [*bodies, *(body[: len(body) // 2] for body in bodies)]:
-        here = outcome(lambda body=body: source(kind).parse(body, day=DAY))  # type: ignore[misc]
-        assert outcome(lambda body=body: parser.parse(kind, body, DAY)) == here  # type: ignore[misc]
+        in_process = outcome(lambda body=body: source(kind).parse(body, day=DAY))  # type: ignore[misc]
+        assert outcome(lambda body=body: parser.parse(kind, body, DAY)) == in_process  # type: ignore[misc]
 
 
 def test_the_day_of_fetching_reaches_the_source(parser: ParserProcess) -> None:
@@ -166,9 +166,9 @@ HOSTILE = {
 def test_after_hostile_bytes_the_next_feed_is_read(parser: ParserProcess, name: str) -> None:
     for kind in ("feed", "arxiv", "daily-papers", "jsonl"):
         began = time.monotonic()
-        said = outcome(lambda kind=kind: parser.parse(kind, HOSTILE[name], DAY))  # type: ignore[misc]
+        outcomes = outcome(lambda kind=kind: parser.parse(kind, HOSTILE[name], DAY))  # type: ignore[misc]
         assert time.monotonic() - began < 30
-        assert said
+        assert outcomes
     assert parser.parse("feed", FEED, DAY).entries
 
 

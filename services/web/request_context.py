@@ -79,7 +79,7 @@ class RequestContext:
             f"web/{template}",
             account=self.maybe_account,
             token=self.app.sessions.form_token(self.session),
-            here=self.http.url.path,
+            current_path=self.http.url.path,
             flash=FLASH_MESSAGES.get(self.http.query_params.get("flash", ""), ""),
             now=now,
             local=lambda moment: formatting.local(moment, zone, now),

@@ -43,15 +43,15 @@ def test_a_webhooks_secret_is_shown_when_the_webhook_is_added_and_when_the_secre
 
 
 def test_a_channel_may_get_messages_at_most_once(paperwire: Paperwire, ada: str) -> None:
-    def wishes() -> list[bool]:
+    def at_most_once_settings() -> list[bool]:
         return [one["at_most_once"] for one in paperwire("channel", "list", "--json").json()]
 
     assert paperwire("channel", "add", ada, "slack", "#papers", "--never-twice").code == 0
-    assert wishes() == [True]
+    assert at_most_once_settings() == [True]
     assert paperwire("channel", "add", ada, "slack", "#papers", "--at", "09:00").code == 0
-    assert wishes() == [True]
+    assert at_most_once_settings() == [True]
     assert paperwire("channel", "add", ada, "slack", "#papers", "--rather-twice").code == 0
-    assert wishes() == [False]
+    assert at_most_once_settings() == [False]
 
 
 def test_an_invalid_channel_is_rejected(paperwire: Paperwire, ada: str) -> None:

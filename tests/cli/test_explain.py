@@ -10,9 +10,9 @@ def test_a_preview_shows_what_would_have_matched(paperwire: Paperwire, archive: 
     assert (seen["days"], seen["matched"]) == (60, 2)
     assert seen["papers_scanned"] == 4
     assert {sample["paper"]["title"][:6] for sample in seen["samples"]} == {"Symbol", "The AI"}
-    told = paperwire("preview", "--query", "symbol OR qualitative").out
-    assert told.startswith("2 of 4 papers in 60 days")
-    assert '"symbol" in the title' in told
+    output = paperwire("preview", "--query", "symbol OR qualitative").out
+    assert output.startswith("2 of 4 papers in 60 days")
+    assert '"symbol" in the title' in output
 
 
 def test_a_preview_for_an_account_counts_what_it_adds(paperwire: Paperwire, ada: str, archive: Path) -> None:

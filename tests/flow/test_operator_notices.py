@@ -10,16 +10,16 @@ from tests.support.world import Pipeline
 
 
 def test_up_says_when_no_operator_can_be_reached(world: Pipeline) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     context = CommandContext(world.settings, world.db)
-    startup._warn_if_no_operator_can_be_reached(context, said.append)
-    assert "no operator can be told" in said[0]
+    startup._warn_if_no_operator_can_be_reached(context, lines.append)
+    assert "no operator can be told" in lines[0]
     with world.db.transaction() as tx:
         tx.execute(update(account).values(operator=True))
         assert operator_notices.can_reach_operator(tx)
-    said.clear()
-    startup._warn_if_no_operator_can_be_reached(context, said.append)
-    assert said == []
+    lines.clear()
+    startup._warn_if_no_operator_can_be_reached(context, lines.append)
+    assert lines == []
     with world.db.transaction() as tx:
         channels.disable(tx, world.email, "refused")
         assert not operator_notices.can_reach_operator(tx)

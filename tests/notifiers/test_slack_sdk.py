@@ -30,13 +30,13 @@ def test_the_sdk_has_not_changed_under_the_overrides(method: Callable[..., Any])
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "name"),
+    ("ours", "sdk_class", "name"),
     [
         (BotClient, WebClient, "_perform_urllib_http_request_internal"),
         (IncomingWebhookClient, WebhookClient, "_perform_http_request_internal"),
     ],
 )
-def test_only_the_known_methods_are_overridden(ours: type, theirs: type, name: str) -> None:
+def test_only_the_known_methods_are_overridden(ours: type, sdk_class: type, name: str) -> None:
     assert [member for member in vars(ours) if not member.startswith("__")] == [name]
-    parameters = [inspect.signature(getattr(client, name)).parameters for client in (ours, theirs)]
+    parameters = [inspect.signature(getattr(client, name)).parameters for client in (ours, sdk_class)]
     assert [list(names) for names in parameters] == [["self", "url", "req"]] * 2

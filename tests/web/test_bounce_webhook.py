@@ -31,9 +31,9 @@ def body(message_id: str = "<m1@x>") -> bytes:
 def test_a_hard_bounce_is_shown_where_the_channel_is_enabled_again(
     site: Site, server: TestClient, ada: Browser
 ) -> None:
-    for said in ("hard\n", "known\n"):
+    for texts in ("hard\n", "known\n"):
         answer = server.post("/bounces", content=body() + b"x" * 500_000, headers=SECRET)
-        assert (answer.status_code, answer.text) == (200, said)
+        assert (answer.status_code, answer.text) == (200, texts)
     page = text_of(ada.get("/channels"))
     assert "mail to this address came back: 550 5.1.1" in page
     assert "came back: 550 5.1.1" in text_of(ada.get("/deliveries"))

@@ -64,7 +64,7 @@ def email_settings() -> EmailSettings:
     return load(EmailSettings)
 
 
-# Cached, since every mail reads the settings, its sender and its recipient.
+# Cached, since the settings are read for every mail, its sender and its recipient.
 @lru_cache(16)
 def parse_smtp_url(url: str) -> Server:
     """Reads `smtp://user:pass@host:587?tls=starttls&timeout=30&connections=4` or `smtps://…`.

@@ -73,12 +73,12 @@ def test_heavy_and_light_weights_lose_nothing(seed: int, size: float, constant: 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 20))
 def test_terms_and_the_constant_are_added(seed: int, interests: int, count: int) -> None:
     weights, papers = units(seed, interests), units(seed + 1, count)
-    theirs, mine = TermTable.of(some_terms(seed + 2, count)), some_terms(seed + 3, interests)
+    paper_terms, interest_terms = TermTable.of(some_terms(seed + 2, count)), some_terms(seed + 3, interests)
     index, expected = InterestIndex(24), np.empty((count, interests), np.float32)
-    for id, (row, terms) in enumerate(zip(weights, mine, strict=True)):
+    for id, (row, terms) in enumerate(zip(weights, interest_terms, strict=True)):
         index.put(id, row, 0.4, terms | {CONSTANT_TERM: -0.1})
-        expected[:, id] = papers @ row + theirs.scores(terms | {CONSTANT_TERM: -0.1})
-    found = index.match(papers, theirs)
+        expected[:, id] = papers @ row + paper_terms.scores(terms | {CONSTANT_TERM: -0.1})
+    found = index.match(papers, paper_terms)
     pairs = set(zip(found.papers.tolist(), found.ids.tolist(), strict=True))
     assert pairs >= {(int(a), int(b)) for a, b in np.argwhere(expected > 0.4 + 1e-4)}
     assert pairs <= {(int(a), int(b)) for a, b in np.argwhere(expected > 0.4 - 1e-4)}
@@ -99,8 +99,8 @@ def test_terms_whose_numbers_end_alike_are_told_apart() -> None:
     index, papers = InterestIndex(24), units(6, 3)
     index.put(1, np.zeros(24, np.float32), 0.5, {one: 1.0})
     index.put(2, np.zeros(24, np.float32), 0.5, {one: 1.0, other: -1.0})
-    theirs = TermTable.of([{one: 1.0}, {other: 1.0}, {other: 1.0, one: 1.0}])
-    assert answers(index, papers, theirs) == {(0, 1), (2, 1), (0, 2)}
+    paper_terms = TermTable.of([{one: 1.0}, {other: 1.0}, {other: 1.0, one: 1.0}])
+    assert answers(index, papers, paper_terms) == {(0, 1), (2, 1), (0, 2)}
 
 
 def test_terms_of_other_papers_are_refused() -> None:
@@ -153,22 +153,22 @@ def test_interests_are_replaced_and_removed_in_place() -> None:
 
 def test_one_removed_takes_its_terms_along() -> None:
     index, papers = InterestIndex(24), units(6, 1)
-    theirs = TermTable.of([{"agent": 1.0}])
+    paper_terms = TermTable.of([{"agent": 1.0}])
     index.put(1, np.zeros(24, np.float32), 0.5, {"agent": 1.0})
     index.put(2, np.zeros(24, np.float32), 0.5)
     index.remove(1)
-    assert answers(index, papers, theirs) == set()
+    assert answers(index, papers, paper_terms) == set()
     index.put(2, np.zeros(24, np.float32), 0.5, {"agent": 0.6})
-    assert answers(index, papers, theirs) == {(0, 2)}
+    assert answers(index, papers, paper_terms) == {(0, 2)}
 
 
 def test_fewer_terms_replace_more() -> None:
     index, papers = InterestIndex(24), units(13, 1)
-    theirs = TermTable.of([{"agent": 1.0, "tool": 1.0}])
+    paper_terms = TermTable.of([{"agent": 1.0, "tool": 1.0}])
     index.put(1, np.zeros(24, np.float32), 0.5, {"agent": 0.3, "tool": 0.3})
-    assert answers(index, papers, theirs) == {(0, 1)}
+    assert answers(index, papers, paper_terms) == {(0, 1)}
     index.put(1, np.zeros(24, np.float32), 0.5, {"agent": 0.3})
-    assert answers(index, papers, theirs) == set()
+    assert answers(index, papers, paper_terms) == set()
 
 
 def test_threads_find_the_same() -> None:

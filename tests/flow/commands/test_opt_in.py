@@ -49,7 +49,7 @@ def unsubscribe(world: Pipeline) -> None:
         opt_in.unsubscribe(tx, channels.find(tx, world.email))
 
 
-def said(smtp: SmtpSink, verb: str) -> bool:
+def received_verb(smtp: SmtpSink, verb: str) -> bool:
     return any(line.upper().startswith(verb) for line in smtp.commands)
 
 
@@ -78,7 +78,7 @@ def test_unsubscribing_cancels_waiting_deliveries_and_drops_new_items(world: Pip
     assert smtp.mails == []
     assert clean(world)
     steps = explain.explain(world.db, world.embedder, str(world.paper(ROBOTS)), 1)
-    assert any("unsubscribed" in said for _, said in steps)
+    assert any("unsubscribed" in received_verb for _, received_verb in steps)
 
 
 def test_subscribing_again_sends_new_papers_and_none_that_were_dropped(world: Pipeline, smtp: SmtpSink) -> None:
@@ -97,12 +97,12 @@ def test_unsubscribing_between_the_claim_and_data_stops_the_mail(world: Pipeline
     smtp.delays["RCPT"] = 2.0
     sending = threading.Thread(target=world.deliver)
     sending.start()
-    until(lambda: said(smtp, "RCPT"), "the recipient is named", 10)
+    until(lambda: received_verb(smtp, "RCPT"), "the recipient is named", 10)
     assert world.deliveries()[0]["state"] == "claimed"
     unsubscribe(world)
     sending.join(20)
-    assert said(smtp, "RCPT")
-    assert not said(smtp, "DATA")
+    assert received_verb(smtp, "RCPT")
+    assert not received_verb(smtp, "DATA")
     assert [row["state"] for row in world.deliveries()] == ["cancelled"]
     assert world.items()[0]["dropped_because"] == "unsubscribed"
 

@@ -55,11 +55,11 @@ def test_why_and_audit_show_when_and_why_a_paper_was_quarantined(world: Pipeline
     poison = set_aside(world)
     assert world.matches() == {(one, world.paper(OTHER))}
     assert listed(world) == [(POISON, "matching", 0)]
-    told = why(world, poison, one)
-    assert "2 workers were lost while they matched it alone" in told["quarantined"]
-    assert f"from matching {world.now():%Y-%m-%d}" in told["quarantined"]
-    assert f"paperwire quarantine release {poison}" in told["quarantined"]
-    assert "not matched" not in told
+    explanation = why(world, poison, one)
+    assert "2 workers were lost while they matched it alone" in explanation["quarantined"]
+    assert f"from matching {world.now():%Y-%m-%d}" in explanation["quarantined"]
+    assert f"paperwire quarantine release {poison}" in explanation["quarantined"]
+    assert "not matched" not in explanation
     assert "quarantined" not in why(world, world.paper(OTHER), one)
     with world.db.transaction() as tx:
         found = audit.audit(tx, world.now() + timedelta(hours=1))
@@ -109,9 +109,9 @@ def test_a_paper_quarantined_from_embedding_concerns_interests_only_and_can_be_r
     assert not embed.work_backlog(world.db, world.settings, world.embedder)
     assert listed(world) == [(POISON, "embedding", None)]
     assert "quarantined" not in why(world, poison, words)
-    told = why(world, poison, interest)
-    assert "3 workers were lost while they embedded it alone" in told["quarantined"]
-    assert "not matched" in told
+    explanation = why(world, poison, interest)
+    assert "3 workers were lost while they embedded it alone" in explanation["quarantined"]
+    assert "not matched" in explanation
     quarantine.release(world.db, poison)
     assert embed.work_backlog(world.db, world.settings, world.embedder)
     assert listed(world) == []
@@ -161,8 +161,8 @@ def test_the_reason_names_the_error_if_the_worker_survived_it(world: Pipeline) -
         world.expire_leases()
     assert match.work(world.db, world.settings, [shard])
     assert world.matches() == {(one, world.paper(OTHER))}
-    told = why(world, world.paper(POISON), one)["quarantined"]
-    assert "the last by RuntimeError: a sequence of words without an end" in told
+    explanation = why(world, world.paper(POISON), one)["quarantined"]
+    assert "the last by RuntimeError: a sequence of words without an end" in explanation
     assert world.rows(select(match_job))[0]["error"] == ""
 
 

@@ -241,9 +241,9 @@ def test_the_owner_hears_of_a_dead_mail_on_another_channel_and_the_operator_of_a
     smtp.script("RCPT", f"550 {code} no")
     world.subscribe(query="planning")
     world.run(entry(AGENTS, 1))
-    told = {row["channel_id"]: row["subject"] for row in world.deliveries() if row["kind"] == "notice"}
-    assert told.pop(other) == f"A message to email ada@example.org was given up: 550 {code} no"
-    assert told == ({of_boss: "A mail server refuses mails by its policy: 550 5.7.1 no"} if code == "5.7.1" else {})
+    notices = {row["channel_id"]: row["subject"] for row in world.deliveries() if row["kind"] == "notice"}
+    assert notices.pop(other) == f"A message to email ada@example.org was given up: 550 {code} no"
+    assert notices == ({of_boss: "A mail server refuses mails by its policy: 550 5.7.1 no"} if code == "5.7.1" else {})
 
 
 def test_the_owner_hears_of_a_dead_mail_in_slack(world: Pipeline, smtp: SmtpSink, slack: HttpSink) -> None:

@@ -196,9 +196,9 @@ def test_a_silence_drops_what_it_covers_with_the_reason_and_nothing_else(timed: 
     timed.subscribe("All", query="paper")
     silence(timed, query="robots")
     timed.hear("robots")
-    heard = timed.hear("plants")
+    title = timed.hear("plants")
     (mail,) = timed.mails()
-    assert heard in mail
+    assert title in mail
     assert [item["dropped_because"] for item in timed.items()] == ["silenced until 2026-05-06 06:00 UTC: robots", ""]
 
 
@@ -259,9 +259,9 @@ def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once
     timed.clock.to(start)
     move(timed, zone, at=schedule.parse_time(at))
     daily(timed)
-    said = []
+    announced = []
     for _ in range(22):
-        said.append(timed.hear())
+        announced.append(timed.hear())
         timed.clock.on(hours=2, minutes=15)
         timed.deliver()
         timed.clock.on(hours=2)
@@ -272,39 +272,39 @@ def test_whatever_clocks_do_there_is_one_digest_a_date_and_each_paper_comes_once
     days = [day for day, _ in found]
     assert days == sorted(set(days))
     assert len(days) >= 3
-    assert Counter(paper for _, papers in found for paper in papers) == Counter(said)
+    assert Counter(paper for _, papers in found for paper in papers) == Counter(announced)
     assert "2011-12-30" not in days
 
 
 def test_a_time_zone_changed_after_sending_brings_no_second_digest(timed: TimedPipeline) -> None:
     daily(timed)
-    said = [timed.hear()]
+    announced = [timed.hear()]
     timed.wait("2026-05-04T08:00")
     for zone in ("America/New_York", "Pacific/Honolulu", "Pacific/Apia", "Asia/Tokyo", "UTC"):
         move(timed, zone)
         for _ in range(4):
-            said.append(timed.hear())
+            announced.append(timed.hear())
             timed.clock.on(hours=3)
             timed.deliver()
     timed.clock.on(hours=30)
     timed.deliver()
     days = [day for day, _ in timed.digests()]
     assert all(one < other for one, other in pairwise(days))
-    assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(said)
+    assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(announced)
 
 
 def test_a_clock_that_steps_doubles_and_loses_nothing(timed: TimedPipeline) -> None:
     daily(timed)
-    said = [timed.hear()]
+    announced = [timed.hear()]
     timed.wait("2026-05-04T08:00")
     for step in (-1, 24, -24, -1, 2, 24, 24, 24, 24):
-        said.append(timed.hear())
+        announced.append(timed.hear())
         timed.clock.on(hours=step)
         timed.deliver()
         timed.deliver()
     days = [day for day, _ in timed.digests()]
     assert len(days) == len(set(days))
-    assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(said)
+    assert Counter(paper for _, papers in timed.digests() for paper in papers) == Counter(announced)
 
 
 def test_two_workers_decide_a_slot_once(timed: TimedPipeline) -> None:

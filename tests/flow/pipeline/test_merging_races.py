@@ -41,13 +41,13 @@ SECOND = Entry(title="Planning again", identifiers=(Identifier("doi", "10.1000/x
 LINK = Entry(title="Planning", identifiers=(*FIRST.identifiers, *SECOND.identifiers), announced_on=DAY)
 
 
-def living(world: Pipeline) -> dict[int, int]:
+def kept_papers(world: Pipeline) -> dict[int, int]:
     return {row["id"]: row["merged_into"] or row["id"] for row in world.rows(select(paper))}
 
 
 def sent(world: Pipeline) -> Counter[tuple[int, int]]:
     """(channel, living paper) → how often it went out."""
-    now = living(world)
+    now = kept_papers(world)
     query = select(delivery_item.c.channel_id, delivery_item.c.paper_id).join(
         delivery, delivery.c.id == delivery_item.c.delivery_id
     )
@@ -143,7 +143,7 @@ def test_other_stages_wait_for_a_merge_and_see_it_complete(
             hold_on(tx, stage)
         stage.result(DEADLINE)
     settle(world)
-    (one,) = set(living(world).values())
+    (one,) = set(kept_papers(world).values())
     assert {row["paper_id"] for row in world.rows(select(match))} == {one}
     assert sent(world) == {(world.email, one): 1}
     assert len(world.mails()) == 1
@@ -192,7 +192,7 @@ def test_no_paper_is_matched_while_it_is_merged(world: Pipeline) -> None:
             hold_on(tx, stage)
             assert Asked.papers == []
         stage.result(DEADLINE)
-    assert set(Asked.papers) == set(living(world).values())
+    assert set(Asked.papers) == set(kept_papers(world).values())
 
 
 def test_no_event_is_written_for_a_replaced_paper(world: Pipeline) -> None:
@@ -201,12 +201,12 @@ def test_no_event_is_written_for_a_replaced_paper(world: Pipeline) -> None:
     with ThreadPoolExecutor() as pool:
         with world.db.transaction() as tx:
             merging.lock_against_merges(tx)
-            match_runs.open_run(tx, [(one, "vector") for one in living(world)])
+            match_runs.open_run(tx, [(one, "vector") for one in kept_papers(world)])
             merge = pool.submit(world.announce, LINK)
             hold_on(tx, merge)
         merge.result(DEADLINE)
     with world.db.transaction() as tx:
-        assert match_runs.events_of(tx, 3).keys() == set(living(world).values())
+        assert match_runs.events_of(tx, 3).keys() == set(kept_papers(world).values())
 
 
 def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: Pipeline) -> None:
@@ -238,7 +238,7 @@ def test_all_stages_together_neither_deadlock_nor_lose_nor_repeat_papers(world: 
     settle(world)
     _check_names(world, [one for entries in listings for one in entries])
     before = sent(world)
-    assert before.keys() == {(world.email, one) for one in living(world).values()}
+    assert before.keys() == {(world.email, one) for one in kept_papers(world).values()}
     world.announce(*(one for entries in listings for one in entries))
     settle(world)
     assert sum(sent(world).values()) == sum(before.values())
@@ -291,7 +291,7 @@ def _start_anew(world: Pipeline) -> None:
 
 def _check_names(world: Pipeline, taken: Iterable[Entry]) -> None:
     """No identifier names a paper that is no more, no chain is left, and stated links are one paper."""
-    now = living(world)
+    now = kept_papers(world)
     assert all(now[target] == target for target in now.values())
     named = world.rows(select(paper_identifier))
     assert all(now[row["paper_id"]] == row["paper_id"] for row in named)

@@ -70,10 +70,10 @@ def test_three_channels_of_a_workspace_get_a_message_a_second_each(world: Pipeli
     work(world, slack, 12)
     assert len(slack.requests) == 12
     for name in names:
-        mine = [one for one in slack.requests if f'"{name}"'.encode() in one.body]
-        assert len(mine) == 4
-        assert min(pauses(mine)) > 0.95, "no more than one a second"
-        assert sum(pauses(mine)) < 3 / 0.9, "and hardly less"
+        own = [one for one in slack.requests if f'"{name}"'.encode() in one.body]
+        assert len(own) == 4
+        assert min(pauses(own)) > 0.95, "no more than one a second"
+        assert sum(pauses(own)) < 3 / 0.9, "and hardly less"
 
 
 def test_each_incoming_webhook_has_a_pace_of_its_own(world: Pipeline, configure: Configure, slack: HttpSink) -> None:

@@ -38,8 +38,8 @@ def test_a_digest_takes_the_most_upvoted_since_the_last_one(timed: TimedPipeline
     timed.wait("2026-05-04T08:00")
     assert timed.digests() == [("2026-05-04", [B, C])]
     (mail,) = timed.mails()
-    told = {row["decided"]["why"] for row in timed.rows(select(match))}
-    assert "\u25b2 90, among the 2 most upvoted Daily Papers since 3 May" in told
+    notified = {row["decided"]["why"] for row in timed.rows(select(match))}
+    assert "\u25b2 90, among the 2 most upvoted Daily Papers since 3 May" in notified
     assert mail.index(B) < mail.index(C)
     assert "Trending" in mail
 

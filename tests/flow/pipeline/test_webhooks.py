@@ -47,10 +47,10 @@ def test_a_match_reaches_a_webhook(world: Pipeline, hook: HttpSink) -> None:
     world.subscribe("Planning", query="planning", to=[where])
     world.run(entry(AGENTS, 1), entry(ROBOTS, 2))
     (asked,) = hook.to(HOOK)
-    said = json.loads(asked.body)
-    assert said["type"] == "papers.announced"
-    assert {paper["title"] for paper in said["data"]["papers"]} == {AGENTS, ROBOTS}
-    assert said["data"]["papers"][0]["reasons"][0]["name"] == "Planning"
+    payload = json.loads(asked.body)
+    assert payload["type"] == "papers.announced"
+    assert {paper["title"] for paper in payload["data"]["papers"]} == {AGENTS, ROBOTS}
+    assert payload["data"]["papers"][0]["reasons"][0]["name"] == "Planning"
     assert [row["state"] for row in world.deliveries()] == ["sent"]
 
 

@@ -76,8 +76,8 @@ def test_an_address_is_disabled_in_every_account_and_the_accounts_get_a_notice(s
     ]
     assert handle(sent, report(sent, "postfix")) == "hard"
     assert [bool(one) for one in disabled(sent)] == [True, True, False]
-    told = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
-    assert told == [(both[1], "notice")]
+    notices = [(row["channel_id"], row["kind"]) for row in sent.deliveries()][1:]
+    assert notices == [(both[1], "notice")]
 
 
 def test_waiting_papers_are_sent_when_the_channel_is_enabled(sent: Pipeline) -> None:
@@ -205,7 +205,7 @@ def why_unreadable(world: Pipeline) -> str:
         return store.mailbox_failure(tx)
 
 
-def told(world: Pipeline) -> list[str]:
+def notices(world: Pipeline) -> list[str]:
     return [row["subject"] for row in world.deliveries() if row["kind"] == "notice"]
 
 
@@ -226,10 +226,10 @@ def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
         configure(bounce_url=f"imap://me:secret@127.0.0.1:{sink.port}/INBOX?tls=none")
         read(operated, 1)
         assert "refuses the sign-in" in why_unreadable(operated)
-        assert told(operated) == []  # it may have been but a restart
+        assert notices(operated) == []  # it may have been but a restart
         read(operated, 5)
-        assert [one.partition(": ")[0] for one in told(operated)] == ["Returned mails cannot be read"]
-        assert "secret" not in told(operated)[0]
+        assert [one.partition(": ")[0] for one in notices(operated)] == ["Returned mails cannot be read"]
+        assert "secret" not in notices(operated)[0]
         assert "cannot be read" in operated.mails()[-1] + operated.mails()[0]
         with operated.db.transaction() as tx:
             assert not recovery.probe_transport(operated.db, operated.settings, secrets(operated))
@@ -240,7 +240,7 @@ def test_the_operator_gets_one_notice_about_a_mailbox_that_refuses_the_sign_in(
         assert disabled(operated)[0].startswith("mail to this address came back")
         sink.refuse = "LOGIN"
         read(operated, 1)
-        assert len(told(operated)) == 1
+        assert len(notices(operated)) == 1
 
 
 @pytest.mark.parametrize("url", ["maildir:///nowhere/at/all", "imap://me:secret@127.0.0.1:1/INBOX?tls=none"])
@@ -253,7 +253,7 @@ def test_the_operator_gets_a_notice_each_time_the_mailbox_becomes_unreachable(
         configure(bounce_url=url)
         read(operated, 3)
         assert "cannot be read" in why_unreadable(operated)
-        assert len(told(operated)) == times
+        assert len(notices(operated)) == times
         configure(bounce_url=f"maildir://{tmp_path}/Back")
         read(operated, 1)
         assert why_unreadable(operated) == ""

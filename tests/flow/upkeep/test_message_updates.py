@@ -59,7 +59,7 @@ def bodies(sink: HttpSink, path: str) -> list[dict[str, Any]]:
     return [json.loads(asked.body) for asked in sink.to(path)]
 
 
-def told(world: Pipeline, *papers: Any, to: str = "slack:C012345") -> int:
+def channel_with_papers(world: Pipeline, *papers: Any, to: str = "slack:C012345") -> int:
     """A channel that has been told these papers, but for what follows."""
     where = add(world, to)
     world.subscribe("Planning", query="planning", to=[where])
@@ -75,7 +75,7 @@ def kinds(world: Pipeline) -> list[tuple[str, str]]:
 
 
 def test_the_abstracts_come_in_the_messages_thread(world: Pipeline, slack: HttpSink) -> None:
-    told(world)
+    channel_with_papers(world)
     go_on(world)
     message, thread = bodies(slack, POST)
     assert "Agents plan." not in json.dumps(message)
@@ -118,7 +118,7 @@ def test_a_thread_that_slack_refuses_ends_alone(world: Pipeline, slack: HttpSink
 
 
 def test_papers_without_abstracts_have_no_thread(world: Pipeline, slack: HttpSink) -> None:
-    told(world, entry(AGENTS, 1))
+    channel_with_papers(world, entry(AGENTS, 1))
     go_on(world)
     assert len(slack.to(POST)) == 1
     assert kinds(world) == [("message", "sent"), ("thread", "cancelled")]
@@ -126,7 +126,7 @@ def test_papers_without_abstracts_have_no_thread(world: Pipeline, slack: HttpSin
 
 def test_a_webhook_has_no_thread_and_no_update_but_the_abstracts_beginnings(world: Pipeline, slack: HttpSink) -> None:
     slack.always(HOOK, Answer())
-    told(world, entry(AGENTS, 1, abstract="Agents plan."), to=f"slack-webhook:{slack.url}{HOOK}")
+    channel_with_papers(world, entry(AGENTS, 1, abstract="Agents plan."), to=f"slack-webhook:{slack.url}{HOOK}")
     world.announce(entry(AGENTS, 1, upvotes=100))
     go_on(world)
     (message,) = bodies(slack, HOOK)
@@ -138,7 +138,7 @@ def test_a_webhook_has_no_thread_and_no_update_but_the_abstracts_beginnings(worl
 
 
 def test_what_changes_updates_the_message_in_place_gathered_and_once(world: Pipeline, slack: HttpSink) -> None:
-    told(world)
+    channel_with_papers(world)
     go_on(world)
     world.announce(entry(AGENTS, 1, upvotes=30))
     world.announce(entry(ROBOTS, 2, links={"code": "https://example.org/code"}))
@@ -174,7 +174,7 @@ def test_what_changes_between_rendering_and_sending_is_not_missed(world: Pipelin
 
 
 def test_a_doubtful_update_is_made_again_since_it_changes_nothing(world: Pipeline, slack: HttpSink) -> None:
-    told(world, entry(AGENTS, 1))
+    channel_with_papers(world, entry(AGENTS, 1))
     go_on(world)
     slack.script(UPDATE, SILENCE, SILENCE, SILENCE)
     world.announce(entry(AGENTS, 1, upvotes=30))
@@ -185,7 +185,7 @@ def test_a_doubtful_update_is_made_again_since_it_changes_nothing(world: Pipelin
 
 
 def test_an_old_message_is_left_alone(world: Pipeline, slack: HttpSink) -> None:
-    told(world, entry(AGENTS, 1))
+    channel_with_papers(world, entry(AGENTS, 1))
     go_on(world)
     world.make_due(delivery, sent_at=timedelta(days=8))
     world.announce(entry(AGENTS, 1, upvotes=30))
@@ -194,7 +194,7 @@ def test_an_old_message_is_left_alone(world: Pipeline, slack: HttpSink) -> None:
 
 
 def test_an_update_of_a_message_that_is_gone_ends_there(world: Pipeline, slack: HttpSink) -> None:
-    where = told(world, entry(AGENTS, 1))
+    where = channel_with_papers(world, entry(AGENTS, 1))
     go_on(world)
     slack.always(UPDATE, Answer(body='{"ok": false, "error": "message_not_found"}'))
     world.announce(entry(AGENTS, 1, upvotes=30))
@@ -291,7 +291,7 @@ def test_a_limit_on_looking_is_waited_out(world: Pipeline, slack: HttpSink) -> N
 
 
 def test_a_channel_known_by_name_is_looked_up_by_the_id_that_slack_named(world: Pipeline, slack: HttpSink) -> None:
-    told(world, entry(AGENTS, 1), to="slack:#papers")
+    channel_with_papers(world, entry(AGENTS, 1), to="slack:#papers")
     go_on(world)
     world.make_due(rate_limit, available_at=timedelta(hours=1))
     slack.script(POST, SILENCE)

@@ -43,12 +43,12 @@ def test_an_operators_address_changes_at_once_with_its_channel(site: Site, ada: 
     ],
 )
 def test_invalid_input_is_reported_and_changes_nothing(
-    site: Site, ada: Browser, fields: dict[str, str], said: str
+    site: Site, ada: Browser, fields: dict[str, str], texts: str
 ) -> None:
     before = site.sql("SELECT * FROM account")
     answer = ada.post("/account", {**SAME, **fields})
     assert answer.status_code == 422
-    assert said in text_of(answer).lower()
+    assert texts in text_of(answer).lower()
     assert site.sql("SELECT * FROM account") == before
 
 
@@ -71,7 +71,7 @@ def emails(site: Site) -> list[tuple[object, ...]]:
     return site.sql(f"SELECT email, new_email FROM account WHERE id = {site.ben}")
 
 
-def living(site: Site) -> list[tuple[object, ...]]:
+def channels_in_use(site: Site) -> list[tuple[object, ...]]:
     query = f"SELECT id, label, verified FROM channel WHERE account_id = {site.ben} AND deleted_at IS NULL ORDER BY id"
     return site.sql(query)
 
@@ -81,7 +81,7 @@ def test_a_new_address_is_used_once_confirmed_and_gets_the_waiting_papers(site: 
     one = site.subscription(site.ben, old)
     assert ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"}).status_code == 303
     assert emails(site) == [("ben@example.org", "ben@new.example")]
-    ((_, _, first), (new, label, verified)) = living(site)
+    ((_, _, first), (new, label, verified)) = channels_in_use(site)
     assert (first, label, verified) == (True, "ben@new.example", False)
     assert "until the link mailed to ben@new.example is followed" in text_of(ben.get("/account"))
     site.subscription(site.ben, int(str(new)), name="Other")
@@ -91,9 +91,9 @@ def test_a_new_address_is_used_once_confirmed_and_gets_the_waiting_papers(site: 
     for _ in range(2):
         assert confirm(site, int(str(new))) in (200, 404)
     assert emails(site) == [("ben@new.example", "")]
-    assert living(site) == [(old, "ben@new.example", True)]
-    told = site.sql("SELECT subscription_id, channel_id FROM subscription_channel ORDER BY 1")
-    assert told == [(one, old), (one + 1, old)]
+    assert channels_in_use(site) == [(old, "ben@new.example", True)]
+    linked = site.sql("SELECT subscription_id, channel_id FROM subscription_channel ORDER BY 1")
+    assert linked == [(one, old), (one + 1, old)]
     assert site.sql("SELECT channel_id, dropped_because FROM delivery_item") == [(old, "")]
 
 
@@ -101,7 +101,7 @@ def test_a_change_of_address_can_be_cancelled(site: Site, ben: Browser) -> None:
     ben.post("/account", {"email": "ben@new.example", "timezone": "UTC"})
     ben.post("/account", {"email": "ben@example.org", "timezone": "UTC"})
     assert emails(site) == [("ben@example.org", "")]
-    ((new, _, _),) = living(site)
+    ((new, _, _),) = channels_in_use(site)
     assert confirm(site, int(str(new))) == 200
     assert emails(site) == [("ben@example.org", "")]
 
@@ -111,7 +111,7 @@ def test_only_the_owner_of_an_address_learns_that_another_account_has_it(site: S
         ben.post("/account", {"email": email, "timezone": "UTC"}) for email in ("ada@example.org", "x@y.example")
     ]
     assert answers[0].headers["location"] == answers[1].headers["location"]
-    ((taken, _, _), _) = living(site)
+    ((taken, _, _), _) = channels_in_use(site)
     ben.post("/account", {"email": "ada@example.org", "timezone": "UTC"})
     assert confirm(site, int(str(taken))) == 409
     assert emails(site) == [("ben@example.org", "ada@example.org")]

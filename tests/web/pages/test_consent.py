@@ -137,9 +137,9 @@ def test_links_are_not_logged(
     caplog.set_level("DEBUG")
     assert mailer.post(link).status_code == 503
     ours = [record.getMessage() for record in caplog.records if record.name != "httpx2"]  # the test's own client
-    said = "".join([*ours, *capsys.readouterr()])
-    assert "/unsubscribe/{token}" in said
-    assert link.rpartition("/")[2] not in said
+    texts = "".join([*ours, *capsys.readouterr()])
+    assert "/unsubscribe/{token}" in texts
+    assert link.rpartition("/")[2] not in texts
     lost.close()
 
 

@@ -40,7 +40,7 @@ def entries(feed: Element) -> list[Element]:
     return feed.findall(f"{ATOM}entry")
 
 
-def said(element: Element, name: str) -> str:
+def text_of_child(element: Element, name: str) -> str:
     found = element.find(f"{ATOM}{name}")
     assert found is not None
     return found.text or ""
@@ -54,14 +54,14 @@ def test_a_feed_has_what_the_standard_asks_for(site: Site, reader: TestClient, o
     }
     site.match(site.ada, one, site.paper("First & <foremost>", 1, **values), why='"diffusion" in the title')
     feed = parsed(reader, address(site, one))
-    assert said(feed, "title") == "Diffusion & <more> · paperwire"
+    assert text_of_child(feed, "title") == "Diffusion & <more> · paperwire"
     for name in ("id", "updated"):
-        assert said(feed, name)
+        assert text_of_child(feed, name)
     links = {link.get("rel"): link.get("href") for link in feed.findall(f"{ATOM}link")}
     assert links == {"self": BASE + address(site, one), "alternate": f"{BASE}/matches?subscription={one}"}
     (entry,) = entries(feed)
-    assert said(entry, "title") == "First & <foremost>"
-    assert [said(author, "name") for author in entry.findall(f"{ATOM}author")] == ["Ada Lovelace", "Zoë"]
+    assert text_of_child(entry, "title") == "First & <foremost>"
+    assert [text_of_child(author, "name") for author in entry.findall(f"{ATOM}author")] == ["Ada Lovelace", "Zoë"]
     assert [category.get("term") for category in entry.findall(f"{ATOM}category")] == ["cs.LG"]
     content = entry.find(f"{ATOM}content")
     assert content is not None
@@ -69,7 +69,7 @@ def test_a_feed_has_what_the_standard_asks_for(site: Site, reader: TestClient, o
     assert "<em>&#34;diffusion&#34; in the title</em>" in (content.text or "")
     assert "&lt;b&gt;diffusion" in (content.text or "")
     for name in ("id", "updated", "published"):
-        assert said(entry, name)
+        assert text_of_child(entry, name)
     read = feedparser.parse(BytesIO(reader.get(address(site, one)).content))
     assert (read.bozo, read.version, len(read.entries)) == (False, "atom10", 1)
 
@@ -77,12 +77,12 @@ def test_a_feed_has_what_the_standard_asks_for(site: Site, reader: TestClient, o
 def test_entries_keep_their_ids_when_their_papers_change(site: Site, reader: TestClient, one: int) -> None:
     for number in (1, 2):
         site.match(site.ada, one, site.paper(f"Paper {number}", number))
-    before = [said(entry, "id") for entry in entries(parsed(reader, address(site, one)))]
+    before = [text_of_child(entry, "id") for entry in entries(parsed(reader, address(site, one)))]
     site.sql("UPDATE paper SET title = 'New ' || title, version = 2, upvotes = 9")
     feed = parsed(reader, address(site, one))
-    assert [said(entry, "id") for entry in entries(feed)] == before
+    assert [text_of_child(entry, "id") for entry in entries(feed)] == before
     assert len(set(before)) == 2
-    assert [said(entry, "title") for entry in entries(feed)] == ["New Paper 2", "New Paper 1"]
+    assert [text_of_child(entry, "title") for entry in entries(feed)] == ["New Paper 2", "New Paper 1"]
 
 
 def test_an_unchanged_feed_is_not_sent_again(site: Site, reader: TestClient, one: int) -> None:
@@ -146,12 +146,12 @@ def test_whatever_a_title_holds_the_feed_is_xml(site: Site, reader: TestClient, 
     hostile = "]]> <script> \ufffe\uffff \x0b \u202e & \U0001f600 " + "x" * 5000
     site.match(site.ada, one, site.paper(hostile, authors=("A\ufffe",), categories=("c\uffff<",), abstract=hostile))
     (entry,) = entries(parsed(reader, address(site, one)))
-    assert said(entry, "title").startswith("]]> <script>")
-    assert "<script" not in (said(entry, "content"))
+    assert text_of_child(entry, "title").startswith("]]> <script>")
+    assert "<script" not in (text_of_child(entry, "content"))
 
 
 def test_the_newest_fifty_are_in_it(site: Site, reader: TestClient, one: int) -> None:
     for number in range(52):
         site.match(site.ada, one, site.paper(f"Paper {number}", number + 1))
-    found = [said(entry, "title") for entry in entries(parsed(reader, address(site, one)))]
+    found = [text_of_child(entry, "title") for entry in entries(parsed(reader, address(site, one)))]
     assert (len(found), found[0], found[-1]) == (50, "Paper 51", "Paper 2")

@@ -6,8 +6,8 @@ SOON = (datetime.now(UTC).date() + timedelta(days=9)).isoformat()
 
 
 def test_a_silence_is_added_shown_and_ended(site: Site, ada: Browser) -> None:
-    mine = site.subscription(site.ada, name="Robots")
-    fields = {"query": "survey OR benchmark", "subscription": str(mine), "until": SOON}
+    own = site.subscription(site.ada, name="Robots")
+    fields = {"query": "survey OR benchmark", "subscription": str(own), "until": SOON}
     answer = ada.post("/silences", fields)
     assert answer.headers["location"].startswith("/silences?flash=silenced")
     page = text_of(ada.get("/silences"))
@@ -18,14 +18,14 @@ def test_a_silence_is_added_shown_and_ended(site: Site, ada: Browser) -> None:
 
 
 def test_an_invalid_form_keeps_the_typed_values(site: Site, ada: Browser) -> None:
-    for fields, said in (
+    for fields, texts in (
         ({"query": "(robots", "until": SOON}, "never closed"),
         ({"query": "robots", "until": "2020-01-01"}, "still to come"),
         ({"query": "robots", "until": ""}, "Enter the day on which the silence ends"),
     ):
         answer = ada.post("/silences", fields)
         assert answer.status_code == 422
-        assert said in text_of(answer)
+        assert texts in text_of(answer)
         assert f'value="{fields["query"]}"' in answer.text
 
 
@@ -39,9 +39,9 @@ def test_an_empty_form_silences_nothing(site: Site, ada: Browser) -> None:
 
 
 def test_a_silence_says_what_it_would_have_dropped_before_it_begins(site: Site, ada: Browser) -> None:
-    mine, other = site.subscription(site.ada), site.subscription(site.ada)
+    own, other = site.subscription(site.ada), site.subscription(site.ada)
     for number, title in enumerate(["A survey", "Robots"], 1):
-        site.match(site.ada, mine, site.paper(title, number))
+        site.match(site.ada, own, site.paper(title, number))
     fields = {"until": SOON, "everything": "on"}
     answer = ada.post("/silences", fields)
     assert answer.status_code == 200

@@ -29,11 +29,11 @@ def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
         ({"kind": "arxiv", "location": "cs.LG", "minutes": "-5"}, "not a whole number"),
     ],
 )
-def test_an_invalid_source_is_refused(site: Site, ada: Browser, fields: dict[str, str], said: str) -> None:
+def test_an_invalid_source_is_refused(site: Site, ada: Browser, fields: dict[str, str], texts: str) -> None:
     answer = ada.post("/sources", fields)
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
-    assert said in text_of(answer).lower()
+    assert texts in text_of(answer).lower()
     assert site.sql("SELECT * FROM source") == []
 
 

@@ -78,11 +78,11 @@ def test_an_invalid_query_is_shown_with_a_caret_and_the_typed_values(site: Site,
     ],
 )
 def test_an_invalid_field_is_named_and_nothing_is_saved(
-    site: Site, ada: Browser, field: str, value: str, said: str
+    site: Site, ada: Browser, field: str, value: str, texts: str
 ) -> None:
     answer = ada.post("/subscriptions", {**QUERY, field: value})
     assert answer.status_code == 422
-    assert said in text_of(answer).lower()
+    assert texts in text_of(answer).lower()
     assert rows(site) == []
 
 

@@ -83,7 +83,7 @@ CATEGORIES = sorted({category for text in ABSTRACTS for category in text.categor
 
 
 @st.composite
-def said(draw: st.DrawFn, least: int, most: int) -> list[str]:
+def word_lists(draw: st.DrawFn, least: int, most: int) -> list[str]:
     """Words that stand next to each other in some paper."""
     tokens = SAID[draw(st.integers(0, len(SAID) - 1))]
     start = draw(st.integers(0, len(tokens) - least))
@@ -117,9 +117,9 @@ def near(words: list[str]) -> Query:
 CLAUSES: st.SearchStrategy[Query] = st.one_of(
     st.sampled_from(["model", "language", "learning", "we", "dogs", "diffus*", "agent", *FORMULAS]).map(Phrase),
     st.sampled_from(["CO2", "CO₂", "co2", "Hα"]).map(Exact),
-    said(1, 3).map(lambda words: Phrase(" ".join(words))),
-    said(1, 3).map(begun).map(Phrase),
-    said(2, 3).map(lambda words: near(words[::-1])),
+    word_lists(1, 3).map(lambda words: Phrase(" ".join(words))),
+    word_lists(1, 3).map(begun).map(Phrase),
+    word_lists(2, 3).map(lambda words: near(words[::-1])),
     st.integers(0, len(SURFACES) - 1).map(lambda number: Exact(SURFACES[number])),
     st.sampled_from(AUTHORS).map(Author)
     | st.builds(respelled, st.sampled_from(AUTHORS), st.integers(0, 7)).map(Author),
