@@ -13,7 +13,7 @@ from services.store.db.tables import paper_words
 from services.store.db.tables import subscription as subscription_table
 from services.store.subscriptions import matches
 from services.store.subscriptions.records import NewMatch
-from tests.flow.commands.test_interests import fill, found
+from tests.flow.commands.test_interests import fill, stored
 from tests.support.world import Pipeline, entry
 
 ODD = {
@@ -41,10 +41,10 @@ def test_an_odd_paper_is_matched_previewed_and_liked(world: Pipeline, title: str
     seen = preview(world.db, world.embedder, Draft(query="one OR alpha OR 扩散 OR agent OR n"))
     assert ((worded, odd) in world.matches()) is (odd in {hit.paper_id for hit in seen.hits})
     assert ((worded, odd) in world.matches()) is (title != "…")
-    row = found(world, world.subscribe(liked=(odd,)))
+    row = stored(world, world.subscribe(liked=(odd,)))
     assert np.isfinite(row.weights).all()
     assert row.terms
-    assert found(world, everything).error == ""
+    assert stored(world, everything).error == ""
 
 
 def test_a_paper_without_a_vector_is_matched_by_its_words_and_previews_say_so(world: Pipeline) -> None:
@@ -78,7 +78,7 @@ def test_an_impossible_volume_says_what_to_do(world: Pipeline, volume: str, advi
 
 def test_a_broad_volume_of_a_small_archive_takes_what_is_similar(world: Pipeline) -> None:
     fill(world)
-    row = found(world, world.subscribe(interest="diffusion agents", volume="1000/day"))
+    row = stored(world, world.subscribe(interest="diffusion agents", volume="1000/day"))
     assert row.threshold == pytest.approx(0.2)
 
 
@@ -89,7 +89,7 @@ def test_a_match_of_a_subscription_that_was_deleted_meanwhile_is_not_stored(worl
         pass
     with world.db.transaction() as tx:
         world.shard.refresh(tx)
-    row = found(world, one)
+    row = stored(world, one)
     with world.db.transaction() as tx:
         tx.execute(subscription_table.update().values(deleted_at=world.now()))
     late = NewMatch(

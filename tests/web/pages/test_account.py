@@ -32,7 +32,7 @@ def test_an_operators_address_changes_at_once_with_its_channel(site: Site, ada: 
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "texts"),
     [
         ({"email": "ben@example.org"}, "already"),
         ({"email": "nonsense"}, "not an e-mail address"),

@@ -20,7 +20,7 @@ def test_an_operator_adds_polls_and_removes(site: Site, ada: Browser) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "texts"),
     [
         ({"kind": "pigeon"}, "no source kind"),
         ({"kind": "jsonl"}, "only reads saved files"),

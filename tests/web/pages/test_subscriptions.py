@@ -67,7 +67,7 @@ def test_an_invalid_query_is_shown_with_a_caret_and_the_typed_values(site: Site,
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "texts"),
     [
         ("query", "", "needs a query"),
         ("liked", "arxiv:9999.99999", "no paper"),
