@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.percolator import abstracts, tokenised  # noqa: E402
 from services import local, plugins  # noqa: E402
 from services.domain.papers.paper import Entry, Identifier, Listing  # noqa: E402
+from services.domain.subscriptions.draft import MAX_SUBSCRIPTIONS  # noqa: E402
 from services.domain.text.tokens import Token  # noqa: E402
 from services.flow.pipeline import embed, ingest, match  # noqa: E402
 from services.ports import Embedder  # noqa: E402
@@ -40,7 +41,6 @@ from services.store.db.tables import account, shard  # noqa: E402
 from services.store.db.tables import match as match_table  # noqa: E402
 from services.store.maintenance import migrate  # noqa: E402
 from services.store.sources import sources  # noqa: E402
-from services.store.subscriptions.subscriptions import MAX_PER_ACCOUNT  # noqa: E402
 from services.telemetry import configure_logging  # noqa: E402
 
 PAPERS, QUERIES, NEAR, RANDOM = 1000, 0.7, 333, 2000
@@ -101,9 +101,9 @@ def wanted(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[di
 
 
 def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None:
-    """Inserts the subscriptions, MAX_PER_ACCOUNT to an account."""
+    """Inserts the subscriptions, MAX_SUBSCRIPTIONS to an account."""
     empty = {"query": "", "interest": "", "volume": "", "weights": None, "threshold": None, "model": ""}
-    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MAX_PER_ACCOUNT))]
+    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MAX_SUBSCRIPTIONS))]
     statement = f"COPY subscription (account_id, name, shard, revision, {', '.join(empty)}) FROM STDIN"
     with db.transaction() as tx:
         first = min(tx.scalars(insert(account).returning(account.c.id), people))
@@ -112,7 +112,7 @@ def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for number, one in enumerate(given):
                 values = (empty | one).values()
-                copy.write_row((first + number // MAX_PER_ACCOUNT, "burst", 0, number + 1, *values))
+                copy.write_row((first + number // MAX_SUBSCRIPTIONS, "burst", 0, number + 1, *values))
         tx.execute(update(shard).values(revision=count))
         tx.execute(text("ANALYZE"))
 
