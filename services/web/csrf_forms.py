@@ -56,8 +56,9 @@ async def posted(http: Request, request: Annotated[RequestContext, Depends(anyon
     length = http.headers.get("content-length", "")
     if not length.isdigit() or int(length) > MAX_FORM_BYTES:
         raise HTTPException(413, "This form is too large. Shorten the texts and try again.")
-    fields = [(key, value) for key, value in (await http.form()).multi_items() if isinstance(value, str)]
-    form = Form(fields)
+    # No form here uploads files. The parser would keep each in a temporary file.
+    async with http.form(max_files=0) as sent:
+        form = Form([(key, value) for key, value in sent.multi_items() if isinstance(value, str)])
     if not request.app.sessions.is_form_token(form.text("token"), request.session):
         raise HTTPException(
             403, "This form has expired, or your browser sent no cookie. Go back, reload the page and try again."

@@ -24,6 +24,13 @@ TITLES = {
     503: "Temporarily unavailable",
 }
 
+NO_PAGE = "This page does not exist. Check the address."
+FRAMEWORK_ERRORS = {
+    400: "This form could not be read. Go back, reload the page and try again.",
+    405: "This address takes no requests of this kind. Open the page and use its buttons.",
+}
+"""What to do about errors that the framework reports, by status code."""
+
 STATUS_CODES = {NotFound: 404, Conflict: 409, Busy: 429}
 """The status codes of errors; of the others 400."""
 
@@ -50,12 +57,12 @@ def _needs_signin(request: Request, error: Exception) -> Response:
 
 
 def _invalid_path(request: Request, error: Exception) -> Response:
-    return problem(404, "This page does not exist. Check the address.")
+    return problem(404, NO_PAGE)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    text = error.detail if isinstance(error, HTTPException) else "This page does not exist. Check the address."
+    text = error.detail if isinstance(error, HTTPException) else FRAMEWORK_ERRORS.get(error.status_code, NO_PAGE)
     return problem(error.status_code, text)
 
 

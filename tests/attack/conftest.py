@@ -1,0 +1,3 @@
+from tests.web.conftest import ada, ben, site
+
+__all__ = ["ada", "ben", "site"]
