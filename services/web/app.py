@@ -27,6 +27,7 @@ from services.web.pages import (
     sources,
     subscriptions,
     templates,
+    votes,
 )
 
 STATIC = Path(__file__).parent / "static"
@@ -40,6 +41,7 @@ ROUTERS = (
     feeds.router,
     matches.router,
     papers.router,
+    votes.router,
     channels.router,
     consent.router,
     bounce_webhook.router,

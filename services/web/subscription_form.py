@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.interests.calibration import DAYS_PER_PERIOD
 from services.domain.subscriptions.cadence import Cadence
-from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
+from services.domain.subscriptions.draft import DEFAULT_VOLUME, MAX_EXAMPLES, Draft
 from services.errors import ConfigError, NotFound
 from services.flow import email_address
 from services.flow.commands import channels as channel_commands
@@ -23,8 +23,6 @@ from services.web.csrf_forms import Form
 
 OWN_EMAIL = "email"
 """The value of the account's own address in the form, until a channel with the address exists."""
-
-MAX_EXAMPLES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

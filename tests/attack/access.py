@@ -53,6 +53,7 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/account"): Access.SIGNED_IN,
     ("POST", "/account"): Access.SIGNED_IN,
     ("POST", "/signout"): Access.SIGNED_IN,
+    ("POST", "/votes"): Access.SIGNED_IN,
     ("GET", "/subscriptions/{subscription_id}"): Access.OWNER,
     ("POST", "/subscriptions/{subscription_id}"): Access.OWNER,
     ("POST", "/subscriptions/{subscription_id}/pause"): Access.OWNER,

@@ -14,6 +14,8 @@ _HIDDEN = ("Cf", "Cs", "Co")
 MAX_SUBSCRIPTIONS = 100
 """Of one account."""
 MAX_NAME_CHARACTERS = 120
+MAX_EXAMPLES = 50
+"""Liked and disliked papers of one subscription together."""
 MAX_INTEREST_CHARACTERS = 5_000
 
 
