@@ -67,7 +67,10 @@ class Settings(Configured):
     secret_key: SecretStr = SecretStr("")
     timezone: str = Field(default_factory=_local_timezone)
     embedder: str = "minilm"
-    allow_hosts: str = ""
+    allow_source_hosts: str = ""
+    """Private hosts that sources and their redirects may reach."""
+    allow_webhook_hosts: str = ""
+    """Private hosts that channels of any account may post to."""
     user_agent: str = "paperwire/0.1 (research-paper alerts)"
     retention: str = Field(default="30d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
@@ -98,8 +101,16 @@ class Settings(Configured):
         return url.rstrip("/")
 
     @property
-    def allowed_hosts(self) -> tuple[str, ...]:
-        return tuple(host.strip() for host in self.allow_hosts.split(",") if host.strip())
+    def source_hosts(self) -> tuple[str, ...]:
+        return _listed(self.allow_source_hosts)
+
+    @property
+    def webhook_hosts(self) -> tuple[str, ...]:
+        return _listed(self.allow_webhook_hosts)
+
+
+def _listed(hosts: str) -> tuple[str, ...]:
+    return tuple(host.strip() for host in hosts.split(",") if host.strip())
 
 
 S = TypeVar("S", bound=Configured)

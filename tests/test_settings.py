@@ -48,3 +48,8 @@ def test_an_error_never_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ConfigError) as caught:
         load(Settings)
     assert "hunter2" not in str(caught.value)
+
+
+def test_private_hosts_are_allowed_for_sources_and_for_webhooks_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_ALLOW_SOURCE_HOSTS", "feeds.lan, 10.0.0.0/8")
+    assert (load(Settings).source_hosts, load(Settings).webhook_hosts) == (("feeds.lan", "10.0.0.0/8"), ())

@@ -87,7 +87,7 @@ def secrets() -> SecretBox:
 
 @cache
 def fetcher() -> Fetcher:
-    return Fetcher(user_agent=settings().user_agent, allow_hosts=settings().allowed_hosts)
+    return Fetcher(user_agent=settings().user_agent, allow_hosts=settings().source_hosts)
 
 
 def embedder() -> Embedder:

@@ -82,7 +82,8 @@ class FaultHarness:
             "PAPERWIRE_SECRET_KEY": KEY,
             "PAPERWIRE_BASE_URL": "https://papers.example.org",
             "PAPERWIRE_TIMEZONE": "UTC",
-            "PAPERWIRE_ALLOW_HOSTS": "127.0.0.1/32",
+            "PAPERWIRE_ALLOW_SOURCE_HOSTS": "127.0.0.1/32",
+            "PAPERWIRE_ALLOW_WEBHOOK_HOSTS": "127.0.0.1/32",
             # Not scaled, since a busy machine may answer slowly.
             "PAPERWIRE_SMTP_URL": f"{self.smtp.url}?timeout=600",
             "PAPERWIRE_SLACK_API_URL": f"{self.slack.url}/",

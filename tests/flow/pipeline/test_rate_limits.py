@@ -77,7 +77,7 @@ def test_three_channels_of_a_workspace_get_a_message_a_second_each(world: Pipeli
 
 
 def test_each_incoming_webhook_has_a_pace_of_its_own(world: Pipeline, configure: Configure, slack: HttpSink) -> None:
-    configure(allow_hosts=f"127.0.0.1:{slack.port}")
+    configure(allow_webhook_hosts=f"127.0.0.1:{slack.port}")
     hooks = [f"{HOOK}secret{number}" for number in range(8)]
     for hook in hooks:
         slack.always(hook, Answer())

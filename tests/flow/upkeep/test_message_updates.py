@@ -34,7 +34,7 @@ def slack(configure: Configure) -> Iterator[HttpSink]:
         configure(
             slack_api_url=f"http://127.0.0.1:{sink.port}/",
             slack_bot_token="xoxb-secret",
-            allow_hosts=f"127.0.0.1:{sink.port}",
+            allow_webhook_hosts=f"127.0.0.1:{sink.port}",
         )
         sink.always(POST, YES)
         sink.always(UPDATE, YES)
