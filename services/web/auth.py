@@ -10,14 +10,13 @@ from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from services.store.accounts.records import Account
-
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
 """The path in the data directory. `up` writes a new key at every start, with mode 0600."""
 COOKIE = "paperwire_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 """Browsers take a cookie of this name over https only, and from no other host of the domain."""
 SESSION_SECONDS = 30 * 86_400
+"""The lifetime of the cookie. A session's row ends it after the same time (`store/accounts/sessions.py`)."""
 
 
 def signin_url(base_url: str, key: str) -> str:
@@ -70,15 +69,9 @@ class Session:
     """The content of the cookie. `nonce` binds forms to it; `next_path` is the page to open after signing in."""
 
     nonce: str
-    account_id: int | None = None
-    account_key: str = ""
-    """The session key of the account when it signed in. The session ends when the account has another one."""
+    key: str = ""
+    """The key of the session's row (`store/accounts/sessions.py`); empty before signing in."""
     next_path: str = "/"
-
-
-def is_valid_for(session: Session, account: Account) -> bool:
-    """Whether the account signed in with this session and has not ended its sessions since."""
-    return session.account_id == account.id and hmac.compare_digest(session.account_key, account.session_key.hex)
 
 
 class Sessions:
@@ -90,22 +83,19 @@ class Sessions:
         )
         self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
 
-    def new(self, account: Account | None = None, next_path: str = "/") -> Session:
-        nonce = secrets.token_urlsafe(16)
-        if account is None:
-            return Session(nonce=nonce, next_path=next_path)
-        return Session(nonce=nonce, account_id=account.id, account_key=account.session_key.hex, next_path=next_path)
+    def new(self, key: str = "", next_path: str = "/") -> Session:
+        return Session(nonce=secrets.token_urlsafe(16), key=key, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.account_id, session.account_key, session.next_path]))
+        return str(self._signer.dumps([session.nonce, session.key, session.next_path]))
 
     def read(self, cookie: str) -> Session | None:
         """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
-            nonce, account_id, account_key, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            nonce, key, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, account_id=account_id, account_key=account_key, next_path=next_path)
+        return Session(nonce=nonce, key=key, next_path=next_path)
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""

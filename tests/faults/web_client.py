@@ -7,7 +7,7 @@ import urllib.request
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from services.store.accounts import accounts
+from services.store.accounts import sessions
 from services.store.db.database import Database
 from services.web.auth import COOKIE, Sessions
 from tests.faults.role import Role
@@ -35,7 +35,7 @@ class WebClient:
 
     def sign_in(self, account: int) -> "WebClient":
         with self._db.transaction() as tx:
-            self._session = self._sessions.new(accounts.by_id(tx, account))
+            self._session = self._sessions.new(sessions.start(tx, account))
         return self
 
     def get(self, path: str) -> PageResponse:

@@ -1,4 +1,4 @@
-"""Sessions, sign-in links and API tokens. Only digests of the secrets of links and tokens are stored."""
+"""Sign-in links and API tokens. Only digests of the secrets of links and tokens are stored."""
 
 import hashlib
 import secrets
@@ -6,18 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from services.store.db.tables import account, api_token, signin_link
+from services.store.db.tables import api_token, signin_link
 
 SIGNIN_LINK_LIFETIME = timedelta(minutes=15)
-
-
-def end_sessions(tx: Connection, account_id: int) -> None:
-    """Signs the account out in every browser."""
-    tx.execute(
-        update(account)
-        .where(account.c.id == account_id)
-        .values(session_key=func.gen_random_uuid())
-    )  # fmt: skip
 
 
 def create_signin_link(tx: Connection, account_id: int) -> str:

@@ -58,13 +58,19 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _random_key("session_key"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
 )  # fmt: skip
 
 api_token = Table(
     "api_token", metadata, _id(), _ref("account_id", "account.id", index=True),
     Column("digest", LargeBinary, nullable=False, unique=True), _created(), _at("revoked_at"),
+)  # fmt: skip
+
+session = Table(
+    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True), _ref("account_id", "account.id", index=True),
+    _text("address"), _text("user_agent"), _created(),
+    Column("used_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()), _at("ended_at"),
 )  # fmt: skip
 
 signin_link = Table(

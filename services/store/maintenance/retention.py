@@ -31,6 +31,7 @@ from services.domain.delivery.retention import (
     UNCONFIRMED_KEPT_FOR,
     UNREADABLE_KEPT_FOR,
 )
+from services.store.accounts import sessions
 from services.store.db.tables import (
     bounce,
     channel,
@@ -45,6 +46,7 @@ from services.store.db.tables import (
     rate_limit,
     run,
     sentence_vector,
+    session,
     signin_link,
     source,
     subscription,
@@ -157,6 +159,12 @@ def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(batch)))
 
 
+def delete_sessions(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Deletes the sessions that ended, and those whose time is over."""
+    is_over = or_(session.c.ended_at < now - keep, session.c.created_at < now - keep - sessions.LIFETIME)
+    return _delete(tx, session, is_over)
+
+
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, bounce, bounce.c.created_at < now - RECORDS_KEPT_FOR)
 
@@ -197,6 +205,7 @@ STEPS: tuple[Step, ...] = (
     delete_matches,
     delete_confirmations,
     delete_signin_links,
+    delete_sessions,
     delete_bounces,
     delete_rate_limits,
     delete_sentence_vectors,

@@ -5,12 +5,12 @@ from dataclasses import replace
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.store.accounts import accounts, credentials
+from services.store.accounts import accounts, credentials, sessions
 from services.store.accounts.records import Account
 from services.telemetry import log
 from services.web.auth import SIGNIN_KEY_FILE, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
-from services.web.request_context import Anyone, RequestContext, SignedIn
+from services.web.request_context import Anyone, RequestContext, SignedIn, signed_out
 from services.web.requests import HEAD
 
 router = APIRouter()
@@ -45,13 +45,11 @@ def use_key(request: Anyone, form: Posted) -> Response:
 
 @router.post("/signout")
 def signout(request: SignedIn, form: Posted) -> Response:
-    """Ends every session of the account, also one whose cookie was copied."""
+    """Ends the session, also in another browser that has a copy of the cookie."""
     with request.app.db.transaction() as tx:
-        credentials.end_sessions(tx, request.account_id)
+        sessions.end(tx, request.session_id, request.account_id)
     log.info("signed out", account=request.account_id)
-    response = request.redirect("/signin")
-    response.delete_cookie(request.app.cookie, httponly=True, samesite="lax", secure=request.app.is_https)
-    return response
+    return signed_out(request)
 
 
 def _use_printed(request: RequestContext, key: str) -> bool:
@@ -85,8 +83,10 @@ def _sign_in_operator(request: RequestContext) -> Response:
 def _sign_in(request: RequestContext, account: Account) -> Response:
     """Starts a session with a new random nonce, and opens the page that was asked for."""
     log.info("signed in", account=account.id, operator=account.operator, ip=request.ip)
+    with request.app.db.transaction() as tx:
+        key = sessions.start(tx, account.id, request.ip, request.user_agent)
     response = request.redirect(request.session.next_path)
-    request.set_session_cookie(response, request.app.sessions.new(account))
+    request.set_session_cookie(response, request.app.sessions.new(key))
     return response
 
 
