@@ -75,6 +75,13 @@ class Session:
     key: str = ""
     """The key of the session's row (`store/accounts/sessions.py`); empty before signing in."""
     next_path: str = "/"
+    link: str = ""
+    """The key of the sign-in link that was opened, until its button is pressed."""
+
+
+def browser_digest(session: Session) -> bytes:
+    """What a sign-in link stores of the browser that asked for it."""
+    return hashlib.sha256(session.nonce.encode()).digest()
 
 
 class Sessions:
@@ -96,15 +103,15 @@ class Sessions:
         return Session(nonce=secrets.token_urlsafe(16), key=key, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.key, session.next_path]))
+        return str(self._signer.dumps([session.nonce, session.key, session.next_path, session.link]))
 
     def read(self, cookie: str) -> Session | None:
         """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
-            nonce, key, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            nonce, key, next_path, link = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, key=key, next_path=next_path)
+        return Session(nonce=nonce, key=key, next_path=next_path, link=link)
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""

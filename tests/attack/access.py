@@ -33,6 +33,8 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/metrics"): Access.PUBLIC,
     ("GET", "/signin"): Access.PUBLIC,
     ("POST", "/signin"): Access.PUBLIC,
+    ("GET", "/signin/link"): Access.PUBLIC,
+    ("POST", "/signin/mail"): Access.PUBLIC,
     ("GET", "/unsubscribe/{token}"): Access.LINK,
     ("POST", "/unsubscribe/{token}"): Access.LINK,
     ("GET", "/confirm/{token}"): Access.LINK,

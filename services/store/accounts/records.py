@@ -27,6 +27,28 @@ class SignedIn(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class SigninLink:
+    """A link that signs an account in once."""
+
+    account_id: int
+    email: str
+    browser: bytes
+    """The digest of the browser that asked for the link (`auth.browser_digest`); empty: any browser may use it."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """Somebody asked for a sign-in link to be mailed to an address, which may belong to no account."""
+
+    id: int
+    email: str
+    ip: str
+    browser: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OpenSession:
     """A row of `session` that has not ended."""
 

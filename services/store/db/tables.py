@@ -75,7 +75,15 @@ session = Table(
 
 signin_link = Table(
     "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
-    _ref("account_id", "account.id", index=True), _at("expires_at", nullable=False), _at("used_at"), _created(),
+    _ref("account_id", "account.id", index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    _at("expires_at", nullable=False), _at("used_at"), _created(),
+)  # fmt: skip
+
+link_request = Table(
+    "link_request", metadata, _id(), _text("email", None), _text("ip"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
+    Index("ix_link_request_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
 )  # fmt: skip
 
 channel = Table(

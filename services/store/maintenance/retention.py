@@ -39,6 +39,7 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
+    link_request,
     listing,
     match,
     match_job,
@@ -153,6 +154,10 @@ def delete_confirmations(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_KEPT_FOR)
 
 
+def delete_link_requests(tx: Connection, now: datetime, keep: timedelta) -> int:
+    return _delete(tx, link_request, link_request.c.created_at < now - LINKS_KEPT_FOR)
+
+
 def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     is_expired = signin_link.c.expires_at < now - LINKS_KEPT_FOR
     batch = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
@@ -204,6 +209,7 @@ STEPS: tuple[Step, ...] = (
     delete_items,
     delete_matches,
     delete_confirmations,
+    delete_link_requests,
     delete_signin_links,
     delete_sessions,
     delete_bounces,

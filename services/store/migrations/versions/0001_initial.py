@@ -47,6 +47,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
     )
     op.create_table(
+        "link_request",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "next_attempt_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=True
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_request")),
+    )
+    op.create_index(op.f("ix_link_request_created_at"), "link_request", ["created_at"], unique=False)
+    op.create_index(
+        "ix_link_request_due",
+        "link_request",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
+    )
+    op.create_table(
         "model",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("setting", sa.Text(), nullable=False),
@@ -311,6 +331,8 @@ def upgrade() -> None:
         "signin_link",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("email", sa.Text(), server_default="", nullable=False),
+        sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
