@@ -3,6 +3,7 @@ import re
 import pytest
 
 from services.settings import Settings
+from services.settings import settings as read_settings
 from services.store.db.database import Database
 from services.store.delivery import channels, deliveries, opt_in
 from tests.cli.conftest import Paperwire
