@@ -49,7 +49,7 @@ from tests.support.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
 from workers.tasks import GATHER_TIME_BUDGET, TIME_BUDGET  # noqa: E402
 
 _POSTED = '{"ok": true, "ts": "1.2", "channel": "C1"}'
-KEY = "a key for benchmarks"
+KEY = "a key for benchmarks of 32 characters or more"
 WORKERS = 2
 PAPERS = 10
 SOON = timedelta(seconds=5)
@@ -225,7 +225,7 @@ def slack_posts(name: str, count: int, seconds: float) -> dict[str, object]:
 
 def _slack(port: int) -> dict[str, str]:
     api = {"PAPERWIRE_SLACK_API_URL": f"http://127.0.0.1:{port}/", "PAPERWIRE_SLACK_BOT_TOKEN": "xoxb-bench"}
-    return api | {"PAPERWIRE_ALLOW_HOSTS": "127.0.0.1/32"}
+    return api | {"PAPERWIRE_ALLOW_WEBHOOK_HOSTS": "127.0.0.1/32"}
 
 
 def due(count: int) -> dict[str, object]:

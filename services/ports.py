@@ -97,7 +97,7 @@ class Envelope:
     date: datetime
     unsubscribe_url: str = ""
     confirm_url: str = ""
-    """Where the receiver opts in. Only a message of the kind `confirm` has it."""
+    """Where the receiver opts in, or what the button of a mail of the kind `link` opens. Other messages have none."""
     about: str = ""
     """The receipt of the message that a `thread` or an `update` belongs to."""
 

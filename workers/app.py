@@ -82,12 +82,12 @@ def db() -> Database:
 
 @cache
 def secrets() -> SecretBox:
-    return SecretBox(settings().secret_key.get_secret_value())
+    return SecretBox(settings().secret_keys)
 
 
 @cache
 def fetcher() -> Fetcher:
-    return Fetcher(user_agent=settings().user_agent, allow_hosts=settings().allowed_hosts)
+    return Fetcher(user_agent=settings().user_agent, allow_hosts=settings().source_hosts)
 
 
 def embedder() -> Embedder:

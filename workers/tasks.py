@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy.exc import OperationalError
 
 from services.errors import LeaseLost
-from services.flow.pipeline import embed, ingest, match, notify, poll
+from services.flow.pipeline import embed, ingest, match, notify, poll, signin_mail
 from services.flow.pipeline.deliver import claim, gather, send
 from services.flow.upkeep import (
     bounces,
@@ -78,6 +78,7 @@ def run_deliver() -> None:
     drain("deliver", lambda: recovery.pause_if_copied(db()))
     drain("deliver", lambda: recovery.end_expired_lease(db(), settings()))
     drain("deliver", lambda: recovery.probe_transport(db(), settings(), secrets()))
+    drain("deliver", lambda: signin_mail.work(db(), settings()))
     drain("deliver", lambda: message_updates.give_up(db(), settings()))
     drain("deliver", lambda: gather.gather_due(db(), settings()), GATHER_TIME_BUDGET)
     drain("deliver", lambda: message_updates.work(db(), settings()))

@@ -22,6 +22,7 @@ from services.web.pages import (
     outbox,
     papers,
     quarantine,
+    sessions,
     signin,
     silences,
     sources,
@@ -50,6 +51,7 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    sessions.router,
 )
 
 

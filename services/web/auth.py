@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from services.store.accounts.records import Account
+from services.store.db.secrets import derive_key
 
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
 """The path in the data directory. `up` writes a new key at every start, with mode 0600."""
@@ -18,6 +19,7 @@ COOKIE = "paperwire_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
 """Browsers take a cookie of this name over https only, and from no other host of the domain."""
 SESSION_SECONDS = 30 * 86_400
+"""The lifetime of the cookie. A session's row ends it after the same time (`store/accounts/sessions.py`)."""
 
 
 def signin_url(base_url: str, key: str) -> str:
@@ -70,46 +72,55 @@ class Session:
     """The content of the cookie. `nonce` binds forms to it; `next_path` is the page to open after signing in."""
 
     nonce: str
-    account_id: int | None = None
-    account_key: str = ""
-    """The session key of the account when it signed in. The session ends when the account has another one."""
+    key: str = ""
+    """The key of the session's row (`store/accounts/sessions.py`); empty before signing in."""
     next_path: str = "/"
+    link: str = ""
+    """The key of the sign-in link that was opened, until its button is pressed."""
 
 
-def is_valid_for(session: Session, account: Account) -> bool:
-    """Whether the account signed in with this session and has not ended its sessions since."""
-    return session.account_id == account.id and hmac.compare_digest(session.account_key, account.session_key.hex)
+def browser_digest(session: Session) -> bytes:
+    """What a sign-in link stores of the browser that asked for it."""
+    return hashlib.sha256(session.nonce.encode()).digest()
 
 
 class Sessions:
-    """Signs and reads session cookies, which stay valid across restarts as long as the secret key is the same."""
+    """Signs and reads session cookies, which stay valid across restarts as long as their key is among the secret keys.
 
-    def __init__(self, secret_key: str) -> None:
+    The first of `secret_keys` signs. The others, which it replaced, only verify.
+    """
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        # The signer takes the current key last.
         self._signer = URLSafeTimedSerializer(
-            secret_key, salt="paperwire session", signer_kwargs={"digest_method": hashlib.sha256}
+            [derive_key(key, "sessions") for key in reversed(secret_keys)],
+            salt="paperwire session",
+            signer_kwargs={"digest_method": hashlib.sha256},
         )
-        self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
+        self._form_keys = [derive_key(key, "forms") for key in secret_keys]
 
-    def new(self, account: Account | None = None, next_path: str = "/") -> Session:
-        nonce = secrets.token_urlsafe(16)
-        if account is None:
-            return Session(nonce=nonce, next_path=next_path)
-        return Session(nonce=nonce, account_id=account.id, account_key=account.session_key.hex, next_path=next_path)
+    def new(self, key: str = "", next_path: str = "/") -> Session:
+        return Session(nonce=secrets.token_urlsafe(16), key=key, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.account_id, session.account_key, session.next_path]))
+        return str(self._signer.dumps([session.nonce, session.key, session.next_path, session.link]))
 
     def read(self, cookie: str) -> Session | None:
         """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
-            nonce, account_id, account_key, next_path = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            nonce, key, next_path, link = self._signer.loads(cookie, max_age=SESSION_SECONDS)
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, account_id=account_id, account_key=account_key, next_path=next_path)
+        return Session(nonce=nonce, key=key, next_path=next_path, link=link)
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""
-        return hmac.new(self._form_key, session.nonce.encode(), hashlib.sha256).hexdigest()
+        return _form_token(self._form_keys[0], session)
 
     def is_form_token(self, token: str, session: Session) -> bool:
-        return hmac.compare_digest(self.form_token(session).encode(), token.encode())
+        valid = (_form_token(key, session) for key in self._form_keys)
+        return any(hmac.compare_digest(each.encode(), token.encode()) for each in valid)
+
+
+def _form_token(key: bytes, session: Session) -> str:
+    return hmac.new(key, session.nonce.encode(), hashlib.sha256).hexdigest()

@@ -11,16 +11,17 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from services import render
 from services.errors import NotFound
-from services.store.accounts import accounts
+from services.store.accounts import sessions
 from services.store.accounts.records import Account
 from services.telemetry import log
 from services.web import formatting
-from services.web.auth import SESSION_SECONDS, Session, is_valid_for
+from services.web.auth import SESSION_SECONDS, Session
 from services.web.context import App, AppContext
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 FLASH_MESSAGES = {
     "saved": "Saved.",
+    "session-ended": "Signed out there.",
     "created": "Subscribed. New papers that match will reach you from now on.",
     "readdressed": "The feed has a new address; the old link no longer works.",
     "deleted": "Deleted.",
@@ -54,6 +55,8 @@ class RequestContext:
     session: Session
     maybe_account: Account | None
     """The account that is signed in; None on the sign-in pages."""
+    session_id: int = 0
+    """The row of the session; 0 for nobody."""
 
     @property
     def account(self) -> Account:
@@ -67,6 +70,10 @@ class RequestContext:
     @property
     def ip(self) -> str:
         return self.http.client.host if self.http.client else ""
+
+    @property
+    def user_agent(self) -> str:
+        return self.http.headers.get("user-agent", "").replace("\0", "")
 
     @property
     def is_htmx(self) -> bool:
@@ -107,16 +114,23 @@ class RequestContext:
         )
 
 
+def signed_out(request: RequestContext) -> Response:
+    """Leads to the sign-in page without the cookie of the session."""
+    response = request.redirect("/signin")
+    response.delete_cookie(request.app.cookie, httponly=True, samesite="lax", secure=request.app.is_https)
+    return response
+
+
 def anyone(request: Request, app: App) -> RequestContext:
     """The context of any visitor, signed in or not."""
     session = app.sessions.read(request.cookies.get(app.cookie, "")) or app.sessions.new()
-    account = None
-    if session.account_id is not None:
+    who = None
+    if session.key:
         with app.db.transaction() as tx:
-            account = accounts.by_id(tx, session.account_id)
-    if account is not None and not is_valid_for(session, account):
-        account = None
-    return RequestContext(http=request, app=app, session=session, maybe_account=account)
+            who = sessions.by_key(tx, session.key)
+    if who is None:
+        return RequestContext(http=request, app=app, session=session, maybe_account=None)
+    return RequestContext(http=request, app=app, session=session, maybe_account=who.account, session_id=who.session_id)
 
 
 def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from starlette.routing import BaseRoute
 
 from services.flow import opt_in_links
+from services.store.accounts import sessions
 from services.store.db.tables import metadata
 from services.store.subscriptions import atom_feeds, subscriptions
 from tests.web.conftest import Site
@@ -32,6 +33,8 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/metrics"): Access.PUBLIC,
     ("GET", "/signin"): Access.PUBLIC,
     ("POST", "/signin"): Access.PUBLIC,
+    ("GET", "/signin/link"): Access.PUBLIC,
+    ("POST", "/signin/mail"): Access.PUBLIC,
     ("GET", "/unsubscribe/{token}"): Access.LINK,
     ("POST", "/unsubscribe/{token}"): Access.LINK,
     ("GET", "/confirm/{token}"): Access.LINK,
@@ -55,6 +58,8 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/account"): Access.SIGNED_IN,
     ("POST", "/account"): Access.SIGNED_IN,
     ("POST", "/signout"): Access.SIGNED_IN,
+    ("POST", "/account/sessions/end"): Access.SIGNED_IN,
+    ("POST", "/account/sessions/{session_id}/end"): Access.OWNER,
     ("POST", "/votes"): Access.SIGNED_IN,
     ("GET", "/subscriptions/{subscription_id}"): Access.OWNER,
     ("POST", "/subscriptions/{subscription_id}"): Access.OWNER,
@@ -86,6 +91,8 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/templates"): Access.OPERATOR,
     ("GET", "/templates/{sample}/html"): Access.OPERATOR,
 }
+SIGNS_OUT = {("POST", "/signout"), ("POST", "/account/sessions/end")}
+"""The routes that end the session of the request itself."""
 MARK = "Zanzibar"
 """A word in all rows of Ada, which no page of another account may contain."""
 VALID = {
@@ -134,10 +141,13 @@ def rows_of_ada(site: Site) -> dict[str, str]:
     site.match(site.ada, subscription, paper, f"it contains {MARK}")
     site.sql(f"INSERT INTO quarantine (paper_id, shard, error) VALUES ({paper}, 0, 'lost')")
     site.sql(f"INSERT INTO silence (account_id, until, query) VALUES ({site.ada}, now() + interval '1 day', '{MARK}')")
+    with site.db.transaction() as tx:
+        sessions.start(tx, site.ada)
     outbox = site.settings.data_dir / "outbox"
     outbox.mkdir(parents=True, exist_ok=True)
     (outbox / "mail-1.eml").write_text(f"Subject: {MARK}\r\n\r\n{MARK}\r\n")
     ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1, "silence_id": 1}
+    ((ids["session_id"],),) = site.sql("SELECT max(id) FROM session")
     texts = {name: str(value) for name, value in {**ids, "paper_id": paper}.items()}
     return {**texts, "name": "mail-1.eml", "sample": "digest", "token": "1-0123456789abcdef"}
 

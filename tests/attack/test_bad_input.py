@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 import services.web
 from services.domain.query.parser import parse
 from services.errors import QueryError
-from tests.attack.access import VALID, Access, Route, address_of, routes_of, rows_of_ada
+from tests.attack.access import SIGNS_OUT, VALID, Access, Route, address_of, routes_of, rows_of_ada
 from tests.web.conftest import BASE, Browser, Site, text_of
 
 MAX_SECONDS = 5.0
@@ -55,9 +55,9 @@ def adas(site: Site) -> dict[str, str]:
 
 @pytest.fixture
 def forms(site: Site) -> list[Route]:
-    """Every form; the sign-out is left out, since it ends the session of the test."""
+    """Every form but those that end the session of the test."""
     kinds = (Access.PUBLIC, Access.SIGNED_IN, Access.OWNER, Access.OPERATOR)
-    return [route for route in routes_of(site, *kinds) if route[0] == "POST" and route[1] != "/signout"]
+    return [route for route in routes_of(site, *kinds) if route[0] == "POST" and route not in SIGNS_OUT]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from httpx2 import Response
 
-from services.store.accounts import accounts, credentials
+from services.store.accounts import accounts, credentials, sessions
 from services.web.auth import COOKIE
 from tests.attack.access import (
     ACCESS,
@@ -102,7 +102,7 @@ def test_a_forged_cookie_opens_nothing(site: Site, adas: dict[str, str], change:
 def test_the_cookie_of_an_ended_session_opens_nothing(site: Site, adas: dict[str, str]) -> None:
     ada = site.browser(site.ada)
     with site.db.transaction() as tx:
-        credentials.end_sessions(tx, site.ada)
+        sessions.end_all(tx, site.ada)
     assert_refused(site, ada, routes_of(site, *PRIVATE), adas, is_sent_to_signin)
 
 
@@ -146,9 +146,10 @@ def test_a_subscription_of_another_account_gives_404(site: Site, adas: dict[str,
 def test_a_row_of_another_account_cannot_be_named_in_a_form(
     site: Site, adas: dict[str, str], path: str, field: str, row: str
 ) -> None:
+    ben = site.browser(site.ben)
     before = state_of(site)
     fields = {"query": "x", "until": "2999-01-01", "confirmed": "yes", field: adas[row]}
-    answer = site.browser(site.ben).post(path, fields)
+    answer = ben.post(path, fields)
     assert answer.status_code in (404, 422)
     assert MARK not in answer.text
     assert state_of(site) == before
@@ -185,7 +186,8 @@ def test_a_signed_link_needs_no_session(site: Site, adas: dict[str, str]) -> Non
     ids=str,
 )
 def test_a_form_of_another_site_is_refused(site: Site, adas: dict[str, str], headers: dict[str, str]) -> None:
-    before, ada = state_of(site), site.browser(site.ada)
+    ada = site.browser(site.ada)
+    before = state_of(site)
     for route in forms(site):
         assert ada.post(address_of(route, adas), VALID, **headers).status_code == 403, route
     assert state_of(site) == before
@@ -193,7 +195,8 @@ def test_a_form_of_another_site_is_refused(site: Site, adas: dict[str, str], hea
 
 @pytest.mark.parametrize("token", ["", "0" * 64, "\u00e9", "another"])
 def test_a_form_without_the_token_of_its_session_is_refused(site: Site, adas: dict[str, str], token: str) -> None:
-    before, ada, ben = state_of(site), site.browser(site.ada), site.browser(site.ben)
+    ada, ben = site.browser(site.ada), site.browser(site.ben)
+    before = state_of(site)
     fields = {**VALID, "token": ben.token if token == "another" else token}
     for route in forms(site):
         assert ada.post(address_of(route, adas), fields).status_code == 403, route
@@ -205,7 +208,8 @@ def forms(site: Site) -> list[Route]:
 
 
 def test_no_other_method_does_anything(site: Site, adas: dict[str, str]) -> None:
-    before, ada, routes = state_of(site), site.browser(site.ada), every_route(site.app.routes)
+    ada, routes = site.browser(site.ada), every_route(site.app.routes)
+    before = state_of(site)
     for _, path in routes:
         for method in METHODS:
             if (method, path) in routes:
@@ -218,7 +222,8 @@ def test_no_other_method_does_anything(site: Site, adas: dict[str, str]) -> None
 
 
 def test_head_answers_as_get_and_changes_nothing(site: Site, adas: dict[str, str]) -> None:
-    before, ada, routes = state_of(site), site.browser(site.ada), every_route(site.app.routes)
+    ada, routes = site.browser(site.ada), every_route(site.app.routes)
+    before = state_of(site)
     for route in routes:
         address = address_of(route, adas)
         head = ada.client.head(address)
@@ -228,14 +233,15 @@ def test_head_answers_as_get_and_changes_nothing(site: Site, adas: dict[str, str
     assert state_of(site) == before
 
 
-ENDING = ("delete", "remove", "end", "release", "signout")
+ENDING = ("delete", "remove", "end", "release", "signout", "/sessions/end")
+"""The ends of the paths of routes that end a row; the last one ends all rows of its kind."""
 
 
 def test_the_owner_gets_an_answer(site: Site, adas: dict[str, str]) -> None:
     """Without this test, a route that always answers 404 would pass the tests above."""
     routes = routes_of(site, Access.OWNER, Access.OPERATOR, Access.SIGNED_IN)
     # What ends a row comes last. Each ends another row.
-    for route in sorted(routes, key=lambda route: (route[1].endswith(ENDING), route)):
+    for route in sorted(routes, key=lambda route: (route[1].endswith(ENDING), route[1].endswith(ENDING[-1]), route)):
         for _, answer in answers(site.browser(site.ada), [route], adas):
             # VALID does not fit every form, so the check of a form may refuse it with 422.
             assert answer.status_code in (200, 303, 422), (route, answer.status_code)

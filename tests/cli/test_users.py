@@ -36,7 +36,9 @@ def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> N
     found = re.fullmatch(r"http://127\.0\.0\.1:8400/signin\?key=([\w-]+)\n", answer.out)
     assert found
     with db.transaction() as tx:
-        assert credentials.use_signin_link(tx, found[1]) == 1
+        link = credentials.use_signin_link(tx, found[1])
+        assert link is not None
+        assert link.account_id == 1
         assert credentials.use_signin_link(tx, found[1]) is None
 
 

@@ -40,7 +40,7 @@ SCALE = 1 / 30
 """The time scale: a claim's lease lasts 6 s, that of a mail being sent 30 s, and the scheduler looks twice a second."""
 AFTER_AUDIT_GRACE = timedelta(minutes=11)
 """Longer than the audit waits before it counts work as overdue."""
-KEY = "a key for fault tests"
+KEY = "a key for fault tests of 32 characters or more"
 _papers = count(10_000)
 
 
@@ -82,7 +82,8 @@ class FaultHarness:
             "PAPERWIRE_SECRET_KEY": KEY,
             "PAPERWIRE_BASE_URL": "https://papers.example.org",
             "PAPERWIRE_TIMEZONE": "UTC",
-            "PAPERWIRE_ALLOW_HOSTS": "127.0.0.1/32",
+            "PAPERWIRE_ALLOW_SOURCE_HOSTS": "127.0.0.1/32",
+            "PAPERWIRE_ALLOW_WEBHOOK_HOSTS": "127.0.0.1/32",
             # Not scaled, since a busy machine may answer slowly.
             "PAPERWIRE_SMTP_URL": f"{self.smtp.url}?timeout=600",
             "PAPERWIRE_SLACK_API_URL": f"{self.slack.url}/",

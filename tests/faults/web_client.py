@@ -7,7 +7,7 @@ import urllib.request
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from services.store.accounts import accounts
+from services.store.accounts import sessions
 from services.store.db.database import Database
 from services.web.auth import COOKIE, Sessions
 from tests.faults.role import Role
@@ -29,13 +29,13 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class WebClient:
     def __init__(self, role: Role, port: int, key: str, db: Database) -> None:
         self.role, self._db, self.base = role, db, f"http://127.0.0.1:{port}"
-        self._sessions = Sessions(key)
+        self._sessions = Sessions([key])
         self._session = self._sessions.new()
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def sign_in(self, account: int) -> "WebClient":
         with self._db.transaction() as tx:
-            self._session = self._sessions.new(accounts.by_id(tx, account))
+            self._session = self._sessions.new(sessions.start(tx, account))
         return self
 
     def get(self, path: str) -> PageResponse:

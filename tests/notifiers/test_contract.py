@@ -96,7 +96,7 @@ def reach(configure: Configure, http: HttpSink, smtp: SmtpSink) -> None:
         smtp_url=f"smtp://me:{SECRET}@127.0.0.1:{smtp.port}?tls=none",
         slack_bot_token=SECRET,
         slack_api_url=f"{http.url}/api/",
-        allow_hosts=f"127.0.0.1:{http.port}",
+        allow_webhook_hosts=f"127.0.0.1:{http.port}",
     )
 
 

@@ -183,9 +183,9 @@ def test_only_webhook_addresses_of_slack_are_accepted(url: str) -> None:
 
 
 def test_the_operator_may_allow_another_host_and_withdraw_that(configure: Configure, commit: Commit) -> None:
-    configure(allow_hosts="127.0.0.1:9")
+    configure(allow_webhook_hosts="127.0.0.1:9")
     target = plugin.parse_target("http://127.0.0.1:9/services/x")
-    configure(allow_hosts="")
+    configure(allow_webhook_hosts="")
     result = plugin.send(BODY, target, commit)
     assert isinstance(result, Rejected)
     assert result.scope == "channel"
@@ -370,7 +370,7 @@ def test_the_transport_works_again_when_slack_accepts_the_token(configure: Confi
 def test_the_outcome_follows_from_a_webhooks_answer(
     configure: Configure, http: HttpSink, commit: Commit, answer: Answer, outcome: type, scope: str | None, posts: int
 ) -> None:
-    configure(allow_hosts=f"127.0.0.1:{http.port}")
+    configure(allow_webhook_hosts=f"127.0.0.1:{http.port}")
     http.always(HOOK, answer)
     target = plugin.parse_target(http.url + HOOK)
     result = plugin.send(plugin.render(digest(2), ENVELOPE, target), target, commit)

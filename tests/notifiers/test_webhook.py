@@ -28,7 +28,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 
 def target(http: HttpSink, configure: Configure, path: str = HOOK) -> WebhookTarget:
-    configure(allow_hosts=f"127.0.0.1:{http.port}")
+    configure(allow_webhook_hosts=f"127.0.0.1:{http.port}")
     issued = plugin.with_new_secret(plugin.parse_target(http.url + path), NOW)
     assert isinstance(issued[0], WebhookTarget)
     return issued[0]
@@ -220,7 +220,7 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
 
         thread = threading.Thread(target=pour)
         thread.start()
-        configure(allow_hosts=f"127.0.0.1:{port}")
+        configure(allow_webhook_hosts=f"127.0.0.1:{port}")
         issued = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
         assert isinstance(issued[0], WebhookTarget)
         assert send(issued[0], commit) == Sent("HTTP 200")
@@ -230,7 +230,7 @@ def test_an_endless_answer_is_not_read(configure: Configure, commit: Commit) -> 
 
 def test_a_failed_connection_is_a_failure(configure: Configure, commit: Commit) -> None:
     with refused_port() as port:
-        configure(allow_hosts=f"127.0.0.1:{port}")
+        configure(allow_webhook_hosts=f"127.0.0.1:{port}")
         issued = plugin.with_new_secret(plugin.parse_target(f"http://127.0.0.1:{port}/"), NOW)
         assert isinstance(issued[0], WebhookTarget)
         assert isinstance(send(issued[0], commit), MaybeDelivered)
@@ -273,11 +273,22 @@ def test_a_name_of_a_private_address_is_rejected_when_it_is_resolved(
     configure: Configure, http: HttpSink, commit: Commit
 ) -> None:
     to = target(http, configure)
-    configure(allow_hosts="")
+    configure(allow_webhook_hosts="")
     inside = to.model_copy(update={"url": SecretStr("http://localhost/hook")})
     result = send(inside, commit)
     assert isinstance(result, Rejected)
     assert result.scope == "channel"
+    assert http.requests == []
+
+
+def test_a_private_host_that_is_allowed_for_sources_is_no_webhook(
+    configure: Configure, http: HttpSink, commit: Commit
+) -> None:
+    allowed = target(http, configure)
+    configure(allow_webhook_hosts="", allow_source_hosts=f"127.0.0.1:{http.port}")
+    with pytest.raises(TargetError):
+        plugin.parse_target(f"http://127.0.0.1:{http.port}/hook")
+    assert isinstance(send(allowed, commit), Rejected)
     assert http.requests == []
 
 

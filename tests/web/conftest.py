@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
-from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
@@ -17,8 +16,7 @@ from services.domain.subscriptions.draft import Draft
 from services.flow.commands import channels
 from services.flow.pipeline import ingest
 from services.settings import Settings
-from services.store.accounts import accounts
-from services.store.accounts.records import Account
+from services.store.accounts import accounts, sessions
 from services.store.db.database import Database
 from services.store.sources import sources
 from services.store.subscriptions import matches
@@ -31,17 +29,16 @@ BASE = "http://127.0.0.1:8400"
 DAY = date(2026, 5, 4)
 
 
-def unsaved_account(session_key: UUID = UUID(int=1)) -> Account:
-    return Account(7, "ada@example.org", "", "UTC", None, None, False, session_key, datetime(2026, 5, 4, tzinfo=UTC))
-
-
 class Browser:
-    """A browser that keeps cookies, sends `Origin` and the form token, and follows no redirects."""
+    """A browser that keeps cookies, sends `Origin` and the form token, and follows no redirects.
 
-    def __init__(self, app: FastAPI, account: Account | None, base: str = BASE) -> None:
+    `key`: of its session; empty before the sign-in.
+    """
+
+    def __init__(self, app: FastAPI, key: str, base: str = BASE) -> None:
         self.client = TestClient(app, base_url=base, follow_redirects=False)
         self.origin = base
-        session = app.state.context.sessions.new(account)
+        session = app.state.context.sessions.new(key)
         self.token = app.state.context.sessions.form_token(session)
         host = base.partition("://")[2].partition(":")[0]
         # The domain under which the cookie jar stores cookies of this host.
@@ -64,9 +61,12 @@ class Site:
             self.ben = accounts.add(tx, "ben@example.org", "UTC")
 
     def browser(self, account_id: int | None = None, base: str = BASE) -> Browser:
+        return Browser(self.app, "" if account_id is None else self.session(account_id), base)
+
+    def session(self, account_id: int) -> str:
+        """The key of a new session."""
         with self.db.transaction() as tx:
-            account = accounts.by_id(tx, account_id) if account_id is not None else None
-        return Browser(self.app, account, base)
+            return sessions.start(tx, account_id, "192.0.2.7", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
 
     def channel(self, account_id: int, word: str) -> int:
         return channels.find_or_add(self.db, self.settings, account_id, word, verified=True)

@@ -1,7 +1,6 @@
 """Sign-in keys, sessions and redirects after signing in."""
 
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -11,11 +10,9 @@ from services.web.auth import (
     host_name,
     is_loopback,
     is_printed_key,
-    is_valid_for,
     safe_next,
     signin_url,
 )
-from tests.web.conftest import unsaved_account
 
 
 @pytest.fixture
@@ -75,24 +72,32 @@ def test_a_key_is_quoted_in_its_link() -> None:
     assert signin_url("https://p.example", "a+b/c") == "https://p.example/signin?key=a%2Bb%2Fc"
 
 
+ONE, TWO = "a key of thirty-two characters 1", "a key of thirty-two characters 2"
+
+
 def test_a_session_is_only_readable_with_its_key() -> None:
-    sessions = Sessions("one")
-    session = sessions.new(unsaved_account(), "/matches")
-    assert Sessions("one").read(sessions.write(session)) == session
-    assert Sessions("two").read(sessions.write(session)) is None
+    sessions = Sessions([ONE])
+    session = sessions.new("a-key", "/matches")
+    assert Sessions([ONE]).read(sessions.write(session)) == session
+    assert Sessions([TWO]).read(sessions.write(session)) is None
     assert sessions.read(sessions.write(session) + "x") is None
     assert sessions.read("") is None
 
 
-def test_a_session_ends_when_its_account_has_another_key() -> None:
-    session = Sessions("one").new(unsaved_account())
-    assert is_valid_for(session, unsaved_account())
-    assert not is_valid_for(session, unsaved_account(UUID(int=2)))
+def test_an_old_key_verifies_sessions_and_forms_and_signs_none() -> None:
+    before, during, after = Sessions([ONE]), Sessions([TWO, ONE]), Sessions([TWO])
+    session = before.new("a-key")
+    assert during.read(before.write(session)) == session
+    assert during.is_form_token(before.form_token(session), session)
+    assert after.read(before.write(session)) is None
+    assert not after.is_form_token(before.form_token(session), session)
+    assert after.read(during.write(session)) == session
+    assert after.is_form_token(during.form_token(session), session)
 
 
 def test_a_form_token_is_valid_for_its_session_only() -> None:
-    sessions = Sessions("one")
-    session, other = sessions.new(unsaved_account()), sessions.new(unsaved_account())
+    sessions = Sessions([ONE])
+    session, other = sessions.new("a-key"), sessions.new("a-key")
     assert sessions.is_form_token(sessions.form_token(session), session)
     assert not sessions.is_form_token(sessions.form_token(other), session)
     assert not sessions.is_form_token("ü", session)

@@ -11,7 +11,7 @@ from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store.maintenance.audit import Audit
 from services.web.app import create_app
-from tests.web.conftest import Browser, Site, text_of, unsaved_account
+from tests.web.conftest import Browser, Site, text_of
 
 
 def test_a_migrated_database_is_ready(site: Site) -> None:
@@ -63,7 +63,7 @@ def test_without_a_database_pages_answer_503(monkeypatch: pytest.MonkeyPatch) ->
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").status_code == 503
         assert "paperwire_database_up 0.0" in client.get("/metrics").text
-        browser = Browser(app, unsaved_account())
+        browser = Browser(app, "the key of a session")
         answer = browser.get("/matches")
     assert answer.status_code == 503
     assert "does not answer" in text_of(answer)

@@ -8,7 +8,7 @@ RECORDS_KEPT_FOR = timedelta(days=400)
 The rows that prevent a second message about a paper are never deleted.
 """
 LINKS_KEPT_FOR = timedelta(days=1)
-"""Used sign-in links and opt-in requests."""
+"""Used sign-in links, and requests for sign-in links and opt-ins."""
 UNCONFIRMED_KEPT_FOR = timedelta(days=7)
 """Items that wait for an address whose owner does not opt in."""
 UNREADABLE_KEPT_FOR = timedelta(days=7)

@@ -28,6 +28,9 @@ MIN_WEIGHT = 0.5
 """The weight of a query that matches in the abstract only, and of a score at the threshold. A query that matches in the
 title and a score of twice the threshold have the weight 1."""
 
+LINK = "link"
+"""The kind of a mail whose button opens a link for the receiver alone. No delivery has this kind."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
@@ -86,13 +89,15 @@ class Digest:
     foot: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Further lines of a notice, below its title."""
+    action: str = ""
+    """What the button of a mail with a link says."""
 
     @property
     def has_content(self) -> bool:
         """Whether there is anything to send: a paper, in a thread an abstract, or a text without papers."""
         if self.kind == "thread":
             return any(item.paper.abstract for item in self.papers)
-        return self.kind in ("confirm", "test", "notice") or bool(self.papers)
+        return self.kind in ("confirm", "test", "notice", LINK) or bool(self.papers)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -189,6 +194,21 @@ def source_line(name: str, announced: int | None, read: int, selected: int) -> s
 def confirmation() -> Digest:
     """The opt-in request."""
     return Digest(kind="confirm", title="Do you want mails from paperwire?", papers=())
+
+
+def signin_link() -> Digest:
+    """The mail with a link that somebody asked for on the sign-in page."""
+    return Digest(
+        kind=LINK,
+        title="Your link to sign in to paperwire",
+        papers=(),
+        notes=("Somebody, probably you, asked for a link to sign in to paperwire with this address.",),
+        action="Sign in",
+        foot=(
+            "The link works once, for fifteen minutes, and replaces earlier ones.",
+            "If you did not ask for it, do nothing: without the link nobody can sign in.",
+        ),
+    )
 
 
 def test_message(base_url: str) -> Digest:

@@ -3,7 +3,16 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from services.domain.digests.digest import Digest, Reason, compose, confirmation, notice, source_line, test_message
+from services.domain.digests.digest import (
+    Digest,
+    Reason,
+    compose,
+    confirmation,
+    notice,
+    signin_link,
+    source_line,
+    test_message,
+)
 from services.domain.papers.paper import Identifier, Paper
 from services.domain.query.parser import parse
 
@@ -24,6 +33,7 @@ def messages() -> dict[str, Digest]:
         "notice": notice("The source feed https://example.org/feed has failed since 26 May 08:00 UTC: 503", BASE_URL),
         "test": test_message(BASE_URL),
         "confirm": confirmation(),
+        "sign-in": signin_link(),
     }
 
 

@@ -107,7 +107,7 @@ def check_addresses(host: str, port: int, addresses: Sequence[Address], allowed:
         return
     checked = [ip for ip in addresses if not allowed.has_address(ip, port)]
     if not all(is_public(ip) for ip in checked):
-        raise NotAllowed("the address is not on the public internet (PAPERWIRE_ALLOW_HOSTS allows hosts)")
+        raise NotAllowed("the address is not on the public internet (an operator can allow its host)")
     if checked and port not in WEB_PORTS.values():
         raise NotAllowed("only the ports 80 and 443 may be requested")
 
@@ -120,7 +120,8 @@ def _host_and_port(entry: str) -> tuple[str, int | None]:
         host = port = None
     if not host or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigError(
-            f"PAPERWIRE_ALLOW_HOSTS: {entry!r} is neither a host, a host:port nor a network as 10.0.0.0/8"
+            f"PAPERWIRE_ALLOW_SOURCE_HOSTS or PAPERWIRE_ALLOW_WEBHOOK_HOSTS: {entry!r} is neither a host, a host:port "
+            "nor a network as 10.0.0.0/8"
         )
     return host, port
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from services.domain.digests.digest import Digest
+from services.domain.digests.digest import LINK, Digest
 from services.errors import TargetError
 from services.notifiers.email import config, connection, files, smtp
 from services.notifiers.email.bounces import dsn
 from services.notifiers.email.bounces.dsn import MAX_BYTES as MAX_BOUNCE_BYTES
 from services.notifiers.email.bounces.mailbox import opened
 from services.notifiers.email.config import EmailSettings, email_settings
-from services.notifiers.email.digest import confirm_parts, digest_parts
+from services.notifiers.email.digest import confirm_parts, digest_parts, link_parts
 from services.notifiers.email.files import OutboxMail, ReadMail, outbox, read_outbox
 from services.notifiers.email.message import message
 from services.ports import Bounce, Envelope, Mailbox, Outcome, Policy, TransportDown
@@ -67,7 +67,7 @@ class Email:
         return Policy()
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
-        parts = confirm_parts if digest.kind == "confirm" else digest_parts
+        parts = {"confirm": confirm_parts, LINK: link_parts}.get(digest.kind, digest_parts)
         return message(*parts(digest, envelope), to=_address(target), envelope=envelope)
 
     def preview(self, body: bytes) -> str:

@@ -41,6 +41,13 @@ def confirm_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
     return context["subject"], render("email/confirm.txt", **context), render("email/confirm.html", **context)
 
 
+def link_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
+    """A mail whose button opens a link, such as the one that signs in."""
+    context = {"digest": digest, "subject": subject(digest), "preheader": "", "url": link(envelope.confirm_url)}
+    context["base_url"] = link(settings().base_url)
+    return subject(digest), render("email/link.txt", **context), render("email/link.html", **context)
+
+
 def subject(digest: Digest) -> str:
     return line(digest.title) or "Papers for you"
 

@@ -90,12 +90,13 @@ def require_webhook_host(url: str) -> None:
         return
     if not _allowed(parts.hostname or "", parts.port or WEB_PORTS[parts.scheme]):
         raise TargetError(
-            f"a Slack webhook reads https://{WEBHOOK_HOSTS[0]}/services/…; PAPERWIRE_ALLOW_HOSTS allows other hosts"
+            f"a Slack webhook reads https://{WEBHOOK_HOSTS[0]}/services/…; "
+            "PAPERWIRE_ALLOW_WEBHOOK_HOSTS allows other hosts"
         )
 
 
 def _allowed(host: str, port: int) -> bool:
-    allowed = AllowList.parse(settings().allowed_hosts)
+    allowed = AllowList.parse(settings().webhook_hosts)
     try:
         return allowed.has_name(host, port) or allowed.has_address(ip_address(host), port)
     except ValueError:

@@ -133,7 +133,7 @@ def _fetcher_of(user_agent: str, allowed: tuple[str, ...]) -> Fetcher:
 
 def _fetcher() -> Fetcher:
     with _fetcher_lock:  # Loading the system's certificates is slow, so one thread does it for all.
-        return _fetcher_of(settings().user_agent, settings().allowed_hosts)
+        return _fetcher_of(settings().user_agent, settings().webhook_hosts)
 
 
 def _webhook(target: BaseModel) -> WebhookTarget:

@@ -56,7 +56,7 @@ class WebhookTarget(BaseModel):
 
 def require_allowed(url: str) -> None:
     """Raises NotAllowed for an address that requests must not go to. A host name is checked again once resolved."""
-    check_address(url, settings().allowed_hosts)
+    check_address(url, settings().webhook_hosts)
 
 
 def digest_of(url: str, length: int) -> str:

@@ -1,48 +1,46 @@
-"""Sessions, sign-in links and API tokens. Only digests of the secrets of links and tokens are stored."""
+"""Sign-in links and API tokens. Only digests of their secrets are stored."""
 
 import hashlib
 import secrets
-from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
+from services.domain.accounts.signin import LINK_LIFETIME
+from services.store.accounts.records import SigninLink
+from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import account, api_token, signin_link
 
-SIGNIN_LINK_LIFETIME = timedelta(minutes=15)
 
+def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"") -> str:
+    """A new single-use key for signing in. The account's older keys stop working.
 
-def end_sessions(tx: Connection, account_id: int) -> None:
-    """Signs the account out in every browser."""
-    tx.execute(
-        update(account)
-        .where(account.c.id == account_id)
-        .values(session_key=func.gen_random_uuid())
-    )  # fmt: skip
-
-
-def create_signin_link(tx: Connection, account_id: int) -> str:
-    """A new single-use key for signing in. The account's older keys stop working."""
+    `browser`: of the person who asked for the link; another browser needs one more step.
+    """
     tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id))
     key = secrets.token_urlsafe(32)
-    tx.execute(
-        insert(signin_link)
-        .values(digest=_digest(key), account_id=account_id, expires_at=func.now() + SIGNIN_LINK_LIFETIME)
-    )  # fmt: skip
+    email = select(account.c.email).where(account.c.id == account_id).scalar_subquery()
+    row = {"digest": _digest(key), "account_id": account_id, "email": email, "browser": browser}
+    tx.execute(insert(signin_link).values(**row, expires_at=func.now() + LINK_LIFETIME))
     return key
 
 
-def use_signin_link(tx: Connection, key: str) -> int | None:
-    """Uses up a valid key and returns the id of its account; None for any other key."""
-    return tx.scalars(
-        update(signin_link)
-        .where(
-            signin_link.c.digest == _digest(key),
-            signin_link.c.used_at.is_(None),
-            signin_link.c.expires_at > func.now(),
-        )
-        .values(used_at=func.now())
-        .returning(signin_link.c.account_id)
-    ).first()
+def find_signin_link(tx: Connection, key: str) -> SigninLink | None:
+    """The link with this key, which can still be used; None for any other key."""
+    return fetch_first(tx, SigninLink, select(*columns_for(signin_link, SigninLink)).where(_is_valid(key)))
+
+
+def use_signin_link(tx: Connection, key: str) -> SigninLink | None:
+    """Uses up a link; None for a key that is not valid."""
+    used = update(signin_link).where(_is_valid(key)).values(used_at=func.now())
+    return fetch_first(tx, SigninLink, used.returning(*columns_for(signin_link, SigninLink)))
+
+
+def _is_valid(key: str) -> ColumnElement[bool]:
+    return and_(
+        signin_link.c.digest == _digest(key),
+        signin_link.c.used_at.is_(None),
+        signin_link.c.expires_at > func.now(),
+    )
 
 
 def create_api_token(tx: Connection, account_id: int) -> str:

@@ -1,8 +1,8 @@
 """Rows of accounts as typed records; columns of the same names fill the fields."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time
-from uuid import UUID
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,44 @@ class Account:
     quiet_from: time | None
     quiet_to: time | None
     operator: bool
-    session_key: UUID = field(repr=False)
-    """Every session cookie of the account contains it; a new key ends all sessions."""
     created_at: datetime
+
+
+class SignedIn(NamedTuple):
+    """Who a request comes from."""
+
+    account: Account
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigninLink:
+    """A link that signs an account in once."""
+
+    account_id: int
+    email: str
+    browser: bytes
+    """The digest of the browser that asked for the link (`auth.browser_digest`); empty: any browser may use it."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """Somebody asked for a sign-in link to be mailed to an address, which may belong to no account."""
+
+    id: int
+    email: str
+    ip: str
+    browser: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A row of `session` that has not ended."""
+
+    id: int
+    address: str
+    user_agent: str
+    created_at: datetime
+    used_at: datetime

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, text
 SKIPPED_IDS = 1_000_000
 """More rows than one table got between the backup and the loss. Their ids stand in cookies, links and sent messages."""
 _STATEMENTS = (
-    "UPDATE public.account SET session_key = gen_random_uuid()",
+    "UPDATE public.session SET ended_at = coalesce(ended_at, now())",
     "UPDATE public.subscription SET feed_key = gen_random_uuid()",
     "UPDATE public.signin_link SET used_at = coalesce(used_at, now())",
     "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass,"

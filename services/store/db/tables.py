@@ -58,7 +58,7 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _random_key("session_key"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
 )  # fmt: skip
 
@@ -67,9 +67,23 @@ api_token = Table(
     Column("digest", LargeBinary, nullable=False, unique=True), _created(), _at("revoked_at"),
 )  # fmt: skip
 
+session = Table(
+    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True), _ref("account_id", "account.id", index=True),
+    _text("address"), _text("user_agent"), _created(),
+    Column("used_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()), _at("ended_at"),
+)  # fmt: skip
+
 signin_link = Table(
     "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
-    _ref("account_id", "account.id", index=True), _at("expires_at", nullable=False), _at("used_at"), _created(),
+    _ref("account_id", "account.id", index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    _at("expires_at", nullable=False), _at("used_at"), _created(),
+)  # fmt: skip
+
+link_request = Table(
+    "link_request", metadata, _id(), _text("email", None), _text("ip"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
+    Index("ix_link_request_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
 )  # fmt: skip
 
 channel = Table(

@@ -94,6 +94,12 @@ def suppression_reason(tx: Connection, address: str) -> str:
     return tx.scalars(because).first() or ""
 
 
+def has_refused(tx: Connection, address: str) -> bool:
+    """Whether the owner of an address wants no mail from here at all."""
+    refused = select(suppression.c.address).where(suppression.c.address == address.lower(), suppression.c.refused)
+    return tx.scalars(refused).first() is not None
+
+
 def lift_suppression(tx: Connection, address: str, *, refused: bool = False) -> None:
     """Allows mail to an address again. An address whose owner refused stays suppressed unless `refused` is given."""
     tx.execute(

@@ -31,6 +31,7 @@ from services.domain.delivery.retention import (
     UNCONFIRMED_KEPT_FOR,
     UNREADABLE_KEPT_FOR,
 )
+from services.store.accounts import sessions
 from services.store.db.tables import (
     bounce,
     channel,
@@ -38,6 +39,7 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
+    link_request,
     listing,
     match,
     match_job,
@@ -45,6 +47,7 @@ from services.store.db.tables import (
     rate_limit,
     run,
     sentence_vector,
+    session,
     signin_link,
     source,
     subscription,
@@ -151,10 +154,20 @@ def delete_confirmations(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, confirmation, confirmation.c.created_at < now - LINKS_KEPT_FOR)
 
 
+def delete_link_requests(tx: Connection, now: datetime, keep: timedelta) -> int:
+    return _delete(tx, link_request, link_request.c.created_at < now - LINKS_KEPT_FOR)
+
+
 def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     is_expired = signin_link.c.expires_at < now - LINKS_KEPT_FOR
     batch = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
     return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(batch)))
+
+
+def delete_sessions(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Deletes the sessions that ended, and those whose time is over."""
+    is_over = or_(session.c.ended_at < now - keep, session.c.created_at < now - keep - sessions.LIFETIME)
+    return _delete(tx, session, is_over)
 
 
 def delete_bounces(tx: Connection, now: datetime, keep: timedelta) -> int:
@@ -196,7 +209,9 @@ STEPS: tuple[Step, ...] = (
     delete_items,
     delete_matches,
     delete_confirmations,
+    delete_link_requests,
     delete_signin_links,
+    delete_sessions,
     delete_bounces,
     delete_rate_limits,
     delete_sentence_vectors,

@@ -1,14 +1,16 @@
-"""The Account page: address, time zone, quiet hours."""
+"""The Account page: address, time zone, quiet hours, and where the account is signed in."""
 
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from services.domain.accounts.browser import browser_name
 from services.domain.accounts.profile import names_place, parse_quiet_hours, parse_timezone
 from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
-from services.store.accounts import accounts
+from services.store.accounts import accounts, sessions
+from services.store.accounts.records import Account
 from services.web.csrf_forms import Form, Posted
 from services.web.request_context import RequestContext, SignedIn
 
@@ -25,7 +27,7 @@ def change(request: SignedIn, form: Posted) -> Response:
     try:
         is_complete = _save(request, form)
     except PaperwireError as error:
-        return _render(request, error=str(error), status=422)
+        return _render(request, form, str(error), 422)
     return request.redirect("/account", "saved" if is_complete else "address")
 
 
@@ -44,5 +46,22 @@ def _save(request: RequestContext, form: Form) -> bool:
     return is_complete
 
 
-def _render(request: RequestContext, error: str = "", status: int = 200) -> Response:
-    return request.render("account.html", status, zones=sorted(filter(names_place, available_timezones())), error=error)
+def _render(request: RequestContext, form: Form | None = None, error: str = "", status: int = 200) -> Response:
+    """The page; with what was typed into a form that was refused."""
+    with request.app.db.transaction() as tx:
+        open_sessions = sessions.open_of(tx, request.account_id)
+    return request.render(
+        "account.html",
+        status,
+        zones=sorted(filter(names_place, available_timezones())),
+        typed={name: form.text(name) if form else value for name, value in _saved(request.account).items()},
+        error=error,
+        sessions=[(one, browser_name(one.user_agent), one.id == request.session_id) for one in open_sessions],
+    )
+
+
+def _saved(account: Account) -> dict[str, str]:
+    """The fields of the form as they are stored."""
+    hours = {"quiet_from": account.quiet_from, "quiet_to": account.quiet_to}
+    clock = {name: f"{at:%H:%M}" if at else "" for name, at in hours.items()}
+    return {"email": account.new_email or account.email, "timezone": account.timezone, **clock}

@@ -1,42 +1,83 @@
-"""Signing in with a link, and signing out."""
+"""Signing in with a link, asking for such a link by mail, and signing out."""
 
 from dataclasses import replace
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from services.store.accounts import accounts, credentials
-from services.store.accounts.records import Account
+from services.domain.accounts.profile import normalize_email
+from services.errors import Busy, ConfigError
+from services.store.accounts import accounts, credentials, link_requests, sessions
+from services.store.accounts.records import Account, SigninLink
 from services.telemetry import log
-from services.web.auth import SIGNIN_KEY_FILE, host_of, is_loopback, is_printed_key, safe_next
+from services.web.auth import SIGNIN_KEY_FILE, browser_digest, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
-from services.web.request_context import Anyone, RequestContext, SignedIn
+from services.web.request_context import Anyone, RequestContext, SignedIn, signed_out
 from services.web.requests import HEAD
 
 router = APIRouter()
+MAX_KEY = 100
+"""Characters of a key that the cookie keeps. Real keys have 43."""
 PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 
 
 @router.get("/signin")
 def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
-    """Signs in once with the key that a loopback server printed; other keys wait for the button.
+    """Signs in once with the key that a loopback server printed; other keys wait for the button on the next page.
 
-    Link scanners open links, and would use up a single-use key.
+    Link scanners open links, and would use up a single-use key. The next page has no key in its address.
     """
     if key and HEAD not in request.http.scope and _use_printed(request, key):
         return _sign_in_operator(request)
-    response = request.render("signin.html", key=key, printed=_prints_links(request))
+    if key:
+        response = request.redirect("/signin/link")
+        response.headers["Referrer-Policy"] = "no-referrer"
+        request.set_session_cookie(response, replace(request.session, link=key[:MAX_KEY]))
+        return response
+    response = _ask(request)
     next_path = safe_next(next)
     if next_path != "/" and request.maybe_account is None:
         request.set_session_cookie(response, replace(request.session, next_path=next_path))
     return response
 
 
+@router.get("/signin/link")
+def opened(request: Anyone) -> Response:
+    """The page of a link that was opened: its button signs in."""
+    key = request.session.link
+    if not key:
+        return request.redirect("/signin")
+    with request.app.db.transaction() as tx:
+        link = credentials.find_signin_link(tx, key)
+    if link is None:
+        return request.render("signin_refused.html", 403)
+    return _confirm(request, key, link)
+
+
+@router.post("/signin/mail")
+def ask_by_mail(request: Anyone, form: Posted) -> Response:
+    """Has a link mailed. The answer is the same whether or not the address has an account."""
+    typed = form.text("email")
+    try:
+        email = normalize_email(typed)
+        with request.app.db.transaction() as tx:
+            link_requests.add(tx, email, request.ip, browser_digest(request.session))
+    except (ConfigError, Busy) as error:
+        log.warning("a request for a sign-in link was refused", ip=request.ip)
+        return _ask(request, typed[:300], str(error), 429 if isinstance(error, Busy) else 422)
+    return request.render("signin_mailed.html", email=email)
+
+
 @router.post("/signin")
 def use_key(request: Anyone, form: Posted) -> Response:
+    """Uses up a link. In another browser than the one that asked for it, a page asks first."""
+    key = form.text("key")
     with request.app.db.transaction() as tx:
-        account_id = credentials.use_signin_link(tx, form.text("key"))
-        account = accounts.by_id(tx, account_id) if account_id is not None else None
+        link = credentials.find_signin_link(tx, key)
+        if link is not None and _is_elsewhere(request, link) and form.text("confirmed") != "on":
+            return _confirm(request, key, link)
+        used = credentials.use_signin_link(tx, key)
+        account = accounts.by_id(tx, used.account_id) if used is not None else None
     if account is None:
         log.warning("a sign-in link was refused", ip=request.ip)
         return request.render("signin_refused.html", 403)
@@ -45,13 +86,24 @@ def use_key(request: Anyone, form: Posted) -> Response:
 
 @router.post("/signout")
 def signout(request: SignedIn, form: Posted) -> Response:
-    """Ends every session of the account, also one whose cookie was copied."""
+    """Ends the session, also in another browser that has a copy of the cookie."""
     with request.app.db.transaction() as tx:
-        credentials.end_sessions(tx, request.account_id)
+        sessions.end(tx, request.session_id, request.account_id)
     log.info("signed out", account=request.account_id)
-    response = request.redirect("/signin")
-    response.delete_cookie(request.app.cookie, httponly=True, samesite="lax", secure=request.app.is_https)
-    return response
+    return signed_out(request)
+
+
+def _ask(request: RequestContext, email: str = "", error: str = "", status: int = 200) -> Response:
+    return request.render("signin.html", status, printed=_prints_links(request), email=email, error=error)
+
+
+def _confirm(request: RequestContext, key: str, link: SigninLink) -> Response:
+    return request.render("signin_link.html", key=key, link=link, elsewhere=_is_elsewhere(request, link))
+
+
+def _is_elsewhere(request: RequestContext, link: SigninLink) -> bool:
+    """Whether another browser asked for the link. Links of the command line belong to no browser."""
+    return bool(link.browser) and link.browser != browser_digest(request.session)
 
 
 def _use_printed(request: RequestContext, key: str) -> bool:
@@ -85,8 +137,10 @@ def _sign_in_operator(request: RequestContext) -> Response:
 def _sign_in(request: RequestContext, account: Account) -> Response:
     """Starts a session with a new random nonce, and opens the page that was asked for."""
     log.info("signed in", account=account.id, operator=account.operator, ip=request.ip)
+    with request.app.db.transaction() as tx:
+        key = sessions.start(tx, account.id, request.ip, request.user_agent)
     response = request.redirect(request.session.next_path)
-    request.set_session_cookie(response, request.app.sessions.new(account))
+    request.set_session_cookie(response, request.app.sessions.new(key))
     return response
 
 

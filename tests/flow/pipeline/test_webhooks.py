@@ -22,7 +22,7 @@ HOOK = "/hooks/geheim"
 @pytest.fixture
 def hook(configure: Configure) -> Iterator[HttpSink]:
     with HttpSink() as sink:
-        configure(allow_hosts=f"127.0.0.1:{sink.port}")
+        configure(allow_webhook_hosts=f"127.0.0.1:{sink.port}")
         yield sink
 
 

@@ -22,6 +22,7 @@ from services.store.db.tables import (
     paper,
     rate_limit,
     run,
+    session,
     signin_link,
     source,
     subscription,
@@ -180,6 +181,16 @@ def test_confirmations_and_sign_in_links_are_deleted_after_a_day(world: Pipeline
         tx.execute(insert(bounce).values(digest=b"x", created_at=world.now() - YEAR, **report))
     clean_all(world)
     assert [count(world, table) for table in (confirmation, signin_link, bounce)] == [1, 1, 0]
+
+
+def test_sessions_are_deleted_thirty_days_after_they_end(world: Pipeline) -> None:
+    ended = {"ended_at": world.now() - timedelta(days=31)}
+    rows = [{}, {"ended_at": world.now() - timedelta(days=29)}, ended, {"created_at": world.now() - timedelta(days=61)}]
+    with world.db.transaction() as tx:
+        for number, row in enumerate(rows):
+            tx.execute(insert(session).values(digest=bytes([number]), account_id=world.account, **row))
+    clean_all(world)
+    assert count(world, session) == 2
 
 
 def test_rows_are_deleted_in_batches_until_none_is_left(world: Pipeline) -> None:

@@ -46,20 +46,21 @@ def test_the_printed_key_signs_in_the_first_operator(nobody: Browser, printed: s
 def test_the_printed_key_signs_in_once(site: Site, nobody: Browser, printed: str) -> None:
     nobody.get(f"/signin?key={printed}")
     again = site.browser()
-    assert again.get(f"/signin?key={printed}").status_code == 200  # the button for single-use keys
+    assert again.get(f"/signin?key={printed}").headers["location"] == "/signin/link"
+    assert again.get("/signin/link").status_code == 403
     assert again.post("/signin", {"key": printed}).status_code == 403
     assert signed_in_as(again) == ""
 
 
 def test_the_printed_key_is_not_used_up_by_a_request_for_headers(nobody: Browser, printed: str) -> None:
-    assert nobody.client.head(f"/signin?key={printed}").status_code == 200
+    assert nobody.client.head(f"/signin?key={printed}").headers["location"] == "/signin/link"
     assert signed_in_as(nobody) == ""
     assert nobody.get(f"/signin?key={printed}").status_code == 303
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "Via"])
 def test_the_printed_key_is_not_valid_through_a_proxy(nobody: Browser, printed: str, header: str) -> None:
-    assert nobody.get(f"/signin?key={printed}", **{header: "203.0.113.9"}).status_code == 200
+    assert nobody.get(f"/signin?key={printed}", **{header: "203.0.113.9"}).headers["location"] == "/signin/link"
     assert signed_in_as(nobody) == ""
 
 
@@ -86,7 +87,10 @@ def test_signing_in_and_out_leaves_a_line_in_the_log(
 def test_pressing_the_button_uses_up_a_link_and_opening_it_does_not(site: Site, nobody: Browser) -> None:
     key = link_key(site, site.ben)
     for _ in range(3):  # link scanners
-        page = nobody.get(f"/signin?key={key}")
+        opened = nobody.get(f"/signin?key={key}")
+        assert (opened.status_code, opened.headers["location"]) == (303, "/signin/link")
+        assert opened.headers["referrer-policy"] == "no-referrer"
+        page = nobody.get("/signin/link")
         assert page.status_code == 200
         assert key in page.text
     assert signed_in_as(nobody) == ""
@@ -138,13 +142,16 @@ def test_signing_out_ends_the_session(ben: Browser) -> None:
     assert ben.get("/account").status_code == 303
 
 
-def test_signing_out_ends_every_session_of_the_account(site: Site, ada: Browser, ben: Browser) -> None:
-    copied = site.browser(site.ben)
+def test_signing_out_also_ends_a_copy_of_the_cookie_and_no_other_session(site: Site, ben: Browser) -> None:
+    copied, other = site.browser(), site.browser(site.ben)
+    copied.token = ben.token
+    copied.client.cookies.clear()
+    copied.client.cookies.set(COOKIE, ben.client.cookies[COOKIE])
     assert copied.get("/account").status_code == 200
     ben.post("/signout")
     assert copied.get("/account").headers["location"].startswith("/signin")
     assert copied.post("/account", {"timezone": "UTC"}).headers["location"] == "/signin"
-    assert ada.get("/account").status_code == 200
+    assert other.get("/account").status_code == 200
 
 
 def test_a_cookie_opens_no_account_that_got_its_number(site: Site, ben: Browser) -> None:

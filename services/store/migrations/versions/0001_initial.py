@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_to", sa.Time(), nullable=True),
         sa.Column("operator", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column("session_key", sa.UUID(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_account_lower_email")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
@@ -46,6 +45,26 @@ def upgrade() -> None:
         sa.Column("paused_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_installation_only_one")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_installation")),
+    )
+    op.create_table(
+        "link_request",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "next_attempt_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=True
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_link_request")),
+    )
+    op.create_index(op.f("ix_link_request_created_at"), "link_request", ["created_at"], unique=False)
+    op.create_index(
+        "ix_link_request_due",
+        "link_request",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("next_attempt_at IS NOT NULL"),
     )
     op.create_table(
         "model",
@@ -294,9 +313,26 @@ def upgrade() -> None:
         postgresql_where=sa.text("vectors IS NULL"),
     )
     op.create_table(
+        "session",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("address", sa.Text(), server_default="", nullable=False),
+        sa.Column("user_agent", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
+        sa.UniqueConstraint("digest", name=op.f("uq_session_digest")),
+    )
+    op.create_index(op.f("ix_session_account_id"), "session", ["account_id"], unique=False)
+    op.create_table(
         "signin_link",
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("email", sa.Text(), server_default="", nullable=False),
+        sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
