@@ -124,7 +124,8 @@ def test_a_vote_in_the_editor_changes_the_form_and_stores_nothing(site: Site, ad
     assert 'id="fields" class="stack" hx-swap-oob="true"' in voted.text
     assert field(voted, "liked") == f"arxiv:2605.00002, {one}"
     assert field(voted, "disliked") == ""
-    assert f'value="unvote:{one}"' in voted.text
+    away = preview(ada, {"query": "diffusion", "do": f"dislike:{one}"})
+    assert f'value="unvote:{one}" class="plain" formaction="/subscriptions/preview#papers"' in away.text
     undone = preview(ada, fields | {"do": f"unvote:{two}"})
     assert field(undone, "liked") == ""
     assert site.sql("SELECT count(*) FROM interest_example") == [(0,)]
