@@ -1,6 +1,7 @@
 """Settings from the environment or `.env`. Each can be in a file that `NAME_FILE` names, for mounted secrets."""
 
 import os
+import re
 import secrets
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,7 @@ class Settings(Configured):
     bind: str = "127.0.0.1"
     secret_key: SecretStr = SecretStr("")
     timezone: str = Field(default_factory=_local_timezone)
+    signup: str = "closed"
     embedder: str = "minilm"
     allow_source_hosts: str = ""
     """Private hosts that sources and their redirects may reach."""
@@ -92,6 +94,13 @@ class Settings(Configured):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is no time zone; use one like Europe/Berlin") from error
         return name
+
+    @field_validator("signup")
+    @classmethod
+    def _known_signup(cls, text: str) -> str:
+        if not re.fullmatch(r"closed|invite|open|domain:[\w.-]+\.[\w-]+(,[\w.-]+\.[\w-]+)*", text.replace(" ", "")):
+            raise ValueError("is closed, invite, open, or domain:example.org,example.com")
+        return text.replace(" ", "")
 
     @field_validator("base_url")
     @classmethod
