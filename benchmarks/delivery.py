@@ -49,7 +49,7 @@ from tests.support.sinks import Answer, HttpSink, SmtpSink  # noqa: E402
 from workers.tasks import GATHER_TIME_BUDGET, TIME_BUDGET  # noqa: E402
 
 _POSTED = '{"ok": true, "ts": "1.2", "channel": "C1"}'
-KEY = "a key for benchmarks"
+KEY = "a key for benchmarks of 32 characters or more"
 WORKERS = 2
 PAPERS = 10
 SOON = timedelta(seconds=5)

@@ -288,7 +288,10 @@ def main() -> None:
         peak(sys.argv[2])
         return
     with tempfile.TemporaryDirectory() as directory:
-        os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": "benchmark"}
+        os.environ |= {
+            "PAPERWIRE_DATA_DIR": directory,
+            "PAPERWIRE_SECRET_KEY": "a key for benchmarks of 32 characters or more",
+        }
         with local.database(settings(), migrate.upgrade) as url:
             db = Database(url)
             bench = Bench(db)

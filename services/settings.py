@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from services.errors import ConfigError
 
+MIN_KEY_CHARACTERS = 32
+"""192 bits, when the characters are those of base64."""
+
 
 class _FileSource(PydanticBaseSettingsSource):
     """`PAPERWIRE_X_FILE=/run/secrets/x` gives the file's content as `PAPERWIRE_X`."""
@@ -66,6 +69,8 @@ class Settings(Configured):
     base_url: str = "http://127.0.0.1:8400"
     bind: str = "127.0.0.1"
     secret_key: SecretStr = SecretStr("")
+    secret_keys_old: SecretStr = SecretStr("")
+    """Keys that `secret_key` replaced, separated by commas. They verify and decrypt, and never sign or encrypt."""
     timezone: str = Field(default_factory=_local_timezone)
     signup: str = "closed"
     embedder: str = "minilm"
@@ -85,6 +90,24 @@ class Settings(Configured):
         """Adds the driver psycopg to `postgres://` and `postgresql://`."""
         scheme, separator, rest = url.get_secret_value().partition("://")
         return SecretStr(f"postgresql+psycopg://{rest}") if scheme in ("postgres", "postgresql") and separator else url
+
+    @field_validator("secret_key")
+    @classmethod
+    def _without_comma(cls, key: SecretStr) -> SecretStr:
+        """Refuses a key that could not be listed in `secret_keys_old` later."""
+        if "," in key.get_secret_value():
+            raise ValueError("must not contain a comma")
+        return key
+
+    @field_validator("secret_key", "secret_keys_old")
+    @classmethod
+    def _long_enough(cls, keys: SecretStr) -> SecretStr:
+        """Refuses keys that could be guessed: whoever has a signed link can try any number of keys against it."""
+        if any(len(key) < MIN_KEY_CHARACTERS for key in _listed(keys.get_secret_value())):
+            raise ValueError(
+                f"must have {MIN_KEY_CHARACTERS} or more random characters, for example from `openssl rand -base64 32`"
+            )
+        return keys
 
     @field_validator("timezone")
     @classmethod
@@ -110,6 +133,12 @@ class Settings(Configured):
         return url.rstrip("/")
 
     @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The current secret key, then the old ones; empty when there is no current key."""
+        current = self.secret_key.get_secret_value()
+        return (current, *_listed(self.secret_keys_old.get_secret_value())) if current else ()
+
+    @property
     def source_hosts(self) -> tuple[str, ...]:
         return _listed(self.allow_source_hosts)
 
@@ -118,8 +147,8 @@ class Settings(Configured):
         return _listed(self.allow_webhook_hosts)
 
 
-def _listed(hosts: str) -> tuple[str, ...]:
-    return tuple(host.strip() for host in hosts.split(",") if host.strip())
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 S = TypeVar("S", bound=Configured)

@@ -113,7 +113,7 @@ def settings(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)  # a `.env` lies in no test's directory
     monkeypatch.setenv("PAPERWIRE_DATABASE_URL", postgres_url)
     monkeypatch.setenv("PAPERWIRE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "a key for tests alone")
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "a key for tests alone of 32 characters or more")
     monkeypatch.setenv("PAPERWIRE_TIMEZONE", "UTC")
     _forget()
     yield process_settings()

@@ -29,7 +29,7 @@ from workers.scheduler import HEARTBEAT_QUEUES
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line and not line.startswith("#")]
-GIVEN = {"PAPERWIRE_SECRET_KEY": "a key for tests alone", "POSTGRES_PASSWORD": "secret42"}
+GIVEN = {"PAPERWIRE_SECRET_KEY": "a key for tests alone of 32 characters or more", "POSTGRES_PASSWORD": "secret42"}
 OUTSIDE_SETTINGS = {"PAPERWIRE_HEARTBEAT"}
 """Read by workers/app.py alone: a role's own, not the service's."""
 HEALTHY_SECONDS = 90.0

@@ -7,18 +7,20 @@ import pytest
 from services.errors import ConfigError
 from services.settings import Settings, load
 
+KEY = "a key from a file or from the environment"
+
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("DATABASE_URL", "SECRET_KEY", "TIMEZONE", "BASE_URL", "RETENTION"):
+    for name in ("DATABASE_URL", "SECRET_KEY", "SECRET_KEYS_OLD", "TIMEZONE", "BASE_URL", "RETENTION"):
         monkeypatch.delenv(f"PAPERWIRE_{name}", raising=False)
 
 
 def test_a_secret_may_come_as_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("from a file\n")
+    (tmp_path / "key").write_text(f"{KEY}\n")
     monkeypatch.setenv("PAPERWIRE_SECRET_KEY_FILE", str(tmp_path / "key"))
-    assert load(Settings).secret_key.get_secret_value() == "from a file"
+    assert load(Settings).secret_key.get_secret_value() == KEY
 
 
 def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -53,3 +55,18 @@ def test_an_error_never_shows_the_value(monkeypatch: pytest.MonkeyPatch) -> None
 def test_private_hosts_are_allowed_for_sources_and_for_webhooks_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAPERWIRE_ALLOW_SOURCE_HOSTS", "feeds.lan, 10.0.0.0/8")
     assert (load(Settings).source_hosts, load(Settings).webhook_hosts) == (("feeds.lan", "10.0.0.0/8"), ())
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEYS_OLD"])
+def test_a_key_that_could_be_guessed_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"PAPERWIRE_{name}", "geheim")
+    with pytest.raises(ConfigError, match=rf"PAPERWIRE_{name}: must have 32 or more random characters") as caught:
+        load(Settings)
+    assert "geheim" not in str(caught.value)
+
+
+def test_the_current_key_comes_before_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEYS_OLD", f"{KEY}-2, {KEY}-1")
+    assert load(Settings).secret_keys == ()
+    monkeypatch.setenv("PAPERWIRE_SECRET_KEY", KEY)
+    assert load(Settings).secret_keys == (KEY, f"{KEY}-2", f"{KEY}-1")

@@ -82,7 +82,7 @@ def db() -> Database:
 
 @cache
 def secrets() -> SecretBox:
-    return SecretBox(settings().secret_key.get_secret_value())
+    return SecretBox(settings().secret_keys)
 
 
 @cache

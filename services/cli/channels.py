@@ -39,7 +39,7 @@ def add(
         account_id = context.account(email)
         added = channel_commands.add(context.db, settings, account_id, f"{kind}:{target}", hours=hours)
         if confirmed:
-            opt_in.confirm_by_operator(context.db, SecretBox(settings.secret_key.get_secret_value()), added.id)
+            opt_in.confirm_by_operator(context.db, SecretBox(settings.secret_keys), added.id)
         if at_most_once is not None:
             channel_commands.set_at_most_once(context.db, added.id, at_most_once)
         with context.db.transaction() as tx:
@@ -131,9 +131,28 @@ def confirm(channel: Id) -> None:
     from services.store.db.secrets import SecretBox
 
     with command_context() as context:
-        secrets = SecretBox(context.settings_with_key().secret_key.get_secret_value())
+        secrets = SecretBox(context.settings_with_key().secret_keys)
         confirmed = opt_in.confirm_by_operator(context.db, secrets, channel)
     output.say(f"channel {channel}: {confirmed.label} is confirmed, by your word")
+
+
+@commands.command("renew-encryption")
+def renew_encryption() -> None:
+    """Encrypt the secrets of all channels with the present PAPERWIRE_SECRET_KEY."""
+    from services.errors import ConfigError
+    from services.flow.commands.renew_encryption import renew_encryption
+    from services.store.db.secrets import SecretBox
+
+    with command_context() as context:
+        renewed = renew_encryption(context.db, SecretBox(context.settings_with_key().secret_keys))
+    count = f"{renewed.encrypted_again} channel{'s' * (renewed.encrypted_again != 1)} encrypted again"
+    if renewed.unreadable:
+        listed = ", ".join(map(str, renewed.unreadable[:20]))
+        raise ConfigError(
+            f"{count}; none of the keys decrypts the secrets of {len(renewed.unreadable)} more: {listed}; name their "
+            "key in PAPERWIRE_SECRET_KEYS_OLD, or add these channels again"
+        )
+    output.say(count)
 
 
 @commands.command()

@@ -73,7 +73,7 @@ def bounces(
     bodies = [_bytes(path) for path in files or ()]
     with command_context() as context:
         settings = context.settings_with_key()
-        secrets = SecretBox(settings.secret_key.get_secret_value())
+        secrets = SecretBox(settings.secret_keys)
         if bodies:
             outcomes = Counter(bounces.handle_mail(context.db, settings, secrets, body) for body in bodies)
         else:

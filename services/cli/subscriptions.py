@@ -184,7 +184,7 @@ def feed(
     from services.store.subscriptions import atom_feeds, subscriptions
 
     with command_context() as context:
-        secrets = SecretBox(context.settings_with_key().secret_key.get_secret_value())
+        secrets = SecretBox(context.settings_with_key().secret_keys)
         with context.db.transaction() as tx:
             if new:
                 atom_feeds.change_address(tx, subscription)

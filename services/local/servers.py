@@ -111,6 +111,7 @@ def role_environment(settings: "Settings", database_url: str, broker_url: str) -
         "PAPERWIRE_DATABASE_URL": database_url,
         "PAPERWIRE_BROKER_URL": broker_url,
         "PAPERWIRE_SECRET_KEY": secret_key(settings),
+        "PAPERWIRE_SECRET_KEYS_OLD": settings.secret_keys_old.get_secret_value(),
         "PAPERWIRE_BASE_URL": settings.base_url,
         "PAPERWIRE_BIND": settings.bind,
     }

@@ -3,12 +3,15 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from services.store.db.secrets import derive_key
 
 SIGNIN_KEY_FILE = Path("run") / "signin-key"
 """The path in the data directory. `up` writes a new key at every start, with mode 0600."""
@@ -82,13 +85,19 @@ def browser_digest(session: Session) -> bytes:
 
 
 class Sessions:
-    """Signs and reads session cookies, which stay valid across restarts as long as the secret key is the same."""
+    """Signs and reads session cookies, which stay valid across restarts as long as their key is among the secret keys.
 
-    def __init__(self, secret_key: str) -> None:
+    The first of `secret_keys` signs. The others, which it replaced, only verify.
+    """
+
+    def __init__(self, secret_keys: Sequence[str]) -> None:
+        # The signer takes the current key last.
         self._signer = URLSafeTimedSerializer(
-            secret_key, salt="paperwire session", signer_kwargs={"digest_method": hashlib.sha256}
+            [derive_key(key, "sessions") for key in reversed(secret_keys)],
+            salt="paperwire session",
+            signer_kwargs={"digest_method": hashlib.sha256},
         )
-        self._form_key = hashlib.sha256(b"paperwire form:" + secret_key.encode()).digest()
+        self._form_keys = [derive_key(key, "forms") for key in secret_keys]
 
     def new(self, key: str = "", next_path: str = "/") -> Session:
         return Session(nonce=secrets.token_urlsafe(16), key=key, next_path=next_path)
@@ -106,7 +115,12 @@ class Sessions:
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""
-        return hmac.new(self._form_key, session.nonce.encode(), hashlib.sha256).hexdigest()
+        return _form_token(self._form_keys[0], session)
 
     def is_form_token(self, token: str, session: Session) -> bool:
-        return hmac.compare_digest(self.form_token(session).encode(), token.encode())
+        valid = (_form_token(key, session) for key in self._form_keys)
+        return any(hmac.compare_digest(each.encode(), token.encode()) for each in valid)
+
+
+def _form_token(key: bytes, session: Session) -> str:
+    return hmac.new(key, session.nonce.encode(), hashlib.sha256).hexdigest()

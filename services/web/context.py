@@ -34,17 +34,17 @@ class AppContext:
     @classmethod
     def build(cls, settings: Settings) -> "AppContext":
         url = settings.database_url.get_secret_value()
-        key = settings.secret_key.get_secret_value()
+        keys = settings.secret_keys
         if not url:
             raise ConfigError("PAPERWIRE_DATABASE_URL is not set; `paperwire up` sets it for its own processes")
-        if not key:
+        if not keys:
             raise ConfigError("PAPERWIRE_SECRET_KEY is not set; set the same long random key for every process")
         return cls(
             settings=settings,
             db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
             slow_db=Database(url, pool_size=MAX_PREVIEWS, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
-            secrets=SecretBox(key),
-            sessions=Sessions(key),
+            secrets=SecretBox(keys),
+            sessions=Sessions(keys),
             previews=PreviewSlots(MAX_PREVIEWS),
         )
 

@@ -1,5 +1,9 @@
 import re
 
+import pytest
+
+from services.settings import Settings
+from services.settings import settings as read_settings
 from services.store.db.database import Database
 from services.store.delivery import channels, deliveries, opt_in
 from tests.cli.conftest import Paperwire
@@ -124,3 +128,24 @@ def test_removing_a_channel_cancels_its_waiting_deliveries(paperwire: Paperwire,
     assert paperwire("channel", "list", "--json").json() == []
     with db.transaction() as tx:
         assert deliveries.list_all(tx)[0].state == "cancelled"
+
+
+def test_stored_tokens_are_encrypted_again_with_a_new_key(
+    paperwire: Paperwire, ada: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert paperwire("channel", "add", ada, "webhook", "https://hooks.example.org/x").code == 0
+    old = settings.secret_key.get_secret_value()
+
+    def set_keys(current: str, replaced: str) -> None:
+        monkeypatch.setenv("PAPERWIRE_SECRET_KEY", current)
+        monkeypatch.setenv("PAPERWIRE_SECRET_KEYS_OLD", replaced)
+        read_settings.cache_clear()
+
+    new = "a new key of thirty-two characters or more"
+    set_keys(new, "")
+    refused = paperwire("channel", "renew-encryption")
+    assert (refused.code, "PAPERWIRE_SECRET_KEYS_OLD" in refused.error()) == (1, True)
+    set_keys(new, old)
+    assert "1 channel encrypted again" in paperwire("channel", "renew-encryption").out
+    set_keys(new, "")
+    assert "0 channels encrypted again" in paperwire("channel", "renew-encryption").out

@@ -40,7 +40,7 @@ SCALE = 1 / 30
 """The time scale: a claim's lease lasts 6 s, that of a mail being sent 30 s, and the scheduler looks twice a second."""
 AFTER_AUDIT_GRACE = timedelta(minutes=11)
 """Longer than the audit waits before it counts work as overdue."""
-KEY = "a key for fault tests"
+KEY = "a key for fault tests of 32 characters or more"
 _papers = count(10_000)
 
 

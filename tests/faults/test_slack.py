@@ -58,7 +58,7 @@ def test_row_8_an_at_most_once_channel_gets_one_post_and_is_reported_as_uncertai
     if kind == "webhook":
         with harness.db.transaction() as tx:
             target = SlackTarget(webhook_url=SecretStr(harness.slack.url + HOOK))
-            channels.change_target(tx, channel, stored_target("slack", target, SecretBox(KEY)))
+            channels.change_target(tx, channel, stored_target("slack", target, SecretBox([KEY])))
     channel_commands.set_at_most_once(harness.db, channel, True)
     posts = POST if kind == "bot" else HOOK
     harness.slack.always(posts, Answer(close=True))

@@ -29,7 +29,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class WebClient:
     def __init__(self, role: Role, port: int, key: str, db: Database) -> None:
         self.role, self._db, self.base = role, db, f"http://127.0.0.1:{port}"
-        self._sessions = Sessions(key)
+        self._sessions = Sessions([key])
         self._session = self._sessions.new()
         self._opener = urllib.request.build_opener(_NoRedirects)
 

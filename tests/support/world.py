@@ -132,7 +132,7 @@ class Pipeline:
 
     @property
     def secrets(self) -> SecretBox:
-        return SecretBox(self.settings.secret_key.get_secret_value())
+        return SecretBox(self.settings.secret_keys)
 
     def run(self, *entries: Entry, source: str = "daily-papers") -> None:
         """A listing all the way to people."""

@@ -72,17 +72,31 @@ def test_a_key_is_quoted_in_its_link() -> None:
     assert signin_url("https://p.example", "a+b/c") == "https://p.example/signin?key=a%2Bb%2Fc"
 
 
+ONE, TWO = "a key of thirty-two characters 1", "a key of thirty-two characters 2"
+
+
 def test_a_session_is_only_readable_with_its_key() -> None:
-    sessions = Sessions("one")
+    sessions = Sessions([ONE])
     session = sessions.new("a-key", "/matches")
-    assert Sessions("one").read(sessions.write(session)) == session
-    assert Sessions("two").read(sessions.write(session)) is None
+    assert Sessions([ONE]).read(sessions.write(session)) == session
+    assert Sessions([TWO]).read(sessions.write(session)) is None
     assert sessions.read(sessions.write(session) + "x") is None
     assert sessions.read("") is None
 
 
+def test_an_old_key_verifies_sessions_and_forms_and_signs_none() -> None:
+    before, during, after = Sessions([ONE]), Sessions([TWO, ONE]), Sessions([TWO])
+    session = before.new("a-key")
+    assert during.read(before.write(session)) == session
+    assert during.is_form_token(before.form_token(session), session)
+    assert after.read(before.write(session)) is None
+    assert not after.is_form_token(before.form_token(session), session)
+    assert after.read(during.write(session)) == session
+    assert after.is_form_token(during.form_token(session), session)
+
+
 def test_a_form_token_is_valid_for_its_session_only() -> None:
-    sessions = Sessions("one")
+    sessions = Sessions([ONE])
     session, other = sessions.new("a-key"), sessions.new("a-key")
     assert sessions.is_form_token(sessions.form_token(session), session)
     assert not sessions.is_form_token(sessions.form_token(other), session)

@@ -72,7 +72,7 @@ def add(
         )
     plugin = plugins.notifier(kind)
     target = plugin.parse_target(text)
-    secrets = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_keys)
     with db.transaction() as tx:
         if verified is None:
             account = accounts.by_id(tx, account_id)
@@ -117,7 +117,7 @@ def _set_at_most_once(tx: Connection, channel: Channel, at_most_once: bool) -> N
 
 def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> str:
     """Makes a new secret, displayed this once. The old secret also signs for a day. Raises NotFound, ConfigError."""
-    secrets = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_keys)
     with db.transaction() as tx:
         channel = channels.find(tx, channel_id, account_id)
         plugin = plugins.notifier(channel.kind)

@@ -100,7 +100,7 @@ def change_address(db: Database, settings: Settings, account: Account, email: st
     too. Raises ConfigError, Conflict, TargetError.
     """
     email = normalize_email(email)
-    secrets = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_keys)
     with db.transaction() as tx:
         if email == account.email:
             accounts.set_new_email(tx, account.id, "")

@@ -107,6 +107,22 @@ def _check_room(tx: Connection, account_id: int) -> None:
         raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} channels; remove one first")
 
 
+def with_secrets(tx: Connection, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """The id and the encrypted secrets of channels with ids above `after`, locked until the transaction ends."""
+    query = (
+        select(channel.c.id, channel.c.secret)
+        .where(channel.c.id > after, channel.c.secret.is_not(None))
+        .order_by(channel.c.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return [(row.id, bytes(row.secret)) for row in tx.execute(query)]
+
+
+def set_secret(tx: Connection, channel_id: int, secret: bytes) -> None:
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(secret=secret))
+
+
 def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None:
     """Stores another form of the same target, such as one with a new secret."""
     tx.execute(

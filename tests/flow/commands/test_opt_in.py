@@ -182,7 +182,7 @@ def test_papers_that_waited_for_the_confirmation_are_sent_after_it(world: Pipeli
     world.run(entry(AGENTS, 1))
     text = smtp.mails[0].body.replace(b"=\r\n", b"").replace(b"=3D", b"=").decode()
     token = re.findall(r"/confirm/([0-9a-f-]+)", text)[0]
-    opt_in_commands.confirm(world.db, SecretBox(world.settings.secret_key.get_secret_value()), token)
+    opt_in_commands.confirm(world.db, SecretBox(world.settings.secret_keys), token)
     world.deliver()
     assert b"agent planning" in smtp.mails[1].body
 
@@ -214,7 +214,7 @@ def test_an_operator_can_confirm_an_address(world: Pipeline, smtp: SmtpSink) -> 
     lab = request_lab(world)
     with world.db.transaction() as tx:
         opt_in.suppress(tx, "lab@example.org", "refused", refused=True)
-    opt_in_commands.confirm_by_operator(world.db, SecretBox(world.settings.secret_key.get_secret_value()), lab)
+    opt_in_commands.confirm_by_operator(world.db, SecretBox(world.settings.secret_keys), lab)
     world.subscribe(query="planning", to=[lab])
     world.run(entry(AGENTS, 1))
     assert any(b"agent planning" in mail.body for mail in smtp.mails)

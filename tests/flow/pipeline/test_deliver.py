@@ -30,7 +30,7 @@ def on_slack(world: Pipeline, name: str = "#papers") -> int:
 
 
 def check(world: Pipeline) -> bool:
-    return recovery.probe_transport(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
+    return recovery.probe_transport(world.db, world.settings, SecretBox(world.settings.secret_keys))
 
 
 def oracle(world: Pipeline) -> audit.Audit:

@@ -127,7 +127,7 @@ def test_deliveries_do_not_let_it_go(remote: Pipeline, server: EmbeddingServer) 
     remote.announce(entry("Galaxies far away", 1))
     remote.embed_and_match()
     rested(remote)
-    assert not recovery.probe_transport(remote.db, remote.settings, SecretBox("a key"))
+    assert not recovery.probe_transport(remote.db, remote.settings, SecretBox(["a key"]))
     assert state(remote)[0] != ""
 
 

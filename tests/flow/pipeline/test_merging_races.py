@@ -107,7 +107,7 @@ def _embed(world: Pipeline) -> None:
 
 
 def _send(world: Pipeline) -> None:
-    while send_due(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value())):
+    while send_due(world.db, world.settings, SecretBox(world.settings.secret_keys)):
         pass
 
 

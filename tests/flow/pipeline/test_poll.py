@@ -290,7 +290,7 @@ def test_the_sweep_finds_every_stage_with_work(world: Pipeline, peer: HttpSink, 
             return due_work.stages_with_work(tx, world.now(), 1.0, world.embedder.name)
 
     assert stages() == ["slow", "deliver"]  # bounces are to be read, and a new channel's digest is to be planned
-    bounces.work(world.db, world.settings, SecretBox(world.settings.secret_key.get_secret_value()))
+    bounces.work(world.db, world.settings, SecretBox(world.settings.secret_keys))
     with world.db.transaction() as tx:
         rate_limits.acquire(tx, "clean-up", timedelta(hours=1), world.now())  # clean-up is not due
     world.deliver()

@@ -39,7 +39,7 @@ def waiting(world: Pipeline, channel: int, count: int) -> None:
 
 def work(world: Pipeline, sink: HttpSink, posts: int, workers: int = 2, limit: float = 20.0) -> None:
     """Workers that send whatever may go and, as theirs do, ask when the next turn is."""
-    secrets = SecretBox(world.settings.secret_key.get_secret_value())
+    secrets = SecretBox(world.settings.secret_keys)
     done, end = threading.Event(), time.monotonic() + limit
 
     def one() -> None:
@@ -171,7 +171,7 @@ def test_nobody_is_called_for_what_no_gate_holds_back(world: Pipeline, slack: Ht
 def test_a_channel_whose_secret_cannot_be_opened_is_disabled_and_others_flow(world: Pipeline, slack: HttpSink) -> None:
     waiting(world, add(world, "slack:#papers"), 1)
     waiting(world, world.email, 1)
-    while send_due(world.db, world.settings, SecretBox("another key")):
+    while send_due(world.db, world.settings, SecretBox(["another key"])):
         pass
     first, second = world.deliveries()[:2]
     assert (first["state"], first["attempt"], second["state"]) == ("pending", 0, "sent")

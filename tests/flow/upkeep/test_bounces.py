@@ -28,7 +28,7 @@ AGENTS = "One paper about agent planning"
 
 
 def secrets(world: Pipeline) -> SecretBox:
-    return SecretBox(world.settings.secret_key.get_secret_value())
+    return SecretBox(world.settings.secret_keys)
 
 
 def report(world: Pipeline, name: str, message_id: str = "") -> bytes:

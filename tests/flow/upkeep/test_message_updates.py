@@ -315,7 +315,7 @@ def test_a_dead_token_holds_its_channels_burns_nothing_and_is_told_the_operator_
     where = [add(world, "slack:#one"), add(world, "slack:#two")]
     world.subscribe("Planning", query="planning", to=where)
     world.run(entry(AGENTS, 1))
-    secrets = SecretBox(world.settings.secret_key.get_secret_value())
+    secrets = SecretBox(world.settings.secret_keys)
     for _ in range(3):
         world.make_due(transport, check_at=timedelta(hours=1))
         recovery.probe_transport(world.db, world.settings, secrets)
