@@ -18,6 +18,7 @@ from services.web.pages import (
     deliveries,
     feeds,
     matches,
+    members,
     outbox,
     papers,
     preview,
@@ -51,6 +52,7 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    members.router,
     sessions.router,
 )
 

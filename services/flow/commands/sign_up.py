@@ -5,9 +5,9 @@ from sqlalchemy import Connection
 from services import plugins
 from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.domain.accounts.signup import parse_signup
-from services.errors import ConfigError, Conflict, NotFound
+from services.errors import Busy, ConfigError, Conflict, NotFound
+from services.flow import consent
 from services.flow.channel_targets import stored_target
-from services.flow.commands import opt_in
 from services.settings import Settings
 from services.store.accounts import accounts, invitations
 from services.store.accounts.records import SigninLink
@@ -24,7 +24,8 @@ def invite(db: Database, settings: Settings, email: str, invited_by: int, ip: st
     with db.transaction() as tx:
         if accounts.exists(tx, email):
             raise Conflict(f"an account {email} exists already")
-        opt_in.count_mail_to_stranger(tx, email, ip, invited_by, db.now())
+        if not consent.may_mail_stranger(tx, email, ip, invited_by, db.now(tx)):
+            raise Busy(f"no mail to {email} now: a stranger gets one an hour and three a day, and none after a refusal")
         invitations.add(tx, email, invited_by)
 
 
@@ -53,7 +54,7 @@ def _add(tx: Connection, settings: Settings, email: str, timezone: str) -> int:
     except ConfigError:
         zone = settings.timezone
     account_id = accounts.add(tx, email, zone)
-    secrets = SecretBox(settings.secret_key.get_secret_value())
+    secrets = SecretBox(settings.secret_keys)
     target = plugins.notifier("email").parse_target(email)
     channels.add(tx, account_id, stored_target("email", target, secrets), verified=True)
     return account_id

@@ -77,6 +77,4 @@ def _columns() -> Any:
 
 
 def _is_open() -> ColumnElement[bool]:
-    return and_(
-        invitation.c.used_at.is_(None), invitation.c.revoked_at.is_(None), invitation.c.expires_at > func.now()
-    )
+    return and_(invitation.c.used_at.is_(None), invitation.c.revoked_at.is_(None), invitation.c.expires_at > func.now())
