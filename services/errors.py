@@ -18,7 +18,11 @@ class PaperwireError(Exception):
 
 
 class ConfigError(PaperwireError):
-    pass
+    """`field`: the field of a form that is wrong, if the message is about one."""
+
+    def __init__(self, message: str = "", *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class SourceError(PaperwireError):

@@ -313,7 +313,7 @@ def test_every_template_that_is_rendered_exists_and_every_one_is_used() -> None:
         node.value for tree in code().values() for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and TEMPLATE.fullmatch(node.value)
     }  # fmt: skip
-    used = {name if "/" in name else f"web/{name}" for name in named}
+    used = {name if name in present else f"web/{name}" for name in named}
     for name in present:
         environment.get_template(name)  # it compiles
         parsed = environment.parse((render.templates() / name).read_text())

@@ -1,20 +1,23 @@
 """The form of a subscription: its fields as they were typed, and the draft that they describe."""
 
 import re
+from calendar import day_name
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.delivery.schedule import DEFAULT_TIME
 from services.domain.interests.calibration import DAYS_PER_PERIOD
 from services.domain.subscriptions.cadence import Cadence
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, MAX_EXAMPLES, Draft
-from services.errors import ConfigError, NotFound
+from services.errors import ConfigError, NotFound, PaperwireError, QueryError
 from services.flow import email_address
 from services.flow.commands import channels as channel_commands
 from services.store.accounts.records import Account
 from services.store.delivery import channels
+from services.store.delivery.records import ChannelStatus
 from services.store.papers import papers
 from services.store.subscriptions import subscriptions
 from services.store.subscriptions.records import Subscription
@@ -94,8 +97,11 @@ def draft(tx: Connection, fields: Fields) -> Draft:
     """The draft that the fields describe. Raises ConfigError that names the invalid field."""
     liked, disliked = _examples(tx, fields)
     scored = bool(fields.interest or liked)
-    for kind in fields.sources:
-        plugins.source(kind)
+    try:
+        for kind in fields.sources:
+            plugins.source(kind)
+    except ConfigError as error:
+        raise ConfigError(str(error), field="sources") from None
     return Draft(
         name=fields.name,
         for_whom=fields.for_whom[:120],
@@ -106,15 +112,27 @@ def draft(tx: Connection, fields: Fields) -> Draft:
         trending=_number("trending", fields.trending) or None,
         volume=f"{fields.volume_count}/{fields.volume_per}" if scored else "",
         sources=tuple(fields.sources),
-        min_upvotes=_number("upvotes", fields.min_upvotes),
+        min_upvotes=_number("min_upvotes", fields.min_upvotes),
         cadence=fields.cadence,
     )
 
 
-def _number(name: str, text: str) -> int:
+def prefilled(text: str, limit: int) -> str:
+    """The text of a field that a link fills in, on one line."""
+    return " ".join(text.replace("\0", "").encode("utf-8", "replace").decode()[: 4 * limit].split())[:limit]
+
+
+def field_of(error: PaperwireError | None) -> str:
+    """The field that an error is about; empty if it is about the form as a whole."""
+    if isinstance(error, QueryError):
+        return "query"
+    return error.field if isinstance(error, ConfigError) else ""
+
+
+def _number(field: str, text: str) -> int:
     """A whole number; 0 for an empty field. Raises ConfigError."""
     if not (text.isascii() and (text or "0").isdigit() and len(text) <= 6):
-        raise ConfigError(f"{name}: {text[:40]!r} is not a whole number")
+        raise ConfigError(f"{field.replace('min_', '')}: {text[:40]!r} is not a whole number", field=field)
     return int(text or 0)
 
 
@@ -131,12 +149,43 @@ def channel_ids(app: AppContext, account: Account, fields: Fields) -> list[int]:
     return list(dict.fromkeys(ids))
 
 
-def channel_choices(tx: Connection, account: Account) -> list[tuple[str, str, str]]:
-    """(value, kind, label) of every channel that a subscription of the account can use, its own address first."""
+@dataclass(frozen=True, slots=True)
+class ChannelChoice:
+    """A channel in the form. `state` says why nothing is sent there; empty when something is."""
+
+    value: str
+    kind: str
+    label: str
+    state: str = ""
+
+
+def channel_choices(tx: Connection, account: Account) -> list[ChannelChoice]:
+    """Every channel that a subscription of the account can use, its own address first."""
     own = email_address.own_channel_id(tx, account.id, account.email)
-    first = (str(own) if own is not None else OWN_EMAIL, "email", account.email)
-    others = [(str(channel.id), channel.kind, channel.label) for channel in channels.all_of(tx, account.id)]
-    return [first, *(choice for choice in others if choice[0] != first[0])]
+    choices = [
+        ChannelChoice(str(channel.id), channel.kind, channel.label, _state(channel))
+        for channel in channels.all_of(tx, account.id)
+    ]
+    first = [choice for choice in choices if choice.value == str(own)] or [
+        ChannelChoice(OWN_EMAIL if own is None else str(own), "email", account.email)
+    ]
+    return [*first, *(choice for choice in choices if choice not in first)]
+
+
+def _state(channel: ChannelStatus) -> str:
+    if channel.unsubscribed_at:
+        return "unsubscribed"
+    if channel.disabled_because:
+        return "disabled"
+    if channel.down_because:
+        return "waiting"
+    return "" if channel.verified else "not confirmed"
+
+
+def digest_hours(tx: Connection, account: Account) -> tuple[str, str]:
+    """The hour and the weekday of digests on the account's first channel, or those of a new channel."""
+    own = channels.all_of(tx, account.id)
+    return (f"{own[0].at:%H:%M}", day_name[own[0].weekday]) if own else (DEFAULT_TIME, day_name[0])
 
 
 def find_paper(tx: Connection, name: str) -> int:
@@ -151,19 +200,36 @@ def _check_name(name: str) -> None:
         raise NotFound(f"no paper {name[:60]!r} in the archive; use its number here, its link, arXiv id or DOI")
 
 
+def with_example(tx: Connection, fields: Fields, paper_id: int, liked: bool | None) -> Fields:
+    """The fields with a paper as a liked or disliked example; None makes it none. Raises ConfigError."""
+    ids = _look_up(tx, [*_names(fields.liked), *_names(fields.disliked)])
+    kept = {
+        field: [name for name in _names(text) if ids[name] != paper_id]
+        for field, text in (("liked", fields.liked), ("disliked", fields.disliked))
+    }
+    if liked is not None:
+        kept["liked" if liked else "disliked"].append(str(paper_id))
+    return replace(fields, **{field: ", ".join(names) for field, names in kept.items()})
+
+
 def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The liked and the disliked papers, looked up together. Raises ConfigError."""
     liked, disliked = _names(fields.liked), _names(fields.disliked)
-    names = dict.fromkeys([*liked, *disliked])
+    ids = _look_up(tx, [*liked, *disliked])
+    return _ids(ids, liked), _ids(ids, disliked)
+
+
+def _look_up(tx: Connection, names: Sequence[str]) -> dict[str, int]:
+    """The papers by their names in the form. Raises ConfigError."""
+    names = list(dict.fromkeys(names))
     if len(names) > MAX_EXAMPLES:
-        raise ConfigError(f"a subscription takes {MAX_EXAMPLES} papers as examples, not {len(names)}")
+        raise ConfigError(f"a subscription takes {MAX_EXAMPLES} papers as examples, not {len(names)}", field="liked")
     try:
         for name in names:
             _check_name(name)
-        ids = papers.find_all(tx, names)
+        return papers.find_all(tx, names)
     except NotFound as error:  # Shown in the form. NotFound would end in the page for a wrong address.
-        raise ConfigError(str(error)) from None
-    return _ids(ids, liked), _ids(ids, disliked)
+        raise ConfigError(str(error), field="liked") from None
 
 
 def _names(text: str) -> list[str]:

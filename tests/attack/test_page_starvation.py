@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from services.flow.commands import preview as preview_command
-from services.web.pages import preview as preview_page
+from services.web import editor_preview
 from tests.web.conftest import Browser, Site
 
 ATTACKERS = 50
@@ -54,7 +54,7 @@ def test_many_slow_previews_of_one_account_delay_no_other_account(
         time.sleep(PREVIEW_SECONDS)
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(preview_page, "run_preview", slowly)
+    monkeypatch.setattr(editor_preview, "run_preview", slowly)
     with attack(
         [(site.browser(site.ada), {"query": f"diffusion {n}", "cadence": "daily"}) for n in range(ATTACKERS)]
     ) as sent:

@@ -9,7 +9,8 @@ from anyio.to_thread import current_default_thread_limiter
 from httpx2 import ASGITransport, AsyncClient
 
 from services.errors import Busy
-from services.web.pages import preview, subscriptions
+from services.web import editor_preview
+from services.web.pages import editor
 from services.web.preview_slots import MAX_WAITING_OF_ACCOUNT, PreviewSlots
 from tests.web.conftest import BASE, Browser, Site, text_of
 
@@ -62,8 +63,8 @@ def test_few_previews_of_an_account_wait() -> None:
 def test_a_page_answers_429_when_no_slot_becomes_free(
     site: Site, ada: Browser, ben: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preview, "MAX_WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(subscriptions, "MAX_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(editor_preview, "MAX_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(editor, "MAX_WAIT_SECONDS", 0.01)
     with site.app.state.context.previews.taken(site.ada, 0):
         fragment = ada.post("/subscriptions/preview", QUERY, **{"HX-Request": "true"})
         assert fragment.status_code == 429

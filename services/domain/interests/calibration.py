@@ -126,12 +126,16 @@ def parse_volume(text: str) -> Volume:
     """Reads `5/week`, `1 a day`, `3 per day`. Raises ConfigError."""
     parts = _VOLUME.fullmatch(text.strip().lower())
     if parts is None:
-        raise ConfigError(f"volume: {text[:40]!r} is not like 5/week, 1/day or 3/month (a whole number)")
+        advice = "is not like 5/week, 1/day or 3/month (a whole number)"
+        raise ConfigError(f"volume: {text[:40]!r} {advice}", field="volume")
     volume = Volume(int(parts[1]), parts[2])
     if volume.count == 0:
-        raise ConfigError("volume: 0 papers would never match; pause the subscription instead, or take 1/month")
+        advice = "pause the subscription instead, or take 1/month"
+        raise ConfigError(f"volume: 0 papers would never match; {advice}", field="volume")
     if volume.per_day > MAX_PER_DAY:
-        raise ConfigError(f"volume: {volume} is more than {MAX_PER_DAY} a day; for everything use a query instead")
+        raise ConfigError(
+            f"volume: {volume} is more than {MAX_PER_DAY} a day; for everything use a query instead", field="volume"
+        )
     return volume
 
 

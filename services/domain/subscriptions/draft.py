@@ -43,18 +43,21 @@ class Draft:
 def check(draft: Draft) -> Draft:
     """The draft in canonical form. Raises QueryError or ConfigError with a message that says what to do."""
     if not (draft.query.strip() or draft.interest.strip() or draft.liked or draft.trending):
-        raise ConfigError("a subscription needs a query, an interest, a liked paper or trending")
+        raise ConfigError("a subscription needs a query, an interest, a liked paper or trending", field="query")
     if draft.cadence not in list(Cadence):
-        raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(Cadence)}")
+        raise ConfigError(f"no cadence {draft.cadence!r}; there are: {', '.join(Cadence)}", field="cadence")
     if draft.min_upvotes < 0:
-        raise ConfigError("min_upvotes must not be negative")
+        raise ConfigError("min_upvotes must not be negative", field="min_upvotes")
     if draft.trending is not None and not 1 <= draft.trending <= 100:
-        raise ConfigError("trending takes a number of papers from 1 to 100")
+        raise ConfigError("trending takes a number of papers from 1 to 100", field="trending")
     if draft.trending is not None and draft.cadence == "immediate":
-        raise ConfigError("trending papers are chosen when a digest is composed; take the cadence daily or weekly")
+        raise ConfigError(
+            "trending papers are chosen when a digest is composed; take the cadence daily or weekly", field="cadence"
+        )
     if len(draft.interest) > MAX_INTEREST_CHARACTERS:
         raise ConfigError(
-            f"an interest has at most {MAX_INTEREST_CHARACTERS} characters; describe it in a few sentences"
+            f"an interest has at most {MAX_INTEREST_CHARACTERS} characters; describe it in a few sentences",
+            field="interest",
         )
     query = str(parse(draft.query)) if draft.query.strip() else ""
     interest = " ".join(draft.interest.split())

@@ -27,7 +27,7 @@ def test_an_empty_page_says_what_to_do(ada: Browser) -> None:
 
 def test_a_query_subscribes_and_makes_the_own_address_a_channel(site: Site, ada: Browser) -> None:
     answer = ada.post("/subscriptions", QUERY)
-    assert answer.headers["location"].startswith("/subscriptions?flash=created")
+    assert answer.headers["location"].startswith("/subscriptions/1?flash=created")
     assert [(row["name"], row["query"], row["volume"]) for row in rows(site)] == [("Mine", "diffusion image", "")]
     assert site.sql("SELECT kind, label, verified FROM channel") == [("email", "ada@example.org", True)]
     page = text_of(ada.get("/subscriptions?flash=created"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from services.domain.digests.digest import DigestPaper, Reason, with_evidence
 from services.domain.interests.calibration import CompiledInterest, parse_volume
 from services.domain.interests.learning import Interest
 from services.domain.papers import display_text
@@ -26,7 +27,8 @@ from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Wi
 from services.store.subscriptions import candidates as candidate_store
 from services.store.subscriptions import subscriptions
 
-MAX_SAMPLES = 10
+SHOWN = 10
+"""Papers whose texts a preview has, unless the caller asks for more."""
 MAX_SHARE = 0.1
 """A subscription that matches a larger share of all papers gets the warning "too broad"."""
 MAX_READ = 1_000
@@ -51,10 +53,14 @@ class Sample:
     paper: Paper
     score: float | None
     why: str
+    item: DigestPaper
+    """The paper as a digest would show it, with the words that matched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
+    draft: Draft
+    """As it would be saved."""
     days: int
     """The length of the window."""
     until: date
@@ -108,9 +114,11 @@ def paper_json(paper: Paper) -> dict[str, Any]:
 
 
 def preview(
-    db: Database, embedder: Embedder, draft: Draft, *, days: int = 60, account_id: int | None = None
+    db: Database, embedder: Embedder, draft: Draft, *, days: int = 60, account_id: int | None = None, shown: int = SHOWN
 ) -> Preview:
-    """Matches a draft against the archive. With `account_id`, also counts what it adds to that account's subscriptions.
+    """Matches a draft against the archive, and reads the texts of `shown` papers.
+
+    With `account_id`, also counts what it adds to that account's subscriptions.
 
     Raises QueryError, ConfigError, NotFound.
     """
@@ -129,12 +137,14 @@ def preview(
             matching = _only_trending(tx, draft, matching, window)
         has_upvotes = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), window)) > 0
         already_matched = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
-        samples = _samples(tx, embedder, draft, subscription, matching) if subscription is not None else []
+        best = matching.at(slice(shown))
+        samples = _samples(tx, embedder, draft, subscription, best) if subscription is not None else []
     hits = [
         Hit(id, until - timedelta(days=age), score)
         for id, age, score in zip(matching.ids.tolist(), matching.ages.tolist(), matching.scores.tolist(), strict=True)
     ]
     return Preview(
+        draft=draft,
         days=days,
         until=until,
         days_with_papers=max(7, (until - first).days + 1),
@@ -205,7 +215,7 @@ def _samples(
     subscription: CompiledSubscription,
     matching: FoundPapers,
 ) -> list[Sample]:
-    scores = dict(zip(matching.ids[:MAX_SAMPLES].tolist(), matching.scores[:MAX_SAMPLES].tolist(), strict=True))
+    scores = dict(zip(matching.ids.tolist(), matching.scores.tolist(), strict=True))
     candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}
     samples = []
     for paper_id, score_or_zero in scores.items():
@@ -214,8 +224,22 @@ def _samples(
         if draft.trending:
             when = "of the week" if draft.cadence == "weekly" else "of the day"
             why.append(reason(draft.trending, candidate.paper.upvotes, when))
-        samples.append(Sample(candidate.paper, score, "; ".join(filter(None, why))))
+        samples.append(_sample(draft, subscription, candidate.paper, score, "; ".join(filter(None, why))))
     return samples
+
+
+def _sample(draft: Draft, subscription: CompiledSubscription, paper: Paper, score: float | None, why: str) -> Sample:
+    reason = Reason(
+        subscription=0,
+        name=draft.name,
+        why=why,
+        score=score,
+        threshold=subscription.threshold,
+        query=subscription.query,
+        interest=draft.interest,
+        terms=subscription.terms,
+    )
+    return Sample(paper, score, why, with_evidence(paper, [reason]))
 
 
 def window_end(tx: Connection, today: date) -> date:

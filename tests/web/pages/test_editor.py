@@ -1,0 +1,147 @@
+"""The editor: prefilled, previewed, changed by its buttons, saved."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from httpx2 import Response
+
+from tests.web.conftest import Browser, Site, text_of
+
+HTMX = {"HX-Request": "true"}
+
+
+def preview(browser: Browser, fields: dict[str, Any]) -> Response:
+    """The fragment that htmx gets."""
+    return browser.post("/subscriptions/preview", fields, **HTMX)
+
+
+def papers(site: Site, *titles: str, days_ago: int = 0, first: int = 1, **values: Any) -> list[int]:
+    day = datetime.now(UTC).date() - timedelta(days=days_ago)
+    return [site.paper(title, first + n, announced_on=day, **values) for n, title in enumerate(titles)]
+
+
+def field(answer: Response, name: str) -> str:
+    """The value of a field of the form."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', answer.text)
+    assert found, f"no field {name}"
+    return found[1]
+
+
+def test_a_link_fills_the_form_in(site: Site, ada: Browser) -> None:
+    page = ada.get("/subscriptions/new?query=%22web+agent%2A%22%0A&interest=plans+%3Cb%3E&liked=2605.00001")
+    assert 'value="&#34;web agent*&#34;"' in page.text
+    assert "plans &lt;b&gt;" in page.text
+    assert field(page, "liked") == "2605.00001"
+    assert 'hx-trigger="load, input' in page.text
+
+
+def test_a_link_with_a_huge_text_fills_in_what_the_field_holds(ada: Browser) -> None:
+    page = ada.get(f"/subscriptions/new?query={'a' * 5_000}")
+    assert field(page, "query") == "a" * 500
+
+
+def test_the_first_channel_is_ticked(site: Site, ada: Browser) -> None:
+    assert re.search(r'name="channels" value="email"[^>]* checked', ada.get("/subscriptions/new").text)
+    channel = site.channel(site.ada, "email:ada@example.org")
+    site.channel(site.ada, "email:other@example.org")
+    page = ada.get("/subscriptions/new").text
+    assert re.findall(r'name="channels" value="(\d+)"[^>]* checked', page) == [str(channel)]
+
+
+def test_a_channel_that_gets_nothing_says_so(site: Site, ada: Browser) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    site.sql(f"UPDATE channel SET verified = false WHERE id = {channel}")
+    assert "email · not confirmed" in text_of(ada.get("/subscriptions/new"))
+
+
+def test_enter_presses_the_button_that_previews(ada: Browser) -> None:
+    page = ada.get("/subscriptions/new").text
+    assert "subscriptions/preview" in re.findall(r"<button[^>]*>", page[page.index('id="editor"') :])[0]
+
+
+def test_saving_opens_the_subscription_with_its_papers(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion for images")
+    answer = ada.post("/subscriptions/new", {"query": "diffusion"})
+    assert answer.status_code == 303
+    page = ada.get(answer.headers["location"].partition("#")[0])
+    assert "Subscribed." in text_of(page)
+    assert "<mark>Diffusion</mark> for images" in page.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("liked", "arxiv:9999.99999"), ("min_upvotes", "many"), ("trending", "0x"), ("volume_count", "some")],
+)
+def test_an_error_stands_beside_its_field_and_what_was_typed_stays(
+    site: Site, ada: Browser, name: str, value: str
+) -> None:
+    answer = ada.post(
+        "/subscriptions/new", {"interest": "robots", "volume_per": "week", "volume_count": "5"} | {name: value}
+    )
+    assert answer.status_code == 422
+    assert field(answer, name) == value
+    assert "robots</textarea>" in answer.text
+    wrong = "volume" if name == "volume_count" else name
+    assert f'role="alert" id="{wrong}-error"' in answer.text
+    assert answer.text.index(f'id="{name}"') < answer.text.index(f'id="{wrong}-error"')
+    assert "<nav" in answer.text
+
+
+def test_the_words_that_matched_are_marked(site: Site, ada: Browser) -> None:
+    papers(site, "Robots that plan", abstract="First nothing. Then a robot learns to plan.")
+    answer = preview(ada, {"query": "robot"})
+    assert "<mark>Robots</mark> that plan" in answer.text
+    assert "<mark>robot</mark> learns" in answer.text.replace('<span class="key">', "").replace("</span>", "")
+
+
+def test_more_papers_are_shown_on_request(site: Site, ada: Browser) -> None:
+    papers(site, *(f"Diffusion study {n}" for n in range(14)))
+    first = preview(ada, {"query": "diffusion"})
+    assert first.text.count('class="found"') == 10
+    assert "and 4 more" in text_of(first)
+    more = preview(ada, {"query": "diffusion", "shown": field(first, "shown"), "do": "more"})
+    assert more.text.count('class="found"') == 14
+    assert "more</button>" not in more.text
+
+
+def test_the_days_can_be_chosen_and_stay_chosen(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion of old", days_ago=100)
+    papers(site, "Diffusion of new", first=2)
+    short = preview(ada, {"query": "diffusion"})
+    assert "Diffusion</mark> of old" not in short.text
+    year = preview(ada, {"query": "diffusion", "days": field(short, "days"), "do": "days:365"})
+    assert "Diffusion</mark> of old" in year.text
+    assert field(year, "days") == "365"
+    assert field(preview(ada, {"query": "diffusion", "days": "12345"}), "days") == "60"
+
+
+def test_a_vote_in_the_editor_changes_the_form_and_stores_nothing(site: Site, ada: Browser) -> None:
+    one, two = papers(site, "Diffusion agents", "Diffusion cats")
+    fields = {"query": "diffusion", "liked": "arxiv:2605.00002", "volume_count": "5", "volume_per": "week"}
+    voted = preview(ada, fields | {"disliked": f"{one}", "do": f"like:{one}"})
+    assert 'id="fields" class="stack" hx-swap-oob="true"' in voted.text
+    assert field(voted, "liked") == f"arxiv:2605.00002, {one}"
+    assert field(voted, "disliked") == ""
+    away = preview(ada, {"query": "diffusion", "do": f"dislike:{one}"})
+    assert f'value="unvote:{one}" class="plain" formaction="/subscriptions/preview#papers"' in away.text
+    undone = preview(ada, fields | {"do": f"unvote:{two}"})
+    assert field(undone, "liked") == ""
+    assert site.sql("SELECT count(*) FROM interest_example") == [(0,)]
+
+
+@pytest.mark.parametrize("do", ["", "x", "like:", "like:x", "like:99999999999999999999", "days:0", "query", ":"])
+def test_an_unknown_button_does_nothing(site: Site, ada: Browser, do: str) -> None:
+    papers(site, "Diffusion agents")
+    answer = preview(ada, {"query": "diffusion", "do": do})
+    assert answer.status_code == 200
+    assert "hx-swap-oob" not in answer.text.partition('id="bar-summary"')[2].partition(">")[2]
+
+
+def test_typing_leaves_the_fields_alone(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents")
+    answer = preview(ada, {"query": "diffusion"})
+    assert 'id="fields"' not in answer.text
+    assert 'id="bar-summary" class="bar-summary" href="#papers" hx-swap-oob="true"' in answer.text
+    assert 'data-name="diffusion"' in answer.text
