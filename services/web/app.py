@@ -22,6 +22,7 @@ from services.web.pages import (
     members,
     outbox,
     papers,
+    people,
     quarantine,
     sessions,
     signin,
@@ -52,6 +53,7 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    people.router,
     members.router,
     sessions.router,
 )
