@@ -1,6 +1,7 @@
 """Settings from the environment or `.env`. Each can be in a file that `NAME_FILE` names, for mounted secrets."""
 
 import os
+import re
 import secrets
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -74,6 +75,7 @@ class Settings(Configured):
     secret_keys_old: SecretStr = SecretStr("")
     """Keys that `secret_key` replaced, separated by commas. They verify and decrypt, and never sign or encrypt."""
     timezone: str = Field(default_factory=_local_timezone)
+    signup: str = "closed"
     embedder: str = "minilm"
     allow_source_hosts: str = ""
     """Private hosts that sources and their redirects may reach."""
@@ -128,6 +130,13 @@ class Settings(Configured):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{name!r} is no time zone; use one like Europe/Berlin") from error
         return name
+
+    @field_validator("signup")
+    @classmethod
+    def _known_signup(cls, text: str) -> str:
+        if not re.fullmatch(r"closed|invite|open|domain:[\w.-]+\.[\w-]+(,[\w.-]+\.[\w-]+)*", text.replace(" ", "")):
+            raise ValueError("is closed, invite, open, or domain:example.org,example.com")
+        return text.replace(" ", "")
 
     @field_validator("base_url")
     @classmethod

@@ -37,7 +37,16 @@ def test_database_urls_take_our_driver(monkeypatch: pytest.MonkeyPatch, url: str
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TIMEZONE", "Mars/Olympus"), ("BASE_URL", "ftp://x"), ("RETENTION", "a month"), ("SHARDS", "0")],
+    [
+        ("TIMEZONE", "Mars/Olympus"),
+        ("BASE_URL", "ftp://x"),
+        ("RETENTION", "a month"),
+        ("SHARDS", "0"),
+        ("SIGNUP", "all"),
+        ("SIGNUP", "domain:"),
+        ("SIGNUP", "domain:a.org,"),
+        ("SIGNUP", "open,invite"),
+    ],
 )
 def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PAPERWIRE_{name}", value)

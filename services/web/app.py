@@ -19,6 +19,7 @@ from services.web.pages import (
     editor,
     feeds,
     matches,
+    members,
     outbox,
     papers,
     quarantine,
@@ -51,6 +52,7 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    members.router,
     sessions.router,
 )
 

@@ -22,6 +22,10 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 FLASH_MESSAGES = {
     "saved": "Saved.",
     "session-ended": "Signed out there.",
+    "invited": "Invited. The mail with the link is on its way.",
+    "revoked": "Revoked. The link of the invitation no longer works.",
+    "signed-out": "Signed out in every browser.",
+    "account-deleted": "The account is deleted.",
     "created": "Subscribed. New papers that match will reach you from now on.",
     "readdressed": "The feed has a new address; the old link no longer works.",
     "deleted": "Deleted.",

@@ -211,6 +211,39 @@ def signin_link() -> Digest:
     )
 
 
+def signup_link() -> Digest:
+    """The mail to an address without an account that may sign up, for which somebody asked on the sign-in page."""
+    return Digest(
+        kind=LINK,
+        title="Your link to join paperwire",
+        papers=(),
+        notes=(
+            "paperwire sends alerts about new research papers. Somebody, probably you, entered this address there, "
+            "and it has no account yet.",
+        ),
+        action="Make my account",
+        foot=(
+            "The link works once, for fifteen minutes.",
+            "If you did not ask for it, do nothing: no account is made, and nothing more is sent.",
+        ),
+    )
+
+
+def invitation() -> Digest:
+    """The mail that invites an address. It contains nothing that the inviting person has written."""
+    return Digest(
+        kind=LINK,
+        title="You are invited to paperwire",
+        papers=(),
+        notes=("paperwire sends alerts about new research papers. Its operator invites you to make an account.",),
+        action="Make my account",
+        foot=(
+            "The link works once, for seven days.",
+            "If you do nothing, no account is made, and nothing more is sent.",
+        ),
+    )
+
+
 def test_message(base_url: str) -> Digest:
     """What `channel test` sends."""
     title = "paperwire reaches this channel"

@@ -28,9 +28,10 @@ class SignedIn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SigninLink:
-    """A link that signs an account in once."""
+    """A link that works once. It signs in, or makes the account of an address that has none."""
 
-    account_id: int
+    account_id: int | None
+    invitation_id: int | None
     email: str
     browser: bytes
     """The digest of the browser that asked for the link (`auth.browser_digest`); empty: any browser may use it."""
@@ -46,6 +47,31 @@ class LinkRequest:
     ip: str
     browser: bytes
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """An invitation to sign up, which was neither used nor revoked and has not expired."""
+
+    id: int
+    email: str
+    invited_by: int
+    created_at: datetime
+    expires_at: datetime
+    next_attempt_at: datetime | None
+    """When its mail is sent; None: it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """An account as operators see it in a list."""
+
+    id: int
+    email: str
+    operator: bool
+    created_at: datetime
+    seen_at: datetime | None
+    subscriptions: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,16 @@ session = Table(
     Column("used_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()), _at("ended_at"),
 )  # fmt: skip
 
+invitation = Table(
+    "invitation", metadata, _id(), _text("email", None), _ref("invited_by", "account.id", index=True), _created(),
+    _at("expires_at", nullable=False), _at("used_at"), _at("revoked_at"),
+    Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
+    Index("ix_invitation_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+)  # fmt: skip
+
 signin_link = Table(
     "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
-    _ref("account_id", "account.id", index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    _ref("account_id", "account.id", nullable=True, index=True), _ref("invitation_id", "invitation.id", nullable=True, index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
     _at("expires_at", nullable=False), _at("used_at"), _created(),
 )  # fmt: skip
 

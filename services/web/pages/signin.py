@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from fastapi import APIRouter
 from fastapi.responses import Response
+from sqlalchemy import Connection
 
 from services.domain.accounts.profile import normalize_email
 from services.errors import Busy, ConfigError
+from services.flow.commands import sign_up
 from services.store.accounts import accounts, credentials, link_requests, sessions
 from services.store.accounts.records import Account, SigninLink
 from services.telemetry import log
@@ -77,7 +79,7 @@ def use_key(request: Anyone, form: Posted) -> Response:
         if link is not None and _is_elsewhere(request, link) and form.text("confirmed") != "on":
             return _confirm(request, key, link)
         used = credentials.use_signin_link(tx, key)
-        account = accounts.by_id(tx, used.account_id) if used is not None else None
+        account = _account_of(tx, request, used, form.text("timezone")) if used is not None else None
     if account is None:
         log.warning("a sign-in link was refused", ip=request.ip)
         return request.render("signin_refused.html", 403)
@@ -95,6 +97,14 @@ def signout(request: SignedIn, form: Posted) -> Response:
 
 def _ask(request: RequestContext, email: str = "", error: str = "", status: int = 200) -> Response:
     return request.render("signin.html", status, printed=_prints_links(request), email=email, error=error)
+
+
+def _account_of(tx: Connection, request: RequestContext, used: SigninLink, timezone: str) -> Account | None:
+    """The account of a used link; made now for an address that may sign up."""
+    account_id = used.account_id
+    if account_id is None:
+        account_id = sign_up.accept(tx, request.app.settings, used, timezone)
+    return accounts.by_id(tx, account_id) if account_id is not None else None
 
 
 def _confirm(request: RequestContext, key: str, link: SigninLink) -> Response:
