@@ -4,7 +4,7 @@ import pytest
 
 from services.store.accounts import accounts, members, sessions
 from tests.web.conftest import Browser, Site, text_of
-from tests.web.mail import is_signed_in, key_of, mailed_path, mails, send_mails
+from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
 
 @pytest.fixture
