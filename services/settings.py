@@ -1,8 +1,10 @@
 """Settings from the environment or `.env`. Each can be in a file that `NAME_FILE` names, for mounted secrets."""
 
 import os
+import re
 import secrets
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -67,10 +69,13 @@ class Settings(Configured):
     data_dir: Path = Field(default_factory=default_data_dir)
     base_url: str = "http://127.0.0.1:8400"
     bind: str = "127.0.0.1"
+    trusted_proxies: str = ""
+    """Addresses and networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     secret_key: SecretStr = SecretStr("")
     secret_keys_old: SecretStr = SecretStr("")
     """Keys that `secret_key` replaced, separated by commas. They verify and decrypt, and never sign or encrypt."""
     timezone: str = Field(default_factory=_local_timezone)
+    signup: str = "closed"
     embedder: str = "minilm"
     allow_source_hosts: str = ""
     """Private hosts that sources and their redirects may reach."""
@@ -88,6 +93,16 @@ class Settings(Configured):
         """Adds the driver psycopg to `postgres://` and `postgresql://`."""
         scheme, separator, rest = url.get_secret_value().partition("://")
         return SecretStr(f"postgresql+psycopg://{rest}") if scheme in ("postgres", "postgresql") and separator else url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: str) -> str:
+        for proxy in _listed(proxies):
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is neither an address nor a network such as 10.0.0.0/8") from None
+        return proxies
 
     @field_validator("secret_key")
     @classmethod
@@ -116,6 +131,13 @@ class Settings(Configured):
             raise ValueError(f"{name!r} is no time zone; use one like Europe/Berlin") from error
         return name
 
+    @field_validator("signup")
+    @classmethod
+    def _known_signup(cls, text: str) -> str:
+        if not re.fullmatch(r"closed|invite|open|domain:[\w.-]+\.[\w-]+(,[\w.-]+\.[\w-]+)*", text.replace(" ", "")):
+            raise ValueError("is closed, invite, open, or domain:example.org,example.com")
+        return text.replace(" ", "")
+
     @field_validator("base_url")
     @classmethod
     def _base_url(cls, url: str) -> str:
@@ -128,6 +150,10 @@ class Settings(Configured):
         """The current secret key, then the old ones; empty when there is no current key."""
         current = self.secret_key.get_secret_value()
         return (current, *_listed(self.secret_keys_old.get_secret_value())) if current else ()
+
+    @property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return tuple(ip_network(proxy) for proxy in _listed(self.trusted_proxies))
 
     @property
     def source_hosts(self) -> tuple[str, ...]:

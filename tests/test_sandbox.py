@@ -1,5 +1,6 @@
 """Whatever the bytes, reading them ends in time and whoever asked goes on."""
 
+import ctypes
 import os
 import random
 import signal
@@ -22,8 +23,11 @@ from services.domain.papers.paper import Entry, Identifier, Listing, Skipped
 from services.errors import PaperwireError, SourceError
 from services.plugins import source, sources
 from services.sandbox import Limits, ParserProcess, codec
+from services.sandbox.confinement import USER_ID
+from services.sandbox.process import _report
 from tests.sources.listings import DAY, SAMPLES, sample
 from tests.sources.test_contract import BOMB, FORMATS, GARBAGE
+from tests.support.confined_child import ATTEMPTS
 from tests.support.sandbox_child import LISTING
 
 CHILD = (sys.executable, "-P", str(Path(__file__).parent / "support" / "sandbox_child.py"))
@@ -44,6 +48,13 @@ def rogue() -> Iterator[ParserProcess]:
     parser = ParserProcess(CHILD, SMALL)
     yield parser
     parser.close()
+
+
+def confinement_version() -> int:
+    """The version of the kernel's Landlock interface; 0 when it has none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:
@@ -256,7 +267,7 @@ def test_an_unknown_kind_is_an_error_with_its_message(parser: ParserProcess) -> 
 LIAR = """
 import sys
 from services.sandbox import codec
-codec.send(sys.stdout.buffer, b"")
+codec.send(sys.stdout.buffer, b"[]")
 for answer in sys.argv[1:]:
     codec.receive(sys.stdin.buffer), codec.receive(sys.stdin.buffer)
     payload = eval(answer)
@@ -429,3 +440,52 @@ def test_the_child_has_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     parser.parse("feed", FEED, DAY)
     assert not any("PAPERWIRE" in name for name in psutil.Process(parser.pid).environ())
     parser.close()
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[ParserProcess]:
+    command = (sys.executable, "-P", str(Path(__file__).parent / "support" / "confined_child.py"))
+    parser = ParserProcess(command)
+    yield parser
+    parser.close()
+
+
+@pytest.mark.skipif(confinement_version() == 0, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("attempt", sorted(ATTEMPTS))
+def test_code_in_the_child_cannot_get_out(confined: ParserProcess, tmp_path: Path, attempt: str) -> None:
+    secret = tmp_path / "secret.key"
+    secret.write_text("geheim")
+    secret.chmod(0o666)
+    path = {"create a file": tmp_path / "new", "list a directory": tmp_path}.get(attempt, secret)
+    answer = confined.parse(attempt, os.fsencode(path), DAY)
+    assert answer.entries[0].title.startswith("refused: ")
+    assert secret.read_text() == "geheim"
+    assert list(tmp_path.iterdir()) == [secret]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its user")
+def test_the_child_of_root_is_another_user(parser: ParserProcess) -> None:
+    parser.parse("feed", FEED, DAY)
+    child = psutil.Process(parser.pid)
+    assert set(child.uids()) | set(child.gids()) == {USER_ID}
+
+
+def test_a_machine_without_these_protections_reads_listings_and_says_so(tmp_path: Path) -> None:
+    command = tmp_path / "child.py"
+    command.write_text(
+        "from services.sandbox import confinement\n"
+        "from services.sandbox.child import parse, serve\n"
+        "def refused(*_): raise PermissionError\n"
+        "confinement._call = refused\n"
+        "from datetime import date\n"
+        "parse('jsonl', b'{\"title\": \"T\"}', date(2026, 1, 1))  # imports what it needs\n"
+        "serve(parse, confinement.confine)\n"
+    )
+    _report.cache_clear()
+    parser = ParserProcess((sys.executable, str(command)))
+    with capture_logs() as lines:
+        assert parser.parse("jsonl", b'{"title": "T"}', DAY).entries[0].title == "T"
+    parser.close()
+    (line,) = lines
+    assert line["missing"].startswith("no new privileges, no files (Landlock), no network and programs")
+    _report.cache_clear()

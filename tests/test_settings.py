@@ -37,7 +37,16 @@ def test_database_urls_take_our_driver(monkeypatch: pytest.MonkeyPatch, url: str
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("TIMEZONE", "Mars/Olympus"), ("BASE_URL", "ftp://x"), ("RETENTION", "a month"), ("SHARDS", "0")],
+    [
+        ("TIMEZONE", "Mars/Olympus"),
+        ("BASE_URL", "ftp://x"),
+        ("RETENTION", "a month"),
+        ("SHARDS", "0"),
+        ("SIGNUP", "all"),
+        ("SIGNUP", "domain:"),
+        ("SIGNUP", "domain:a.org,"),
+        ("SIGNUP", "open,invite"),
+    ],
 )
 def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"PAPERWIRE_{name}", value)
@@ -70,3 +79,11 @@ def test_the_current_key_comes_before_the_old_ones(monkeypatch: pytest.MonkeyPat
     assert load(Settings).secret_keys == ()
     monkeypatch.setenv("PAPERWIRE_SECRET_KEY", KEY)
     assert load(Settings).secret_keys == (KEY, f"{KEY}-2", f"{KEY}-1")
+
+
+def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8, fd00::/8")
+    assert [str(network) for network in load(Settings).proxy_networks] == ["127.0.0.1/32", "10.0.0.0/8", "fd00::/8"]
+    monkeypatch.setenv("PAPERWIRE_TRUSTED_PROXIES", "proxy.example.org")
+    with pytest.raises(ConfigError, match=r"PAPERWIRE_TRUSTED_PROXIES: .* is neither an address"):
+        load(Settings)

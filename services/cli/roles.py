@@ -11,8 +11,6 @@ from services.cli import output
 from services.errors import ConfigError
 
 DEFAULT_PORT = 8400
-SHUTDOWN_TIMEOUT_SECONDS = 3
-"""The time that open requests have to finish when the web process stops."""
 
 
 def web(
@@ -27,11 +25,10 @@ def web(
     ] = None,
 ) -> None:
     """Serve the web pages."""
-    import uvicorn
-
     from services import local
     from services.settings import settings
     from services.telemetry import configure_logging
+    from services.web import server
 
     join(broker=False)
     config = settings()
@@ -40,15 +37,7 @@ def web(
     if os.environ.get("PAPERWIRE_SUPERVISED") == "1":
         local.die_with_parent()
     configure_logging()
-    uvicorn.run(
-        "services.web.app:create_app",
-        factory=True,
-        host=config.bind,
-        port=port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_SECONDS,
-    )
+    server.serve(config, port)
 
 
 def worker(

@@ -84,6 +84,22 @@ def link(email: Email) -> None:
 
 
 @commands.command()
+def invite(email: Email) -> None:
+    """Mail a link with which an address makes its own account, valid once and for seven days."""
+    from services.flow.commands import sign_up
+    from services.store.accounts import accounts
+
+    with command_context() as context:
+        with context.db.transaction() as tx:
+            operator = accounts.first_operator(tx)
+        if operator is None:
+            raise ConfigError("there is no operator yet; add one with: paperwire user add you@example.org")
+        sign_up.invite(context.db, context.settings, email, operator.id)
+        output.say(f"{email} is invited; the mail is sent now")
+        context.warn_if_no_worker_runs()
+
+
+@commands.command()
 def token(email: Email) -> None:
     """Print a new API token. It cannot be shown again."""
     from services.store.accounts import accounts, credentials

@@ -25,6 +25,8 @@ MAX_REQUESTS = 1_000
 """The child is replaced after this number of requests."""
 MAX_GROWTH = 128 * 2**20
 """Bytes of memory that a child may keep after an answer; beyond them it is replaced."""
+MAX_MISSING = 1000
+"""Bytes of the list of missing protections."""
 USUAL_BODY = 10 * 2**20
 """Bytes, the most that a fetch gives. The limits grow in proportion for larger files, which only people import."""
 # Without settings: the child reads hostile bytes and needs no secrets.
@@ -149,14 +151,22 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     )
     try:
         with _kill_after(child, STARTUP_TIMEOUT):
-            codec.receive(_pipes(child)[1], limit=0)
+            missing = codec.decode(codec.receive(_pipes(child)[1], limit=MAX_MISSING), list[str])
     except (EOFError, ValueError, OSError):
         code = _kill(child)
         raise PaperwireError(f"the process that reads listings does not start (exit code {code}); see above") from None
     except BaseException:
         _kill(child)
         raise
+    _report(tuple(missing))
     return child
+
+
+@cache
+def _report(missing: tuple[str, ...]) -> None:
+    """Logs once what the child is not protected by on this machine."""
+    if missing:
+        log.warning("the process that reads listings lacks protections of this machine", missing=", ".join(missing))
 
 
 def _pipes(child: subprocess.Popen[bytes]) -> tuple[BinaryIO, BinaryIO]:

@@ -13,12 +13,14 @@ from services.web import bounce_webhook, error_pages, health, requests, security
 from services.web.context import AppContext
 from services.web.pages import (
     account,
+    account_members,
     channels,
     consent,
     deliveries,
     editor,
     feeds,
     matches,
+    members,
     outbox,
     papers,
     quarantine,
@@ -51,6 +53,8 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    account_members.router,
+    members.router,
     sessions.router,
 )
 

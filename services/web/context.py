@@ -13,10 +13,13 @@ from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.web.auth import COOKIE, SECURE_COOKIE, Sessions
 from services.web.preview_slots import PreviewSlots
+from services.web.readiness import Readiness
 
 PAGE_TIMEOUT_MS = 2_000
 """The statement timeout of a page."""
 PREVIEW_TIMEOUT_MS = 10_000
+ANSWER_GRACE_SECONDS = 2.0
+"""How long after the statement timeout the answer of the database must be here."""
 MAX_PREVIEWS = 2
 """Each preview reads and scores two months of papers, so more at the same time would slow down the pages."""
 
@@ -30,6 +33,7 @@ class AppContext:
     secrets: SecretBox
     sessions: Sessions
     previews: PreviewSlots
+    readiness: Readiness
 
     @classmethod
     def build(cls, settings: Settings) -> "AppContext":
@@ -41,14 +45,16 @@ class AppContext:
             raise ConfigError("PAPERWIRE_SECRET_KEY is not set; set the same long random key for every process")
         return cls(
             settings=settings,
-            db=Database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
-            slow_db=Database(url, pool_size=MAX_PREVIEWS, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
+            db=_database(url, pool_size=8, statement_timeout_ms=PAGE_TIMEOUT_MS),
+            slow_db=_database(url, pool_size=MAX_PREVIEWS, statement_timeout_ms=PREVIEW_TIMEOUT_MS),
+            readiness=Readiness(url),
             secrets=SecretBox(keys),
             sessions=Sessions(keys),
             previews=PreviewSlots(MAX_PREVIEWS),
         )
 
     def close(self) -> None:
+        self.readiness.close()
         self.db.close()
         self.slow_db.close()
 
@@ -64,6 +70,11 @@ class AppContext:
     def cookie(self) -> str:
         """The name of the session cookie."""
         return SECURE_COOKIE if self.is_https else COOKIE
+
+
+def _database(url: str, *, pool_size: int, statement_timeout_ms: int) -> Database:
+    answer_seconds = statement_timeout_ms / 1000 + ANSWER_GRACE_SECONDS
+    return Database(url, pool_size=pool_size, statement_timeout_ms=statement_timeout_ms, answer_seconds=answer_seconds)
 
 
 def app_context(request: Request) -> AppContext:

@@ -8,9 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.store.db import circuit_breaker
 from services.store.delivery import bounces, deliveries, sending_pause
 from services.store.interests import embedder_health
-from services.store.maintenance import migrate
 from services.store.maintenance.audit import audit
-from services.telemetry import log
 from services.web.context import App
 
 router = APIRouter()
@@ -31,15 +29,10 @@ async def healthz() -> PlainTextResponse:
 
 
 @router.get("/readyz")
-def readyz(app: App) -> PlainTextResponse:
+async def readyz(app: App) -> PlainTextResponse:
     """Whether the database answers and has the current schema."""
-    try:
-        if migrate.is_current(app.db.engine):
-            return PlainTextResponse("ready\n")
-    except SQLAlchemyError as error:
-        log.warning("the web process is not ready", why=type(error).__name__)
-        return PlainTextResponse("the database does not answer\n", 503)
-    return PlainTextResponse("the database schema is out of date; run: paperwire migrate\n", 503)
+    problem = await app.readiness.problem()
+    return PlainTextResponse(f"{problem}\n", 503) if problem else PlainTextResponse("ready\n")
 
 
 @router.get("/metrics")

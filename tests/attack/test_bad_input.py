@@ -129,6 +129,8 @@ FORMS = {
     "/silences": ("query", "subscription", "until", "everything"),
     "/account": ("email", "timezone", "quiet_from", "quiet_to"),
     "/channels": ("kind", "target", "at", "weekday"),
+    "/signin/mail": ("email",),
+    "/members/invite": ("email",),
     "/sources": ("kind", "location", "minutes"),
 }
 

@@ -233,7 +233,7 @@ def test_head_answers_as_get_and_changes_nothing(site: Site, adas: dict[str, str
     assert state_of(site) == before
 
 
-ENDING = ("delete", "remove", "end", "release", "signout", "/sessions/end")
+ENDING = ("delete", "remove", "end", "release", "signout", "revoke", "/sessions/end")
 """The ends of the paths of routes that end a row; the last one ends all rows of its kind."""
 
 

@@ -1,6 +1,9 @@
 import re
 
-from services.store.accounts import credentials
+import pytest
+
+from services.settings import settings
+from services.store.accounts import credentials, invitations
 from services.store.db.database import Database
 from tests.cli.conftest import Paperwire
 
@@ -40,6 +43,16 @@ def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> N
         assert link is not None
         assert link.account_id == 1
         assert credentials.use_signin_link(tx, found[1]) is None
+
+
+def test_an_invitation_is_mailed(paperwire: Paperwire, ada: str, monkeypatch: pytest.MonkeyPatch, db: Database) -> None:
+    assert "PAPERWIRE_SIGNUP is closed" in paperwire("user", "invite", "bob@example.org").error()
+    monkeypatch.setenv("PAPERWIRE_SIGNUP", "invite")
+    settings.cache_clear()
+    assert "is invited" in paperwire("user", "invite", "bob@example.org").out
+    assert "exists already" in paperwire("user", "invite", ada).error()
+    with db.transaction() as tx:
+        assert [one.email for one in invitations.all_open(tx)] == ["bob@example.org"]
 
 
 def test_only_the_token_is_printed_on_stdout(paperwire: Paperwire, ada: str, db: Database) -> None:

@@ -211,6 +211,46 @@ def signin_link() -> Digest:
     )
 
 
+def signup_link() -> Digest:
+    """The mail to an address without an account that may sign up, for which somebody asked on the sign-in page."""
+    return Digest(
+        kind=LINK,
+        title="Your link to join paperwire",
+        papers=(),
+        notes=(
+            "paperwire sends alerts about new research papers. Somebody, probably you, entered this address there, "
+            "and it has no account yet.",
+        ),
+        action="Make my account",
+        foot=(
+            "The link works once, for fifteen minutes.",
+            "If you did not ask for it, do nothing: no account is made, and nothing more is sent.",
+        ),
+    )
+
+
+def invitation(team: str = "") -> Digest:
+    """The mail that invites an address. It contains nothing that the inviting person has written.
+
+    `team`: the address of the account whose members the person joins; empty: the person gets an account.
+    """
+    whose = f"The owner of the account {team} invites you to sign in to it." if team else ""
+    return Digest(
+        kind=LINK,
+        title="You are invited to paperwire",
+        papers=(),
+        notes=(
+            "paperwire sends alerts about new research papers. "
+            + (whose or "Its operator invites you to make an account."),
+        ),
+        action="Join" if team else "Make my account",
+        foot=(
+            "The link works once, for seven days.",
+            "If you do nothing, no account is made, and nothing more is sent.",
+        ),
+    )
+
+
 def test_message(base_url: str) -> Digest:
     """What `channel test` sends."""
     title = "paperwire reaches this channel"

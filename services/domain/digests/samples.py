@@ -8,8 +8,10 @@ from services.domain.digests.digest import (
     Reason,
     compose,
     confirmation,
+    invitation,
     notice,
     signin_link,
+    signup_link,
     source_line,
     test_message,
 )
@@ -34,6 +36,9 @@ def messages() -> dict[str, Digest]:
         "test": test_message(BASE_URL),
         "confirm": confirmation(),
         "sign-in": signin_link(),
+        "sign-up": signup_link(),
+        "invitation": invitation(),
+        "team": invitation("lab@example.org"),
     }
 
 

@@ -7,15 +7,14 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.accounts.profile import normalize_email
-from services.domain.delivery.opt_in import REQUESTS_COUNTED_FOR, may_request
 from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
-from services.flow import email_address, opt_in_links
+from services.flow import consent, email_address, opt_in_links
 from services.flow.channel_targets import stored_target
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
-from services.store.db.database import Database, lock, wake
+from services.store.db.database import Database, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries, opt_in
 from services.store.delivery.records import Channel, NewDelivery
@@ -127,15 +126,8 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
     if channel.verified or channel.unsubscribed_at:
         return False
     now = db.now()
-    lock(tx, "confirmation")
-    address = channel.label.lower()
-    earlier = opt_in.requests_since(tx, address, ip, channel.account_id, now - REQUESTS_COUNTED_FOR)
-    to_address = [request.created_at for request in earlier if request.address == address]
-    from_ip = [request.created_at for request in earlier if ip and request.ip == ip]
-    of_account = [request.created_at for request in earlier if request.account_id == channel.account_id]
-    if opt_in.suppression_reason(tx, address) or not may_request(to_address, from_ip, of_account, now):
+    if not consent.may_mail_stranger(tx, channel.label.lower(), ip, channel.account_id, now):
         return False
-    opt_in.record_request(tx, address, ip, channel.account_id, now)
     host = urlsplit(settings.base_url).hostname or "localhost"
     key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)

@@ -1,6 +1,7 @@
-"""Mails sign-in links to people who asked for one on the sign-in page, each at most once.
+"""Mails links that sign in or sign up: to people who asked for one on the sign-in page, and to people invited.
 
-The key of a link exists only in the mail: the row has its digest. An address without an account gets no mail.
+The key of a link exists only in the mail: the row has its digest. Each mail is sent at most once, since the row is
+taken before. An address that may not sign in here gets no mail.
 """
 
 import secrets
@@ -11,11 +12,13 @@ from sqlalchemy import Connection
 
 from services import plugins
 from services.domain.accounts.signin import LINK_LIFETIME
-from services.domain.digests.digest import Digest, signin_link
-from services.errors import NotFound, TargetError
+from services.domain.accounts.signup import parse_signup
+from services.domain.digests.digest import Digest, invitation, signin_link, signup_link
+from services.errors import TargetError
+from services.flow import consent
 from services.ports import Envelope, Outcome, Rejected, Retry, TransportDown
 from services.settings import Settings
-from services.store.accounts import accounts, credentials, link_requests
+from services.store.accounts import accounts, credentials, invitations, link_requests, members
 from services.store.accounts.records import LinkRequest
 from services.store.db.database import Database
 from services.store.delivery import opt_in
@@ -27,49 +30,89 @@ class LinkMail(NamedTuple):
 
     email: str
     message: Digest
-    url: str
+    key: str
 
 
 def work(db: Database, settings: Settings) -> bool:
-    """Answers one request; False if none is due. A worker that is lost here has sent at most one mail."""
+    """Answers one request or sends one invitation; False if none is due."""
+    return _answer_request(db, settings) or _send_invitation(db, settings)
+
+
+def _answer_request(db: Database, settings: Settings) -> bool:
     with db.transaction() as tx:
         now = db.now(tx)
         request = link_requests.claim(tx, now)
         if request is None:
             return False
         is_in_time = request.created_at > now - LINK_LIFETIME
-        mail = _mail(tx, settings, request) if is_in_time else None
+        mail = _answer(tx, settings, request, db) if is_in_time else None
     if mail is None:
         log.info("a request for a sign-in link was left unanswered", request=request.id, in_time=is_in_time)
         return True
-    outcome = _send(settings, mail, db)
-    if isinstance(outcome, Retry | TransportDown):
+    if not _is_settled(outcome := _send(db, settings, mail)):
         with db.transaction() as tx:
             link_requests.put_back(tx, request.id, db.now(tx))
-    reason = getattr(outcome, "reason", "")
-    log.info("answered a request for a sign-in link", request=request.id, outcome=type(outcome).__name__, why=reason)
+    _log("answered a request for a sign-in link", outcome, request=request.id)
     return True
 
 
-def _mail(tx: Connection, settings: Settings, request: LinkRequest) -> LinkMail | None:
+def _send_invitation(db: Database, settings: Settings) -> bool:
+    with db.transaction() as tx:
+        invited = invitations.claim(tx, db.now(tx))
+        if invited is None:
+            return False
+        team = accounts.by_id(tx, invited.account_id) if invited.account_id is not None else None
+        message = invitation(team.email if team else "")
+        mail = LinkMail(invited.email, message, credentials.create_invitation_link(tx, invited))
+    if not _is_settled(outcome := _send(db, settings, mail)):
+        with db.transaction() as tx:
+            invitations.put_back(tx, invited.id, db.now(tx))
+    _log("sent an invitation", outcome, invitation=invited.id)
+    return True
+
+
+def _answer(tx: Connection, settings: Settings, request: LinkRequest, db: Database) -> LinkMail | None:
     """The mail that answers a request; None for an address that gets none."""
     if opt_in.has_refused(tx, request.email):
         return None
-    try:
-        account = accounts.by_email(tx, request.email)
-    except NotFound:
+    member = members.find(tx, request.email)
+    if member is None:
+        return _signup(tx, settings, request, db)
+    key = credentials.create_signin_link(tx, member.account_id, request.browser, member.email)
+    return LinkMail(member.email, signin_link(), key)
+
+
+def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Database) -> LinkMail | None:
+    """The mail to an address without an account that may sign up."""
+    rule = parse_signup(settings.signup)
+    invited = invitations.find_open(tx, request.email)
+    is_invited = invited is not None and (rule.takes_invitations or invited.account_id is not None)
+    if not is_invited and not rule.allows(request.email):
         return None
-    key = credentials.create_signin_link(tx, account.id, request.browser)
-    return LinkMail(account.email, signin_link(), f"{settings.base_url}/signin?key={key}")
+    if not consent.may_mail_stranger(tx, request.email, request.ip, None, db.now(tx)):
+        return None
+    invitation_id = invited.id if invited and is_invited else None
+    key = credentials.create_signup_link(tx, request.email, request.browser, invitation_id)
+    return LinkMail(request.email, signup_link(), key)
 
 
-def _send(settings: Settings, mail: LinkMail, db: Database) -> Outcome:
+def _send(db: Database, settings: Settings, mail: LinkMail) -> Outcome:
     notifier = plugins.notifier("email")
     host = urlsplit(settings.base_url).hostname or "localhost"
-    message_id = f"<signin-{secrets.token_hex(12)}@{host}>"
-    envelope = Envelope(delivery_id=0, message_id=message_id, date=db.now(), confirm_url=mail.url)
+    message_id = f"<link-{secrets.token_hex(12)}@{host}>"
+    url = f"{settings.base_url}/signin?key={mail.key}"
+    envelope = Envelope(delivery_id=0, message_id=message_id, date=db.now(), confirm_url=url)
     try:
         target = notifier.parse_target(mail.email)
     except TargetError as error:
         return Rejected(str(error))
     return notifier.send(notifier.render(mail.message, envelope, target), target, lambda: None)
+
+
+def _is_settled(outcome: Outcome) -> bool:
+    """Whether the mail is not sent again: it was sent or may have been, or is refused for good."""
+    return not isinstance(outcome, Retry | TransportDown)
+
+
+def _log(event: str, outcome: Outcome, **about: int) -> None:
+    log.info(event, outcome=type(outcome).__name__, why=getattr(outcome, "reason", ""), **about)

@@ -2,14 +2,16 @@
 
 from datetime import time
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.errors import Conflict, NotFound
-from services.store.accounts.records import Account
-from services.store.db.records import fetch_all, fetch_first
-from services.store.db.tables import account
+from services.store.accounts import members
+from services.store.accounts.records import OWNER, Account, AccountSummary
+from services.store.db.database import lock
+from services.store.db.records import columns_for, fetch_all, fetch_first
+from services.store.db.tables import account, session, subscription
 from services.store.delivery import digest_schedule
 
 
@@ -21,6 +23,7 @@ def add(tx: Connection, email: str, timezone: str, *, operator: bool = False) ->
     ).first()  # fmt: skip
     if account_id is None:
         raise Conflict(f"an account {values['email']} exists already")
+    members.add(tx, int(account_id), str(values["email"]), OWNER)
     return int(account_id)
 
 
@@ -31,12 +34,46 @@ def by_email(tx: Connection, email: str) -> Account:
     return row
 
 
+def exists(tx: Connection, email: str) -> bool:
+    """Whether an address (normalized) has an account, or signs in to one."""
+    is_account = select(account.c.id).where(account.c.email == email)
+    return members.find(tx, email) is not None or tx.scalars(is_account).first() is not None
+
+
 def by_id(tx: Connection, account_id: int) -> Account | None:
     return fetch_first(tx, Account, select(account).where(account.c.id == account_id))
 
 
 def all_of(tx: Connection) -> list[Account]:
     return fetch_all(tx, Account, select(account).order_by(account.c.id))
+
+
+def summaries(tx: Connection) -> list[AccountSummary]:
+    """Every account with its last use and the number of its subscriptions, for operators."""
+    seen_at = select(func.max(session.c.used_at)).where(session.c.account_id == account.c.id)
+    is_counted = and_(subscription.c.account_id == account.c.id, subscription.c.deleted_at.is_(None))
+    count = select(func.count(subscription.c.id)).where(is_counted)
+    query = select(
+        *columns_for(account, AccountSummary),
+        seen_at.scalar_subquery().label("seen_at"),
+        count.scalar_subquery().label("subscriptions"),
+    )
+    return fetch_all(tx, AccountSummary, query.order_by(account.c.id))
+
+
+def set_operator(tx: Connection, account_id: int, operator: bool) -> None:
+    """Makes an account an operator's, or an ordinary one. Raises Conflict for the last operator."""
+    if not operator:
+        _keep_an_operator(tx, account_id)
+    tx.execute(update(account).where(account.c.id == account_id).values(operator=operator))
+
+
+def _keep_an_operator(tx: Connection, leaving: int) -> None:
+    lock(tx, "operators")
+    others = select(account.c.id).where(account.c.operator, account.c.id != leaving)
+    is_operator = select(account.c.id).where(account.c.operator, account.c.id == leaving)
+    if tx.scalars(is_operator).first() is not None and tx.scalars(others).first() is None:
+        raise Conflict("this is the last operator; make another account an operator first")
 
 
 def first_operator(tx: Connection) -> Account | None:
@@ -54,18 +91,29 @@ def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time |
 
 
 def set_email(tx: Connection, account_id: int, email: str) -> None:
-    """Changes the address and ends a pending change of it. Raises Conflict when another account has the address."""
+    """Changes the address and ends a pending change of it. Raises Conflict when another account has the address.
+
+    The owner who signed in with the old address signs in with the new one.
+    """
     other_id = tx.scalars(
         select(account.c.id).where(account.c.email == email, account.c.id != account_id)
     ).first()  # fmt: skip
     if other_id is not None:
         raise Conflict(f"an account {email} exists already")
+    old = tx.scalars(select(account.c.email).where(account.c.id == account_id)).one()
+    members.change_email(tx, account_id, old, email)
     tx.execute(update(account).where(account.c.id == account_id).values(email=email, new_email=""))
 
 
 def set_new_email(tx: Connection, account_id: int, new_email: str) -> None:
     """Stores the address that the account gets once its owner confirms it; empty: no change is pending."""
     tx.execute(update(account).where(account.c.id == account_id).values(new_email=new_email))
+
+
+def remove_by_operator(tx: Connection, account_id: int) -> None:
+    """Deletes an account with everything that is its own. Raises Conflict for the last operator."""
+    _keep_an_operator(tx, account_id)
+    remove(tx, account_id)
 
 
 def remove(tx: Connection, account_id: int) -> None:

@@ -2,25 +2,44 @@
 
 import hashlib
 import secrets
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from services.domain.accounts.signin import LINK_LIFETIME
-from services.store.accounts.records import SigninLink
+from services.store.accounts import members
+from services.store.accounts.records import Invitation, SigninLink
 from services.store.db.records import columns_for, fetch_first
-from services.store.db.tables import account, api_token, signin_link
+from services.store.db.tables import api_token, signin_link
 
 
-def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"") -> str:
-    """A new single-use key for signing in. The account's older keys stop working.
+def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"", email: str = "") -> str:
+    """A new single-use key for signing in. Older keys of the same person stop working.
 
-    `browser`: of the person who asked for the link; another browser needs one more step.
+    `browser`: of the person who asked for the link; another browser needs one more step. `email`: of the member who
+    signs in; empty: the first owner.
     """
-    tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id))
+    email = email or members.first_owner(tx, account_id).email
+    tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id, signin_link.c.email == email))
+    return _insert(tx, account_id=account_id, email=email, browser=browser, expires_at=func.now() + LINK_LIFETIME)
+
+
+def create_signup_link(tx: Connection, email: str, browser: bytes, invitation_id: int | None = None) -> str:
+    """A new single-use key with which an address without an account gets one. Its older keys stop working."""
+    tx.execute(delete(signin_link).where(signin_link.c.email == email, signin_link.c.account_id.is_(None)))
+    row = {"email": email, "browser": browser, "invitation_id": invitation_id}
+    return _insert(tx, **row, expires_at=func.now() + LINK_LIFETIME)
+
+
+def create_invitation_link(tx: Connection, invited: Invitation) -> str:
+    """A new key of an invitation, which works as long as the invitation. Its older keys stop working."""
+    tx.execute(delete(signin_link).where(signin_link.c.invitation_id == invited.id))
+    return _insert(tx, email=invited.email, invitation_id=invited.id, expires_at=invited.expires_at)
+
+
+def _insert(tx: Connection, **values: Any) -> str:
     key = secrets.token_urlsafe(32)
-    email = select(account.c.email).where(account.c.id == account_id).scalar_subquery()
-    row = {"digest": _digest(key), "account_id": account_id, "email": email, "browser": browser}
-    tx.execute(insert(signin_link).values(**row, expires_at=func.now() + LINK_LIFETIME))
+    tx.execute(insert(signin_link).values(digest=_digest(key), **values))
     return key
 
 

@@ -27,6 +27,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from services.store.db import bounded_connection
+
 MAX_IDLE_WITHOUT_PING = 1.0
 """Seconds. A pooled connection that was idle for longer is tested before it is used."""
 WAKE_CHANNEL = "paperwire_wake"
@@ -42,17 +44,25 @@ class Database:
         *,
         pool_size: int = 5,
         statement_timeout_ms: int = 0,
+        answer_seconds: float | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        """With `answer_seconds`, a server that hangs and a pool without a free connection are an error after that time.
+
+        The server's own `statement_timeout_ms` should be shorter, since its error leaves the connection usable.
+        """
         self._clock = clock
         options = f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
         self.engine: Engine = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=5,
+            pool_timeout=30 if answer_seconds is None else answer_seconds,
             hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10},
         )
+        if answer_seconds is not None:
+            bounded_connection.install(self.engine, answer_seconds)
         _ping_idle_connections(self.engine)
 
     @contextmanager

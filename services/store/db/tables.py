@@ -67,15 +67,33 @@ api_token = Table(
     Column("digest", LargeBinary, nullable=False, unique=True), _created(), _at("revoked_at"),
 )  # fmt: skip
 
+member = Table(
+    "member", metadata, _id(), _ref("account_id", "account.id"), Column("email", Text, nullable=False, unique=True),
+    _text("role", "member"), _at("signed_in_at"), _created(),
+    UniqueConstraint("account_id", "id"),
+    CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
+)  # fmt: skip
+
 session = Table(
-    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True), _ref("account_id", "account.id", index=True),
+    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("account_id", BigInteger, nullable=False), Column("member_id", BigInteger, nullable=False),
+    ForeignKeyConstraint(["account_id", "member_id"], ["member.account_id", "member.id"], ondelete="CASCADE"),
+    Index("ix_session_account_id", "account_id", "member_id"),
     _text("address"), _text("user_agent"), _created(),
     Column("used_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()), _at("ended_at"),
 )  # fmt: skip
 
+invitation = Table(
+    "invitation", metadata, _id(), _text("email", None), _ref("invited_by", "account.id", index=True), _created(),
+    _ref("account_id", "account.id", nullable=True, index=True), _text("role", "member"),
+    _at("expires_at", nullable=False), _at("used_at"), _at("revoked_at"),
+    Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
+    Index("ix_invitation_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+)  # fmt: skip
+
 signin_link = Table(
     "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
-    _ref("account_id", "account.id", index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    _ref("account_id", "account.id", nullable=True, index=True), _ref("invitation_id", "invitation.id", nullable=True, index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
     _at("expires_at", nullable=False), _at("used_at"), _created(),
 )  # fmt: skip
 

@@ -18,7 +18,9 @@ REFUSED = "its owner does not want to be asked"
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def requests_since(tx: Connection, address: str, ip: str, account_id: int, since: datetime) -> Sequence[OptInRequest]:
+def requests_since(
+    tx: Connection, address: str, ip: str, account_id: int | None, since: datetime
+) -> Sequence[OptInRequest]:
     """The requests to an address (lower case), from an IP address or of an account."""
     return fetch_all(
         tx,
@@ -34,7 +36,7 @@ def requests_since(tx: Connection, address: str, ip: str, account_id: int, since
     )
 
 
-def record_request(tx: Connection, address: str, ip: str, account_id: int, now: datetime) -> None:
+def record_request(tx: Connection, address: str, ip: str, account_id: int | None, now: datetime) -> None:
     tx.execute(insert(confirmation).values(address=address, ip=ip, account_id=account_id, created_at=now))
 
 

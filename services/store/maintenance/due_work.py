@@ -5,13 +5,14 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL
-from services.store.accounts import link_requests
+from services.store.accounts import invitations, link_requests
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.tables import (
     batch,
     channel,
     delivery,
     delivery_item,
+    invitation,
     link_request,
     listing,
     match,
@@ -78,6 +79,7 @@ def _is_delivery_due(tx: Connection, now: datetime, scale: float) -> bool:
         exists(select(channel.c.id).where(digest_schedule.is_due(now))),
         exists(select(delivery_item.c.id).where(items.is_due(now))),
         exists(select(link_request.c.id).where(link_requests.is_due(now))),
+        exists(select(invitation.c.id).where(invitations.is_due(now))),
         exists(select(delivery.c.id).where(claims.sendable(now))),
         exists(select(delivery.c.id).where(claims.is_expired(now))),
         exists(select(transport.c.key).where(circuit_breaker.probes_due(now))),

@@ -39,6 +39,7 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
+    invitation,
     link_request,
     listing,
     match,
@@ -158,6 +159,12 @@ def delete_link_requests(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, link_request, link_request.c.created_at < now - LINKS_KEPT_FOR)
 
 
+def delete_invitations(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Deletes the invitations that can no longer be used, with their links."""
+    is_over = or_(invitation.c.used_at < now - keep, invitation.c.revoked_at < now - keep)
+    return _delete(tx, invitation, or_(is_over, invitation.c.expires_at < now - keep))
+
+
 def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     is_expired = signin_link.c.expires_at < now - LINKS_KEPT_FOR
     batch = select(signin_link.c.digest).where(is_expired).limit(BATCH_SIZE)
@@ -210,6 +217,7 @@ STEPS: tuple[Step, ...] = (
     delete_matches,
     delete_confirmations,
     delete_link_requests,
+    delete_invitations,
     delete_signin_links,
     delete_sessions,
     delete_bounces,

@@ -16,6 +16,8 @@ from services.store.db.tables import (
     delivery,
     delivery_item,
     event,
+    invitation,
+    link_request,
     listing,
     match,
     match_job,
@@ -183,12 +185,25 @@ def test_confirmations_and_sign_in_links_are_deleted_after_a_day(world: Pipeline
     assert [count(world, table) for table in (confirmation, signin_link, bounce)] == [1, 1, 0]
 
 
+def test_requests_for_links_and_old_invitations_are_deleted(world: Pipeline) -> None:
+    now = world.now()
+    old = {"expires_at": now - timedelta(days=31)}
+    revoked = {"expires_at": now, "revoked_at": now - timedelta(days=31)}
+    with world.db.transaction() as tx:
+        for row in (old, revoked, {"expires_at": now - timedelta(days=29)}):
+            tx.execute(insert(invitation).values(email="a@b.c", invited_by=world.account, **row))
+        for days in (0, 2):
+            tx.execute(insert(link_request).values(email="a@b.c", created_at=now - timedelta(days=days)))
+    clean_all(world)
+    assert (count(world, invitation), count(world, link_request)) == (1, 1)
+
+
 def test_sessions_are_deleted_thirty_days_after_they_end(world: Pipeline) -> None:
     ended = {"ended_at": world.now() - timedelta(days=31)}
     rows = [{}, {"ended_at": world.now() - timedelta(days=29)}, ended, {"created_at": world.now() - timedelta(days=61)}]
     with world.db.transaction() as tx:
         for number, row in enumerate(rows):
-            tx.execute(insert(session).values(digest=bytes([number]), account_id=world.account, **row))
+            tx.execute(insert(session).values(digest=bytes([number]), account_id=world.account, member_id=1, **row))
     clean_all(world)
     assert count(world, session) == 2
 

@@ -1,59 +1,21 @@
 """Signing in with a link that is mailed."""
 
-import re
 from datetime import timedelta
-from email import message_from_bytes
-from email.policy import SMTP
 
 import pytest
 
 from services.domain.accounts import signin
-from services.flow.pipeline import signin_mail
 from services.notifiers.email import plugin as email
 from services.ports import MaybeDelivered, Rejected, Retry, TransportDown
 from services.store.accounts import credentials
 from services.store.delivery import opt_in, sending_pause
 from tests.web.conftest import Browser, Site, text_of
+from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
 
 @pytest.fixture
 def nobody(site: Site) -> Browser:
     return site.browser()
-
-
-def send_mails(site: Site) -> int:
-    """Answers the requests that are due; returns how many."""
-    count = 0
-    while signin_mail.work(site.db, site.settings):
-        count += 1
-    return count
-
-
-def mails(site: Site) -> list[tuple[str, str, str]]:
-    """Address, text and HTML of each mail in the outbox, the oldest first."""
-    paths = sorted((site.settings.data_dir / "outbox").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
-    read = [message_from_bytes(path.read_bytes(), policy=SMTP) for path in paths]
-    parts = [[mail.get_body((kind,)) for kind in ("plain", "html")] for mail in read]
-    return [
-        (str(mail["To"]), str(plain.get_content()), str(html.get_content()))
-        for mail, (plain, html) in zip(read, parts, strict=True)
-        if plain and html
-    ]
-
-
-def mailed_path(site: Site) -> str:
-    """The path of the link in the newest mail."""
-    found = re.search(r"http://127\.0\.0\.1:8400(/signin\?key=[\w-]{43})\s", mails(site)[-1][1])
-    assert found
-    return found[1]
-
-
-def key_of(path: str) -> str:
-    return path.partition("=")[2]
-
-
-def is_signed_in(browser: Browser) -> bool:
-    return browser.get("/account").status_code == 200
 
 
 def test_a_mailed_link_signs_in_the_browser_that_asked(site: Site, nobody: Browser) -> None:
