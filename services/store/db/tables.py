@@ -74,6 +74,13 @@ member = Table(
     CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
 )  # fmt: skip
 
+change_log = Table(
+    "change_log", metadata, _id(), _ref("account_id", "account.id"), Column("member_id", BigInteger),
+    _text("actor", None), _text("ip"), _text("what", None), _text("detail"),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Index("ix_change_log_account_id", "account_id", "id"),
+)  # fmt: skip
+
 session = Table(
     "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True),
     Column("account_id", BigInteger, nullable=False), Column("member_id", BigInteger, nullable=False),
