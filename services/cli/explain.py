@@ -21,6 +21,7 @@ from services.cli.subscription_options import (
     Trending,
     Unlike,
     Volume,
+    Wide,
 )
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -48,6 +49,7 @@ def preview(
     source: Source = None,
     min_upvotes: MinUpvotes = None,
     volume: Volume = None,
+    wide: Wide = None,
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
@@ -65,6 +67,7 @@ def preview(
         source=source,
         min_upvotes=min_upvotes,
         volume=volume,
+        wide=wide,
         cadence=cadence,
         to=to,
     )
@@ -79,7 +82,9 @@ def preview(
 
 def _print_preview(seen: dict[str, Any]) -> None:
     print(f"{seen['matched']} of {seen['papers_scanned']} papers in {seen['days']} days to {seen['until']}")
-    print(f"{seen['per_week']} a week" + (f", {seen['adds']} of all new to the account" if "adds" in seen else ""))
+    ready = f"still indexing: {seen['papers_ready']} of {seen['papers_scanned']} papers ready"
+    rate = ready if seen["per_week"] is None else f"{seen['per_week']} a week"
+    print(rate + (f", {seen['adds']} of all new to the account" if "adds" in seen else ""))
     if seen["matched"]:
         print(chart(seen))
     for sample in seen["samples"]:

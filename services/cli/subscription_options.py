@@ -26,6 +26,14 @@ Trending = Annotated[int | None, _option("--trending", "The N papers with the mo
 Source = Annotated[list[str] | None, _option("--source", "Only papers of this kind of source; repeatable.", "S")]
 MinUpvotes = Annotated[int | None, _option("--min-upvotes", "Only papers with at least N upvotes.", "N", 0)]
 Volume = Annotated[str | None, _option("--volume", "The papers of an interest, like 5/week (default) or 1/day.")]
+Wide = Annotated[
+    bool | None,
+    typer.Option(
+        "--wide/--not-wide",
+        help="For an interest: also send papers that are less close, where fewer come close than the volume.",
+        show_default=False,
+    ),
+]
 Cadence = Annotated[str | None, _option("--cadence", "When to send: immediate, daily (default) or weekly.")]
 To = Annotated[
     list[str] | None,
@@ -51,6 +59,7 @@ class SubscriptionOptions:
     source: list[str] | None = None
     min_upvotes: int | None = None
     volume: str | None = None
+    wide: bool | None = None
     cadence: str | None = None
     to: list[str] | None = None
 
@@ -61,7 +70,7 @@ class SubscriptionOptions:
 
         for kind in filter(None, self.source or ()):
             plugins.source(kind)
-        names = ("name", "for_whom", "query", "interest", "min_upvotes", "volume", "cadence")
+        names = ("name", "for_whom", "query", "interest", "min_upvotes", "volume", "wide", "cadence")
         given: dict[str, Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.trending is not None:
             given["trending"] = self.trending or None

@@ -20,6 +20,7 @@ from services.cli.subscription_options import (
     Trending,
     Unlike,
     Volume,
+    Wide,
 )
 from services.errors import ConfigError
 
@@ -44,6 +45,7 @@ def subscribe(
     source: Source = None,
     min_upvotes: MinUpvotes = None,
     volume: Volume = None,
+    wide: Wide = None,
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
@@ -61,6 +63,7 @@ def subscribe(
         source=source,
         min_upvotes=min_upvotes,
         volume=volume,
+        wide=wide,
         cadence=cadence,
         to=to,
     )
@@ -88,6 +91,7 @@ def set_(
     source: Source = None,
     min_upvotes: MinUpvotes = None,
     volume: Volume = None,
+    wide: Wide = None,
     cadence: Cadence = None,
     to: To = None,
 ) -> None:
@@ -106,6 +110,7 @@ def set_(
         source=source,
         min_upvotes=min_upvotes,
         volume=volume,
+        wide=wide,
         cadence=cadence,
         to=to,
     )
@@ -220,6 +225,7 @@ def _as_json(tx: "Connection", row: "SubscriptionWithEmail") -> dict[str, Any]:
         "query": row.query,
         "trending": row.trending,
         "volume": row.volume,
+        "wide": row.wide,
         "sources": row.sources,
         "min_upvotes": row.min_upvotes,
         "cadence": row.cadence,
@@ -248,7 +254,8 @@ def _show_saved(context: CommandContext, subscription_id: int, *, json: bool) ->
     output.say(f"subscription {subscription_id}: {row.name}, {row.cadence}")
     output.say(
         f"would have matched {result['matched']} of the {result['papers_scanned']} papers "
-        f"of {result['days']} days, {result['per_week']} a week"
+        f"of {result['days']} days, "
+        + (f"{result['per_week']} a week" if result["per_week"] is not None else "while the archive is being indexed")
     )
     for warning in result["warnings"]:
         output.say(f"warning: {warning}")

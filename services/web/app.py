@@ -13,6 +13,7 @@ from services.web import bounce_webhook, error_pages, health, requests, security
 from services.web.context import AppContext
 from services.web.pages import (
     account,
+    account_members,
     channels,
     consent,
     deliveries,
@@ -52,6 +53,7 @@ ROUTERS = (
     outbox.router,
     templates.router,
     account.router,
+    account_members.router,
     members.router,
     sessions.router,
 )

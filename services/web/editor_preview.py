@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryError
-from services.flow.commands.preview import Preview
+from services.flow.commands.preview import TABS, Preview
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
-from services.web.chart import Bar, weekly_bars
+from services.web.chart import Bar, ScoreChart, score_chart, weekly_bars
 from services.web.context import AppContext
 from services.web.csrf_forms import Form
 from services.web.formatting import plural
@@ -22,6 +22,9 @@ PAGE_SIZE = 10
 MORE_SIZE = 25
 """Papers that “more” adds."""
 MAX_SHOWN = 500
+MAX_REMEMBERED = 1_000
+"""Papers whose numbers the form carries, so that a vote can say what it changed."""
+EXAMPLES = {"like": True, "dislike": False, "unvote": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,11 @@ class View:
 
     days: int = 60
     shown: int = PAGE_SIZE
+    tab: str = "all"
+    seen: str = ""
+    """The numbers of the papers that the last preview brought."""
+    began: str = ""
+    """The numbers of the papers before the first vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,10 @@ class ShownPreview:
 
     result: Preview | None = None
     bars: tuple[Bar, ...] = ()
+    scores: ScoreChart | None = None
+    seen: str = ""
+    change: str = ""
+    """`+3 −2`: the papers that came and went since the first vote."""
     failure: PaperwireError | None = None
     status: int = 200
 
@@ -57,16 +69,34 @@ class ShownPreview:
 
     @property
     def figure(self) -> str:
-        """`5.2 a week`."""
-        return f"{self.result.per_week} a week" if self.result else ""
+        """How many papers come, in a few words."""
+        return figure(self.result) if self.result else ""
+
+
+def figure(result: Preview) -> str:
+    """`about 5.2 a week`, `8 papers, the last on 3 Sep`, `still indexing: 4,788 of 6,120 papers ready`."""
+    count, last = len(result.hits), result.hits[0].announced_on if result.hits else None
+    if result.is_indexing:
+        return f"still indexing: {result.ready:,} of {result.scanned:,} papers ready"
+    if not count:
+        return f"nothing in {result.days} days"
+    if result.per_week < 1:
+        return paper_count(count, last)
+    rate = (
+        round(result.per_week) if result.per_week >= 10 or result.per_week == int(result.per_week) else result.per_week
+    )
+    return f"about {rate:,} a week" + (", estimated" if result.estimated else "")
 
 
 def view(form: Form) -> View:
     """What the hidden fields of the form say. A value out of range is replaced."""
-    days, shown = form.text("days"), form.text("shown")
+    days, shown, tab = form.text("days"), form.text("shown"), form.text("tab")
     return View(
         days=int(days) if days in map(str, DAYS) else View().days,
         shown=min(MAX_SHOWN, int(shown)) if shown.isascii() and shown.isdigit() and len(shown) < 5 else PAGE_SIZE,
+        tab=tab if tab in TABS else "all",
+        seen=form.text("seen"),
+        began=form.text("began"),
     )
 
 
@@ -76,10 +106,19 @@ def act(app: AppContext, fields: Fields, view: View, do: str) -> tuple[Fields, V
     match verb:
         case "days" if argument in map(str, DAYS):
             return fields, replace(view, days=int(argument), shown=PAGE_SIZE)
+        case "tab" if argument in TABS:
+            return fields, replace(view, tab=argument, shown=PAGE_SIZE)
         case "more":
             return fields, replace(view, shown=min(MAX_SHOWN, view.shown + MORE_SIZE))
+        case "query" if argument:
+            return replace(fields, query=argument), replace(view, tab="all", shown=PAGE_SIZE)
+        case "volume" if "/" in argument:
+            count, _, per = argument.partition("/")
+            return replace(fields, volume_count=count, volume_per=per), view
+        case "wide":
+            return replace(fields, wide=argument == "on"), view
         case "like" | "dislike" | "unvote" if argument.isascii() and argument.isdigit() and len(argument) < 19:
-            return _voted(app, fields, int(argument), verb), view
+            return _voted(app, fields, int(argument), verb), replace(view, began=view.began or view.seen)
     return fields, view
 
 
@@ -87,9 +126,7 @@ def _voted(app: AppContext, fields: Fields, paper_id: int, verb: str) -> Fields:
     """The form with a paper as an example, or without it."""
     try:
         with app.db.transaction() as tx:
-            return subscription_form.with_example(
-                tx, fields, paper_id, {"like": True, "dislike": False, "unvote": None}[verb]
-            )
+            return subscription_form.with_example(tx, fields, paper_id, EXAMPLES[verb])
     except ConfigError:  # The form names a paper that does not exist; its preview says so.
         return fields
 
@@ -98,23 +135,43 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
     if fields.asks_nothing:
         return ShownPreview()
     app = request.app
-    # The matches of the subscription that is being changed would hide what the changes add.
-    compare_with = None if editing else request.account_id
     try:
         with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
         with app.previews.taken(request.account_id, MAX_WAIT_SECONDS):
             result = run_preview(
-                app.slow_db, app.embedder, draft, days=view.days, account_id=compare_with, shown=view.shown
+                app.slow_db,
+                app.embedder,
+                draft,
+                days=view.days,
+                account_id=request.account_id,
+                stored_id=editing,
+                shown=view.shown,
+                tab=view.tab,
             )
     except Busy as error:
         return ShownPreview(failure=error, status=429)
-    except NotFound as error:  # A liked paper that was deleted meanwhile; the page for a wrong address would not help.
+    except NotFound as error:
+        if editing and f"subscription {editing}" in str(error):
+            raise
+        # A liked paper was deleted meanwhile; the page for a wrong address would not help.
         return ShownPreview(failure=ConfigError(str(error), field="liked"))
     except PaperwireError as error:
         return ShownPreview(failure=error)
-    bars = weekly_bars((hit.announced_on for hit in result.hits), result.until, result.days)
-    return ShownPreview(result=result, bars=tuple(bars))
+    return _shown(result, view)
+
+
+def _shown(result: Preview, view: View) -> ShownPreview:
+    days = (hit.announced_on for hit in result.hits)
+    ids = [str(hit.paper_id) for hit in result.hits]
+    began = set(view.began.split(","))
+    return ShownPreview(
+        result=result,
+        bars=tuple(weekly_bars(days, result.until, result.days, result.archive, result.saved_days)),
+        scores=score_chart(result.histogram) if result.histogram else None,
+        seen=",".join(ids) if len(ids) <= MAX_REMEMBERED else "",
+        change=f"+{len(set(ids) - began)} −{len(began - set(ids))}" if view.began else "",
+    )
 
 
 def paper_count(count: int, last: date | None) -> str:

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from services import render
 from services.errors import NotFound
 from services.store.accounts import sessions
-from services.store.accounts.records import Account
+from services.store.accounts.records import Account, Member
 from services.telemetry import log
 from services.web import formatting
 from services.web.auth import SESSION_SECONDS, Session
@@ -59,6 +59,8 @@ class RequestContext:
     session: Session
     maybe_account: Account | None
     """The account that is signed in; None on the sign-in pages."""
+    maybe_member: Member | None = None
+    """The member of the account who is signed in."""
     session_id: int = 0
     """The row of the session; 0 for nobody."""
 
@@ -66,6 +68,15 @@ class RequestContext:
     def account(self) -> Account:
         assert self.maybe_account is not None, "the handler must depend on SignedIn"
         return self.maybe_account
+
+    @property
+    def member(self) -> Member:
+        assert self.maybe_member is not None, "the handler must depend on SignedIn"
+        return self.maybe_member
+
+    def require_owner(self) -> None:
+        if not self.member.is_owner:
+            raise HTTPException(403, "Only an owner of this account may do this. Ask one of its owners.")
 
     @property
     def account_id(self) -> int:
@@ -89,6 +100,7 @@ class RequestContext:
         html = render.render(
             f"web/{template}",
             account=self.maybe_account,
+            member=self.maybe_member,
             token=self.app.sessions.form_token(self.session),
             current_path=self.http.url.path,
             flash=FLASH_MESSAGES.get(self.http.query_params.get("flash", ""), ""),
@@ -134,12 +146,24 @@ def anyone(request: Request, app: App) -> RequestContext:
             who = sessions.by_key(tx, session.key)
     if who is None:
         return RequestContext(http=request, app=app, session=session, maybe_account=None)
-    return RequestContext(http=request, app=app, session=session, maybe_account=who.account, session_id=who.session_id)
+    return RequestContext(
+        http=request,
+        app=app,
+        session=session,
+        maybe_account=who.account,
+        maybe_member=who.member,
+        session_id=who.session_id,
+    )
 
 
 def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:
     if request.maybe_account is None:
         raise NeedsSignIn
+    return request
+
+
+def owner(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestContext:
+    request.require_owner()
     return request
 
 
@@ -154,6 +178,7 @@ def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestC
 
 Anyone = Annotated[RequestContext, Depends(anyone)]
 SignedIn = Annotated[RequestContext, Depends(signed_in)]
+Owner = Annotated[RequestContext, Depends(owner)]
 Operator = Annotated[RequestContext, Depends(operator)]
 
 

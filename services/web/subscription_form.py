@@ -40,6 +40,7 @@ class Fields:
     disliked: str = ""
     volume_count: str = DEFAULT_VOLUME.partition("/")[0]
     volume_per: str = DEFAULT_VOLUME.partition("/")[2]
+    wide: bool = False
     cadence: str = "daily"
     min_upvotes: str = ""
     sources: Sequence[str] = ()
@@ -63,6 +64,7 @@ def from_form(form: Form) -> Fields:
         disliked=form.text("disliked"),
         volume_count=form.text("volume_count"),
         volume_per=form.text("volume_per"),
+        wide=form.text("wide") == "on",
         cadence=form.text("cadence", "daily"),
         min_upvotes=form.text("min_upvotes"),
         trending=form.text("trending"),
@@ -87,6 +89,7 @@ def from_subscription(tx: Connection, row: Subscription) -> Fields:
         disliked=", ".join(map(str, disliked)),
         volume_count=count,
         volume_per=per,
+        wide=row.wide,
         min_upvotes=str(row.min_upvotes or ""),
         sources=row.sources,
         channels=[str(channel.id) for channel in channels],
@@ -111,6 +114,7 @@ def draft(tx: Connection, fields: Fields) -> Draft:
         disliked=disliked,
         trending=_number("trending", fields.trending) or None,
         volume=f"{fields.volume_count}/{fields.volume_per}" if scored else "",
+        wide=fields.wide,
         sources=tuple(fields.sources),
         min_upvotes=_number("min_upvotes", fields.min_upvotes),
         cadence=fields.cadence,
@@ -209,7 +213,7 @@ def with_example(tx: Connection, fields: Fields, paper_id: int, liked: bool | No
     }
     if liked is not None:
         kept["liked" if liked else "disliked"].append(str(paper_id))
-    return replace(fields, **{field: ", ".join(names) for field, names in kept.items()})
+    return replace(fields, liked=", ".join(kept["liked"]), disliked=", ".join(kept["disliked"]))
 
 
 def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from starlette.routing import BaseRoute
 
 from services.flow import opt_in_links
-from services.store.accounts import accounts, invitations, sessions
+from services.store.accounts import accounts, invitations, members, sessions
 from services.store.db.tables import metadata
 from services.store.subscriptions import atom_feeds, subscriptions
 from tests.web.conftest import Site
@@ -58,6 +58,10 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/account"): Access.SIGNED_IN,
     ("POST", "/account"): Access.SIGNED_IN,
     ("POST", "/signout"): Access.SIGNED_IN,
+    ("POST", "/account/people/invite"): Access.SIGNED_IN,
+    ("POST", "/account/people/{member_id}/role"): Access.OWNER,
+    ("POST", "/account/people/{member_id}/remove"): Access.OWNER,
+    ("POST", "/account/invitations/{joining_id}/revoke"): Access.OWNER,
     ("POST", "/account/sessions/end"): Access.SIGNED_IN,
     ("POST", "/account/sessions/{session_id}/end"): Access.OWNER,
     ("POST", "/votes"): Access.SIGNED_IN,
@@ -151,12 +155,14 @@ def rows_of_ada(site: Site) -> dict[str, str]:
     with site.db.transaction() as tx:
         sessions.start(tx, site.ada)
         invitation = invitations.add(tx, f"{MARK.lower()}@invited.example", site.ada)
+        joining = invitations.add(tx, f"{MARK.lower()}@joining.example", site.ada, site.ada)
+        member = members.add(tx, site.ada, f"{MARK.lower()}@team.example", "member")
         account = accounts.add(tx, f"{MARK.lower()}@member.example", "UTC")
     outbox = site.settings.data_dir / "outbox"
     outbox.mkdir(parents=True, exist_ok=True)
     (outbox / "mail-1.eml").write_text(f"Subject: {MARK}\r\n\r\n{MARK}\r\n")
     ids = {"subscription_id": subscription, "channel_id": channel, "delivery_id": 1, "source_id": 1, "silence_id": 1}
-    ids |= {"invitation_id": invitation, "account_id": account}
+    ids |= {"invitation_id": invitation, "joining_id": joining, "member_id": member, "account_id": account}
     ((ids["session_id"],),) = site.sql("SELECT max(id) FROM session")
     texts = {name: str(value) for name, value in {**ids, "paper_id": paper}.items()}
     return {**texts, "name": "mail-1.eml", "sample": "digest", "token": "1-0123456789abcdef"}

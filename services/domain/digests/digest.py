@@ -229,14 +229,21 @@ def signup_link() -> Digest:
     )
 
 
-def invitation() -> Digest:
-    """The mail that invites an address. It contains nothing that the inviting person has written."""
+def invitation(team: str = "") -> Digest:
+    """The mail that invites an address. It contains nothing that the inviting person has written.
+
+    `team`: the address of the account whose members the person joins; empty: the person gets an account.
+    """
+    whose = f"The owner of the account {team} invites you to sign in to it." if team else ""
     return Digest(
         kind=LINK,
         title="You are invited to paperwire",
         papers=(),
-        notes=("paperwire sends alerts about new research papers. Its operator invites you to make an account.",),
-        action="Make my account",
+        notes=(
+            "paperwire sends alerts about new research papers. "
+            + (whose or "Its operator invites you to make an account."),
+        ),
+        action="Join" if team else "Make my account",
         foot=(
             "The link works once, for seven days.",
             "If you do nothing, no account is made, and nothing more is sent.",

@@ -38,6 +38,7 @@ def messages() -> dict[str, Digest]:
         "sign-in": signin_link(),
         "sign-up": signup_link(),
         "invitation": invitation(),
+        "team": invitation("lab@example.org"),
     }
 
 

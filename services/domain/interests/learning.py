@@ -31,6 +31,8 @@ MAX_PAPERS = 2_500
 FLOOR = 0.2
 """The least threshold of a learned interest, a score that one paper in twenty reaches. Of the papers that curators
 assign to a topic, nine in ten reach it with a text, five or all examples, and seven in ten with one liked paper."""
+WIDE_FLOOR = 0.0
+"""The least threshold of an interest that may reach wider: the score of the archive's mean paper."""
 FLOOR_QUANTILE = 0.95
 """The share of the archive's papers that score below the floor."""
 USUAL_QUANTILES = ((0.1, 0.12), (0.05, 0.17), (0.02, 0.23), (0.01, 0.3), (0.003, 0.43), (0.001, 0.54))
@@ -81,8 +83,10 @@ class Interest:
     weights: Vector
     terms: Mapping[str, float]
 
-    def floor(self, cosine: float = COSINE_FLOOR) -> float:
+    def floor(self, cosine: float = COSINE_FLOOR, *, wide: bool = False) -> float:
         """The least threshold. Without terms a score is a cosine, whose floor `cosine` depends on the model."""
+        if wide:
+            return WIDE_FLOOR
         return FLOOR if self.terms else cosine
 
     def scores(self, vectors: Vector, terms: TermTable) -> Vector:

@@ -31,6 +31,8 @@ class Draft:
     disliked: tuple[int, ...] = ()
     trending: int | None = None
     volume: str = ""
+    wide: bool = False
+    """Whether papers below the usual floor may match, where fewer come close than the volume asks for."""
     sources: tuple[str, ...] = ()
     min_upvotes: int = 0
     cadence: str = "daily"
@@ -63,7 +65,12 @@ def check(draft: Draft) -> Draft:
     interest = " ".join(draft.interest.split())
     name = _visible(draft.name)[:MAX_NAME_CHARACTERS] or (query or interest or "Trending papers")[:60]
     checked = replace(draft, name=name, for_whom=_visible(draft.for_whom), query=query, interest=interest)
-    return replace(checked, volume=_volume(checked), sources=tuple(sorted(set(draft.sources))))
+    return replace(
+        checked,
+        volume=_volume(checked),
+        wide=draft.wide and draft.has_interest,
+        sources=tuple(sorted(set(draft.sources))),
+    )
 
 
 def _visible(text: str) -> str:

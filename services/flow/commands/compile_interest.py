@@ -3,7 +3,7 @@
 The embedder is called outside transactions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,17 +49,37 @@ class Calibration:
     """The threshold of the volume, then that of each relaxed volume."""
     estimated: bool
     """The thresholds come from the model's usual scores, since the archive is too young."""
+    floor: float
+    """The least threshold."""
     ranking: Ranking | None = None
     """The archive's papers by their score, if the thresholds come from them."""
+    close: FoundPapers | None = None
+    """Those of them that reach the floor and pass the query."""
+    is_complete: bool = True
+    """Whether `close` holds every paper that reaches the floor."""
+    estimate: Callable[[Volume], float] | None = None
+    """The estimated threshold of a volume, while the archive is too young."""
+
+    def threshold_of(self, volume: Volume) -> float | None:
+        """The threshold of another volume; None if it cannot be told from the papers that were read."""
+        if self.estimate is not None:
+            return self.estimate(volume)
+        if self.close is None or self.ranking is None:
+            return None
+        days = self.ranking.window.days
+        threshold = threshold_from_scores(self.close.scores, self.close.ages, days, volume, floor=self.floor)
+        return threshold if threshold > self.floor or self.is_complete else None
 
 
 def compile(db: Database, embedder: Embedder, draft: Draft) -> CompiledInterest:
     """Compiles a checked draft. If the embedder fails, the interest has no weights and its `error` says why."""
-    return compile_and_rank(db, embedder, draft)[0]
+    return compile_and_calibrate(db, embedder, draft)[0]
 
 
-def compile_and_rank(db: Database, embedder: Embedder, draft: Draft) -> tuple[CompiledInterest, Ranking | None]:
-    """As `compile`, with the archive's papers by their score, if the thresholds come from them."""
+def compile_and_calibrate(
+    db: Database, embedder: Embedder, draft: Draft
+) -> tuple[CompiledInterest, Calibration | None]:
+    """As `compile`, with the calibration of the interest; None if there is none."""
     if not draft.has_interest:
         return CompiledInterest(), None
     now = db.now()
@@ -85,7 +105,7 @@ def compile_and_rank(db: Database, embedder: Embedder, draft: Draft) -> tuple[Co
         model=embedder.name,
         estimated=calibration.estimated,
     )
-    return compiled, calibration.ranking
+    return compiled, calibration
 
 
 def load_model_facts(embedder: Embedder) -> None:
@@ -109,18 +129,27 @@ def calibrate(
     volume = parse_volume(draft.volume)
     volumes = (volume, *relaxed_volumes(volume))
     window = archive_search.window(tx)
+    floor = interest.floor(embedder.floor, wide=draft.wide)
     if window is None or window.days < MIN_CALIBRATION_DAYS:
-        return Calibration(_estimate(tx, embedder, interest, volumes, window, archive), estimated=True)
+        estimate = _estimator(tx, embedder, interest, window, archive, floor)
+        return Calibration([estimate(each) for each in volumes], estimated=True, floor=floor, estimate=estimate)
     wanted = volume.per_day * window.days
     ranked = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
-    floor = interest.floor(embedder.floor)
-    confirmed = _confirm(tx, draft, ranked.at(ranked.scores >= floor), round(CONFIRMED_PER_WANTED * wanted) + 1)
+    reaching, enough = ranked.at(ranked.scores >= floor), round(CONFIRMED_PER_WANTED * wanted) + 1
+    confirmed = _confirm(tx, draft, reaching, enough)
     factor = correction(volume, delivered)
     corrected = (replace(each, count=each.count * factor) for each in volumes)
     thresholds = [
         threshold_from_scores(confirmed.scores, confirmed.ages, window.days, each, floor=floor) for each in corrected
     ]
-    return Calibration(thresholds, estimated=False, ranking=Ranking(window, ranked))
+    return Calibration(
+        thresholds,
+        estimated=False,
+        floor=floor,
+        ranking=Ranking(window, ranked),
+        close=confirmed,
+        is_complete=len(reaching) < len(ranked) and not (reaching.unsure.any() and len(confirmed) >= enough),
+    )
 
 
 def _learn(text: Sample | None, liked: Sample, disliked: Sample, archive: Archive) -> Interest:
@@ -131,21 +160,20 @@ def _learn(text: Sample | None, liked: Sample, disliked: Sample, archive: Archiv
     return learn(text, liked, disliked.vectors, archive)
 
 
-def _estimate(
+def _estimator(
     tx: Connection,
     embedder: Embedder,
     interest: Interest,
-    volumes: Sequence[Volume],
     window: Window | None,
     archive: Archive | None,
-) -> list[float]:
-    """Thresholds from the model's usual scores."""
+    floor: float,
+) -> Callable[[Volume], float]:
+    """The threshold of a volume from the model's usual scores."""
     archive = archive if archive is not None else training_set.newest(tx, embedder.name).archive
     scores = interest.scores(archive.vectors, archive.terms) if len(archive) else None
     papers_per_day = max(MIN_PAPERS_PER_DAY, len(archive) / max(7, window.days if window else 0))
     quantiles = USUAL_QUANTILES if interest.terms else embedder.score_quantiles
-    floor = interest.floor(embedder.floor)
-    return [threshold_from_quantiles(quantiles, each, papers_per_day, scores, floor) for each in volumes]
+    return lambda volume: threshold_from_quantiles(quantiles, volume, papers_per_day, scores, floor)
 
 
 def _confirm(tx: Connection, draft: Draft, ranked: FoundPapers, enough: int) -> FoundPapers:

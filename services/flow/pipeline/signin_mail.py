@@ -13,11 +13,11 @@ from services import plugins
 from services.domain.accounts.signin import LINK_LIFETIME
 from services.domain.accounts.signup import parse_signup
 from services.domain.digests.digest import Digest, invitation, signin_link, signup_link
-from services.errors import NotFound, TargetError
+from services.errors import TargetError
 from services.flow import consent
 from services.ports import Envelope, Outcome, Rejected, Retry, TransportDown
 from services.settings import Settings
-from services.store.accounts import accounts, credentials, invitations, link_requests
+from services.store.accounts import accounts, credentials, invitations, link_requests, members
 from services.store.accounts.records import LinkRequest
 from services.store.db.database import Database
 from services.store.delivery import opt_in
@@ -60,7 +60,9 @@ def _send_invitation(db: Database, settings: Settings) -> bool:
         invited = invitations.claim(tx, db.now(tx))
         if invited is None:
             return False
-        mail = LinkMail(invited.email, invitation(), credentials.create_invitation_link(tx, invited))
+        team = accounts.by_id(tx, invited.account_id) if invited.account_id is not None else None
+        message = invitation(team.email if team else "")
+        mail = LinkMail(invited.email, message, credentials.create_invitation_link(tx, invited))
     if not _is_settled(outcome := _send(db, settings, mail)):
         with db.transaction() as tx:
             invitations.put_back(tx, invited.id, db.now(tx))
@@ -72,22 +74,23 @@ def _answer(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
     """The mail that answers a request; None for an address that gets none."""
     if opt_in.has_refused(tx, request.email):
         return None
-    try:
-        account = accounts.by_email(tx, request.email)
-    except NotFound:
+    member = members.find(tx, request.email)
+    if member is None:
         return _signup(tx, settings, request, db)
-    return LinkMail(account.email, signin_link(), credentials.create_signin_link(tx, account.id, request.browser))
+    key = credentials.create_signin_link(tx, member.account_id, request.browser, member.email)
+    return LinkMail(member.email, signin_link(), key)
 
 
 def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Database) -> LinkMail | None:
     """The mail to an address without an account that may sign up."""
     rule = parse_signup(settings.signup)
-    invited = invitations.find_open(tx, request.email) if rule.takes_invitations else None
-    if invited is None and not rule.allows(request.email):
+    invited = invitations.find_open(tx, request.email)
+    is_invited = invited is not None and (rule.takes_invitations or invited.account_id is not None)
+    if not is_invited and not rule.allows(request.email):
         return None
     if not consent.may_mail_stranger(tx, request.email, request.ip, None, db.now(tx)):
         return None
-    invitation_id = invited.id if invited else None
+    invitation_id = invited.id if invited and is_invited else None
     key = credentials.create_signup_link(tx, request.email, request.browser, invitation_id)
     return LinkMail(request.email, signup_link(), key)
 

@@ -7,7 +7,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.errors import Conflict, NotFound
-from services.store.accounts.records import Account, AccountSummary
+from services.store.accounts import members
+from services.store.accounts.records import OWNER, Account, AccountSummary
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, session, subscription
@@ -22,6 +23,7 @@ def add(tx: Connection, email: str, timezone: str, *, operator: bool = False) ->
     ).first()  # fmt: skip
     if account_id is None:
         raise Conflict(f"an account {values['email']} exists already")
+    members.add(tx, int(account_id), str(values["email"]), OWNER)
     return int(account_id)
 
 
@@ -33,8 +35,9 @@ def by_email(tx: Connection, email: str) -> Account:
 
 
 def exists(tx: Connection, email: str) -> bool:
-    """Whether an address (normalized) has an account."""
-    return tx.scalars(select(account.c.id).where(account.c.email == email)).first() is not None
+    """Whether an address (normalized) has an account, or signs in to one."""
+    is_account = select(account.c.id).where(account.c.email == email)
+    return members.find(tx, email) is not None or tx.scalars(is_account).first() is not None
 
 
 def by_id(tx: Connection, account_id: int) -> Account | None:
@@ -88,12 +91,17 @@ def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time |
 
 
 def set_email(tx: Connection, account_id: int, email: str) -> None:
-    """Changes the address and ends a pending change of it. Raises Conflict when another account has the address."""
+    """Changes the address and ends a pending change of it. Raises Conflict when another account has the address.
+
+    The owner who signed in with the old address signs in with the new one.
+    """
     other_id = tx.scalars(
         select(account.c.id).where(account.c.email == email, account.c.id != account_id)
     ).first()  # fmt: skip
     if other_id is not None:
         raise Conflict(f"an account {email} exists already")
+    old = tx.scalars(select(account.c.email).where(account.c.id == account_id)).one()
+    members.change_email(tx, account_id, old, email)
     tx.execute(update(account).where(account.c.id == account_id).values(email=email, new_email=""))
 
 

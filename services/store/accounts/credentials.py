@@ -7,18 +7,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
 from services.domain.accounts.signin import LINK_LIFETIME
+from services.store.accounts import members
 from services.store.accounts.records import Invitation, SigninLink
 from services.store.db.records import columns_for, fetch_first
-from services.store.db.tables import account, api_token, signin_link
+from services.store.db.tables import api_token, signin_link
 
 
-def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"") -> str:
-    """A new single-use key for signing in. The account's older keys stop working.
+def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"", email: str = "") -> str:
+    """A new single-use key for signing in. Older keys of the same person stop working.
 
-    `browser`: of the person who asked for the link; another browser needs one more step.
+    `browser`: of the person who asked for the link; another browser needs one more step. `email`: of the member who
+    signs in; empty: the first owner.
     """
-    tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id))
-    email = select(account.c.email).where(account.c.id == account_id).scalar_subquery()
+    email = email or members.first_owner(tx, account_id).email
+    tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id, signin_link.c.email == email))
     return _insert(tx, account_id=account_id, email=email, browser=browser, expires_at=func.now() + LINK_LIFETIME)
 
 

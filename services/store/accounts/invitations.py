@@ -1,4 +1,4 @@
-"""Invitations to sign up: a link by mail, good for seven days, that an operator can revoke."""
+"""Invitations to sign up or to join an account: a link by mail, good for seven days, that can be revoked."""
 
 from datetime import datetime
 from typing import Any
@@ -8,24 +8,38 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, se
 from services.domain.accounts.signup import INVITATION_LIFETIME
 from services.errors import NotFound
 from services.store.accounts.link_requests import RETRY_AFTER, TRANSPORT
-from services.store.accounts.records import Invitation
+from services.store.accounts.records import MEMBER, Invitation
 from services.store.db import circuit_breaker
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
-from services.store.db.tables import invitation, signin_link
+from services.store.db.tables import account, invitation, signin_link
 from services.store.delivery import sending_pause
 
 
-def add(tx: Connection, email: str, invited_by: int) -> int:
-    """Invites an address (normalized), and has the mail sent. An earlier invitation of the address ends."""
+def add(
+    tx: Connection,
+    email: str,
+    invited_by: int,
+    account_id: int | None = None,
+    role: str = MEMBER,
+    *,
+    is_mailed: bool = True,
+) -> int:
+    """Invites an address (normalized), and has the mail sent. An earlier invitation of the address ends.
+
+    `account_id`: whose members the person joins; None: the person gets an account.
+    """
     tx.execute(update(invitation).where(invitation.c.email == email, _is_open()).values(revoked_at=func.now()))
-    row = {"email": email, "invited_by": invited_by, "expires_at": func.now() + INVITATION_LIFETIME}
+    row = {"email": email, "invited_by": invited_by, "account_id": account_id, "role": role}
+    row |= {"expires_at": func.now() + INVITATION_LIFETIME, "next_attempt_at": func.now() if is_mailed else None}
     wake(tx, "deliver")
     return int(tx.scalars(insert(invitation).values(row).returning(invitation.c.id)).one())
 
 
-def all_open(tx: Connection) -> list[Invitation]:
-    return fetch_all(tx, Invitation, _columns().where(_is_open()).order_by(invitation.c.id.desc()))
+def all_open(tx: Connection, account_id: int | None = None) -> list[Invitation]:
+    """The invitations to join an account; None: those to sign up."""
+    of_account = invitation.c.account_id.is_not_distinct_from(account_id)
+    return fetch_all(tx, Invitation, _columns().where(of_account, _is_open()).order_by(invitation.c.id.desc()))
 
 
 def find_open(tx: Connection, email: str) -> Invitation | None:
@@ -33,18 +47,25 @@ def find_open(tx: Connection, email: str) -> Invitation | None:
     return fetch_first(tx, Invitation, _columns().where(invitation.c.email == email, _is_open()))
 
 
-def revoke(tx: Connection, invitation_id: int) -> None:
-    """Ends an invitation; its links stop working. Raises NotFound."""
-    ended = update(invitation).where(invitation.c.id == invitation_id, _is_open())
+def team_of(tx: Connection, invitation_id: int) -> str:
+    """The address of the account whose members an invited person joins; empty: the person gets an account."""
+    query = select(account.c.email).join(invitation, invitation.c.account_id == account.c.id)
+    return tx.scalars(query.where(invitation.c.id == invitation_id)).first() or ""
+
+
+def revoke(tx: Connection, invitation_id: int, account_id: int | None = None) -> None:
+    """Ends an invitation to join an account (None: to sign up); its links stop working. Raises NotFound."""
+    of_account = invitation.c.account_id.is_not_distinct_from(account_id)
+    ended = update(invitation).where(invitation.c.id == invitation_id, of_account, _is_open())
     if not tx.execute(ended.values(revoked_at=func.now(), next_attempt_at=None)).rowcount:
         raise NotFound(f"no invitation {invitation_id}")
     tx.execute(delete(signin_link).where(signin_link.c.invitation_id == invitation_id))
 
 
-def use(tx: Connection, invitation_id: int) -> bool:
-    """Uses up an invitation; False when it was used or revoked, or has expired."""
+def use(tx: Connection, invitation_id: int) -> Invitation | None:
+    """Uses up an invitation; None when it was used or revoked, or has expired."""
     used = update(invitation).where(invitation.c.id == invitation_id, _is_open()).values(used_at=func.now())
-    return bool(tx.execute(used).rowcount)
+    return fetch_first(tx, Invitation, used.returning(*columns_for(invitation, Invitation)))
 
 
 def is_due(now: datetime) -> ColumnElement[bool]:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import NamedTuple
 
+OWNER = "owner"
+MEMBER = "member"
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -19,10 +22,28 @@ class Account:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person who signs in to an account. An account has at least one owner."""
+
+    id: int
+    account_id: int
+    email: str
+    role: str
+    """`owner` or `member`. Only owners invite and remove people, change the address and delete the account."""
+    signed_in_at: datetime | None
+
+    @property
+    def is_owner(self) -> bool:
+        return self.role == OWNER
+
+
 class SignedIn(NamedTuple):
     """Who a request comes from."""
 
     account: Account
+    """`operator` is set for owners only."""
+    member: Member
     session_id: int
 
 
@@ -51,11 +72,14 @@ class LinkRequest:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """An invitation to sign up, which was neither used nor revoked and has not expired."""
+    """An invitation to sign up or to join an account, which was neither used nor revoked and has not expired."""
 
     id: int
     email: str
     invited_by: int
+    account_id: int | None
+    """The account whose members the person joins; None: the person gets an account."""
+    role: str
     created_at: datetime
     expires_at: datetime
     next_attempt_at: datetime | None
@@ -79,6 +103,8 @@ class OpenSession:
     """A row of `session` that has not ended."""
 
     id: int
+    email: str
+    """Of the member who signed in."""
     address: str
     user_agent: str
     created_at: datetime

@@ -67,14 +67,25 @@ api_token = Table(
     Column("digest", LargeBinary, nullable=False, unique=True), _created(), _at("revoked_at"),
 )  # fmt: skip
 
+member = Table(
+    "member", metadata, _id(), _ref("account_id", "account.id"), Column("email", Text, nullable=False, unique=True),
+    _text("role", "member"), _at("signed_in_at"), _created(),
+    UniqueConstraint("account_id", "id"),
+    CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
+)  # fmt: skip
+
 session = Table(
-    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True), _ref("account_id", "account.id", index=True),
+    "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("account_id", BigInteger, nullable=False), Column("member_id", BigInteger, nullable=False),
+    ForeignKeyConstraint(["account_id", "member_id"], ["member.account_id", "member.id"], ondelete="CASCADE"),
+    Index("ix_session_account_id", "account_id", "member_id"),
     _text("address"), _text("user_agent"), _created(),
     Column("used_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()), _at("ended_at"),
 )  # fmt: skip
 
 invitation = Table(
     "invitation", metadata, _id(), _text("email", None), _ref("invited_by", "account.id", index=True), _created(),
+    _ref("account_id", "account.id", nullable=True, index=True), _text("role", "member"),
     _at("expires_at", nullable=False), _at("used_at"), _at("revoked_at"),
     Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
     Index("ix_invitation_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
@@ -230,7 +241,7 @@ match_job = Table(
 subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
-    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _enum("cadence", Cadence, Cadence.DAILY),
+    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),

@@ -57,10 +57,16 @@ def window(tx: Connection) -> Window | None:
     return Window(first=max(first, last - timedelta(days=WINDOW_DAYS - 1)), last=last)
 
 
-def count_papers(tx: Connection, window: Window) -> tuple[int, date]:
-    """The number of papers in the window, and the first of its days that has one."""
-    count, first = tx.execute(select(func.count(), func.min(paper.c.announced_on)).where(*_in_window(window))).one()
-    return count, first or window.last
+def papers_per_day(tx: Connection, window: Window) -> dict[date, int]:
+    """The days of the window that have papers, with their number."""
+    query = select(paper.c.announced_on, func.count()).where(*_in_window(window)).group_by(paper.c.announced_on)
+    return {row[0]: int(row[1]) for row in tx.execute(query.order_by(paper.c.announced_on))}
+
+
+def unindexed(tx: Connection, window: Window) -> list[int]:
+    """The papers of the window that are not in the search index yet."""
+    in_index = exists().where(paper_words.c.paper_id == paper.c.id)
+    return list(tx.scalars(select(paper.c.id).where(*_in_window(window), ~in_index)))
 
 
 def count_embedded(tx: Connection, model: str, window: Window) -> int:
@@ -71,6 +77,18 @@ def count_embedded(tx: Connection, model: str, window: Window) -> int:
         .join(paper_vector, paper_vector.c.paper_id == paper.c.id)
         .where(*_in_window(window), paper_vector.c.model == model)
     ).one()
+
+
+def primary_categories(tx: Connection, ids: Collection[int]) -> dict[str, int]:
+    """How many of the papers have each primary category; papers without one are left out."""
+    primary = paper.c.categories[1]
+    query = select(primary, func.count()).where(paper.c.id == any_id(ids), primary.is_not(None)).group_by(primary)
+    return {row[0]: int(row[1]) for row in tx.execute(query)}
+
+
+def newest_ids(tx: Connection, window: Window, limit: int) -> list[int]:
+    query = select(paper.c.id).where(*_in_window(window)).order_by(paper.c.announced_on.desc(), paper.c.id.desc())
+    return list(tx.scalars(query.limit(limit)))
 
 
 def closest(
@@ -144,8 +162,11 @@ def _add_term_scores(tx: Connection, interest: Interest, query: TsQuery, nearest
     return candidates.at(np.argsort(-candidates.scores, kind="stable"))
 
 
-def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
-    """The papers that match the draft's query, sources and upvotes, the newest first."""
+def passing(tx: Connection, draft: Draft, window: Window, unindexed: Collection[int] | None = None) -> FoundPapers:
+    """The papers that match the draft's query, sources and upvotes, the newest first.
+
+    Of the papers that are not in the search index, all are unsure, or only those in `unindexed`.
+    """
     query = _ts_query(draft)
     conditions = _conditions(tx, draft, query, window)
     indexed = (
@@ -155,10 +176,12 @@ def passing(tx: Connection, draft: Draft, window: Window) -> FoundPapers:
     )
     indexed = indexed if query.tsquery is None else indexed.where(_query_holds(query))
     # The newest papers may not be in the search index yet.
-    unindexed = select(paper.c.id, _age(window), literal(True).label("unsure")).where(
-        *conditions, ~exists().where(paper_words.c.paper_id == paper.c.id)
-    )
-    rows = indexed.union_all(unindexed).subquery().c
+    not_indexed = select(paper.c.id, _age(window), literal(True).label("unsure")).where(*conditions)
+    if unindexed is None:
+        not_indexed = not_indexed.where(~exists().where(paper_words.c.paper_id == paper.c.id))
+    else:
+        not_indexed = not_indexed.where(paper.c.id == any_id(unindexed))
+    rows = indexed.union_all(not_indexed).subquery().c
     with _prefer_index(tx):
         ids, ages, unsure = tx.execute(select(*map(func.array_agg, (rows.id, rows.age, rows.unsure)))).one()
     candidates = _found_papers(ids, ages, unsure, np.zeros(len(ids or ()), np.float32))

@@ -19,6 +19,7 @@ class Subscription(SubscriptionCriteria):
     for_whom: str
     interest: str
     trending: int | None
+    wide: bool
     cadence: str
     model: str
     estimated: bool

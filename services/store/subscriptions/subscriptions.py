@@ -48,8 +48,9 @@ def save(
     values = {
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
-        "volume": draft.volume, "cadence": draft.cadence, "weights": compiled.weights, "terms": compiled.terms,
-        "threshold": compiled.threshold, "relaxed_thresholds": compiled.relaxed_thresholds,
+        "volume": draft.volume, "wide": draft.wide, "cadence": draft.cadence,
+        "weights": compiled.weights, "terms": compiled.terms, "threshold": compiled.threshold,
+        "relaxed_thresholds": compiled.relaxed_thresholds,
         "calibrated_at": func.now() if compiled.weights else None,
         "model": compiled.model, "estimated": compiled.estimated, "error": compiled.error,
         "shard": number, "revision": next_revision(tx, number),
@@ -153,6 +154,7 @@ def draft_of(tx: Connection, row: Subscription) -> Draft:
         disliked=disliked,
         trending=row.trending,
         volume=row.volume,
+        wide=row.wide,
         sources=tuple(row.sources),
         min_upvotes=row.min_upvotes,
         cadence=row.cadence,
@@ -183,12 +185,16 @@ def changed_since(tx: Connection, number: int, revision: int) -> Iterator[Subscr
         yield SubscriptionChange(*values)
 
 
-def matched_papers(tx: Connection, account_id: int) -> set[int]:
-    """Papers that the account's undeleted subscriptions have matched."""
+def matched_papers(tx: Connection, account_id: int, without: int | None = None) -> set[int]:
+    """Papers that the account's undeleted subscriptions have matched, those of the subscription `without` left out."""
     query = (
         select(match.c.paper_id)
         .join(subscription, subscription.c.id == match.c.subscription_id)
-        .where(match.c.account_id == account_id, subscription.c.deleted_at.is_(None))
+        .where(
+            match.c.account_id == account_id,
+            subscription.c.deleted_at.is_(None),
+            subscription.c.id != (without or 0),
+        )
     )
     return set(tx.scalars(query))
 

@@ -1,5 +1,6 @@
 """The Account page: address, time zone, quiet hours, and where the account is signed in."""
 
+from collections.abc import Mapping
 from zoneinfo import available_timezones
 
 from fastapi import APIRouter
@@ -9,9 +10,10 @@ from services.domain.accounts.browser import browser_name
 from services.domain.accounts.profile import names_place, parse_quiet_hours, parse_timezone
 from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
-from services.store.accounts import accounts, sessions
-from services.store.accounts.records import Account
+from services.store.accounts import accounts, invitations, members, sessions
+from services.store.accounts.records import MEMBER, Account
 from services.web.csrf_forms import Form, Posted
+from services.web.pages.sessions import whose
 from services.web.request_context import RequestContext, SignedIn
 
 router = APIRouter(prefix="/account")
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/account")
 
 @router.get("")
 def page(request: SignedIn) -> Response:
-    return _render(request)
+    return render(request)
 
 
 @router.post("")
@@ -27,7 +29,7 @@ def change(request: SignedIn, form: Posted) -> Response:
     try:
         is_complete = _save(request, form)
     except PaperwireError as error:
-        return _render(request, form, str(error), 422)
+        return render(request, form, str(error), 422)
     return request.redirect("/account", "saved" if is_complete else "address")
 
 
@@ -39,6 +41,8 @@ def _save(request: RequestContext, form: Form) -> bool:
     quiet_hours = parse_quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
     timezone = parse_timezone(form.text("timezone"))
     address = form.text("email") or request.account.email
+    if address not in (request.account.email, request.account.new_email) and not request.member.is_owner:
+        raise ConfigError("only an owner of this account may change its address")
     app = request.app
     is_complete = opt_in.change_address(app.db, app.settings, request.account, address, request.ip)
     with app.db.transaction() as tx:
@@ -46,16 +50,29 @@ def _save(request: RequestContext, form: Form) -> bool:
     return is_complete
 
 
-def _render(request: RequestContext, form: Form | None = None, error: str = "", status: int = 200) -> Response:
-    """The page; with what was typed into a form that was refused."""
+def render(
+    request: RequestContext,
+    form: Form | None = None,
+    error: str = "",
+    status: int = 200,
+    person: Mapping[str, str] | None = None,
+    person_error: str = "",
+) -> Response:
+    """The page; with what was typed into a form that was refused. `person`: the form that invites."""
     with request.app.db.transaction() as tx:
-        open_sessions = sessions.open_of(tx, request.account_id)
+        open_sessions = sessions.open_of(tx, request.account_id, whose(request))
+        people = members.all_of(tx, request.account_id)
+        invited = invitations.all_open(tx, request.account_id)
     return request.render(
         "account.html",
         status,
         zones=sorted(filter(names_place, available_timezones())),
         typed={name: form.text(name) if form else value for name, value in _saved(request.account).items()},
         error=error,
+        people=people,
+        invitations=invited,
+        typed_person=person or {"email": "", "role": MEMBER},
+        person_error=person_error,
         sessions=[(one, browser_name(one.user_agent), one.id == request.session_id) for one in open_sessions],
     )
 

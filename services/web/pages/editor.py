@@ -65,7 +65,15 @@ def preview(request: SignedIn, form: Posted) -> Response:
     swapped = changed is not fields
     form_context = _form_context(request, changed, shown.failure) if swapped else {"fields": changed}
     return request.render(
-        "editor/answer.html", shown.status, preview=shown, view=view, swapped=swapped, editing=editing, **form_context
+        "editor/answer.html",
+        shown.status,
+        preview=shown,
+        view=view,
+        swapped=swapped,
+        swapped_scores=False,
+        editing=editing,
+        earlier=_earlier(shown),
+        **form_context,
     )
 
 
@@ -119,6 +127,8 @@ def page(
         load_preview=preview is None and error is None and not fields.asks_nothing,
         swapped=False,
         swapped_summary=False,
+        swapped_scores=False,
+        earlier=_earlier(preview),
         **_form_context(request, fields, failure),
     )
 
@@ -141,6 +151,11 @@ def _form_context(request: RequestContext, fields: Fields, error: PaperwireError
         "caret": error.caret() if isinstance(error, QueryError) else "",
         "kinds": [(kind, source.summary) for kind, source in plugins.sources().items() if source.every is not None],
     }
+
+
+def _earlier(shown: ShownPreview | None) -> str:
+    """The papers of the archive before the window, in words."""
+    return editor_preview.paper_count(*shown.result.earlier) if shown and shown.result else ""
 
 
 def _save(request: RequestContext, fields: Fields, subscription_id: int | None = None) -> int:

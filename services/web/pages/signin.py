@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from services.domain.accounts.profile import normalize_email
 from services.errors import Busy, ConfigError
 from services.flow.commands import sign_up
-from services.store.accounts import accounts, credentials, link_requests, sessions
-from services.store.accounts.records import Account, SigninLink
+from services.store.accounts import accounts, credentials, invitations, link_requests, members, sessions
+from services.store.accounts.records import Member, SigninLink
 from services.telemetry import log
 from services.web.auth import SIGNIN_KEY_FILE, browser_digest, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
@@ -76,14 +76,15 @@ def use_key(request: Anyone, form: Posted) -> Response:
     key = form.text("key")
     with request.app.db.transaction() as tx:
         link = credentials.find_signin_link(tx, key)
-        if link is not None and _is_elsewhere(request, link) and form.text("confirmed") != "on":
-            return _confirm(request, key, link)
+    if link is not None and _is_elsewhere(request, link) and form.text("confirmed") != "on":
+        return _confirm(request, key, link)
+    with request.app.db.transaction() as tx:
         used = credentials.use_signin_link(tx, key)
-        account = _account_of(tx, request, used, form.text("timezone")) if used is not None else None
-    if account is None:
+        member = _member_of(tx, request, used, form.text("timezone")) if used is not None else None
+    if member is None:
         log.warning("a sign-in link was refused", ip=request.ip)
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, account)
+    return _sign_in(request, member)
 
 
 @router.post("/signout")
@@ -99,16 +100,20 @@ def _ask(request: RequestContext, email: str = "", error: str = "", status: int 
     return request.render("signin.html", status, printed=_prints_links(request), email=email, error=error)
 
 
-def _account_of(tx: Connection, request: RequestContext, used: SigninLink, timezone: str) -> Account | None:
-    """The account of a used link; made now for an address that may sign up."""
-    account_id = used.account_id
-    if account_id is None:
-        account_id = sign_up.accept(tx, request.app.settings, used, timezone)
-    return accounts.by_id(tx, account_id) if account_id is not None else None
+def _member_of(tx: Connection, request: RequestContext, used: SigninLink, timezone: str) -> Member | None:
+    """Who signs in with a used link; made now for an address that may sign up."""
+    if used.account_id is None:
+        return sign_up.accept(tx, request.app.settings, used, timezone)
+    member = members.find(tx, used.email)
+    return member if member is not None and member.account_id == used.account_id else None
 
 
 def _confirm(request: RequestContext, key: str, link: SigninLink) -> Response:
-    return request.render("signin_link.html", key=key, link=link, elsewhere=_is_elsewhere(request, link))
+    team = ""
+    if link.invitation_id is not None:
+        with request.app.db.transaction() as tx:
+            team = invitations.team_of(tx, link.invitation_id)
+    return request.render("signin_link.html", key=key, link=link, team=team, elsewhere=_is_elsewhere(request, link))
 
 
 def _is_elsewhere(request: RequestContext, link: SigninLink) -> bool:
@@ -139,16 +144,17 @@ def _is_served_locally(request: RequestContext) -> bool:
 def _sign_in_operator(request: RequestContext) -> Response:
     with request.app.db.transaction() as tx:
         operator = accounts.first_operator(tx)
-    if operator is None:
+        owner = members.first_owner(tx, operator.id) if operator is not None else None
+    if owner is None:
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, operator)
+    return _sign_in(request, owner)
 
 
-def _sign_in(request: RequestContext, account: Account) -> Response:
+def _sign_in(request: RequestContext, member: Member) -> Response:
     """Starts a session with a new random nonce, and opens the page that was asked for."""
-    log.info("signed in", account=account.id, operator=account.operator, ip=request.ip)
+    log.info("signed in", account=member.account_id, member=member.id, ip=request.ip)
     with request.app.db.transaction() as tx:
-        key = sessions.start(tx, account.id, request.ip, request.user_agent)
+        key = sessions.start(tx, member.account_id, request.ip, request.user_agent, member.id)
     response = request.redirect(request.session.next_path)
     request.set_session_cookie(response, request.app.sessions.new(key))
     return response

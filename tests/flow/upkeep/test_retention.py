@@ -203,7 +203,7 @@ def test_sessions_are_deleted_thirty_days_after_they_end(world: Pipeline) -> Non
     rows = [{}, {"ended_at": world.now() - timedelta(days=29)}, ended, {"created_at": world.now() - timedelta(days=61)}]
     with world.db.transaction() as tx:
         for number, row in enumerate(rows):
-            tx.execute(insert(session).values(digest=bytes([number]), account_id=world.account, **row))
+            tx.execute(insert(session).values(digest=bytes([number]), account_id=world.account, member_id=1, **row))
     clean_all(world)
     assert count(world, session) == 2
 

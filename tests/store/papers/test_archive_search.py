@@ -153,6 +153,7 @@ def test_an_empty_archive_has_no_results(db: Database) -> None:
     with db.transaction() as tx:
         assert len(archive_search.closest(tx, MODEL, interest, Draft(), nowhere, 5)) == 0
         assert len(archive_search.passing(tx, Draft(query="model"), nowhere)) == 0
-        assert archive_search.count_papers(tx, nowhere) == (0, nowhere.last)
+        assert archive_search.papers_per_day(tx, nowhere) == {}
+        assert archive_search.unindexed(tx, nowhere) == []
         assert archive_search.count_embedded(tx, MODEL, nowhere) == 0
         assert len(training_set.newest(tx, "no such model").paper_ids) == 0

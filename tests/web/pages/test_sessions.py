@@ -23,8 +23,8 @@ def is_signed_in(browser: Browser) -> bool:
 
 def test_the_account_page_lists_where_the_account_is_signed_in(site: Site, ben: Browser) -> None:
     site.sql(
-        "INSERT INTO session (digest, account_id, address, user_agent)"
-        f" VALUES ('x', {site.ben}, '2001:db8::7', '{EDGE}')"
+        "INSERT INTO session (digest, account_id, member_id, address, user_agent)"
+        f" SELECT 'x', account_id, id, '2001:db8::7', '{EDGE}' FROM member WHERE account_id = {site.ben}"
     )
     site.browser(site.ada)
     page = text_of(ben.get("/account"))

@@ -10,7 +10,7 @@ from services.ports import MaybeDelivered, Rejected, Retry, TransportDown
 from services.store.accounts import credentials
 from services.store.delivery import opt_in, sending_pause
 from tests.web.conftest import Browser, Site, text_of
-from tests.web.mail import is_signed_in, key_of, mailed_path, mails, send_mails
+from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from services.settings import settings as process_settings
 from services.store.accounts import accounts
 from services.store.delivery import opt_in
 from tests.web.conftest import Browser, Site, text_of
-from tests.web.mail import is_signed_in, key_of, mailed_path, mails, send_mails
+from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_name_keeps_no_characters_that_reorder_text(site: Site, ada: Browser) 
 
 def test_the_preview_states_the_rate_of_the_days_that_have_papers(site: Site, ada: Browser) -> None:
     site.paper("Diffusion for every image", announced_on=datetime.now(UTC).date())
-    assert "1.0 papers a week" in text_of(ada.post("/subscriptions/preview", QUERY))
+    assert "About 1 a week" in text_of(ada.post("/subscriptions/preview", QUERY))
 
 
 def test_a_channel_that_is_ticked_twice_is_used_once(site: Site, ada: Browser) -> None:

@@ -1,40 +1,47 @@
 """Preview: what a subscription, saved or not, would have matched in the last days of the archive."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from services.domain.digests.digest import DigestPaper, Reason, with_evidence
+from services.domain.digests.digest import DigestPaper
 from services.domain.interests.calibration import CompiledInterest, parse_volume
+from services.domain.interests.histogram import Histogram, histogram
 from services.domain.interests.learning import Interest
 from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
-from services.domain.query.hints import hints
+from services.domain.query.clauses import LeftOut
 from services.domain.subscriptions.criteria import SubscriptionCriteria, compile_subscription
 from services.domain.subscriptions.draft import Draft, check
-from services.domain.subscriptions.match_reason import describe_match
-from services.domain.subscriptions.matcher import CompiledSubscription
-from services.domain.subscriptions.trending import SOURCE, past_choices, reason
+from services.domain.subscriptions.trending import SOURCE
 from services.flow.commands import compile_interest
+from services.flow.commands.compile_interest import Calibration
+from services.flow.commands.preview import advice, samples
+from services.flow.commands.preview.advice import Advice
+from services.flow.commands.preview.search import Place, Searched, search
 from services.ports import Embedder
 from services.store.db.database import Database
 from services.store.papers import archive_search, papers
-from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Window, within_window
-from services.store.subscriptions import candidates as candidate_store
+from services.store.papers.found_papers import FoundPapers, Window
 from services.store.subscriptions import subscriptions
+from services.store.subscriptions.records import Subscription
 
 SHOWN = 10
 """Papers whose texts a preview has, unless the caller asks for more."""
-MAX_SHARE = 0.1
-"""A subscription that matches a larger share of all papers gets the warning "too broad"."""
-MAX_READ = 1_000
-"""The papers whose text is read, where the index alone cannot tell whether the query matches."""
 STALE_AFTER = timedelta(days=7)
 """If the newest paper is older than this, the window ends on its day instead of today."""
+MAX_PENDING_SHARE = 0.02
+"""While a larger share of the window's papers waits for the index or the model, a rate would be wrong."""
+MAX_UNINDEXED_READ = 200
+"""Papers that are not in the search index yet and are read instead, if there are no more."""
+MIN_COUNTED_DAYS = 7
+TABS = ("all", "new", "gained", "lost", "near")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +55,15 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A paper that would have matched, with its reason."""
+    """A paper of a preview, with its reason."""
 
     paper: Paper
     score: float | None
     why: str
     item: DigestPaper
     """The paper as a digest would show it, with the words that matched."""
+    left_out: LeftOut | None = None
+    """The clause because of which alone the paper does not match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +74,68 @@ class Preview:
     """The length of the window."""
     until: date
     """The last day of the window."""
-    days_with_papers: int
-    """The days from the first paper of the window to `until`, at least 7. `per_week` is a mean over these days."""
-    scanned: int
-    """The number of papers in the window."""
+    archive: Mapping[date, int]
+    """The number of papers on each day of the window that has any."""
+    ready: int
+    """The papers of the window that are indexed, and embedded if the draft has an interest."""
     hits: list[Hit]
     """Newest first."""
     samples: list[Sample]
-    """The best-scored hits, or the newest if there is no interest."""
-    adds: int | None = None
-    """The number of hits that the account's other subscriptions have not matched."""
-    warnings: tuple[str, ...] = ()
+    """The first papers of the chosen list: the best-scored, or the newest if there is no interest."""
+    counts: Mapping[str, int]
+    """The number of papers in each list that was made: `all`, `new`, `gained`, `lost`, `near`."""
+    saved_days: Counter[date] | None = None
+    """Of a stored subscription that the draft changes: the papers on each day that it would match as it is stored."""
+    failed: bool = False
+    """The embedder failed, so that the interest brings nothing for now."""
+    estimated: bool = False
+    floor_binds: bool = False
+    """Fewer papers come close to the interest than the volume asks for."""
+    histogram: Histogram | None = None
+    earlier: tuple[int, date | None] = (0, None)
+    """If nothing matched: the papers of the whole archive that match the query, and the day of the last one."""
+    advice: tuple[Advice, ...] = ()
+
+    @property
+    def scanned(self) -> int:
+        """The number of papers in the window."""
+        return sum(self.archive.values())
+
+    @property
+    def adds(self) -> int | None:
+        """The number of hits that the account's other subscriptions have not matched."""
+        return self.counts.get("new")
+
+    @property
+    def days_with_papers(self) -> int:
+        """The days from the first to the last with papers, without gaps of more than a week; at least a week."""
+        gaps = [(later - earlier).days for earlier, later in pairwise(self.archive)]
+        return max(MIN_COUNTED_DAYS, 1 + sum(gap if gap <= MIN_COUNTED_DAYS else 1 for gap in gaps))
+
+    @property
+    def is_indexing(self) -> bool:
+        """Whether so many papers wait for the index or the model that a rate would be wrong."""
+        return not self.failed and self.scanned - self.ready > MAX_PENDING_SHARE * self.scanned
 
     @property
     def per_week(self) -> float:
         return round(7 * len(self.hits) / self.days_with_papers, 1)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(each.text for each in self.advice)
+
     def as_json(self) -> dict[str, Any]:
-        """The object of `POST /preview`."""
+        """The object of `POST /preview`. `per_week` is null while papers wait for the index."""
         per_day = Counter(hit.announced_on for hit in self.hits)
         return {
             "days": self.days,
             "until": self.until.isoformat(),
             "papers_scanned": self.scanned,
+            "papers_ready": self.ready,
             "matched": len(self.hits),
             "per_day": [{"date": day.isoformat(), "papers": count} for day, count in sorted(per_day.items())],
-            "per_week": self.per_week,
+            "per_week": None if self.is_indexing else self.per_week,
             **({} if self.adds is None else {"adds": self.adds}),
             "warnings": list(self.warnings),
             "samples": [
@@ -113,47 +158,142 @@ def paper_json(paper: Paper) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The subscription that the draft changes."""
+
+    row: Subscription
+    draft: Draft
+
+    def is_unchanged(self, draft: Draft, model: str) -> bool:
+        """Whether the draft asks for the same papers, and can take the stored numbers of its interest."""
+        same = replace(self.draft, name=draft.name, for_whom=draft.for_whom, cadence=draft.cadence) == draft
+        return same and (not draft.has_interest or (self.row.weights is not None and self.row.model == model))
+
+
 def preview(
-    db: Database, embedder: Embedder, draft: Draft, *, days: int = 60, account_id: int | None = None, shown: int = SHOWN
+    db: Database,
+    embedder: Embedder,
+    draft: Draft,
+    *,
+    days: int = 60,
+    account_id: int | None = None,
+    stored_id: int | None = None,
+    shown: int = SHOWN,
+    tab: str = "all",
 ) -> Preview:
-    """Matches a draft against the archive, and reads the texts of `shown` papers.
+    """Matches a draft against the archive, and reads the texts of `shown` papers of the list `tab`.
 
-    With `account_id`, also counts what it adds to that account's subscriptions.
-
-    Raises QueryError, ConfigError, NotFound.
+    With `account_id`, also says what it adds to that account's subscriptions; with `stored_id`, compares it with the
+    subscription that it changes. Raises QueryError, ConfigError, NotFound.
     """
     draft = check(draft)
-    compiled, ranking = compile_interest.compile_and_rank(db, embedder, draft)
+    stored = _stored(db, stored_id, account_id)
+    is_unchanged = stored is not None and stored.is_unchanged(draft, embedder.name)
+    if stored is not None and is_unchanged:
+        compiled, calibration = _as_stored(db, embedder, stored)
+    else:
+        compiled, calibration = compile_interest.compile_and_calibrate(db, embedder, draft)
     subscription = compile_subscription(_criteria(draft, compiled))
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         window = Window(first=until - timedelta(days=days - 1), last=until)
-        scanned, first = archive_search.count_papers(tx, window)
-        unembedded = scanned - archive_search.count_embedded(tx, embedder.name, window) if draft.has_interest else 0
-        matching, unread = NOTHING, 0
+        archive, unindexed = archive_search.papers_per_day(tx, window), archive_search.unindexed(tx, window)
+        read_instead = unindexed if len(unindexed) <= MAX_UNINDEXED_READ else ()
+        ready = sum(archive.values()) - len(unindexed) + len(read_instead)
+        if draft.has_interest:
+            ready = min(ready, archive_search.count_embedded(tx, embedder.name, window))
+        place = Place(tx, embedder, window, read_instead)
+        found = Searched()
         if subscription is not None:
-            matching, unread = _search(tx, embedder, subscription, draft, window, ranking)
-        if draft.trending:
-            matching = _only_trending(tx, draft, matching, window)
+            found = search(place, subscription, draft, calibration.ranking if calibration else None)
+        before = None
+        if stored is not None:
+            before = found.matching if is_unchanged else _matching_as_stored(place, stored)
+        lists = samples.lists(place, subscription, draft, found, before, account_id, stored_id, tab)
+        listed = lists.get(tab) or lists["all"]
+        seen = Preview(
+            draft=draft,
+            days=days,
+            until=until,
+            archive=archive,
+            ready=ready,
+            hits=_hits(found.matching, until),
+            samples=[
+                Sample(*values)
+                for values in samples.read(place, subscription, draft, listed, shown, tab if tab in lists else "all")
+            ],
+            counts={name: len(each.papers) for name, each in lists.items()},
+            saved_days=None if before is None or is_unchanged else _days(before, until),
+            failed=compiled.failed is not None,
+            estimated=compiled.estimated,
+            floor_binds=_floor_binds(draft, compiled, calibration),
+            histogram=_histogram(draft, compiled, calibration, found),
+            earlier=_earlier(tx, draft)
+            if draft.query and not draft.has_interest and not len(found.matching)
+            else (0, None),
+        )
         has_upvotes = not draft.trending or len(archive_search.passing(tx, Draft(sources=(SOURCE,)), window)) > 0
-        already_matched = subscriptions.matched_papers(tx, account_id) if account_id is not None else None
-        best = matching.at(slice(shown))
-        samples = _samples(tx, embedder, draft, subscription, best) if subscription is not None else []
-    hits = [
-        Hit(id, until - timedelta(days=age), score)
-        for id, age, score in zip(matching.ids.tolist(), matching.ages.tolist(), matching.scores.tolist(), strict=True)
-    ]
-    return Preview(
-        draft=draft,
-        days=days,
-        until=until,
-        days_with_papers=max(7, (until - first).days + 1),
-        scanned=scanned,
-        hits=sorted(hits, key=lambda hit: (hit.announced_on, hit.paper_id), reverse=True),
-        samples=samples,
-        adds=None if already_matched is None else sum(hit.paper_id not in already_matched for hit in hits),
-        warnings=tuple(_warnings(draft, compiled, len(hits), scanned, unembedded, unread, has_upvotes)),
+        facts = advice.Facts(
+            draft=draft,
+            account_id=account_id,
+            stored_id=stored_id,
+            matching=found.matching,
+            scanned=seen.scanned,
+            unread=0 if seen.is_indexing else found.unread,
+            unembedded=seen.scanned - ready if draft.has_interest and not seen.is_indexing else 0,
+            is_indexing=seen.is_indexing,
+            earlier=seen.earlier[0],
+            failure=compiled.error,
+            estimated=compiled.estimated,
+            has_upvotes=has_upvotes,
+        )
+        return replace(seen, advice=tuple(advice.advise(place, facts)))
+
+
+def window_end(tx: Connection, today: date) -> date:
+    """Today, or the day of the newest paper if that is older than `STALE_AFTER`."""
+    _, newest = papers.days(tx)
+    return newest if newest is not None and today - newest > STALE_AFTER else today
+
+
+# ── the stored subscription ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _stored(db: Database, stored_id: int | None, account_id: int | None) -> _Stored | None:
+    if stored_id is None:
+        return None
+    with db.transaction() as tx:
+        row = subscriptions.find(tx, stored_id, account_id)
+        return _Stored(row, subscriptions.draft_of(tx, row))
+
+
+def _as_stored(db: Database, embedder: Embedder, stored: _Stored) -> tuple[CompiledInterest, Calibration | None]:
+    """The interest as it is stored, which need not be learned again."""
+    row = stored.row
+    if row.weights is None or row.threshold is None:
+        return CompiledInterest(), None
+    compile_interest.load_model_facts(embedder)
+    weights = np.asarray(row.weights, np.float32)
+    with db.transaction() as tx:
+        calibration = compile_interest.calibrate(tx, embedder, Interest(weights, row.terms), stored.draft)
+    compiled = CompiledInterest(
+        weights=weights.tolist(),
+        terms=row.terms,
+        threshold=row.threshold,
+        relaxed_thresholds=list(row.relaxed_thresholds),
+        model=row.model,
+        estimated=row.estimated,
     )
+    return compiled, calibration
+
+
+def _matching_as_stored(place: Place, stored: _Stored) -> FoundPapers | None:
+    """None if the interest is not compiled with the model in use."""
+    if stored.row.weights is not None and stored.row.model != place.embedder.name:
+        return None
+    subscription = compile_subscription(stored.row)
+    return None if subscription is None else search(place, subscription, stored.draft).matching
 
 
 def _criteria(draft: Draft, compiled: CompiledInterest) -> SubscriptionCriteria:
@@ -161,7 +301,7 @@ def _criteria(draft: Draft, compiled: CompiledInterest) -> SubscriptionCriteria:
     return SubscriptionCriteria(
         id=0,
         query=draft.query,
-        volume=draft.volume,
+        volume=draft.volume if draft.has_interest else "",
         sources=draft.sources,
         min_upvotes=draft.min_upvotes,
         weights=np.array(compiled.weights, np.float32) if compiled.weights is not None else None,
@@ -171,105 +311,43 @@ def _criteria(draft: Draft, compiled: CompiledInterest) -> SubscriptionCriteria:
     )
 
 
-def _search(
-    tx: Connection,
-    embedder: Embedder,
-    subscription: CompiledSubscription,
-    draft: Draft,
-    window: Window,
-    ranking: Ranking | None,
-) -> tuple[FoundPapers, int]:
-    """The matching papers, the best first, and the number of papers left out because too many would have to be read."""
-    if subscription.weights is not None and subscription.threshold is not None:
-        if ranking is not None and ranking.window.first <= window.first:
-            best = within_window(ranking, window)
-        else:
-            wanted = parse_volume(draft.volume).per_day * window.days
-            interest = Interest(subscription.weights, subscription.terms)
-            best = archive_search.closest(tx, embedder.name, interest, draft, window, wanted)
-        matching = best.at(best.scores >= np.float32(subscription.threshold))
-    elif draft.query:
-        matching = archive_search.passing(tx, draft, window)
-    else:
-        return NOTHING, 0
-    unread = np.flatnonzero(matching.unsure)[MAX_READ:]
-    return archive_search.confirm(tx, draft, matching.at(np.delete(np.arange(len(matching)), unread))), len(unread)
+# ── figures ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _only_trending(tx: Connection, draft: Draft, matching: FoundPapers, window: Window) -> FoundPapers:
-    """The papers that digests would have chosen by today's upvotes, of the matching papers or of all."""
-    upvoted_draft = replace(draft, query="", sources=(SOURCE,), min_upvotes=max(1, draft.min_upvotes))
-    upvoted = archive_search.passing(tx, upvoted_draft, window)
-    if draft.query or draft.has_interest:
-        matching = matching.at(np.isin(matching.ids, upvoted.ids))
-    else:
-        matching = upvoted
-    chosen = past_choices(papers.load(tx, matching.ids.tolist()).values(), draft.trending or 0, draft.cadence)
-    return matching.at(np.isin(matching.ids, [paper.id for paper in chosen]))
+def _hits(matching: FoundPapers, until: date) -> list[Hit]:
+    hits = [
+        Hit(id, until - timedelta(days=age), score)
+        for id, age, score in zip(matching.ids.tolist(), matching.ages.tolist(), matching.scores.tolist(), strict=True)
+    ]
+    return sorted(hits, key=lambda hit: (hit.announced_on, hit.paper_id), reverse=True)
 
 
-def _samples(
-    tx: Connection,
-    embedder: Embedder,
-    draft: Draft,
-    subscription: CompiledSubscription,
-    matching: FoundPapers,
-) -> list[Sample]:
-    scores = dict(zip(matching.ids.tolist(), matching.scores.tolist(), strict=True))
-    candidates = {candidate.paper.id: candidate for candidate in candidate_store.load(tx, scores, embedder.name)}
-    samples = []
-    for paper_id, score_or_zero in scores.items():
-        candidate, score = candidates[paper_id], None if subscription.weights is None else score_or_zero
-        why = [describe_match(subscription, candidate, score)]
-        if draft.trending:
-            when = "of the week" if draft.cadence == "weekly" else "of the day"
-            why.append(reason(draft.trending, candidate.paper.upvotes, when))
-        samples.append(_sample(draft, subscription, candidate.paper, score, "; ".join(filter(None, why))))
-    return samples
+def _days(found: FoundPapers, until: date) -> Counter[date]:
+    return Counter(until - timedelta(days=age) for age in found.ages.tolist())
 
 
-def _sample(draft: Draft, subscription: CompiledSubscription, paper: Paper, score: float | None, why: str) -> Sample:
-    reason = Reason(
-        subscription=0,
-        name=draft.name,
-        why=why,
-        score=score,
-        threshold=subscription.threshold,
-        query=subscription.query,
-        interest=draft.interest,
-        terms=subscription.terms,
-    )
-    return Sample(paper, score, why, with_evidence(paper, [reason]))
+def _floor_binds(draft: Draft, compiled: CompiledInterest, calibration: Calibration | None) -> bool:
+    if calibration is None or compiled.threshold is None or compiled.threshold > calibration.floor + 1e-9:
+        return False
+    if calibration.close is None or calibration.ranking is None:
+        return True
+    return len(calibration.close) < parse_volume(draft.volume).per_day * calibration.ranking.window.days
 
 
-def window_end(tx: Connection, today: date) -> date:
-    """Today, or the day of the newest paper if that is older than `STALE_AFTER`."""
-    _, newest = papers.days(tx)
-    return newest if newest is not None and today - newest > STALE_AFTER else today
+def _histogram(
+    draft: Draft, compiled: CompiledInterest, calibration: Calibration | None, found: Searched
+) -> Histogram | None:
+    if calibration is None or compiled.threshold is None:
+        return None
+    volume = parse_volume(draft.volume)
+    return histogram(found.ranked.scores, compiled.threshold, volume, calibration.threshold_of)
 
 
-def _warnings(
-    draft: Draft,
-    compiled: CompiledInterest,
-    hits: int,
-    scanned: int,
-    unembedded: int,
-    unread: int,
-    has_upvotes: bool,
-) -> list[str]:
-    warnings = hints(draft.query or "")
-    if compiled.error:
-        warnings.append(compiled.error)
-    if compiled.estimated:
-        warnings.append("estimated: the archive is younger than 14 days, so the threshold follows typical scores")
-    if not scanned:
-        warnings.append("the archive is empty; add a source or import a listing first")
-    elif hits > MAX_SHARE * scanned:
-        warnings.append(f"too broad: it matches {100 * hits // scanned} % of all papers")
-    if unread:
-        warnings.append(f"{unread} more papers may match: too many to read for a preview; narrow the query")
-    if unembedded:
-        warnings.append(f"{unembedded} papers are not embedded yet and were passed over")
-    if not has_upvotes:
-        warnings.append("no paper came from Daily Papers yet, whose upvotes say what is trending; add that source")
-    return warnings
+def _earlier(tx: Connection, draft: Draft) -> tuple[int, date | None]:
+    """The papers of the whole archive that match a query, and the day of the last one."""
+    first, last = papers.days(tx)
+    if first is None or last is None:
+        return 0, None
+    found = archive_search.passing(tx, draft, Window(first=first, last=last), ())
+    found = archive_search.confirm(tx, draft, found.at(slice(MAX_UNINDEXED_READ)))
+    return len(found), last - timedelta(days=int(found.ages[0])) if len(found) else None

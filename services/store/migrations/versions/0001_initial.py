@@ -313,25 +313,48 @@ def upgrade() -> None:
         postgresql_where=sa.text("vectors IS NULL"),
     )
     op.create_table(
+        "member",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), server_default="member", nullable=False),
+        sa.Column("signed_in_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("email = lower(email)", name=op.f("ck_member_lower_email")),
+        sa.CheckConstraint("role IN ('owner', 'member')", name=op.f("ck_member_role")),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_member_account_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_member")),
+        sa.UniqueConstraint("account_id", "id", name=op.f("uq_member_account_id_id")),
+        sa.UniqueConstraint("email", name=op.f("uq_member_email")),
+    )
+    op.create_table(
         "session",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("member_id", sa.BigInteger(), nullable=False),
         sa.Column("address", sa.Text(), server_default="", nullable=False),
         sa.Column("user_agent", sa.Text(), server_default="", nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name=op.f("fk_session_account_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["account_id", "member_id"],
+            ["member.account_id", "member.id"],
+            name=op.f("fk_session_account_id_member_id"),
+            ondelete="CASCADE",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_session")),
         sa.UniqueConstraint("digest", name=op.f("uq_session_digest")),
     )
-    op.create_index(op.f("ix_session_account_id"), "session", ["account_id"], unique=False)
+    op.create_index("ix_session_account_id", "session", ["account_id", "member_id"], unique=False)
     op.create_table(
         "invitation",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("invited_by", sa.BigInteger(), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=True),
+        sa.Column("role", sa.Text(), server_default="member", nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
@@ -342,8 +365,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["invited_by"], ["account.id"], name=op.f("fk_invitation_invited_by"), ondelete="CASCADE"
         ),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_invitation_account_id"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invitation")),
     )
+    op.create_index(op.f("ix_invitation_account_id"), "invitation", ["account_id"], unique=False)
     op.create_index(op.f("ix_invitation_invited_by"), "invitation", ["invited_by"], unique=False)
     op.create_index(
         "ix_invitation_due",
@@ -416,6 +443,7 @@ def upgrade() -> None:
         sa.Column("min_upvotes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("sources", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("volume", sa.Text(), server_default="", nullable=False),
+        sa.Column("wide", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cadence", sa.Text(), server_default="daily", nullable=False),
         sa.Column("weights", VECTOR(), nullable=True),
         sa.Column("terms", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
