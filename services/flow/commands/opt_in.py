@@ -1,7 +1,6 @@
 """Opt-in: an address gets mail only after its owner agreed, and none after its owner unsubscribed."""
 
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -130,7 +129,7 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
     now = db.now()
     if not consent.may_mail_stranger(tx, channel.label.lower(), ip, channel.account_id, now):
         return False
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)
     delivery_id = deliveries.create(tx, request, host)

@@ -546,6 +546,7 @@ def upgrade() -> None:
         sa.Column("sent_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("committed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("replayed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
