@@ -7,7 +7,8 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfoNotFoundError
 
 import platformdirs
 import tzlocal
@@ -15,6 +16,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from services.domain.accounts.profile import names_place, parse_timezone
+from services.domain.http.hostname import ascii_host
+from services.domain.http.ssrf import AllowList
 from services.errors import ConfigError
 
 MIN_KEY_CHARACTERS = 32
@@ -58,7 +62,7 @@ def _local_timezone() -> str:
         name = tzlocal.get_localzone_name()
     except (ZoneInfoNotFoundError, ValueError):
         return "UTC"
-    return name or "UTC"
+    return name if name and names_place(name) else "UTC"
 
 
 class Settings(Configured):
@@ -83,6 +87,7 @@ class Settings(Configured):
     """Private hosts that channels of any account may post to."""
     user_agent: str = "paperwire/0.1 (research-paper alerts)"
     retention: str = Field(default="30d", pattern=r"^\d+d$")
+    change_log_retention: str = Field(default="400d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
     time_scale: float = Field(default=1.0, gt=0, le=1.0)
     """Multiplies every lease, backoff and sweep; for tests only."""
@@ -126,10 +131,18 @@ class Settings(Configured):
     @classmethod
     def _known_timezone(cls, name: str) -> str:
         try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{name!r} is no time zone; use one like Europe/Berlin") from error
-        return name
+            return parse_timezone(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("allow_source_hosts", "allow_webhook_hosts")
+    @classmethod
+    def _hosts(cls, hosts: str) -> str:
+        try:
+            AllowList.parse(_listed(hosts))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return hosts
 
     @field_validator("signup")
     @classmethod
@@ -141,9 +154,20 @@ class Settings(Configured):
     @field_validator("base_url")
     @classmethod
     def _base_url(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
+        """The address with its host as browsers send it: in lower case, IDNA 2008."""
+        parts = urlsplit(url.rstrip("/"))
+        if parts.scheme not in ("http", "https"):
             raise ValueError("must start with http:// or https://")
-        return url.rstrip("/")
+        if not parts.hostname or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+            raise ValueError("must be a host with or without a port, such as https://papers.example.org")
+        host = ascii_host(parts.hostname)
+        bracketed = f"[{host}]" if ":" in host else host
+        return f"{parts.scheme}://{bracketed}" + (f":{parts.port}" if parts.port is not None else "")
+
+    @property
+    def host(self) -> str:
+        """The host of the base URL, without the port. Message ids and tags name it."""
+        return urlsplit(self.base_url).hostname or "localhost"
 
     @property
     def secret_keys(self) -> tuple[str, ...]:

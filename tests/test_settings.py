@@ -39,7 +39,12 @@ def test_database_urls_take_our_driver(monkeypatch: pytest.MonkeyPatch, url: str
     ("name", "value"),
     [
         ("TIMEZONE", "Mars/Olympus"),
+        ("TIMEZONE", "EST"),
         ("BASE_URL", "ftp://x"),
+        ("BASE_URL", "https://papers.example.org/path"),
+        ("BASE_URL", "https://me:secret@papers.example.org"),
+        ("ALLOW_SOURCE_HOSTS", "http://feeds.lan"),
+        ("ALLOW_WEBHOOK_HOSTS", "10.0.0.0/99"),
         ("RETENTION", "a month"),
         ("SHARDS", "0"),
         ("SIGNUP", "all"),
@@ -87,3 +92,18 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PAPERWIRE_TRUSTED_PROXIES", "proxy.example.org")
     with pytest.raises(ConfigError, match=r"PAPERWIRE_TRUSTED_PROXIES: .* is neither an address"):
         load(Settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "base_url", "host"),
+    [
+        ("https://Papers.Example.org/", "https://papers.example.org", "papers.example.org"),
+        ("http://[::1]:8400", "http://[::1]:8400", "::1"),
+        ("https://straße.example:8443", "https://xn--strae-oqa.example:8443", "xn--strae-oqa.example"),
+    ],
+)
+def test_the_base_url_has_its_host_as_browsers_send_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, base_url: str, host: str
+) -> None:
+    monkeypatch.setenv("PAPERWIRE_BASE_URL", url)
+    assert (load(Settings).base_url, load(Settings).host) == (base_url, host)

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 from services.cli import (
     backup,
     channels,
+    command_log,
     deliveries,
     explain,
     import_listing,
@@ -59,7 +60,16 @@ app.add_typer(backup.hold, name="hold")
 
 
 class _Command(TyperCommand):
-    """Writes a required argument as `FILE` in the usage line, where Typer writes `{FILE}`."""
+    """Writes a required argument as `FILE` in the usage line, where Typer writes `{FILE}`, and logs what was run."""
+
+    def invoke(self, ctx: Any) -> Any:
+        outcome = "failed"
+        try:
+            result = super().invoke(ctx)
+            outcome = "done"
+            return result
+        finally:
+            command_log.write(ctx.command_path.partition(" ")[2], ctx.params, outcome)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]

@@ -1,7 +1,6 @@
 """Notices to the owner of a source that fails, whether its listing cannot be fetched or cannot be read."""
 
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -17,5 +16,5 @@ NOTIFY_AFTER = timedelta(hours=24)
 def notify_owner(tx: Connection, settings: Settings, source: Source, since: datetime, reason: str) -> None:
     """Sends the owner one notice of a failure that began at `since`; further calls for the same failure send none."""
     what = f"The source {source.kind} {without_secrets(source.location)} has failed since {since:%d %B %H:%M} UTC"
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     operator_notices.send(tx, source.account_id, f"source:{source.id}:{since:%s}", f"{what}: {reason}", host)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from services import render
 from services.errors import Busy, Conflict, NotFound, PaperwireError
 from services.telemetry import log
+from services.web import security_headers
 from services.web.request_context import NeedsSignIn, signin_path
 
 TITLES = {
@@ -82,5 +83,7 @@ def _database_error(request: Request, error: Exception) -> Response:
 
 
 def _unexpected_error(request: Request, error: Exception) -> Response:
-    # The server logs the traceback.
-    return problem(500, "This is an error in paperwire. The log of the web process has the details.")
+    # The server logs the traceback. This response does not pass through the middleware.
+    response = problem(500, "This is an error in paperwire. The log of the web process has the details.")
+    security_headers.add(response.headers, request.url.path, is_https=request.app.state.context.is_https)
+    return response

@@ -22,21 +22,25 @@ HEADERS = {
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000"}
 
 
+def add(headers: MutableHeaders, path: str, *, is_https: bool) -> None:
+    """Adds each header that the response to a request for `path` does not set itself."""
+    for name, value in {**HEADERS, **(HTTPS_HEADERS if is_https else {})}.items():
+        headers.setdefault(name, value)
+    # Pages show what belongs to one person; a cache must not keep them after the sign-out.
+    headers.setdefault("Cache-Control", "no-cache" if path.startswith("/static/") else "no-store")
+
+
 class SecurityHeaders:
-    """Adds each header that the response does not set itself."""
+    """Adds the headers to every response of the application but that to an unexpected error."""
 
     def __init__(self, app: ASGIApp, is_https: bool) -> None:
         self._app = app
-        self._headers = HEADERS | (HTTPS_HEADERS if is_https else {})
+        self._is_https = is_https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                # Pages show what belongs to one person; a cache must not keep them after the sign-out.
-                headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith("/static/") else "no-store")
+                add(MutableHeaders(scope=message), scope["path"], is_https=self._is_https)
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

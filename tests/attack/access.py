@@ -57,6 +57,7 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/sources/{source_id}"): Access.SIGNED_IN,
     ("GET", "/account"): Access.SIGNED_IN,
     ("POST", "/account"): Access.SIGNED_IN,
+    ("GET", "/account/changes"): Access.SIGNED_IN,
     ("POST", "/signout"): Access.SIGNED_IN,
     ("POST", "/account/people/invite"): Access.SIGNED_IN,
     ("POST", "/account/people/{member_id}/role"): Access.OWNER,

@@ -1,15 +1,21 @@
 """Errors of commands: one line on stderr, the right exit code, no traceback."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from sqlalchemy import create_engine, make_url, text
 
 from services.cli import output
+from services.cli.app import app
+from services.cli.command_log import READ_ONLY, ROLES
 from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store.db.database import Database
@@ -134,3 +140,33 @@ def test_the_usage_line_writes_required_arguments_without_braces(
 def test_a_time_span_is_printed_in_the_form_that_options_take() -> None:
     spans = (timedelta(minutes=30), timedelta(hours=2), timedelta(days=1), timedelta(seconds=90), timedelta(0))
     assert [output.duration(span) for span in spans] == ["30m", "2h", "1d", "90s", "0s"]
+
+
+def test_a_command_that_changes_something_leaves_a_line_without_secrets(
+    paperwire: Paperwire, settings: Settings
+) -> None:
+    log = settings.data_dir / "logs" / "commands.log"
+    settings.data_dir.mkdir()
+    assert paperwire("user", "add", "ada@example.org").code == 0
+    assert paperwire("channel", "add", "ada@example.org", "webhook", "https://hooks.example.org/geheim").code == 0
+    assert paperwire("channel", "remove", "9").code == 1
+    assert paperwire("channel", "list").code == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["command"], line["parameters"], line["outcome"]) for line in lines] == [
+        ("user add", {}, "done"),
+        ("channel add", {}, "done"),
+        ("channel remove", {"channel": 9}, "failed"),
+    ]
+    assert all(line["user"] for line in lines)
+    assert "geheim" not in log.read_text()
+    assert "ada" not in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_command_that_is_not_logged_exists() -> None:
+    assert set(commands_of(typer.main.get_command(app))) >= READ_ONLY | ROLES
+
+
+def commands_of(group: Any, before: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        yield from commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else [before + name]

@@ -11,6 +11,8 @@ from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store.maintenance.audit import Audit
 from services.web.app import create_app
+from services.web.pages import signin
+from services.web.security_headers import HEADERS
 from tests.web.conftest import Browser, Site, text_of
 
 
@@ -75,3 +77,17 @@ def test_a_missing_setting_is_named(settings: Settings, monkeypatch: pytest.Monk
     process_settings.cache_clear()
     with pytest.raises(ConfigError, match=name):
         create_app()
+
+
+def test_a_page_that_fails_has_the_security_headers_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("geheim")
+
+    monkeypatch.setattr(signin.RequestContext, "render", fail)
+    with TestClient(site.app, base_url="http://127.0.0.1:8400", raise_server_exceptions=False) as client:
+        answer = client.get("/signin")
+    assert answer.status_code == 500
+    assert "geheim" not in answer.text
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value
+    assert answer.headers["Cache-Control"] == "no-store"

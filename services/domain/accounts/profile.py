@@ -4,6 +4,7 @@ import re
 from datetime import time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from services.domain.http.hostname import ascii_host
 from services.errors import ConfigError
 
 # The host may have no dot (localhost). Spaces and control characters are excluded; the mail server checks the rest.
@@ -34,12 +35,19 @@ _PLACES = {
 
 
 def normalize_email(email: str) -> str:
-    """Raises ConfigError."""
+    """The address in lower case, its domain as the domain name system knows it (IDNA 2008). Raises ConfigError."""
     email = email.strip().lower()
     is_quoted = bool(_QUOTED_EMAIL.fullmatch(email))
     if not (is_quoted or (_EMAIL.fullmatch(email) and ".." not in email)) or email.endswith("."):
         raise ConfigError(f"{email!r} is not an e-mail address")
-    return email
+    local, _, domain = email.rpartition("@")
+    try:
+        host = ascii_host(domain)
+    except ValueError:
+        raise ConfigError(f"{email!r} is not an e-mail address: {domain!r} is not the name of a domain") from None
+    if host.rpartition(".")[2].isdigit():
+        raise ConfigError(f"{email!r} is not an e-mail address: {domain!r} is the address of a machine")
+    return f"{local}@{host}"
 
 
 def parse_timezone(name: str) -> str:

@@ -119,10 +119,7 @@ def _host_and_port(entry: str) -> tuple[str, int | None]:
     except ValueError:
         host = port = None
     if not host or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(
-            f"PAPERWIRE_ALLOW_SOURCE_HOSTS or PAPERWIRE_ALLOW_WEBHOOK_HOSTS: {entry!r} is neither a host, a host:port "
-            "nor a network as 10.0.0.0/8"
-        )
+        raise ConfigError(f"{entry!r} is neither a host, a host:port nor a network such as 10.0.0.0/8")
     return host, port
 
 

@@ -1,7 +1,6 @@
 """Opt-in: an address gets mail only after its owner agreed, and none after its owner unsubscribed."""
 
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -14,6 +13,7 @@ from services.flow.channel_targets import stored_target
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
+from services.store.db import change_log
 from services.store.db.database import Database, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries, opt_in
@@ -86,6 +86,7 @@ def subscribe_again(
             return True
         if channel.verified and is_own_address(channel, channel.email):
             opt_in.subscribe_again(tx, channel_id)
+            change_log.record(tx, channel.account_id, "subscribed the channel again", channel.label)
             return True
         opt_in.require_confirmation(tx, channel_id)
         _request(tx, settings, replace(channel, verified=False, unsubscribed_at=None), ip, db)
@@ -128,7 +129,7 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
     now = db.now()
     if not consent.may_mail_stranger(tx, channel.label.lower(), ip, channel.account_id, now):
         return False
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     key = f"{DeliveryKind.CONFIRM}:{channel.id}:{now.isoformat()}"
     request = NewDelivery(account_id=channel.account_id, channel_id=channel.id, kind=DeliveryKind.CONFIRM, idem_key=key)
     delivery_id = deliveries.create(tx, request, host)
@@ -137,6 +138,7 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
 
 
 def _confirm(tx: Connection, secrets: SecretBox, channel: Channel) -> None:
+    change_log.record(tx, channel.account_id, "confirmed the channel", channel.label)
     opt_in.confirm(tx, channel.id)
     account = accounts.by_id(tx, channel.account_id)
     is_email = channel.kind == "email"

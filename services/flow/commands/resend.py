@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -18,6 +17,10 @@ from services.store.delivery.records import NewDelivery
 MAX_TESTS = 10
 """Test messages of an account within `TESTS_COUNTED_FOR`; each goes to a host or an address that the account chose."""
 TESTS_COUNTED_FOR = timedelta(hours=1)
+MAX_RETRIES = 30
+"""Deliveries that an account sends again within an hour."""
+RETRY_PAUSE = timedelta(minutes=5)
+"""Between two retries of one delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def send_test(db: Database, settings: Settings, channel_id: int, account_id: int
 
     Without `account_id` an operator asks, who may send any number.
     """
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     with db.transaction() as tx:
         channel = channels.find(tx, channel_id, account_id)
         if channel.unsubscribed_at:
@@ -60,7 +63,11 @@ def _check_test_limit(tx: Connection, account_id: int, now: datetime) -> None:
 
 
 def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None:
-    """Sends a delivery again that is dead or may not have arrived. Raises NotFound, Conflict."""
+    """Sends a delivery again that is dead or may not have arrived.
+
+    Raises NotFound, Conflict, and Busy when the account `account_id` asked too often. Without `account_id` an operator
+    asks, who may retry any number.
+    """
     now = db.now()
     with db.transaction() as tx:
         delivery = deliveries.lock(tx, delivery_id, account_id)
@@ -72,5 +79,16 @@ def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None
             )
         if channels.find(tx, delivery.channel_id).unsubscribed_at:
             raise Conflict(f"channel {delivery.channel_id} is unsubscribed; subscribe it again first")
+        if account_id is not None:
+            _check_retry_limit(tx, account_id, delivery_id, now)
         deliveries.store_replayed(tx, state_machine.replay(delivery, now))
         wake(tx, "deliver")
+
+
+def _check_retry_limit(tx: Connection, account_id: int, delivery_id: int, now: datetime) -> None:
+    lock(tx, f"retries:{account_id}")
+    if deliveries.count_replayed(tx, account_id, now - timedelta(hours=1)) >= MAX_RETRIES:
+        raise Busy(f"an account sends at most {MAX_RETRIES} deliveries again an hour; try again later")
+    last = deliveries.replayed_at(tx, delivery_id)
+    if last is not None and last > now - RETRY_PAUSE:
+        raise Busy("this delivery was sent again a moment ago; wait five minutes before the next try")

@@ -6,7 +6,6 @@ taken before. An address that may not sign in here gets no mail.
 
 import secrets
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -98,7 +97,7 @@ def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
 
 def _send(db: Database, settings: Settings, mail: LinkMail) -> Outcome:
     notifier = plugins.notifier("email")
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     message_id = f"<link-{secrets.token_hex(12)}@{host}>"
     url = f"{settings.base_url}/signin?key={mail.key}"
     envelope = Envelope(delivery_id=0, message_id=message_id, date=db.now(), confirm_url=url)

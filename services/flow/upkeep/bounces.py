@@ -134,4 +134,4 @@ def _channel_of_links(tx: Connection, secrets: SecretBox, links: tuple[str, ...]
 
 
 def _host(settings: Settings) -> str:
-    return urlsplit(settings.base_url).hostname or "localhost"
+    return settings.host

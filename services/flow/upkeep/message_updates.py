@@ -1,7 +1,5 @@
 """Updates sent messages whose papers have changed, in place of a second message."""
 
-from urllib.parse import urlsplit
-
 from services.domain.delivery.state_machine import KEPT_FOR_DISABLED_CHANNEL, DeliveryKind
 from services.domain.digests import updates
 from services.settings import Settings
@@ -29,7 +27,7 @@ def work(db: Database, settings: Settings) -> bool:
                 rate_limit_key=f"update:{channel.transport}",
                 about=message.id,
             )
-            deliveries.create(tx, update, urlsplit(settings.base_url).hostname or "localhost")
+            deliveries.create(tx, update, settings.host)
     return True
 
 

@@ -1,7 +1,6 @@
 """Reminder: when a subscription has matched nothing for two weeks, one notice tells its owner why."""
 
 from datetime import date, timedelta
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -29,7 +28,7 @@ def work(db: Database, settings: Settings, embedder: Embedder) -> bool:
     if row is None:
         return False
     subject = f"“{row.name}” has matched nothing for {MAX_SILENCE.days} days"
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     with db.transaction() as tx:
         if reminders.mark_reminded(tx, row.id, now):
             operator_notices.send(tx, row.account_id, f"quiet:{row.id}:{now:%Y-%m-%d}", subject, host, lines)

@@ -106,6 +106,9 @@ def address(text: str, name: str = "") -> Address:
     local, _, domain = text.strip().rpartition("@")
     try:
         domain = ascii_host(domain)
+        # RFC 5321 section 4.1.3 permits an address of a machine in place of a domain. Nobody is reached by one.
+        if domain.startswith("[") or domain.rpartition(".")[2].isdigit():
+            raise ValueError
         bare = _QUOTED_LOCAL.sub("", local)
         if not (local and domain and len(text) <= 254 and text.strip().isprintable()) or " " in bare + domain:
             raise ValueError

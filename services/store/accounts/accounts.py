@@ -9,6 +9,7 @@ from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.errors import Conflict, NotFound
 from services.store.accounts import members
 from services.store.accounts.records import OWNER, Account, AccountSummary
+from services.store.db import change_log
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, session, subscription
@@ -65,6 +66,7 @@ def set_operator(tx: Connection, account_id: int, operator: bool) -> None:
     """Makes an account an operator's, or an ordinary one. Raises Conflict for the last operator."""
     if not operator:
         _keep_an_operator(tx, account_id)
+    change_log.record(tx, account_id, "made the account an operator's" if operator else "ended the operator role")
     tx.execute(update(account).where(account.c.id == account_id).values(operator=operator))
 
 
@@ -87,6 +89,8 @@ def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time |
         .where(account.c.id == account_id)
         .values(timezone=timezone, quiet_from=quiet_from, quiet_to=quiet_to)
     )
+    quiet = f", quiet {quiet_from:%H:%M}-{quiet_to:%H:%M}" if quiet_from and quiet_to else ""
+    change_log.record(tx, account_id, "saved the time zone and quiet hours", timezone + quiet)
     digest_schedule.reschedule_all(tx, account_id)
 
 
@@ -102,11 +106,14 @@ def set_email(tx: Connection, account_id: int, email: str) -> None:
         raise Conflict(f"an account {email} exists already")
     old = tx.scalars(select(account.c.email).where(account.c.id == account_id)).one()
     members.change_email(tx, account_id, old, email)
+    change_log.record(tx, account_id, "changed the address", f"{old} to {email}")
     tx.execute(update(account).where(account.c.id == account_id).values(email=email, new_email=""))
 
 
 def set_new_email(tx: Connection, account_id: int, new_email: str) -> None:
     """Stores the address that the account gets once its owner confirms it; empty: no change is pending."""
+    if new_email:
+        change_log.record(tx, account_id, "asked for a new address", new_email)
     tx.execute(update(account).where(account.c.id == account_id).values(new_email=new_email))
 
 

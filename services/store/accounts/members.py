@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import ConfigError, Conflict, NotFound
 from services.store.accounts.records import MEMBER, OWNER, Member
+from services.store.db import change_log
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import member
@@ -18,6 +19,7 @@ def add(tx: Connection, account_id: int, email: str, role: str) -> int:
     added = tx.scalars(upsert(member).values(row).on_conflict_do_nothing().returning(member.c.id)).first()
     if added is None:
         raise Conflict(f"{email} signs in to an account already")
+    change_log.record(tx, account_id, "added a member", f"{email}: {role}")
     return int(added)
 
 
@@ -51,6 +53,7 @@ def set_role(tx: Connection, account_id: int, member_id: int, role: str) -> Memb
     if role != OWNER:
         _keep_an_owner(tx, before)
     tx.execute(update(member).where(member.c.id == member_id).values(role=role))
+    change_log.record(tx, account_id, "changed a role", f"{before.email}: {role}")
     return before
 
 
@@ -59,6 +62,7 @@ def remove(tx: Connection, account_id: int, member_id: int) -> Member:
     removed = _lock(tx, account_id, member_id)
     _keep_an_owner(tx, removed)
     tx.execute(delete(member).where(member.c.id == member_id))
+    change_log.record(tx, account_id, "removed a member", removed.email)
     return removed
 
 

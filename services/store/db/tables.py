@@ -74,6 +74,13 @@ member = Table(
     CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
 )  # fmt: skip
 
+change_log = Table(
+    "change_log", metadata, _id(), _ref("account_id", "account.id"), Column("member_id", BigInteger),
+    _text("actor", None), _text("ip"), _text("what", None), _text("detail"),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Index("ix_change_log_account_id", "account_id", "id"),
+)  # fmt: skip
+
 session = Table(
     "session", metadata, _id(), Column("digest", LargeBinary, nullable=False, unique=True),
     Column("account_id", BigInteger, nullable=False), Column("member_id", BigInteger, nullable=False),
@@ -305,7 +312,7 @@ delivery = Table(
     *_lease(), _count("attempt"), _count("ambiguous_resends"), _count("expired_leases"), _at("refused_since"),
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
-    _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"),
+    _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"), _at("replayed_at"),
     Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),

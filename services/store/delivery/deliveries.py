@@ -48,6 +48,18 @@ def count_tests(tx: Connection, account_id: int, since: datetime) -> int:
     ).one()  # fmt: skip
 
 
+def count_replayed(tx: Connection, account_id: int, since: datetime) -> int:
+    """How many deliveries of an account were sent again by a person since a moment."""
+    is_counted = (delivery.c.account_id == account_id, delivery.c.replayed_at > since)
+    return tx.scalars(select(func.count()).where(*is_counted)).one()
+
+
+def replayed_at(tx: Connection, delivery_id: int) -> datetime | None:
+    """When a person last sent the delivery again."""
+    moment: datetime | None = tx.scalars(select(delivery.c.replayed_at).where(delivery.c.id == delivery_id)).one()
+    return moment
+
+
 def create_all(tx: Connection, new: Sequence[NewDelivery], host: str, now: datetime) -> dict[str, int]:
     """Creates deliveries that are due now; their rate limit keys are given. Returns the ids by idempotency key.
 
@@ -114,7 +126,7 @@ def lock(tx: Connection, delivery_id: int, account_id: int | None = None) -> Del
 
 def store_replayed(tx: Connection, after: Delivery) -> None:
     """Stores another try of a locked delivery, which no worker has claimed."""
-    values = {**progress_columns(after), "lease_token": None, "lease_until": None}
+    values = {**progress_columns(after), "lease_token": None, "lease_until": None, "replayed_at": func.now()}
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
 
 

@@ -1,7 +1,6 @@
 """Feeds: no sign-in, since feed readers have none; the address is the secret."""
 
 import hashlib
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -25,7 +24,7 @@ def feed(app: App, request: Request, token: str) -> Response:
         row = atom_feeds.find_by_token(tx, app.secrets, token)
         entries = atom_feeds.newest(tx, row.id, MAX_ENTRIES)
         loaded = papers.load(tx, [entry.paper_id for entry in entries])
-    tag = f"tag:{urlsplit(app.settings.base_url).hostname},{row.created_at:%Y-%m-%d}"
+    tag = f"tag:{app.settings.host},{row.created_at:%Y-%m-%d}"
     body = atom.document(
         atom.Feed(
             id=f"{tag}:subscription/{row.id}",

@@ -26,3 +26,14 @@ def test_a_quoted_local_part_is_an_address_of_an_account() -> None:
     assert normalize_email(' "Ada B"@Example.org') == '"ada b"@example.org'
     with pytest.raises(ConfigError):
         normalize_email('"ada"b"@example.org')
+
+
+def test_a_domain_of_an_address_has_one_form() -> None:
+    assert normalize_email("Anna@Straße.example") == normalize_email("anna@xn--strae-oqa.example")
+    assert normalize_email("root@localhost") == "root@localhost"
+
+
+@pytest.mark.parametrize("email", ["a@[127.0.0.1]", "a@127.0.0.1", "a@[IPv6:::1]", "a@x..example", "a@" + "x" * 64])
+def test_an_address_of_a_machine_and_a_name_of_no_domain_are_refused(email: str) -> None:
+    with pytest.raises(ConfigError, match="is not an e-mail address"):
+        normalize_email(email)

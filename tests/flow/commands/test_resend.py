@@ -95,3 +95,28 @@ def test_an_opt_in_request_cannot_be_retried(world: Pipeline) -> None:
         resend.retry(world.db, 1, world.account)
     row = world.deliveries()[0]
     assert not can_replay(row["kind"], row["state"], row["next_attempt_at"])
+
+
+def test_an_account_sends_few_deliveries_again_and_each_seldom(
+    world: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resend, "MAX_RETRIES", 2)
+    made = [resend.send_test(world.db, world.settings, world.email).delivery_id for _ in range(3)]
+
+    def die() -> None:
+        with world.db.transaction() as tx:
+            tx.execute(update(delivery).values(state="dead", next_attempt_at=None))
+
+    die()
+    resend.retry(world.db, made[0], world.account)
+    die()
+    with pytest.raises(Busy, match="wait five minutes"):
+        resend.retry(world.db, made[0], world.account)
+    resend.retry(world.db, made[1], world.account)
+    with pytest.raises(Busy, match="at most 2 deliveries again an hour"):
+        resend.retry(world.db, made[2], world.account)
+    resend.retry(world.db, made[2])  # An operator may.
+    with world.db.transaction() as tx:
+        tx.execute(update(delivery).values(replayed_at=delivery.c.replayed_at - timedelta(hours=1)))
+    die()
+    resend.retry(world.db, made[0], world.account)

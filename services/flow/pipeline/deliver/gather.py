@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -31,7 +30,7 @@ CHANNELS_PER_BATCH = 32
 def gather_due(db: Database, settings: Settings) -> int:
     """Creates the deliveries of some channels with due items or digests. Returns the number of channels."""
     now = db.now()
-    host = urlsplit(settings.base_url).hostname or "localhost"
+    host = settings.host
     with db.transaction() as tx:
         merging.lock_against_merges(tx)
         channels = items.lock_due_channels(tx, now, CHANNELS_PER_BATCH)

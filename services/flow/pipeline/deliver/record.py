@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
@@ -172,4 +171,4 @@ def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery
 
 
 def _host(settings: Settings) -> str:
-    return urlsplit(settings.base_url).hostname or "localhost"
+    return settings.host

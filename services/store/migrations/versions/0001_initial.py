@@ -313,6 +313,23 @@ def upgrade() -> None:
         postgresql_where=sa.text("vectors IS NULL"),
     )
     op.create_table(
+        "change_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("member_id", sa.BigInteger(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_change_log_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_log")),
+    )
+    op.create_index("ix_change_log_account_id", "change_log", ["account_id", "id"], unique=False)
+    op.create_index(op.f("ix_change_log_created_at"), "change_log", ["created_at"], unique=False)
+    op.create_table(
         "member",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -530,6 +547,7 @@ def upgrade() -> None:
         sa.Column("sent_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("committed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("replayed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
