@@ -85,6 +85,8 @@ def figure(result: Preview) -> str:
     rate = (
         round(result.per_week) if result.per_week >= 10 or result.per_week == int(result.per_week) else result.per_week
     )
+    if result.everything > count:
+        return f"the best {rate:,} a week"
     return f"about {rate:,} a week" + (", estimated" if result.estimated else "")
 
 
@@ -115,6 +117,12 @@ def act(app: AppContext, fields: Fields, view: View, do: str) -> tuple[Fields, V
         case "volume" if "/" in argument:
             count, _, per = argument.partition("/")
             return replace(fields, volume_count=count, volume_per=per), view
+        case "best" if "/" in argument:
+            count, _, per = argument.partition("/")
+            cadence = "daily" if fields.cadence == "immediate" else fields.cadence
+            return replace(fields, volume_count=count, volume_per=per, limit="best", cadence=cadence), view
+        case "everything":
+            return replace(fields, limit="all"), view
         case "wide":
             return replace(fields, wide=argument == "on"), view
         case "like" | "dislike" | "unvote" if argument.isascii() and argument.isdigit() and len(argument) < 19:

@@ -249,7 +249,7 @@ match_job = Table(
 subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
-    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
+    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("best"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),

@@ -50,7 +50,8 @@ def save(
     values = {
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
-        "volume": draft.volume, "wide": draft.wide, "cadence": draft.cadence,
+        "volume": draft.volume if draft.has_interest else "", "best": "" if draft.has_interest else draft.volume,
+        "wide": draft.wide, "cadence": draft.cadence,
         "weights": compiled.weights, "terms": compiled.terms, "threshold": compiled.threshold,
         "relaxed_thresholds": compiled.relaxed_thresholds,
         "calibrated_at": func.now() if compiled.weights else None,
@@ -160,7 +161,7 @@ def draft_of(tx: Connection, row: Subscription) -> Draft:
         liked=liked,
         disliked=disliked,
         trending=row.trending,
-        volume=row.volume,
+        volume=row.volume or row.best,
         wide=row.wide,
         sources=tuple(row.sources),
         min_upvotes=row.min_upvotes,

@@ -469,6 +469,7 @@ def upgrade() -> None:
         sa.Column("min_upvotes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("sources", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("volume", sa.Text(), server_default="", nullable=False),
+        sa.Column("best", sa.Text(), server_default="", nullable=False),
         sa.Column("wide", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cadence", sa.Text(), server_default="daily", nullable=False),
         sa.Column("weights", VECTOR(), nullable=True),
