@@ -1,9 +1,10 @@
 """Everything that belongs to an account, row by row, without secrets, vectors and rendered messages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, func, select, tuple_
+from sqlalchemy import Column, Select, Table, and_, func, select, tuple_
 
 from services.store.db.database import Database
 from services.store.db.tables import (
@@ -26,7 +27,6 @@ from services.store.db.tables import (
 
 ROWS_AT_ONCE = 500
 """Rows that one transaction reads, so that a slow receiver holds no transaction open."""
-Row = Mapping[str, Any]
 _LEFT_OUT: Mapping[str, frozenset[str]] = {
     "subscription": frozenset({"weights", "terms", "threshold", "relaxed_thresholds", "feed_key", "shard", "revision"}),
     "channel": frozenset({"secret", "rate_limit_key"}),
@@ -37,23 +37,32 @@ _LEFT_OUT: Mapping[str, frozenset[str]] = {
 """Columns that are secret, or mean nothing outside this database."""
 
 
-def sections(db: Database, account_id: int, member_id: int | None = None) -> Iterator[tuple[str, Iterator[Row]]]:
-    """The name of each section, and its rows. `member_id`: whose sessions are given; None: those of all members."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one kind, each with a value for every column."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[object, ...]]
+
+
+def sections(db: Database, account_id: int, member_id: int | None = None) -> Iterator[Section]:
+    """Each kind of rows. `member_id`: whose sessions are given; None: those of all members."""
     with db.transaction() as tx:
         subscription_ids = list(tx.scalars(select(subscription.c.id).where(subscription.c.account_id == account_id)))
-    yield "account", _rows(db, _own(account, account.c.id == account_id), account, "id")
+    yield _section(db, "account", _own(account, account.c.id == account_id), account, "id")
     of_member = [session.c.member_id == member_id] if member_id is not None else []
     sessions = _own(session, and_(session.c.account_id == account_id, *of_member))
-    yield "sessions", _rows(db, sessions, session, "id")
-    for table in (member, subscription, channel, silence, change_log, invitation):
-        yield f"{table.name}s", _rows(db, _own(table, table.c.account_id == account_id), table, "id")
-    links = subscription_channel
-    keys = ("subscription_id", "channel_id")
-    yield "subscription_channels", _rows(db, _own(links, links.c.account_id == account_id), links, *keys)
-    for name, table in (("examples", interest_example), ("votes", feedback)):
-        yield name, _papers_of(db, table, subscription_ids)
-    yield "matches", _papers_of(db, match, subscription_ids)
-    yield "deliveries", _rows(db, _deliveries(account_id), delivery, "id")
+    yield _section(db, "sessions", sessions, session, "id")
+    for table in (member, subscription, channel, silence, invitation):
+        yield _section(db, f"{table.name}s", _own(table, table.c.account_id == account_id), table, "id")
+    changes = _own(change_log, change_log.c.account_id == account_id)
+    yield _section(db, "changes", changes, change_log, "id")
+    links = _own(subscription_channel, subscription_channel.c.account_id == account_id)
+    yield _section(db, "subscription_channels", links, subscription_channel, "subscription_id", "channel_id")
+    for name, table in (("examples", interest_example), ("votes", feedback), ("matches", match)):
+        yield _papers_of(db, name, table, subscription_ids)
+    yield _section(db, "deliveries", _deliveries(account_id), delivery, "id")
 
 
 def _own(table: Table, where: Any) -> Select[Any]:
@@ -61,12 +70,16 @@ def _own(table: Table, where: Any) -> Select[Any]:
     return select(*(column for column in table.c if column.name not in left_out)).where(where)
 
 
-def _papers_of(db: Database, table: Table, subscription_ids: list[int]) -> Iterator[Row]:
+def _papers_of(db: Database, name: str, table: Table, subscription_ids: list[int]) -> Section:
     """The rows of a table about papers of subscriptions, with the titles, by the index of subscription and paper."""
-    for subscription_id in subscription_ids:
-        of_one = _own(table, table.c.subscription_id == subscription_id)
-        titled = of_one.add_columns(paper.c.title).join_from(table, paper, paper.c.id == table.c.paper_id)
-        yield from _rows(db, titled, table, "paper_id")
+
+    def of_one(subscription_id: int) -> Section:
+        own = _own(table, table.c.subscription_id == subscription_id)
+        titled = own.add_columns(paper.c.title).join_from(table, paper, paper.c.id == table.c.paper_id)
+        return _section(db, name, titled, table, "paper_id")
+
+    rows = (row for subscription_id in subscription_ids for row in of_one(subscription_id).rows)
+    return Section(name, of_one(0).columns, rows)
 
 
 def _deliveries(account_id: int) -> Select[Any]:
@@ -74,21 +87,24 @@ def _deliveries(account_id: int) -> Select[Any]:
     return _own(delivery, delivery.c.account_id == account_id).add_columns(papers.scalar_subquery().label("papers"))
 
 
-def _rows(db: Database, query: Select[Any], table: Table, *key: str) -> Iterator[Row]:
-    """The rows in the order of a unique key of the table, each part in a transaction of its own."""
-    columns = [table.c[name] for name in key]
-    after: tuple[Any, ...] | None = None
+def _section(db: Database, name: str, query: Select[Any], table: Table, *key: str) -> Section:
+    columns = tuple(column.name for column in query.selected_columns)
+    return Section(name, columns, _rows(db, query, columns, [table.c[part] for part in key]))
+
+
+def _rows(
+    db: Database, query: Select[Any], columns: Sequence[str], key: Sequence[Column[Any]]
+) -> Iterator[tuple[object, ...]]:
+    """The rows in the order of a unique key, each part in a transaction of its own."""
+    places = [columns.index(column.name) for column in key]
+    last: tuple[object, ...] | None = None
     while True:
-        part = query.order_by(*columns).limit(ROWS_AT_ONCE)
-        if after is not None:
-            part = part.where(tuple_(*columns) > tuple_(*after))
+        part = query.order_by(*key).limit(ROWS_AT_ONCE)
+        if last is not None:
+            part = part.where(tuple_(*key) > tuple_(*(last[place] for place in places)))
         with db.transaction() as tx:
-            rows = _read(tx, part)
+            rows = [tuple(row) for row in tx.execute(part)]
         yield from rows
         if len(rows) < ROWS_AT_ONCE:
             return
-        after = tuple(rows[-1][name] for name in key)
-
-
-def _read(tx: Connection, query: Select[Any]) -> list[Row]:
-    return [dict(row) for row in tx.execute(query).mappings()]
+        last = rows[-1]

@@ -24,9 +24,10 @@ def download(request: Leaving) -> Response:
 
 def _parts(request: RequestContext) -> Iterator[str]:
     yield '{"format": "paperwire export 1"'
-    for name, rows in export.sections(request.app.db, request.account_id, whose(request)):
-        yield f",\n{json.dumps(name)}: ["
-        for number, row in enumerate(rows):
+    for section in export.sections(request.app.db, request.account_id, whose(request)):
+        yield f",\n{json.dumps(section.name)}: ["
+        for number, values in enumerate(section.rows):
+            row = dict(zip(section.columns, values, strict=True))
             yield f"{',' if number else ''}\n{json.dumps(row, default=_plain, ensure_ascii=False)}"
         yield "]"
     yield "}\n"
