@@ -10,7 +10,7 @@ from services.store.accounts.records import MEMBER, OWNER, Member
 from services.store.db import change_log
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
-from services.store.db.tables import member
+from services.store.db.tables import account, member
 
 
 def add(tx: Connection, account_id: int, email: str, role: str) -> int:
@@ -26,6 +26,12 @@ def add(tx: Connection, account_id: int, email: str, role: str) -> int:
 def find(tx: Connection, email: str) -> Member | None:
     """The member with an address (normalized)."""
     return fetch_first(tx, Member, _members().where(member.c.email == email))
+
+
+def may_sign_in(tx: Connection, who: Member) -> bool:
+    """Whether an operator has not disabled the account."""
+    disabled = select(account.c.disabled_at).where(account.c.id == who.account_id)
+    return tx.scalars(disabled).one() is None
 
 
 def all_of(tx: Connection, account_id: int) -> list[Member]:

@@ -52,7 +52,7 @@ def by_key(tx: Connection, key: str) -> SignedIn | None:
         )
         .join(session, session.c.account_id == account.c.id)
         .join(member, member.c.id == session.c.member_id)
-        .where(session.c.digest == _digest(key), _is_open())
+        .where(session.c.digest == _digest(key), _is_open(), account.c.disabled_at.is_(None))
     ).first()
     if row is None:
         return None

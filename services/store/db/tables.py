@@ -58,8 +58,9 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _at("delete_at"), _at("disabled_at"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
+    Index("ix_account_delete_at", "delete_at", postgresql_where=text("delete_at IS NOT NULL")),
 )  # fmt: skip
 
 api_token = Table(

@@ -33,6 +33,7 @@ from services.domain.delivery.retention import (
 )
 from services.store.accounts import sessions
 from services.store.db.tables import (
+    account,
     bounce,
     change_log,
     channel,
@@ -177,6 +178,12 @@ def delete_change_log(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _delete(tx, change_log, change_log.c.created_at < now - keep)
 
 
+def delete_accounts(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Deletes one account, with everything that is its own, whose owner asked for it long enough ago."""
+    due = select(account.c.id).where(account.c.delete_at <= now).order_by(account.c.delete_at).limit(1)
+    return _row_count(tx, delete(account).where(account.c.id.in_(due)))
+
+
 def delete_sessions(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the sessions that ended, and those whose time is over."""
     is_over = or_(session.c.ended_at < now - keep, session.c.created_at < now - keep - sessions.LIFETIME)
@@ -212,6 +219,7 @@ def delete_sentence_vectors(tx: Connection, now: datetime, keep: timedelta) -> i
 
 
 STEPS: tuple[Step, ...] = (
+    delete_accounts,
     clear_rendered_messages,
     delete_events,
     delete_match_jobs,

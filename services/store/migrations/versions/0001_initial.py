@@ -22,10 +22,19 @@ def upgrade() -> None:
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_to", sa.Time(), nullable=True),
         sa.Column("operator", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("delete_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_account_lower_email")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("email", name=op.f("uq_account_email")),
+    )
+    op.create_index(
+        "ix_account_delete_at",
+        "account",
+        ["delete_at"],
+        unique=False,
+        postgresql_where=sa.text("delete_at IS NOT NULL"),
     )
     op.create_table(
         "confirmation",
