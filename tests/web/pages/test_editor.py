@@ -258,6 +258,7 @@ def test_a_trial_without_papers_says_so(site: Site, ada: Browser, fields: dict[s
     assert text in text_of(ada.post("/subscriptions/try", fields, **HTMX))
     answer = ada.post("/subscriptions/try", fields)
     assert answer.status_code == 422
+    assert text in text_of(answer)
     assert "New subscription" in answer.text
     assert site.sql("SELECT count(*) FROM delivery") == [(0,)]
 
