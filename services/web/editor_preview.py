@@ -8,6 +8,7 @@ from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryEr
 from services.flow.commands import channels, resend
 from services.flow.commands.preview import TABS, Preview
 from services.flow.commands.preview import preview as run_preview
+from services.flow.commands.preview.advice import Mend, what_to_look_for
 from services.web import subscription_form
 from services.web.chart import Bar, ScoreChart, score_chart, weekly_bars
 from services.web.context import AppContext
@@ -53,6 +54,8 @@ class ShownPreview:
     change: str = ""
     """`+3 −2`: the papers that came and went since the first vote."""
     failure: PaperwireError | None = None
+    mends: tuple[Mend, ...] = ()
+    """Changes after which the query is valid."""
     status: int = 200
 
     @property
@@ -166,6 +169,8 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
             raise
         # A liked paper was deleted meanwhile; the page for a wrong address would not help.
         return ShownPreview(failure=ConfigError(str(error), field="liked"))
+    except QueryError as error:
+        return ShownPreview(failure=error, mends=what_to_look_for(app.db, fields.query))
     except PaperwireError as error:
         return ShownPreview(failure=error)
     return _shown(result, view)

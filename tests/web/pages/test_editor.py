@@ -271,3 +271,20 @@ def test_trials_count_as_test_messages(site: Site, ada: Browser, monkeypatch: py
     assert refused.status_code == 429
     assert "at most 1 test messages an hour" in text_of(refused)
     assert site.sql("SELECT count(*) FROM delivery") == [(1,)]
+
+
+def test_a_query_that_only_excludes_offers_what_to_look_for(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents", "Robots", categories=("cs.LG",))
+    only = preview(ada, {"query": "-survey"})
+    assert 'value="query:cat:cs.LG -survey"' in only.text
+    mended = preview(ada, {"query": "-survey", "do": "query:cat:cs.LG -survey"})
+    assert "2 of 2 papers" in text_of(mended)
+    assert 'value="query:' not in preview(ada, {"query": "(survey"}).text
+
+
+def test_an_unchanged_subscription_shows_no_empty_lists(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents")
+    one = site.subscription(site.ada, query="diffusion")
+    answer = text_of(preview(ada, {"query": "diffusion", "cadence": "daily", "editing": f"{one}"}))
+    assert "Lost" not in answer
+    assert "All 1 New to me 1 Near misses" in answer
