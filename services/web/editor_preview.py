@@ -87,11 +87,10 @@ def figure(result: Preview) -> str:
         return f"nothing in {result.days} days"
     if result.per_week < 1:
         return paper_count(count, last)
-    rate = (
-        round(result.per_week) if result.per_week >= 10 or result.per_week == int(result.per_week) else result.per_week
-    )
-    if result.everything > count:
-        return f"the best {rate:,} a week"
+    if result.everything > count and not result.draft.trending:
+        return f"the best {result.draft.volume.replace('/', ' a ')}"
+    is_whole = result.per_week >= 10 or result.per_week == int(result.per_week)
+    rate = round(result.per_week) if is_whole else result.per_week
     return f"about {rate:,} a week" + (", estimated" if result.estimated else "")
 
 

@@ -154,6 +154,7 @@ def test_a_query_takes_the_best_if_it_is_asked_to(site: Site, ada: Browser) -> N
     assert "2 of 2 papers" in text_of(preview(ada, fields))
     best = preview(ada, fields | {"limit": "best"})
     assert "1 of 2 papers" in text_of(best)
+    assert "The best 5 a week" in text_of(best)
     assert "2 match the query; the others are held back" in text_of(best)
     everything = preview(ada, fields | {"limit": "best", "do": "everything"})
     assert "2 of 2 papers" in text_of(everything)
@@ -288,3 +289,12 @@ def test_an_unchanged_subscription_shows_no_empty_lists(site: Site, ada: Browser
     answer = text_of(preview(ada, {"query": "diffusion", "cadence": "daily", "editing": f"{one}"}))
     assert "Lost" not in answer
     assert "All 1 New to me 1 Near misses" in answer
+
+
+def test_trending_papers_are_no_best_of_a_query(site: Site, ada: Browser) -> None:
+    day = datetime.now(UTC).date()
+    for number in range(3):
+        site.paper(f"Diffusion {number}", number + 1, announced_on=day, upvotes=number + 1)
+    answer = text_of(preview(ada, {"query": "diffusion", "trending": "1", "cadence": "daily"}))
+    assert "About 1 a week" in answer
+    assert "held back" not in answer
