@@ -89,6 +89,7 @@ class Settings(Configured):
     """Private hosts that channels of any account may post to."""
     user_agent: str = "paperwire/0.1 (research-paper alerts)"
     retention: str = Field(default="30d", pattern=r"^\d+d$")
+    change_log_retention: str = Field(default="400d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
     time_scale: float = Field(default=1.0, gt=0, le=1.0)
     """Multiplies every lease, backoff and sweep; for tests only."""

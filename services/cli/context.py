@@ -91,6 +91,7 @@ def command_context() -> Iterator[CommandContext]:
     """Opens the configured database, that of a running `up`, or the embedded one, which is migrated first."""
     from services import local
     from services.settings import settings
+    from services.store.db import change_log
     from services.store.db.database import Database
     from services.store.maintenance import migrate
 
@@ -99,7 +100,8 @@ def command_context() -> Iterator[CommandContext]:
         db = Database(url)
         try:
             _refuse_unmigrated(db)
-            yield CommandContext(config, db)
+            with change_log.acting(change_log.Actor("the command line")):
+                yield CommandContext(config, db)
         finally:
             db.close()
 

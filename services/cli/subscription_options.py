@@ -25,7 +25,9 @@ Unlike = Annotated[list[str] | None, _option("--unlike", "A paper that does not 
 Trending = Annotated[int | None, _option("--trending", "The N papers with the most upvotes.", "N", 0)]
 Source = Annotated[list[str] | None, _option("--source", "Only papers of this kind of source; repeatable.", "S")]
 MinUpvotes = Annotated[int | None, _option("--min-upvotes", "Only papers with at least N upvotes.", "N", 0)]
-Volume = Annotated[str | None, _option("--volume", "The papers of an interest, like 5/week (default) or 1/day.")]
+Volume = Annotated[
+    str | None, _option("--volume", "The papers of an interest (default 5/week), or the best of a query, like 1/day.")
+]
 Wide = Annotated[
     bool | None,
     typer.Option(
@@ -79,7 +81,9 @@ class SubscriptionOptions:
         given |= {"liked": _papers(tx, self.like)} if self.like else {}
         given |= {"disliked": _papers(tx, self.unlike)} if self.unlike else {}
         draft = replace(base or Draft(), **given)
-        return check(draft if draft.has_interest or self.volume else replace(draft, volume=""))
+        # The volume of an interest says nothing about a query alone.
+        keeps_volume = self.volume is not None or draft.has_interest or (base is not None and not base.has_interest)
+        return check(draft if keeps_volume else replace(draft, volume=""))
 
     def channels(self, session: "CommandContext", account_id: int, email: str) -> list[int]:
         """The channels of `--to`, added where they are new."""

@@ -224,7 +224,7 @@ def _as_json(tx: "Connection", row: "SubscriptionWithEmail") -> dict[str, Any]:
         "interest": interest,
         "query": row.query,
         "trending": row.trending,
-        "volume": row.volume,
+        "volume": row.volume or row.best,
         "wide": row.wide,
         "sources": row.sources,
         "min_upvotes": row.min_upvotes,

@@ -7,6 +7,7 @@ from fastapi import Depends, HTTPException, Request
 
 from services.errors import ConfigError
 from services.settings import Settings
+from services.store.db import change_log
 from services.web.request_context import RequestContext, anyone
 
 MAX_FORM_BYTES = 100_000
@@ -63,6 +64,8 @@ async def posted(http: Request, request: Annotated[RequestContext, Depends(anyon
         raise HTTPException(
             403, "This form has expired, or your browser sent no cookie. Go back, reload the page and try again."
         )
+    if (member := request.maybe_member) is not None:
+        change_log.act_as(change_log.Actor(member.email, member.account_id, member.id, request.ip))
     return form
 
 

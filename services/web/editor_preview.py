@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from datetime import date
 
+from services.domain.digests.trial import Trial
 from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryError
+from services.flow.commands import channels, resend
 from services.flow.commands.preview import TABS, Preview
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
@@ -85,6 +87,8 @@ def figure(result: Preview) -> str:
     rate = (
         round(result.per_week) if result.per_week >= 10 or result.per_week == int(result.per_week) else result.per_week
     )
+    if result.everything > count:
+        return f"the best {rate:,} a week"
     return f"about {rate:,} a week" + (", estimated" if result.estimated else "")
 
 
@@ -115,6 +119,12 @@ def act(app: AppContext, fields: Fields, view: View, do: str) -> tuple[Fields, V
         case "volume" if "/" in argument:
             count, _, per = argument.partition("/")
             return replace(fields, volume_count=count, volume_per=per), view
+        case "best" if "/" in argument:
+            count, _, per = argument.partition("/")
+            cadence = "daily" if fields.cadence == "immediate" else fields.cadence
+            return replace(fields, volume_count=count, volume_per=per, limit="best", cadence=cadence), view
+        case "everything":
+            return replace(fields, limit="all"), view
         case "wide":
             return replace(fields, wide=argument == "on"), view
         case "like" | "dislike" | "unvote" if argument.isascii() and argument.isdigit() and len(argument) < 19:
@@ -159,6 +169,20 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
     except PaperwireError as error:
         return ShownPreview(failure=error)
     return _shown(result, view)
+
+
+def send_trial(request: RequestContext, shown: ShownPreview) -> str:
+    """Mails the papers of a preview to the account's own address. Returns what happened. Raises PaperwireError."""
+    if shown.failure is not None:
+        raise shown.failure
+    if shown.result is None or not shown.result.samples:
+        raise ConfigError("no paper matches")
+    draft, app, account = shown.result.draft, request.app, request.account
+    papers = {sample.paper.id: sample.why for sample in shown.result.samples}
+    trial = Trial(name=draft.name, query=draft.query, interest=draft.interest, papers=papers)
+    channel_id = channels.own_email_channel(app.db, app.settings, account.id, account.email)
+    sent = resend.send_test(app.db, app.settings, channel_id, account.id, trial)
+    return f"{plural(len(papers), 'paper')} on the way to {sent.label}."
 
 
 def _shown(result: Preview, view: View) -> ShownPreview:

@@ -11,7 +11,7 @@ from services import render
 from services.errors import Busy, Conflict, NotFound, PaperwireError
 from services.telemetry import log
 from services.web import security_headers
-from services.web.request_context import NeedsSignIn, signin_path
+from services.web.request_context import NeedsSignIn, WillBeDeleted, signin_path
 
 TITLES = {
     401: "Not allowed",
@@ -38,6 +38,7 @@ STATUS_CODES = {NotFound: 404, Conflict: 409, Busy: 429}
 
 def install(app: FastAPI) -> None:
     app.add_exception_handler(NeedsSignIn, _needs_signin)
+    app.add_exception_handler(WillBeDeleted, _will_be_deleted)
     app.add_exception_handler(RequestValidationError, _invalid_path)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(PaperwireError, _paperwire_error)
@@ -55,6 +56,12 @@ def _needs_signin(request: Request, error: Exception) -> Response:
     if request.headers.get("HX-Request") == "true":
         return Response(status_code=401, headers={"HX-Redirect": "/signin"})
     return RedirectResponse(signin_path(request), 303)
+
+
+def _will_be_deleted(request: Request, error: Exception) -> Response:
+    if request.headers.get("HX-Request") == "true":
+        return Response(status_code=403, headers={"HX-Redirect": "/account/deletion"})
+    return RedirectResponse("/account/deletion", 303)
 
 
 def _invalid_path(request: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ Id = Annotated[int, Path(ge=1, lt=2**63)]
 FLASH_MESSAGES = {
     "saved": "Saved.",
     "session-ended": "Signed out there.",
+    "kept": "The account is kept. What has waited is sent now.",
     "invited": "Invited. The mail with the link is on its way.",
     "revoked": "Revoked. The link of the invitation no longer works.",
     "signed-out": "Signed out in every browser.",
@@ -50,6 +51,10 @@ FLASH_MESSAGES = {
 
 class NeedsSignIn(Exception):
     """The page needs an account and the request has no session."""
+
+
+class WillBeDeleted(Exception):
+    """The account is to be deleted, so it has one page only, which undoes that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +161,16 @@ def anyone(request: Request, app: App) -> RequestContext:
     )
 
 
-def signed_in(request: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:
+def leaving(request: Annotated[RequestContext, Depends(anyone)]) -> RequestContext:
+    """A member who is signed in, also of an account that is to be deleted."""
     if request.maybe_account is None:
         raise NeedsSignIn
+    return request
+
+
+def signed_in(request: Annotated[RequestContext, Depends(leaving)]) -> RequestContext:
+    if request.account.delete_at is not None:
+        raise WillBeDeleted
     return request
 
 
@@ -178,6 +190,7 @@ def operator(request: Annotated[RequestContext, Depends(signed_in)]) -> RequestC
 
 Anyone = Annotated[RequestContext, Depends(anyone)]
 SignedIn = Annotated[RequestContext, Depends(signed_in)]
+Leaving = Annotated[RequestContext, Depends(leaving)]
 Owner = Annotated[RequestContext, Depends(owner)]
 Operator = Annotated[RequestContext, Depends(operator)]
 

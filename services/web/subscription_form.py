@@ -40,6 +40,8 @@ class Fields:
     disliked: str = ""
     volume_count: str = DEFAULT_VOLUME.partition("/")[0]
     volume_per: str = DEFAULT_VOLUME.partition("/")[2]
+    limit: str = "all"
+    """`best`: digests take the best papers of a query alone, as many as the volume says."""
     wide: bool = False
     cadence: str = "daily"
     min_upvotes: str = ""
@@ -64,6 +66,7 @@ def from_form(form: Form) -> Fields:
         disliked=form.text("disliked"),
         volume_count=form.text("volume_count"),
         volume_per=form.text("volume_per"),
+        limit="best" if form.text("limit") == "best" else "all",
         wide=form.text("wide") == "on",
         cadence=form.text("cadence", "daily"),
         min_upvotes=form.text("min_upvotes"),
@@ -77,7 +80,7 @@ def from_subscription(tx: Connection, row: Subscription) -> Fields:
     """The fields of a stored subscription."""
     liked, disliked = subscriptions.examples_of(tx, row.id)
     channels = subscriptions.channels_of(tx, [row.id]).get(row.id, [])
-    count, _, per = (row.volume or DEFAULT_VOLUME).partition("/")
+    count, _, per = (row.volume or row.best or DEFAULT_VOLUME).partition("/")
     return Fields(
         name=row.name,
         for_whom=row.for_whom,
@@ -89,6 +92,7 @@ def from_subscription(tx: Connection, row: Subscription) -> Fields:
         disliked=", ".join(map(str, disliked)),
         volume_count=count,
         volume_per=per,
+        limit="best" if row.best else "all",
         wide=row.wide,
         min_upvotes=str(row.min_upvotes or ""),
         sources=row.sources,
@@ -99,7 +103,7 @@ def from_subscription(tx: Connection, row: Subscription) -> Fields:
 def draft(tx: Connection, fields: Fields) -> Draft:
     """The draft that the fields describe. Raises ConfigError that names the invalid field."""
     liked, disliked = _examples(tx, fields)
-    scored = bool(fields.interest or liked)
+    has_volume = bool(fields.interest or liked or (fields.limit == "best" and fields.query))
     try:
         for kind in fields.sources:
             plugins.source(kind)
@@ -113,7 +117,7 @@ def draft(tx: Connection, fields: Fields) -> Draft:
         liked=liked,
         disliked=disliked,
         trending=_number("trending", fields.trending) or None,
-        volume=f"{fields.volume_count}/{fields.volume_per}" if scored else "",
+        volume=f"{fields.volume_count}/{fields.volume_per}" if has_volume else "",
         wide=fields.wide,
         sources=tuple(fields.sources),
         min_upvotes=_number("min_upvotes", fields.min_upvotes),

@@ -31,6 +31,7 @@ class Draft:
     disliked: tuple[int, ...] = ()
     trending: int | None = None
     volume: str = ""
+    """Of an interest, or of a query alone, of which digests then take the best. Empty: everything that matches."""
     wide: bool = False
     """Whether papers below the usual floor may match, where fewer come close than the volume asks for."""
     sources: tuple[str, ...] = ()
@@ -82,8 +83,14 @@ def _visible(text: str) -> str:
 def _volume(draft: Draft) -> str:
     if draft.has_interest:
         return str(parse_volume(draft.volume or DEFAULT_VOLUME))
-    if draft.volume:
+    if not draft.volume:
+        return ""
+    if draft.trending:
+        raise ConfigError("trending papers keep to their own number; leave the volume out", field="volume")
+    if draft.cadence == "immediate":
         raise ConfigError(
-            "a query alone has no score, so it cannot keep to a volume; add an interest, or narrow the query"
+            "the best papers of a query are chosen when a digest is made; take the cadence daily or weekly, or take "
+            "everything that matches",
+            field="cadence",
         )
-    return ""
+    return str(parse_volume(draft.volume))

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from services.domain.http.ssrf import without_secrets
 from services.ports import Source
+from services.store.db import change_log
 from services.store.sources import sources
 
 
@@ -12,6 +14,7 @@ def add_source(
     tx: Connection, plugin: Source, location: str, every: timedelta | None, *, announce_first: bool = False
 ) -> int:
     """The id of the source, which is due at once. `every` None: as often as the plugin says."""
+    change_log.record_own(tx, "added a source", f"{plugin.kind} {without_secrets(location)}")
     key, pause = plugin.rate_limit(location)
     return sources.add(
         tx,

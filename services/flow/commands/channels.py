@@ -12,6 +12,7 @@ from services.flow.channel_targets import stored_target, target_of
 from services.ports import SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
+from services.store.db import change_log
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels
@@ -124,5 +125,6 @@ def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id:
         if not isinstance(plugin, SecretIssuing):
             raise ConfigError(f"a {channel.kind} channel has no signing secret; only a webhook channel has one")
         target, secret = plugin.with_new_secret(target_of(channel, secrets), db.now(tx))
+        change_log.record(tx, channel.account_id, "renewed the secret of the channel", channel.label)
         channels.change_target(tx, channel.id, stored_target(channel.kind, target, secrets))
         return secret

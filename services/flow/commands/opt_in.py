@@ -13,6 +13,7 @@ from services.flow.channel_targets import stored_target
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
+from services.store.db import change_log
 from services.store.db.database import Database, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries, opt_in
@@ -85,6 +86,7 @@ def subscribe_again(
             return True
         if channel.verified and is_own_address(channel, channel.email):
             opt_in.subscribe_again(tx, channel_id)
+            change_log.record(tx, channel.account_id, "subscribed the channel again", channel.label)
             return True
         opt_in.require_confirmation(tx, channel_id)
         _request(tx, settings, replace(channel, verified=False, unsubscribed_at=None), ip, db)
@@ -136,6 +138,7 @@ def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: 
 
 
 def _confirm(tx: Connection, secrets: SecretBox, channel: Channel) -> None:
+    change_log.record(tx, channel.account_id, "confirmed the channel", channel.label)
     opt_in.confirm(tx, channel.id)
     account = accounts.by_id(tx, channel.account_id)
     is_email = channel.kind == "email"

@@ -77,6 +77,8 @@ def _answer(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
     member = members.find(tx, request.email)
     if member is None:
         return _signup(tx, settings, request, db)
+    if not members.may_sign_in(tx, member):
+        return None
     key = credentials.create_signin_link(tx, member.account_id, request.browser, member.email)
     return LinkMail(member.email, signin_link(), key)
 

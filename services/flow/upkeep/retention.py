@@ -17,13 +17,14 @@ RATE_LIMIT_KEY = "clean-up"
 def work(db: Database, settings: Settings) -> bool:
     """Deletes one batch of the first kind that has any; False if nothing is left for this night, or it is not due."""
     keep, now = retention.parse_days(settings.retention), db.now()
+    keep_log = retention.parse_days(settings.change_log_retention)
     with db.transaction() as tx:
         if not rate_limits.is_available(tx, RATE_LIMIT_KEY, now):
             return False
     for step in retention_steps.STEPS:
         with db.transaction() as tx:
             merging.lock_against_merges(tx)
-            count = step(tx, now, keep)
+            count = step(tx, now, keep_log if step is retention_steps.delete_change_log else keep)
         if count:
             log.info("cleaned up", what=step.__name__, rows=count)
             return True

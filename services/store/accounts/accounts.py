@@ -5,14 +5,16 @@ from datetime import time
 from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.accounts.deletion import DELETED_AFTER
 from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.errors import Conflict, NotFound
-from services.store.accounts import members
+from services.store.accounts import members, sessions
 from services.store.accounts.records import OWNER, Account, AccountSummary
+from services.store.db import change_log
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, session, subscription
-from services.store.delivery import digest_schedule
+from services.store.delivery import digest_schedule, paused_channels
 
 
 def add(tx: Connection, email: str, timezone: str, *, operator: bool = False) -> int:
@@ -65,19 +67,58 @@ def set_operator(tx: Connection, account_id: int, operator: bool) -> None:
     """Makes an account an operator's, or an ordinary one. Raises Conflict for the last operator."""
     if not operator:
         _keep_an_operator(tx, account_id)
+    change_log.record(tx, account_id, "made the account an operator's" if operator else "ended the operator role")
     tx.execute(update(account).where(account.c.id == account_id).values(operator=operator))
 
 
 def _keep_an_operator(tx: Connection, leaving: int) -> None:
     lock(tx, "operators")
-    others = select(account.c.id).where(account.c.operator, account.c.id != leaving)
+    may_act = and_(account.c.operator, account.c.delete_at.is_(None), account.c.disabled_at.is_(None))
+    others = select(account.c.id).where(may_act, account.c.id != leaving)
     is_operator = select(account.c.id).where(account.c.operator, account.c.id == leaving)
     if tx.scalars(is_operator).first() is not None and tx.scalars(others).first() is None:
         raise Conflict("this is the last operator; make another account an operator first")
 
 
+def schedule_deletion(tx: Connection, account_id: int) -> None:
+    """Pauses an account at once, and has it deleted after DELETED_AFTER. Raises Conflict for the last operator."""
+    _keep_an_operator(tx, account_id)
+    change_log.record(tx, account_id, "asked for the deletion of the account")
+    tx.execute(
+        update(account).where(account.c.id == account_id).values(delete_at=func.now() + DELETED_AFTER)
+    )  # fmt: skip
+    paused_channels.pause(tx, account_id, paused_channels.DELETION)
+
+
+def keep(tx: Connection, account_id: int) -> None:
+    """Undoes `schedule_deletion`. What waits is sent."""
+    change_log.record(tx, account_id, "kept the account")
+    tx.execute(update(account).where(account.c.id == account_id).values(delete_at=None))
+    paused_channels.resume(tx, account_id, paused_channels.DELETION)
+
+
+def disable(tx: Connection, account_id: int) -> None:
+    """Signs everybody out, lets nobody sign in, and sends nothing. Raises Conflict for the last operator."""
+    _keep_an_operator(tx, account_id)
+    change_log.record(tx, account_id, "disabled the account")
+    tx.execute(update(account).where(account.c.id == account_id).values(disabled_at=func.now()))
+    paused_channels.pause(tx, account_id, paused_channels.DISABLED)
+    sessions.end_all(tx, account_id)
+
+
+def enable(tx: Connection, account_id: int) -> None:
+    """Undoes `disable`."""
+    change_log.record(tx, account_id, "enabled the account")
+    tx.execute(update(account).where(account.c.id == account_id).values(disabled_at=None))
+    paused_channels.resume(tx, account_id, paused_channels.DISABLED)
+
+
 def first_operator(tx: Connection) -> Account | None:
-    return fetch_first(tx, Account, select(account).where(account.c.operator).order_by(account.c.id).limit(1))
+    return fetch_first(
+        tx,
+        Account,
+        select(account).where(account.c.operator, account.c.disabled_at.is_(None)).order_by(account.c.id).limit(1),
+    )
 
 
 def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time | None, quiet_to: time | None) -> None:
@@ -87,6 +128,8 @@ def set_hours(tx: Connection, account_id: int, timezone: str, quiet_from: time |
         .where(account.c.id == account_id)
         .values(timezone=timezone, quiet_from=quiet_from, quiet_to=quiet_to)
     )
+    quiet = f", quiet {quiet_from:%H:%M}-{quiet_to:%H:%M}" if quiet_from and quiet_to else ""
+    change_log.record(tx, account_id, "saved the time zone and quiet hours", timezone + quiet)
     digest_schedule.reschedule_all(tx, account_id)
 
 
@@ -102,11 +145,14 @@ def set_email(tx: Connection, account_id: int, email: str) -> None:
         raise Conflict(f"an account {email} exists already")
     old = tx.scalars(select(account.c.email).where(account.c.id == account_id)).one()
     members.change_email(tx, account_id, old, email)
+    change_log.record(tx, account_id, "changed the address", f"{old} to {email}")
     tx.execute(update(account).where(account.c.id == account_id).values(email=email, new_email=""))
 
 
 def set_new_email(tx: Connection, account_id: int, new_email: str) -> None:
     """Stores the address that the account gets once its owner confirms it; empty: no change is pending."""
+    if new_email:
+        change_log.record(tx, account_id, "asked for a new address", new_email)
     tx.execute(update(account).where(account.c.id == account_id).values(new_email=new_email))
 
 

@@ -9,7 +9,7 @@ from services.domain.accounts.signup import INVITATION_LIFETIME
 from services.errors import NotFound
 from services.store.accounts.link_requests import RETRY_AFTER, TRANSPORT
 from services.store.accounts.records import MEMBER, Invitation
-from services.store.db import circuit_breaker
+from services.store.db import change_log, circuit_breaker
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, invitation, signin_link
@@ -32,6 +32,7 @@ def add(
     tx.execute(update(invitation).where(invitation.c.email == email, _is_open()).values(revoked_at=func.now()))
     row = {"email": email, "invited_by": invited_by, "account_id": account_id, "role": role}
     row |= {"expires_at": func.now() + INVITATION_LIFETIME, "next_attempt_at": func.now() if is_mailed else None}
+    change_log.record(tx, account_id or invited_by, "invited a person", f"{email}: {role if account_id else 'account'}")
     wake(tx, "deliver")
     return int(tx.scalars(insert(invitation).values(row).returning(invitation.c.id)).one())
 
@@ -57,8 +58,11 @@ def revoke(tx: Connection, invitation_id: int, account_id: int | None = None) ->
     """Ends an invitation to join an account (None: to sign up); its links stop working. Raises NotFound."""
     of_account = invitation.c.account_id.is_not_distinct_from(account_id)
     ended = update(invitation).where(invitation.c.id == invitation_id, of_account, _is_open())
-    if not tx.execute(ended.values(revoked_at=func.now(), next_attempt_at=None)).rowcount:
+    ended = ended.values(revoked_at=func.now(), next_attempt_at=None)
+    revoked = fetch_first(tx, Invitation, ended.returning(*columns_for(invitation, Invitation)))
+    if revoked is None:
         raise NotFound(f"no invitation {invitation_id}")
+    change_log.record(tx, account_id or revoked.invited_by, "revoked an invitation", revoked.email)
     tx.execute(delete(signin_link).where(signin_link.c.invitation_id == invitation_id))
 
 

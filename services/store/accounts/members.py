@@ -7,9 +7,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import ConfigError, Conflict, NotFound
 from services.store.accounts.records import MEMBER, OWNER, Member
+from services.store.db import change_log
 from services.store.db.database import lock
 from services.store.db.records import columns_for, fetch_all, fetch_first
-from services.store.db.tables import member
+from services.store.db.tables import account, member
 
 
 def add(tx: Connection, account_id: int, email: str, role: str) -> int:
@@ -18,12 +19,19 @@ def add(tx: Connection, account_id: int, email: str, role: str) -> int:
     added = tx.scalars(upsert(member).values(row).on_conflict_do_nothing().returning(member.c.id)).first()
     if added is None:
         raise Conflict(f"{email} signs in to an account already")
+    change_log.record(tx, account_id, "added a member", f"{email}: {role}")
     return int(added)
 
 
 def find(tx: Connection, email: str) -> Member | None:
     """The member with an address (normalized)."""
     return fetch_first(tx, Member, _members().where(member.c.email == email))
+
+
+def may_sign_in(tx: Connection, who: Member) -> bool:
+    """Whether an operator has not disabled the account."""
+    disabled = select(account.c.disabled_at).where(account.c.id == who.account_id)
+    return tx.scalars(disabled).one() is None
 
 
 def all_of(tx: Connection, account_id: int) -> list[Member]:
@@ -51,6 +59,7 @@ def set_role(tx: Connection, account_id: int, member_id: int, role: str) -> Memb
     if role != OWNER:
         _keep_an_owner(tx, before)
     tx.execute(update(member).where(member.c.id == member_id).values(role=role))
+    change_log.record(tx, account_id, "changed a role", f"{before.email}: {role}")
     return before
 
 
@@ -59,6 +68,7 @@ def remove(tx: Connection, account_id: int, member_id: int) -> Member:
     removed = _lock(tx, account_id, member_id)
     _keep_an_owner(tx, removed)
     tx.execute(delete(member).where(member.c.id == member_id))
+    change_log.record(tx, account_id, "removed a member", removed.email)
     return removed
 
 

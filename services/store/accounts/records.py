@@ -19,6 +19,10 @@ class Account:
     quiet_from: time | None
     quiet_to: time | None
     operator: bool
+    delete_at: datetime | None
+    """When the account is deleted, as its owner asked; None: it is not."""
+    disabled_at: datetime | None
+    """Since when an operator keeps everybody from signing in; None: nobody is kept."""
     created_at: datetime
 
 
@@ -93,6 +97,8 @@ class AccountSummary:
     id: int
     email: str
     operator: bool
+    delete_at: datetime | None
+    disabled_at: datetime | None
     created_at: datetime
     seen_at: datetime | None
     subscriptions: int

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, up
 from services.errors import NotFound
 from services.store.accounts import members
 from services.store.accounts.records import Account, Member, OpenSession, SignedIn
+from services.store.db import change_log
 from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import account, member, session
 
@@ -51,7 +52,7 @@ def by_key(tx: Connection, key: str) -> SignedIn | None:
         )
         .join(session, session.c.account_id == account.c.id)
         .join(member, member.c.id == session.c.member_id)
-        .where(session.c.digest == _digest(key), _is_open())
+        .where(session.c.digest == _digest(key), _is_open(), account.c.disabled_at.is_(None))
     ).first()
     if row is None:
         return None
@@ -87,6 +88,7 @@ def end(tx: Connection, session_id: int, account_id: int, member_id: int | None 
 
 def end_all(tx: Connection, account_id: int, member_id: int | None = None) -> None:
     """Signs an account, or one member of it, out in every browser."""
+    change_log.record(tx, account_id, "signed out everywhere", "all members" if member_id is None else "")
     tx.execute(
         update(session)
         .where(_of(account_id, member_id), session.c.ended_at.is_(None))

@@ -58,8 +58,9 @@ metadata = MetaData(
 account = Table(
     "account", metadata, _id(),
     Column("email", Text, nullable=False, unique=True), _text("new_email"),
-    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _created(),
+    _text("timezone", "UTC"), Column("quiet_from", Time), Column("quiet_to", Time), _flag("operator"), _at("delete_at"), _at("disabled_at"), _created(),
     CheckConstraint("email = lower(email)", name="lower_email"),
+    Index("ix_account_delete_at", "delete_at", postgresql_where=text("delete_at IS NOT NULL")),
 )  # fmt: skip
 
 api_token = Table(
@@ -72,6 +73,13 @@ member = Table(
     _text("role", "member"), _at("signed_in_at"), _created(),
     UniqueConstraint("account_id", "id"),
     CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
+)  # fmt: skip
+
+change_log = Table(
+    "change_log", metadata, _id(), _ref("account_id", "account.id"), Column("member_id", BigInteger),
+    _text("actor", None), _text("ip"), _text("what", None), _text("detail"),
+    Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
+    Index("ix_change_log_account_id", "account_id", "id"),
 )  # fmt: skip
 
 session = Table(
@@ -241,7 +249,7 @@ match_job = Table(
 subscription = Table(
     "subscription", metadata, _id(), _ref("account_id", "account.id"), _text("name", None), _text("for_whom"),
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
-    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
+    Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("best"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
     _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
@@ -306,7 +314,7 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"), _at("replayed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), Column("trial", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),

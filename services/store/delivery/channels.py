@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import ChannelHours
 from services.errors import ConfigError, NotFound
-from services.store.db import circuit_breaker, rate_limits
+from services.store.db import change_log, circuit_breaker, rate_limits
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, channel, delivery, delivery_item, subscription_channel, transport
@@ -93,6 +93,7 @@ def add(
             set_hours(tx, existing, hours)
         return existing.id
     _check_room(tx, account_id)
+    change_log.record(tx, account_id, "added the channel", target.label)
     channel_id = tx.scalars(
         insert(channel)
         .values(account_id=account_id, verified=verified, **asdict(target), **(asdict(hours) if hours else {}))
@@ -139,6 +140,7 @@ def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None
 
 def set_hours(tx: Connection, changed: Channel, hours: ChannelHours) -> None:
     tx.execute(update(channel).where(channel.c.id == changed.id).values(asdict(hours)))
+    change_log.record(tx, changed.account_id, "changed the hours of the channel", changed.label)
     digest_schedule.reschedule_all(tx, changed.account_id)
 
 
@@ -218,6 +220,8 @@ def disable_address(tx: Connection, address: str, reason: str) -> list[Channel]:
 
 def enable(tx: Connection, channel_id: int) -> None:
     """Enables a disabled channel. What has waited for it is sent."""
+    if enabled := by_id(tx, channel_id):
+        change_log.record(tx, enabled.account_id, "enabled the channel", enabled.label)
     tx.execute(
         update(channel)
         .where(channel.c.id == channel_id)

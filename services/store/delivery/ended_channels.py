@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, func, or_, select, update
 
+from services.store.db import change_log
 from services.store.db.database import any_id
 from services.store.db.tables import channel, delivery, delivery_item
 from services.store.delivery.channels import by_id
@@ -17,6 +18,8 @@ UNSUBSCRIBED = "unsubscribed"
 def remove(tx: Connection, channel_id: int) -> None:
     """Deletes a channel: waiting items are dropped and deliveries cancelled; sent ones stay on record."""
     lock_with_deliveries(tx, channel_id)
+    if removed := by_id(tx, channel_id):
+        change_log.record(tx, removed.account_id, "removed the channel", removed.label)
     tx.execute(update(channel).where(channel.c.id == channel_id).values(deleted_at=func.now(), secret=None))
     drop_unsent(tx, channel_id, REMOVED)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.store.db import change_log
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all
 from services.store.db.tables import channel, confirmation, suppression
@@ -60,6 +61,7 @@ def unsubscribe(tx: Connection, where: Channel) -> None:
     An address that was never confirmed also gets no opt-in request any more, from any account.
     """
     ended_channels.lock_with_deliveries(tx, where.id)
+    change_log.record(tx, where.account_id, "unsubscribed the channel", where.label)
     tx.execute(
         update(channel)
         .where(channel.c.id == where.id, channel.c.unsubscribed_at.is_(None))

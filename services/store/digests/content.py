@@ -27,7 +27,8 @@ def load_selection(tx: Connection, wanted: Collection[ChannelPaper], now: dateti
 def _matches(tx: Connection, wanted: Collection[tuple[int, int]]) -> list[ChannelMatch]:
     """Matches of pairs (channel, paper), with the undeleted subscriptions that send to the channel.
 
-    A match of a subscription to trending papers counts only once a digest has chosen it.
+    A match of a subscription to trending papers counts only once a digest has chosen it, and a match that a digest
+    held back does not count.
     """
     wanted_pairs = pairs("channel_id", "paper_id", wanted)
     is_chosen = or_(subscription.c.trending.is_(None), match.c.decided.has_key("trending"))
@@ -42,7 +43,7 @@ def _matches(tx: Connection, wanted: Collection[tuple[int, int]]) -> list[Channe
         .join(subscription_channel, subscription_channel.c.channel_id == wanted_pairs.c.channel_id)
         .join(subscription, subscription.c.id == subscription_channel.c.subscription_id)
         .join(match, and_(match.c.subscription_id == subscription.c.id, match.c.paper_id == wanted_pairs.c.paper_id))
-        .where(subscription.c.deleted_at.is_(None), is_chosen)
+        .where(subscription.c.deleted_at.is_(None), is_chosen, ~match.c.decided.has_key("held"))
         .order_by(match.c.id)
     )
     return fetch_all(tx, ChannelMatch, query)

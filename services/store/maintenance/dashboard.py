@@ -37,7 +37,8 @@ def matched_papers(
 
 def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict[int, list[MatchReason]]:
     """The reasons by paper, one for each undeleted subscription that matched."""
-    reason = func.coalesce(match.c.decided["why"].astext, "").label("reason")
+    why, held = match.c.decided["why"].astext, match.c.decided["held"].astext
+    reason = func.concat_ws("; ", func.nullif(why, ""), held).label("reason")
     query = (
         select(match.c.paper_id, subscription.c.name, subscription.c.for_whom, reason)
         .join(subscription, subscription.c.id == match.c.subscription_id)

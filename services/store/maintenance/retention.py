@@ -33,7 +33,9 @@ from services.domain.delivery.retention import (
 )
 from services.store.accounts import sessions
 from services.store.db.tables import (
+    account,
     bounce,
+    change_log,
     channel,
     confirmation,
     delivery,
@@ -171,6 +173,17 @@ def delete_signin_links(tx: Connection, now: datetime, keep: timedelta) -> int:
     return _row_count(tx, delete(signin_link).where(signin_link.c.digest.in_(batch)))
 
 
+def delete_change_log(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """`keep`: PAPERWIRE_CHANGE_LOG_RETENTION."""
+    return _delete(tx, change_log, change_log.c.created_at < now - keep)
+
+
+def delete_accounts(tx: Connection, now: datetime, keep: timedelta) -> int:
+    """Deletes one account, with everything that is its own, whose owner asked for it long enough ago."""
+    due = select(account.c.id).where(account.c.delete_at <= now).order_by(account.c.delete_at).limit(1)
+    return _row_count(tx, delete(account).where(account.c.id.in_(due)))
+
+
 def delete_sessions(tx: Connection, now: datetime, keep: timedelta) -> int:
     """Deletes the sessions that ended, and those whose time is over."""
     is_over = or_(session.c.ended_at < now - keep, session.c.created_at < now - keep - sessions.LIFETIME)
@@ -206,6 +219,7 @@ def delete_sentence_vectors(tx: Connection, now: datetime, keep: timedelta) -> i
 
 
 STEPS: tuple[Step, ...] = (
+    delete_accounts,
     clear_rendered_messages,
     delete_events,
     delete_match_jobs,
@@ -220,6 +234,7 @@ STEPS: tuple[Step, ...] = (
     delete_invitations,
     delete_signin_links,
     delete_sessions,
+    delete_change_log,
     delete_bounces,
     delete_rate_limits,
     delete_sentence_vectors,

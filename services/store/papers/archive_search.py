@@ -86,6 +86,24 @@ def primary_categories(tx: Connection, ids: Collection[int]) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in tx.execute(query)}
 
 
+def relevance(tx: Connection, query: str, ids: Collection[int]) -> dict[int, float]:
+    """How much of each paper's words the query is about, by PostgreSQL's `ts_rank`: a word in the title counts most.
+
+    0 for a paper that is not indexed, and for a query that the index cannot express.
+    """
+    tsquery = to_tsquery(parse(query)).tsquery
+    if tsquery is None:
+        return dict.fromkeys(ids, 0.0)
+    rank = func.ts_rank(paper_words.c.words, cast(tsquery, TSQUERY))
+    rows = tx.execute(select(paper_words.c.paper_id, rank).where(paper_words.c.paper_id == any_id(ids)))
+    return dict.fromkeys(ids, 0.0) | {row[0]: float(row[1]) for row in rows}
+
+
+def upvotes(tx: Connection, ids: Collection[int]) -> dict[int, int]:
+    rows = tx.execute(select(paper.c.id, paper.c.upvotes).where(paper.c.id == any_id(ids)))
+    return {row[0]: row[1] for row in rows}
+
+
 def newest_ids(tx: Connection, window: Window, limit: int) -> list[int]:
     query = select(paper.c.id).where(*_in_window(window)).order_by(paper.c.announced_on.desc(), paper.c.id.desc())
     return list(tx.scalars(query.limit(limit)))

@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Exists, and_, case, exists, fu
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.http.ssrf import without_secrets
 from services.domain.sources.feed_hints import NO_HINTS, FeedHints
 from services.domain.sources.moves import NO_MOVE
 from services.errors import LeaseLost, NotFound
-from services.store.db import leases, rate_limits
+from services.store.db import change_log, leases, rate_limits
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import batch, rate_limit, source
 from services.store.sources import listings
@@ -102,8 +103,10 @@ def all_with_newest_batch(tx: Connection) -> list[SourceWithNewestBatch]:
 def remove(tx: Connection, source_id: int) -> None:
     """Stops polling. The papers of the source stay in the archive."""
     query = update(source).where(source.c.id == source_id, source.c.polled).values(polled=False, next_poll_at=None)
-    if tx.execute(query).rowcount == 0:
+    removed = tx.execute(query.returning(source.c.kind, source.c.location)).first()
+    if removed is None:
         raise NotFound(f"no polled source {source_id}")
+    change_log.record_own(tx, "removed a source", f"{removed.kind} {without_secrets(removed.location)}")
 
 
 def poll_now(tx: Connection, source_id: int | None) -> int:

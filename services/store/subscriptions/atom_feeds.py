@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, func, select, update
 
 from services.errors import NotFound
+from services.store.db import change_log
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import match, paper, subscription
@@ -30,7 +31,8 @@ def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription
 
 def change_address(tx: Connection, subscription_id: int, account_id: int | None = None) -> None:
     """Gives the feed a new address. The old one stops working at once. Raises NotFound."""
-    subscriptions.find(tx, subscription_id, account_id)
+    row = subscriptions.find(tx, subscription_id, account_id)
+    change_log.record(tx, row.account_id, "gave the feed a new address", row.name)
     tx.execute(
         update(subscription)
         .where(subscription.c.id == subscription_id)

@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import GROUP_CLOSES_AFTER
+from services.domain.subscriptions.best import HELD_BACK
 from services.domain.subscriptions.silence import SILENCED
 from services.store.db.database import any_id
 from services.store.db.records import columns_for, fetch_all, fetch_first
@@ -147,7 +148,8 @@ def complete_unnotified(tx: Connection, account_id: int, now: datetime, scale: f
 def of_papers(tx: Connection, account_id: int, paper_ids: Collection[int]) -> list[MatchToNotify]:
     """Every match of these papers with an undeleted subscription of the account.
 
-    Subscriptions to trending papers are left out: their matches only limit what a digest may choose from.
+    Subscriptions to trending papers are left out: their matches only limit what a digest may choose from. So are
+    matches that a digest held back.
     """
     query = (
         select(match.c.paper_id, match.c.subscription_id, subscription.c.cadence, subscription.c.paused_until)
@@ -158,6 +160,7 @@ def of_papers(tx: Connection, account_id: int, paper_ids: Collection[int]) -> li
             match.c.paper_id.in_(paper_ids),
             subscription.c.deleted_at.is_(None),
             subscription.c.trending.is_(None),
+            ~match.c.decided.has_key("held"),
             ~paper.c.withdrawn,
         )
         .order_by(match.c.id)
@@ -194,7 +197,8 @@ def channels_to_notify(tx: Connection, account_id: int) -> list[ChannelToNotify]
 def add_items(tx: Connection, items: Sequence[NewItem], now: datetime) -> None:
     """Adds one item per channel and paper, or reschedules the item that is there.
 
-    An item that is due, sent or dropped is not changed, unless a silence dropped it and the new item is not dropped.
+    An item that is due, sent or dropped is not changed, unless a silence dropped it, or it was held back, and the new
+    item is not dropped.
     """
     if not items:
         return
@@ -204,7 +208,7 @@ def add_items(tx: Connection, items: Sequence[NewItem], now: datetime) -> None:
     is_changeable = and_(
         old.delivery_id.is_(None),
         new.dropped_because == "",
-        or_(is_waiting, old.dropped_because.startswith(SILENCED)),
+        or_(is_waiting, old.dropped_because.startswith(SILENCED), old.dropped_because.startswith(HELD_BACK)),
     )
     changes = {name: new[name] for name in ("not_before", "cadence", "dropped_because")}
     tx.execute(

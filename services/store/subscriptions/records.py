@@ -19,6 +19,8 @@ class Subscription(SubscriptionCriteria):
     for_whom: str
     interest: str
     trending: int | None
+    best: str
+    """The volume of a query alone, of which digests take the best; empty: they take every paper that matches."""
     wide: bool
     cadence: str
     model: str

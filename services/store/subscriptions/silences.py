@@ -18,6 +18,7 @@ from sqlalchemy import (
 from services.domain.query.parser import parse
 from services.domain.subscriptions.silence import MAX_SILENCES, Silence, silenced_reasons
 from services.errors import ConfigError, NotFound
+from services.store.db import change_log
 from services.store.db.database import any_id
 from services.store.db.records import fetch_all
 from services.store.db.tables import account, match, silence, subscription
@@ -44,6 +45,7 @@ def add(
         raise ConfigError(f"an account has at most {MAX_SILENCES} silences; end one first")
     canonical = str(parse(query)) if query.strip() else ""
     values = {"account_id": account_id, "until": until, "query": canonical, "subscription_id": subscription_id}
+    change_log.record(tx, account_id, "silenced papers", f"{canonical or 'all'}, until {until:%Y-%m-%d}")
     return int(tx.scalars(insert(silence).values(values).returning(silence.c.id)).one())
 
 
@@ -57,9 +59,12 @@ def end(tx: Connection, silence_id: int, account_id: int | None = None) -> None:
             silence.c.account_id == account_id if account_id is not None else true(),
         )
         .values(ended_at=func.now())
+        .returning(silence.c.account_id, silence.c.query)
     )
-    if tx.execute(query).rowcount == 0:
+    ended = tx.execute(query).first()
+    if ended is None:
         raise NotFound(f"no silence {silence_id}")
+    change_log.record(tx, ended.account_id, "ended a silence", ended.query)
 
 
 def list_all(tx: Connection, now: datetime, account_id: int | None = None) -> list[ActiveSilence]:

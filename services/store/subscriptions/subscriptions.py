@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, sele
 from services.domain.interests.calibration import CompiledInterest
 from services.domain.subscriptions.draft import MAX_SUBSCRIPTIONS, Draft
 from services.errors import ConfigError, NotFound
+from services.store.db import change_log
 from services.store.db.records import columns_for, fetch_all, fetch_first, field_names
 from services.store.db.revisions import next_revision
 from services.store.db.tables import (
@@ -48,7 +50,8 @@ def save(
     values = {
         "name": draft.name, "for_whom": draft.for_whom, "query": draft.query, "interest": draft.interest,
         "trending": draft.trending, "min_upvotes": draft.min_upvotes, "sources": list(draft.sources),
-        "volume": draft.volume, "wide": draft.wide, "cadence": draft.cadence,
+        "volume": draft.volume if draft.has_interest else "", "best": "" if draft.has_interest else draft.volume,
+        "wide": draft.wide, "cadence": draft.cadence,
         "weights": compiled.weights, "terms": compiled.terms, "threshold": compiled.threshold,
         "relaxed_thresholds": compiled.relaxed_thresholds,
         "calibrated_at": func.now() if compiled.weights else None,
@@ -59,8 +62,10 @@ def save(
         _check_room(tx, account_id)
         new = insert(subscription).values(account_id=account_id, **values)
         subscription_id = int(tx.scalars(new.returning(subscription.c.id)).one())
+        change_log.record(tx, account_id, "subscribed", draft.name)
     else:
-        find(tx, subscription_id, account_id)
+        before = find(tx, subscription_id, account_id)
+        _record_change(tx, before, draft)
         values |= {"watched_since": func.now(), "reminded_at": None}
         tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(values))
         digest_schedule.reschedule_all(tx, account_id, subscription_id)
@@ -77,11 +82,14 @@ def change(tx: Connection, subscription_id: int, account_id: int, **values: Any)
 
 def remove(tx: Connection, subscription_id: int, account_id: int) -> None:
     """Marks the subscription as deleted. The row keeps a new revision, so that matching reads the deletion."""
+    change_log.record(tx, account_id, "deleted the subscription", find(tx, subscription_id, account_id).name)
     change(tx, subscription_id, account_id, deleted_at=func.now())
 
 
 def pause(tx: Connection, subscription_id: int, account_id: int, until: datetime | None) -> None:
     """Pauses until a moment, or resumes (None). Items that wait already are rescheduled."""
+    step = "paused the subscription" if until else "resumed the subscription"
+    change_log.record(tx, account_id, step, find(tx, subscription_id, account_id).name)
     change(tx, subscription_id, account_id, paused_until=until, watched_since=func.now(), reminded_at=None)
     digest_schedule.reschedule_all(tx, account_id, subscription_id)
 
@@ -153,7 +161,7 @@ def draft_of(tx: Connection, row: Subscription) -> Draft:
         liked=liked,
         disliked=disliked,
         trending=row.trending,
-        volume=row.volume,
+        volume=row.volume or row.best,
         wide=row.wide,
         sources=tuple(row.sources),
         min_upvotes=row.min_upvotes,
@@ -203,6 +211,13 @@ def min_upvotes_in_use(tx: Connection) -> frozenset[int]:
     """The different values of `min_upvotes` above 0 of undeleted subscriptions."""
     undeleted = and_(subscription.c.deleted_at.is_(None), subscription.c.min_upvotes > 0)
     return frozenset(tx.scalars(select(subscription.c.min_upvotes).where(undeleted).distinct()))
+
+
+def _record_change(tx: Connection, before: Subscription, draft: Draft) -> None:
+    stored = draft_of(tx, before)
+    changed = [field.name for field in fields(Draft) if getattr(stored, field.name) != getattr(draft, field.name)]
+    detail = f"{draft.name}: {', '.join(changed).replace('_', ' ')}" if changed else draft.name
+    change_log.record(tx, before.account_id, "changed the subscription", detail)
 
 
 def _check_room(tx: Connection, account_id: int) -> None:

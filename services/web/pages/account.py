@@ -1,9 +1,10 @@
 """The Account page: address, time zone, quiet hours, and where the account is signed in."""
 
 from collections.abc import Mapping
+from typing import Annotated
 from zoneinfo import available_timezones
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from services.domain.accounts.browser import browser_name
@@ -12,16 +13,28 @@ from services.errors import ConfigError, PaperwireError
 from services.flow.commands import opt_in
 from services.store.accounts import accounts, invitations, members, sessions
 from services.store.accounts.records import MEMBER, Account
+from services.store.db import change_log
 from services.web.csrf_forms import Form, Posted
 from services.web.pages.sessions import whose
 from services.web.request_context import RequestContext, SignedIn
 
 router = APIRouter(prefix="/account")
+CHANGES_SHOWN = 8
+CHANGES_A_PAGE = 100
 
 
 @router.get("")
 def page(request: SignedIn) -> Response:
     return render(request)
+
+
+@router.get("/changes")
+def change_history(request: SignedIn, before: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
+    """Every change of the account's settings that is still kept, the newest first."""
+    with request.app.db.transaction() as tx:
+        changes = change_log.newest(tx, request.account_id, CHANGES_A_PAGE, before)
+    is_full = len(changes) == CHANGES_A_PAGE
+    return request.render("changes.html", changes=changes, kept=request.app.settings.change_log_retention, more=is_full)
 
 
 @router.post("")
@@ -63,6 +76,7 @@ def render(
         open_sessions = sessions.open_of(tx, request.account_id, whose(request))
         people = members.all_of(tx, request.account_id)
         invited = invitations.all_open(tx, request.account_id)
+        changes = change_log.newest(tx, request.account_id, CHANGES_SHOWN)
     return request.render(
         "account.html",
         status,
@@ -71,6 +85,7 @@ def render(
         error=error,
         people=people,
         invitations=invited,
+        changes=changes,
         typed_person=person or {"email": "", "role": MEMBER},
         person_error=person_error,
         sessions=[(one, browser_name(one.user_agent), one.id == request.session_id) for one in open_sessions],

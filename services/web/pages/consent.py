@@ -4,12 +4,13 @@ Link scanners open every link of a mail, so GET only shows a button. POST is the
 needs no form token and no cookie, does not redirect, accepts any body, and may be repeated.
 """
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from services import render
 from services.flow import opt_in_links
 from services.flow.commands import opt_in
+from services.store.db import change_log
 from services.web.context import App
 
 router = APIRouter()
@@ -24,8 +25,9 @@ def ask_unsubscribe(app: App, token: str) -> Response:
 
 
 @router.post("/unsubscribe/{token}")
-def unsubscribe(app: App, token: str) -> Response:
-    channel = opt_in.unsubscribe(app.db, app.secrets, token)
+def unsubscribe(http: Request, app: App, token: str) -> Response:
+    with change_log.acting(_by_link(http)):
+        channel = opt_in.unsubscribe(app.db, app.secrets, token)
     return _page("unsubscribe.html", label=channel.label, done=True)
 
 
@@ -37,9 +39,15 @@ def ask_confirm(app: App, token: str) -> Response:
 
 
 @router.post("/confirm/{token}")
-def confirm(app: App, token: str) -> Response:
-    channel = opt_in.confirm(app.db, app.secrets, token)
+def confirm(http: Request, app: App, token: str) -> Response:
+    with change_log.acting(_by_link(http)):
+        channel = opt_in.confirm(app.db, app.secrets, token)
     return _page("address_confirmed.html", label=channel.label, done=True)
+
+
+def _by_link(http: Request) -> change_log.Actor:
+    """Whoever has the link, whose name is not known."""
+    return change_log.Actor("a link in a mail", ip=http.client.host if http.client else "")
 
 
 def _page(template: str, **context: object) -> Response:

@@ -56,6 +56,19 @@ def sign_out(request: Operator, form: Posted, account_id: Id) -> Response:
     return request.redirect("/members", "signed-out")
 
 
+@router.post("/{account_id}/disable")
+def disable(request: Operator, form: Posted, account_id: Id) -> Response:
+    """Disables an account with `disabled=on`, and enables it without."""
+    _find(request, account_id)
+    step = accounts.disable if form.text("disabled") == "on" else accounts.enable
+    try:
+        with request.app.db.transaction() as tx:
+            step(tx, account_id)
+    except Conflict as error:
+        return _listing(request, error=str(error), status=422)
+    return request.redirect("/members", "saved")
+
+
 @router.get("/{account_id}/delete")
 def confirm_delete(request: Operator, account_id: Id) -> Response:
     return request.render(

@@ -14,7 +14,7 @@ from services.store.accounts.records import Member, SigninLink
 from services.telemetry import log
 from services.web.auth import SIGNIN_KEY_FILE, browser_digest, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
-from services.web.request_context import Anyone, RequestContext, SignedIn, signed_out
+from services.web.request_context import Anyone, Leaving, RequestContext, signed_out
 from services.web.requests import HEAD
 
 router = APIRouter()
@@ -88,7 +88,7 @@ def use_key(request: Anyone, form: Posted) -> Response:
 
 
 @router.post("/signout")
-def signout(request: SignedIn, form: Posted) -> Response:
+def signout(request: Leaving, form: Posted) -> Response:
     """Ends the session, also in another browser that has a copy of the cookie."""
     with request.app.db.transaction() as tx:
         sessions.end(tx, request.session_id, request.account_id)
@@ -105,7 +105,8 @@ def _member_of(tx: Connection, request: RequestContext, used: SigninLink, timezo
     if used.account_id is None:
         return sign_up.accept(tx, request.app.settings, used, timezone)
     member = members.find(tx, used.email)
-    return member if member is not None and member.account_id == used.account_id else None
+    is_valid = member is not None and member.account_id == used.account_id and members.may_sign_in(tx, member)
+    return member if is_valid else None
 
 
 def _confirm(request: RequestContext, key: str, link: SigninLink) -> Response:

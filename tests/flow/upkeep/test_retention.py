@@ -11,6 +11,7 @@ from services.flow.commands import channels, explain, resend
 from services.flow.upkeep import retention
 from services.store.db.tables import (
     bounce,
+    change_log,
     channel,
     confirmation,
     delivery,
@@ -196,6 +197,17 @@ def test_requests_for_links_and_old_invitations_are_deleted(world: Pipeline) -> 
             tx.execute(insert(link_request).values(email="a@b.c", created_at=now - timedelta(days=days)))
     clean_all(world)
     assert (count(world, invitation), count(world, link_request)) == (1, 1)
+
+
+def test_the_change_log_is_kept_for_its_own_time(world: Pipeline) -> None:
+    with world.db.transaction() as tx:
+        for days in (399, 401):
+            then = world.now() - timedelta(days=days)
+            tx.execute(
+                insert(change_log).values(account_id=world.account, actor="x", what="subscribed", created_at=then)
+            )
+    clean_all(world)
+    assert count(world, change_log) == 1
 
 
 def test_sessions_are_deleted_thirty_days_after_they_end(world: Pipeline) -> None:

@@ -2,6 +2,7 @@
 INSERT INTO account (email, timezone, quiet_from, quiet_to, operator) VALUES ('ada@example.org', 'Europe/Berlin', '22:00', '07:00', true);
 INSERT INTO api_token (account_id, digest) VALUES (1, '\x01');
 INSERT INTO member (account_id, email, role) VALUES (1, 'ada@example.org', 'owner');
+INSERT INTO change_log (account_id, member_id, actor, what) VALUES (1, 1, 'ada@example.org', 'subscribed');
 INSERT INTO session (digest, account_id, member_id, address, user_agent) VALUES ('\x05', 1, 1, '192.0.2.7', 'Firefox');
 INSERT INTO link_request (email, ip) VALUES ('ada@example.org', '192.0.2.7');
 INSERT INTO invitation (email, invited_by, expires_at) VALUES ('eve@example.org', 1, '2026-01-09 08:00Z');

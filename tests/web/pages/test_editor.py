@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
+from services.flow.commands import resend
 from tests.web.conftest import Browser, Site, text_of
 
 HTMX = {"HX-Request": "true"}
@@ -145,3 +146,128 @@ def test_typing_leaves_the_fields_alone(site: Site, ada: Browser) -> None:
     assert 'id="fields"' not in answer.text
     assert 'id="bar-summary" class="bar-summary" href="#papers" hx-swap-oob="true"' in answer.text
     assert 'data-name="diffusion"' in answer.text
+
+
+def test_a_query_takes_the_best_if_it_is_asked_to(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion diffusion", "A thing", abstract="Of diffusion.")
+    fields = {"query": "diffusion", "cadence": "daily", "volume_count": "5", "volume_per": "week"}
+    assert "2 of 2 papers" in text_of(preview(ada, fields))
+    best = preview(ada, fields | {"limit": "best"})
+    assert "1 of 2 papers" in text_of(best)
+    assert "2 match the query; the others are held back" in text_of(best)
+    everything = preview(ada, fields | {"limit": "best", "do": "everything"})
+    assert "2 of 2 papers" in text_of(everything)
+    saved = ada.post("/subscriptions/new", fields | {"limit": "best"})
+    assert site.sql("SELECT best, volume FROM subscription") == [("5/week", "")]
+    page = ada.get(saved.headers["location"].partition("?")[0]).text
+    assert re.search(r'value="best" checked', page)
+    assert "the best 5 a week" in text_of(ada.get("/subscriptions"))
+
+
+def test_the_best_cannot_come_at_once(site: Site, ada: Browser) -> None:
+    fields = {"query": "diffusion", "cadence": "immediate", "volume_count": "5", "volume_per": "week", "limit": "best"}
+    answer = ada.post("/subscriptions/new", fields)
+    assert answer.status_code == 422
+    assert 'role="alert" id="cadence-error"' in answer.text
+
+
+def test_advice_has_a_button_that_changes_the_form(site: Site, ada: Browser) -> None:
+    papers(site, *(f"Diffusion {n}" for n in range(3)), *(f"Protein {n}" for n in range(4)))
+    fields = {"query": "diffusion", "cadence": "immediate", "volume_count": "9", "volume_per": "day"}
+    broad = preview(ada, fields)
+    assert 'value="best:5/week"' in broad.text
+    mended = preview(ada, fields | {"do": "best:5/week"})
+    assert 'id="fields" class="stack" hx-swap-oob="true"' in mended.text
+    assert field(mended, "volume_count") == "5"
+    assert re.search(r'name="cadence" value="daily" checked', mended.text)
+
+
+def test_a_change_says_what_it_gains_and_loses(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents", "Diffusion cats", "Robots")
+    one = site.subscription(site.ada, query="diffusion")
+    fields = {"query": "robots OR cats", "cadence": "daily", "editing": f"{one}"}
+    answer = preview(ada, fields)
+    assert "Gained 1 Lost 1" in text_of(answer)
+    assert 'class="ghost"' in answer.text
+    assert "outlined: as it is saved" in text_of(answer)
+    lost = preview(ada, fields | {"do": "tab:lost"})
+    assert "<mark>" not in lost.text
+    assert "Diffusion agents" in text_of(lost)
+    assert field(lost, "tab") == "lost"
+
+
+def test_a_near_miss_offers_to_leave_its_clause_out(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion survey")
+    near = preview(ada, {"query": "diffusion -survey", "do": "tab:near"})
+    assert "fails only -survey" in text_of(near)
+    assert 'value="query:diffusion"' in near.text
+    wanted = preview(ada, {"query": "diffusion -survey", "tab": "near", "do": "query:diffusion"})
+    assert field(wanted, "query") == "diffusion"
+    assert "Diffusion</mark> survey" in wanted.text
+
+
+def test_weeks_before_the_archive_begins_are_hatched(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents")
+    answer = preview(ada, {"query": "diffusion"})
+    assert answer.text.count('class="no-archive"') == 8
+    assert "the archive has no papers" in answer.text
+
+
+def test_a_vote_says_what_it_changed(site: Site, ada: Browser) -> None:
+    one, _ = papers(site, "Diffusion agents", "Diffusion cats")
+    first = preview(ada, {"query": "diffusion"})
+    assert "since you began" not in first.text
+    seen = field(first, "seen")
+    voted = preview(ada, {"query": "diffusion", "seen": seen, "do": f"dislike:{one}"})
+    assert field(voted, "began") == seen
+    changed = preview(ada, {"query": "cats", "began": seen})
+    assert "+0 −1 since you began" in text_of(changed)
+
+
+def test_a_rare_query_says_how_many_papers_and_when(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion of old", days_ago=90)
+    for week in range(8):
+        papers(site, f"Robots of week {week}", days_ago=7 * week, first=10 + week)
+    papers(site, "Diffusion agents", days_ago=20, first=3)
+    day = datetime.now(UTC).date() - timedelta(days=20)
+    answer = text_of(preview(ada, {"query": "author:nobody OR diffusion"}))
+    assert "a week" not in answer.partition("papers in the")[0]
+    assert f"1 paper, the last on {day.day} {day:%b}" in answer
+    none = text_of(preview(ada, {"query": "old"}))
+    assert "The archive holds 1 paper, the last on" in none
+    assert "Try fewer words" not in none
+
+
+def test_a_preview_is_mailed_as_a_trial_and_changes_nothing(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents", "Diffusion cats", "Robots")
+    sent = ada.post("/subscriptions/try", {"query": "diffusion", "name": "Heat"}, **HTMX)
+    assert "2 papers on the way to ada@example.org" in text_of(sent)
+    ((kind, trial),) = site.sql("SELECT kind, trial FROM delivery")
+    assert (kind, trial["name"], len(trial["papers"])) == ("test", "Heat", 2)
+    assert site.sql("SELECT count(*) FROM subscription") == [(0,)]
+    page = ada.post("/subscriptions/try", {"query": "diffusion"})
+    assert 'name="query" value="diffusion"' in page.text
+    assert "2 papers on the way" in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [({"query": "nowhere"}, "no paper matches"), ({"query": "("}, "Nothing was sent"), ({}, "no paper matches")],
+)
+def test_a_trial_without_papers_says_so(site: Site, ada: Browser, fields: dict[str, str], text: str) -> None:
+    assert text in text_of(ada.post("/subscriptions/try", fields, **HTMX))
+    answer = ada.post("/subscriptions/try", fields)
+    assert answer.status_code == 422
+    assert text in text_of(answer)
+    assert "New subscription" in answer.text
+    assert site.sql("SELECT count(*) FROM delivery") == [(0,)]
+
+
+def test_trials_count_as_test_messages(site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    papers(site, "Diffusion agents")
+    monkeypatch.setattr(resend, "MAX_TESTS", 1)
+    assert ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX).status_code == 200
+    refused = ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX)
+    assert refused.status_code == 429
+    assert "at most 1 test messages an hour" in text_of(refused)
+    assert site.sql("SELECT count(*) FROM delivery") == [(1,)]

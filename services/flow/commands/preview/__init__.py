@@ -84,6 +84,8 @@ class Preview:
     """The first papers of the chosen list: the best-scored, or the newest if there is no interest."""
     counts: Mapping[str, int]
     """The number of papers in each list that was made: `all`, `new`, `gained`, `lost`, `near`."""
+    everything: int = 0
+    """The papers that match, before digests choose the trending ones or the best of a query."""
     saved_days: Counter[date] | None = None
     """Of a stored subscription that the draft changes: the papers on each day that it would match as it is stored."""
     failed: bool = False
@@ -167,7 +169,9 @@ class _Stored:
 
     def is_unchanged(self, draft: Draft, model: str) -> bool:
         """Whether the draft asks for the same papers, and can take the stored numbers of its interest."""
-        same = replace(self.draft, name=draft.name, for_whom=draft.for_whom, cadence=draft.cadence) == draft
+        chooses_by_digest = draft.trending or (draft.volume and not draft.has_interest)
+        cadence = self.draft.cadence if chooses_by_digest else draft.cadence
+        same = replace(self.draft, name=draft.name, for_whom=draft.for_whom, cadence=cadence) == draft
         return same and (not draft.has_interest or (self.row.weights is not None and self.row.model == model))
 
 
@@ -224,6 +228,7 @@ def preview(
                 for values in samples.read(place, subscription, draft, listed, shown, tab if tab in lists else "all")
             ],
             counts={name: len(each.papers) for name, each in lists.items()},
+            everything=found.everything,
             saved_days=None if before is None or is_unchanged else _days(before, until),
             failed=compiled.failed is not None,
             estimated=compiled.estimated,
@@ -348,6 +353,8 @@ def _earlier(tx: Connection, draft: Draft) -> tuple[int, date | None]:
     first, last = papers.days(tx)
     if first is None or last is None:
         return 0, None
-    found = archive_search.passing(tx, draft, Window(first=first, last=last), ())
+    everything = Window(first=first, last=last)
+    unindexed = archive_search.unindexed(tx, everything)
+    found = archive_search.passing(tx, draft, everything, unindexed[:MAX_UNINDEXED_READ])
     found = archive_search.confirm(tx, draft, found.at(slice(MAX_UNINDEXED_READ)))
     return len(found), last - timedelta(days=int(found.ages[0])) if len(found) else None

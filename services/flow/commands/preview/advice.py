@@ -88,8 +88,11 @@ def advise(place: Place, facts: Facts) -> Iterator[Advice]:
 def _on_papers(place: Place, facts: Facts) -> Iterator[Advice]:
     count = len(facts.matching)
     if facts.scanned and count > MAX_SHARE * facts.scanned:
-        fewer = [Mend("Take about 5 a week", f"volume:{DEFAULT_VOLUME}")] if facts.draft.has_interest else []
-        yield Advice(f"too broad: it matches {100 * count // facts.scanned} % of all papers", tuple(fewer))
+        mend = Mend("Take about 5 a week", f"volume:{DEFAULT_VOLUME}")
+        if not facts.draft.has_interest:
+            mend = Mend("Take the best 5 a week", f"best:{DEFAULT_VOLUME}")
+        mends = () if facts.draft.trending else (mend,)
+        yield Advice(f"too broad: it matches {100 * count // facts.scanned} % of all papers", mends)
     if facts.scanned and not count and not facts.earlier and facts.draft.query and not facts.draft.has_interest:
         yield Advice("no paper of the archive matches this query", tuple(_revivals(place, facts.draft)))
     if count >= MIN_COMPARED:
@@ -125,7 +128,7 @@ def _with_prefixes(query: Query) -> Query:
 
 
 def _count(place: Place, draft: Draft) -> int:
-    found = archive_search.passing(place.tx, draft, place.window, ())
+    found = archive_search.passing(place.tx, draft, place.window, place.unindexed)
     return len(archive_search.confirm(place.tx, draft, found.at(slice(MAX_COUNTED))))
 
 

@@ -61,7 +61,7 @@ def _near(place: Place, subscription: CompiledSubscription, draft: Draft, found:
     parts, left_out = [NOTHING], dict[int, LeftOut]()
     for one in leave_one_out(parse(draft.query)) if draft.query else []:
         missed = replace(draft, query=one.missed)
-        passing = archive_search.passing(place.tx, missed, place.window, ()).at(slice(MAX_NEAR))
+        passing = archive_search.passing(place.tx, missed, place.window, place.unindexed).at(slice(MAX_NEAR))
         confirmed = archive_search.confirm(place.tx, missed, passing)
         parts.append(confirmed)
         left_out |= dict.fromkeys(confirmed.ids.tolist(), one)

@@ -8,6 +8,8 @@ from sqlalchemy import Connection
 
 from services.domain.interests.calibration import parse_volume
 from services.domain.interests.learning import Interest
+from services.domain.subscriptions.best import Candidate
+from services.domain.subscriptions.best import past_choices as past_best
 from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.matcher import CompiledSubscription
 from services.domain.subscriptions.trending import SOURCE, past_choices
@@ -17,6 +19,8 @@ from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Wi
 
 MAX_READ = 1_000
 """The papers whose text is read, where the index alone cannot tell whether the query matches."""
+MAX_RANKED = 2_000
+"""Matching papers, the newest, whose words are ranked. The others count as equally relevant."""
 MAX_NEAR = 50
 """Near misses of an interest, and of each clause of a query."""
 
@@ -27,6 +31,8 @@ class Searched:
 
     matching: FoundPapers = NOTHING
     """The best-scored first, or the newest without an interest."""
+    everything: int = 0
+    """The papers that match, before digests choose among them."""
     ranked: FoundPapers = NOTHING
     """With an interest: the best-scored papers, whether they match or not."""
     unread: int = 0
@@ -61,9 +67,12 @@ def search(place: Place, subscription: CompiledSubscription, draft: Draft, ranki
         matching = NOTHING
     unread = np.flatnonzero(matching.unsure)[MAX_READ:]
     confirmed = archive_search.confirm(tx, draft, matching.at(np.delete(np.arange(len(matching)), unread)))
+    everything = len(confirmed)
     if draft.trending:
         confirmed = _only_trending(place, draft, confirmed)
-    return Searched(matching=confirmed, ranked=ranked, unread=len(unread))
+    elif draft.volume and not draft.has_interest:
+        confirmed = _only_best(place, draft, confirmed)
+    return Searched(matching=confirmed, everything=everything, ranked=ranked, unread=len(unread))
 
 
 def near_misses(place: Place, subscription: CompiledSubscription, draft: Draft, ranked: FoundPapers) -> FoundPapers:
@@ -72,6 +81,16 @@ def near_misses(place: Place, subscription: CompiledSubscription, draft: Draft, 
         return NOTHING
     below = ranked.at(ranked.scores < np.float32(subscription.threshold)).at(slice(2 * MAX_NEAR))
     return archive_search.confirm(place.tx, draft, below).at(slice(MAX_NEAR))
+
+
+def _only_best(place: Place, draft: Draft, matching: FoundPapers) -> FoundPapers:
+    """The papers that digests would have taken of those that match a query."""
+    ids, ages = matching.ids.tolist(), matching.ages.tolist()
+    ranks = archive_search.relevance(place.tx, draft.query, ids[:MAX_RANKED])
+    upvotes = archive_search.upvotes(place.tx, ids)
+    candidates = [Candidate(id, ranks.get(id, 0.0), upvotes.get(id, 0), age) for id, age in zip(ids, ages, strict=True)]
+    taken = [each.paper_id for each in past_best(candidates, parse_volume(draft.volume), draft.cadence)]
+    return matching.at(np.isin(matching.ids, taken))
 
 
 def _only_trending(place: Place, draft: Draft, matching: FoundPapers) -> FoundPapers:

@@ -12,13 +12,14 @@ from services.domain.delivery import schedule
 from services.domain.delivery.selection import ChannelPaper
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.subscriptions.cadence import Cadence
+from services.flow.pipeline.deliver.best import hold_back
 from services.flow.pipeline.deliver.trending import add_trending_items
 from services.settings import Settings
 from services.store.db.database import Database
 from services.store.delivery import deliveries, digest_schedule, items
 from services.store.delivery.digest_schedule import DigestDecision
 from services.store.delivery.records import DeliveryItem, DigestChannel, NewDelivery
-from services.store.digests import content, trending
+from services.store.digests import best, content, trending
 from services.store.papers import merging
 from services.telemetry import fault_point
 
@@ -36,9 +37,10 @@ def gather_due(db: Database, settings: Settings) -> int:
         if not channels:
             return 0
         due = _drop_unwanted(tx, items.due_on(tx, channels.keys(), now), now)
-        immediate = _ids_by_channel(item for item in due if item.cadence is Cadence.IMMEDIATE)
-        deliveries.create_all(tx, [_message(channels[id], item_ids) for id, item_ids in immediate.items()], host, now)
-        for_digest = _ids_by_channel(item for item in due if item.cadence is not Cadence.IMMEDIATE)
+        immediate = _by_channel(item for item in due if item.cadence is Cadence.IMMEDIATE)
+        messages = [_message(channels[id], [item.id for item in of]) for id, of in immediate.items()]
+        deliveries.create_all(tx, messages, host, now)
+        for_digest = _by_channel(item for item in due if item.cadence is not Cadence.IMMEDIATE)
         _make_digests(tx, channels, for_digest, now, host, settings.time_scale)
     for _ in channels:
         fault_point("gathered")
@@ -54,11 +56,11 @@ def _drop_unwanted(tx: Connection, due: Sequence[DeliveryItem], now: datetime) -
     return [item for item in due if not reasons[item.id]]
 
 
-def _ids_by_channel(of: Iterable[DeliveryItem]) -> dict[int, list[int]]:
-    ids = defaultdict[int, list[int]](list)
+def _by_channel(of: Iterable[DeliveryItem]) -> dict[int, list[DeliveryItem]]:
+    items_of = defaultdict[int, list[DeliveryItem]](list)
     for item in of:
-        ids[item.channel_id].append(item.id)
-    return ids
+        items_of[item.channel_id].append(item)
+    return items_of
 
 
 def _message(channel: DigestChannel, item_ids: Sequence[int]) -> NewDelivery:
@@ -91,7 +93,7 @@ class _NextDigest(NamedTuple):
 def _make_digests(
     tx: Connection,
     channels: Mapping[int, DigestChannel],
-    item_ids: Mapping[int, Sequence[int]],
+    due: Mapping[int, Sequence[DeliveryItem]],
     now: datetime,
     host: str,
     scale: float,
@@ -102,17 +104,21 @@ def _make_digests(
     """
     is_news_coming = cache(lambda planned: digest_schedule.news_is_coming(tx, planned))
     decided = {
-        channel.id: _decide(channel, bool(item_ids.get(channel.id)), now, scale, is_news_coming)
+        channel.id: _decide(channel, bool(due.get(channel.id)), now, scale, is_news_coming)
         for channel in channels.values()
     }
     with_trends = trending.channels_with_trends(tx, channels.keys(), now)
+    with_best = best.channels_with_best(tx, channels.keys(), now)
     new, postponed = [], defaultdict[datetime, list[int]](list)
     for channel in channels.values():
         due_at, day = decided[channel.id]
-        ids = list(item_ids.get(channel.id, ()))
+        ids = [item.id for item in due.get(channel.id, ())]
         if day is None:
             postponed[due_at] += ids
             continue
+        if channel.id in with_best:
+            held_back = hold_back(tx, channel, due.get(channel.id, ()), day, now)
+            ids = [item_id for item_id in ids if item_id not in held_back]
         if channel.id in with_trends:
             ids = list(dict.fromkeys([*ids, *add_trending_items(tx, channel, day, now)]))
         if ids:

@@ -22,10 +22,19 @@ def upgrade() -> None:
         sa.Column("quiet_from", sa.Time(), nullable=True),
         sa.Column("quiet_to", sa.Time(), nullable=True),
         sa.Column("operator", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("delete_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_account_lower_email")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account")),
         sa.UniqueConstraint("email", name=op.f("uq_account_email")),
+    )
+    op.create_index(
+        "ix_account_delete_at",
+        "account",
+        ["delete_at"],
+        unique=False,
+        postgresql_where=sa.text("delete_at IS NOT NULL"),
     )
     op.create_table(
         "confirmation",
@@ -313,6 +322,23 @@ def upgrade() -> None:
         postgresql_where=sa.text("vectors IS NULL"),
     )
     op.create_table(
+        "change_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("member_id", sa.BigInteger(), nullable=True),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("ip", sa.Text(), server_default="", nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_change_log_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_log")),
+    )
+    op.create_index("ix_change_log_account_id", "change_log", ["account_id", "id"], unique=False)
+    op.create_index(op.f("ix_change_log_created_at"), "change_log", ["created_at"], unique=False)
+    op.create_table(
         "member",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -443,6 +469,7 @@ def upgrade() -> None:
         sa.Column("min_upvotes", sa.Integer(), server_default="0", nullable=False),
         sa.Column("sources", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
         sa.Column("volume", sa.Text(), server_default="", nullable=False),
+        sa.Column("best", sa.Text(), server_default="", nullable=False),
         sa.Column("wide", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cadence", sa.Text(), server_default="daily", nullable=False),
         sa.Column("weights", VECTOR(), nullable=True),
@@ -532,6 +559,7 @@ def upgrade() -> None:
         sa.Column("replayed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("trial", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("outage_unconfirmed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
