@@ -4,7 +4,9 @@ import time
 from dataclasses import dataclass, replace
 from datetime import date
 
+from services.domain.digests.trial import Trial
 from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryError
+from services.flow.commands import channels, resend
 from services.flow.commands.preview import TABS, Preview
 from services.flow.commands.preview import preview as run_preview
 from services.web import subscription_form
@@ -169,6 +171,20 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
     except PaperwireError as error:
         return ShownPreview(failure=error)
     return _shown(result, view)
+
+
+def send_trial(request: RequestContext, shown: ShownPreview) -> str:
+    """Mails the papers of a preview to the account's own address. Returns what happened. Raises PaperwireError."""
+    if shown.failure is not None:
+        raise shown.failure
+    if shown.result is None or not shown.result.samples:
+        raise ConfigError("no paper matches")
+    draft, app, account = shown.result.draft, request.app, request.account
+    papers = {sample.paper.id: sample.why for sample in shown.result.samples}
+    trial = Trial(name=draft.name, query=draft.query, interest=draft.interest, papers=papers)
+    channel_id = channels.own_email_channel(app.db, app.settings, account.id, account.email)
+    sent = resend.send_test(app.db, app.settings, channel_id, account.id, trial)
+    return f"{plural(len(papers), 'paper')} on the way to {sent.label}."
 
 
 def _shown(result: Preview, view: View) -> ShownPreview:

@@ -46,6 +46,7 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/subscriptions"): Access.SIGNED_IN,
     ("POST", "/subscriptions/new"): Access.SIGNED_IN,
     ("POST", "/subscriptions/preview"): Access.SIGNED_IN,
+    ("POST", "/subscriptions/try"): Access.SIGNED_IN,
     ("GET", "/matches"): Access.SIGNED_IN,
     ("GET", "/papers/{name:path}"): Access.SIGNED_IN,
     ("GET", "/channels"): Access.SIGNED_IN,

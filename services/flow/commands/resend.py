@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind
+from services.domain.digests.trial import Trial
 from services.errors import Busy, Conflict
 from services.settings import Settings
 from services.store.db.database import Database, lock, wake
@@ -30,8 +31,12 @@ class TestDelivery:
     label: str
 
 
-def send_test(db: Database, settings: Settings, channel_id: int, account_id: int | None = None) -> TestDelivery:
-    """Sends a test message. Raises NotFound, Conflict, and Busy when the account `account_id` asked for too many.
+def send_test(
+    db: Database, settings: Settings, channel_id: int, account_id: int | None = None, trial: Trial | None = None
+) -> TestDelivery:
+    """Sends a test message, or the trial digest of a preview, which counts as one.
+
+    Raises NotFound, Conflict, and Busy when the account `account_id` asked for too many.
 
     Without `account_id` an operator asks, who may send any number.
     """
@@ -47,7 +52,13 @@ def send_test(db: Database, settings: Settings, channel_id: int, account_id: int
         if account_id is not None:
             _check_test_limit(tx, account_id, settings.tests_per_hour, db.now(tx))
         key = f"test:{channel_id}:{secrets.token_hex(8)}"
-        test = NewDelivery(account_id=channel.account_id, channel_id=channel_id, kind=DeliveryKind.TEST, idem_key=key)
+        test = NewDelivery(
+            account_id=channel.account_id,
+            channel_id=channel_id,
+            kind=DeliveryKind.TEST,
+            idem_key=key,
+            trial=trial.as_json() if trial else None,
+        )
         delivery_id = deliveries.create(tx, test, host)
         assert delivery_id is not None, "its key is random"
         wake(tx, "deliver")

@@ -314,7 +314,7 @@ delivery = Table(
     _at("next_attempt_at"), _flag("bytes_final"), Column("message_id", Text, nullable=False, index=True), _text("subject"),
     Column("rendered", LargeBinary), Column("notes", ARRAY(Text), nullable=False, server_default="{}"),
     _text("error"), _text("receipt"), _at("sent_at"), _created(), _at("committed_at"), _at("replayed_at"),
-    Column("about", BigInteger, index=True), Column("snapshot", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
+    Column("about", BigInteger, index=True), Column("snapshot", JSONB), Column("trial", JSONB), _at("check_for_changes_at"), _flag("outage_unconfirmed"),
     UniqueConstraint("account_id", "id"),
     ForeignKeyConstraint(["account_id", "channel_id"], ["channel.account_id", "channel.id"], ondelete="CASCADE"),
     ForeignKeyConstraint(["account_id", "about"], ["delivery.account_id", "delivery.id"], ondelete="CASCADE"),

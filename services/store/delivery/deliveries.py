@@ -88,6 +88,7 @@ def _columns(new: NewDelivery, host: str) -> dict[str, Any]:
         "about": new.about,
         "subject": new.subject,
         "notes": list(new.notes),
+        **({} if new.trial is None else {"trial": new.trial}),
     }
 
 

@@ -126,6 +126,8 @@ class Delivery(state_machine.Delivery):
     """The sent message that a thread or an update belongs to."""
     snapshot: Snapshot | None
     """The properties of its papers that the message shows and an update may change."""
+    trial: dict[str, Any] | None
+    """What a trial digest says; None for other messages."""
     check_for_changes_at: datetime | None
     outage_unconfirmed: bool = False
     """It opened a circuit breaker, and the probe found nothing wrong. It may not open one again."""
@@ -150,6 +152,7 @@ class NewDelivery:
     about: int | None = None
     subject: str = ""
     notes: Sequence[str] = ()
+    trial: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

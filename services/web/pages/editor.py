@@ -1,11 +1,13 @@
 """The editor: the form of a new or stored subscription, with the papers that it brings beside it."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from services import plugins
+from services.domain.digests.digest import MAX_PAPERS
 from services.domain.query.parser import MAX_QUERY_CHARACTERS
 from services.domain.subscriptions.draft import MAX_INTEREST_CHARACTERS
 from services.errors import Busy, NotFound, PaperwireError, QueryError
@@ -71,10 +73,26 @@ def preview(request: SignedIn, form: Posted) -> Response:
         view=view,
         swapped=swapped,
         swapped_scores=False,
+        told="",
         editing=editing,
         earlier=_earlier(shown),
         **form_context,
     )
+
+
+@router.post("/try")
+def try_out(request: SignedIn, form: Posted) -> Response:
+    """Mails the papers of the form to the account's own address, as a test message."""
+    fields, view, editing = subscription_form.from_form(form), editor_preview.view(form), form.id("editing")
+    shown = editor_preview.run(request, fields, replace(view, tab="all", shown=MAX_PAPERS), editing)
+    try:
+        told, status = editor_preview.send_trial(request, shown), shown.status
+    except PaperwireError as error:
+        told, status = f"Nothing was sent: {error}.", _status(error)
+    if request.is_htmx:
+        # htmx shows no other error than 429.
+        return request.render("editor/tried.html", 429 if status == 429 else 200, told=told)
+    return page(request, fields, editing, view=view, preview=replace(shown, status=status), told=told)
 
 
 @router.get("/{subscription_id}")
@@ -107,6 +125,7 @@ def page(
     error: PaperwireError | None = None,
     view: View | None = None,
     preview: ShownPreview | None = None,
+    told: str = "",
 ) -> Response:
     """The editor with the form as it was typed, what is wrong with it, and its preview."""
     row, feed = None, ""
@@ -125,6 +144,7 @@ def page(
         view=view or View(),
         preview=preview or ShownPreview(),
         load_preview=preview is None and error is None and not fields.asks_nothing,
+        told=told,
         swapped=False,
         swapped_summary=False,
         swapped_scores=False,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
+from services.flow.commands import resend
 from tests.web.conftest import Browser, Site, text_of
 
 HTMX = {"HX-Request": "true"}
@@ -235,3 +236,38 @@ def test_a_rare_query_says_how_many_papers_and_when(site: Site, ada: Browser) ->
     none = text_of(preview(ada, {"query": "old"}))
     assert "The archive holds 1 paper, the last on" in none
     assert "Try fewer words" not in none
+
+
+def test_a_preview_is_mailed_as_a_trial_and_changes_nothing(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents", "Diffusion cats", "Robots")
+    sent = ada.post("/subscriptions/try", {"query": "diffusion", "name": "Heat"}, **HTMX)
+    assert "2 papers on the way to ada@example.org" in text_of(sent)
+    ((kind, trial),) = site.sql("SELECT kind, trial FROM delivery")
+    assert (kind, trial["name"], len(trial["papers"])) == ("test", "Heat", 2)
+    assert site.sql("SELECT count(*) FROM subscription") == [(0,)]
+    page = ada.post("/subscriptions/try", {"query": "diffusion"})
+    assert 'name="query" value="diffusion"' in page.text
+    assert "2 papers on the way" in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [({"query": "nowhere"}, "no paper matches"), ({"query": "("}, "Nothing was sent"), ({}, "no paper matches")],
+)
+def test_a_trial_without_papers_says_so(site: Site, ada: Browser, fields: dict[str, str], text: str) -> None:
+    assert text in text_of(ada.post("/subscriptions/try", fields, **HTMX))
+    answer = ada.post("/subscriptions/try", fields)
+    assert answer.status_code == 422
+    assert text in text_of(answer)
+    assert "New subscription" in answer.text
+    assert site.sql("SELECT count(*) FROM delivery") == [(0,)]
+
+
+def test_trials_count_as_test_messages(site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    papers(site, "Diffusion agents")
+    monkeypatch.setattr(resend, "MAX_TESTS", 1)
+    assert ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX).status_code == 200
+    refused = ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX)
+    assert refused.status_code == 429
+    assert "at most 1 test messages an hour" in text_of(refused)
+    assert site.sql("SELECT count(*) FROM delivery") == [(1,)]

@@ -11,11 +11,13 @@ from services.domain.delivery.schedule import local_date
 from services.domain.delivery.selection import ChannelPaper
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.digest import Digest, compose, confirmation, notice, source_line, test_message
+from services.domain.digests.trial import Trial, trial_digest
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.settings import Settings
 from services.store.delivery import deliveries, items
 from services.store.delivery.records import Delivery
 from services.store.digests import content
+from services.store.papers import papers
 from services.store.sources import batches
 
 
@@ -31,6 +33,7 @@ def compose_all(
 ) -> list[ComposedDelivery]:
     about = deliveries.find_all(tx, {claim.delivery.about for claim in claimed if claim.delivery.about is not None})
     digests = {claim.id: _without_papers(settings, claim.delivery) for claim in claimed}
+    digests |= {claim.id: _trial(tx, settings, claim) for claim in claimed if claim.delivery.trial}
     of_papers = [(claim, about.get(claim.delivery.about or 0)) for claim in claimed if digests[claim.id] is None]
     digests |= _with_papers(tx, settings, of_papers, now)
     composed = ((claim, digests[claim.id], about.get(claim.delivery.about or 0)) for claim in claimed)
@@ -46,6 +49,12 @@ def _without_papers(settings: Settings, delivery: Delivery) -> Digest | None:
         case DeliveryKind.NOTICE:
             return notice(delivery.subject, settings.base_url, delivery.notes)
     return None
+
+
+def _trial(tx: Connection, settings: Settings, claimed: ClaimedDelivery) -> Digest:
+    trial = Trial.from_json(claimed.delivery.trial or {})
+    day = local_date(claimed.delivery.created_at, claimed.channel.timezone)
+    return trial_digest(trial, papers.load(tx, trial.papers), day, settings.base_url)
 
 
 def _with_papers(

@@ -559,6 +559,7 @@ def upgrade() -> None:
         sa.Column("replayed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("about", sa.BigInteger(), nullable=True),
         sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("trial", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("check_for_changes_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("outage_unconfirmed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.CheckConstraint(
