@@ -89,6 +89,12 @@ class Settings(Configured):
     """Private hosts that channels of any account may post to."""
     user_agent: str = "paperwire/0.1 (research-paper alerts)"
     retention: str = Field(default="30d", pattern=r"^\d+d$")
+    max_subscriptions: int = Field(default=100, ge=1, le=10_000)
+    max_channels: int = Field(default=100, ge=1, le=10_000)
+    max_examples: int = Field(default=50, ge=1, le=500)
+    previews_per_minute: int = Field(default=60, ge=1, le=10_000)
+    tests_per_hour: int = Field(default=10, ge=1, le=10_000)
+    confirmations_per_day: int = Field(default=20, ge=1, le=10_000)
     change_log_retention: str = Field(default="400d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
     time_scale: float = Field(default=1.0, gt=0, le=1.0)
