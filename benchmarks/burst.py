@@ -31,7 +31,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.percolator import abstracts, tokenised  # noqa: E402
 from services import local, plugins  # noqa: E402
 from services.domain.papers.paper import Entry, Identifier, Listing  # noqa: E402
-from services.domain.subscriptions.draft import MAX_SUBSCRIPTIONS  # noqa: E402
 from services.domain.text.tokens import Token  # noqa: E402
 from services.flow.pipeline import embed, ingest, match  # noqa: E402
 from services.ports import Embedder  # noqa: E402
@@ -101,9 +100,10 @@ def wanted(embedder: Embedder, papers: Sequence[str], count: int) -> Iterator[di
 
 
 def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None:
-    """Inserts the subscriptions, MAX_SUBSCRIPTIONS to an account."""
+    """Inserts the subscriptions, as many to an account as it may have."""
+    per_account = settings().max_subscriptions
     empty = {"query": "", "interest": "", "volume": "", "weights": None, "threshold": None, "model": ""}
-    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // MAX_SUBSCRIPTIONS))]
+    people = [{"email": f"reader{n}@example.org"} for n in range(-(-count // per_account))]
     statement = f"COPY subscription (account_id, name, shard, revision, {', '.join(empty)}) FROM STDIN"
     with db.transaction() as tx:
         first = min(tx.scalars(insert(account).returning(account.c.id), people))
@@ -112,7 +112,7 @@ def subscribe(db: Database, count: int, given: Iterator[dict[str, Any]]) -> None
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             for number, one in enumerate(given):
                 values = (empty | one).values()
-                copy.write_row((first + number // MAX_SUBSCRIPTIONS, "burst", 0, number + 1, *values))
+                copy.write_row((first + number // per_account, "burst", 0, number + 1, *values))
         tx.execute(update(shard).values(revision=count))
         tx.execute(text("ANALYZE"))
 
@@ -144,7 +144,7 @@ def listing(papers: Sequence[str]) -> Listing:
 
 def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
     config, parts, new = settings(), dict[str, float](), papers[-PAPERS:]
-    with local.database(config, migrate.upgrade) as url:
+    with local.database(config, migrate.upgrade_embedded) as url:
         db, embedder = Database(url), plugins.embedder("minilm")
         with db.transaction() as tx:
             source = sources.source_of_imports(tx, "arxiv")

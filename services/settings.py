@@ -69,6 +69,8 @@ class Settings(Configured):
     """The settings that belong to no plugin."""
 
     database_url: SecretStr = SecretStr("")
+    database_role_password: SecretStr = SecretStr("")
+    """`paperwire migrate` makes the role `paperwire_app` with this password on a database that is not embedded."""
     broker_url: SecretStr = SecretStr("")
     data_dir: Path = Field(default_factory=default_data_dir)
     base_url: str = "http://127.0.0.1:8400"
@@ -87,6 +89,12 @@ class Settings(Configured):
     """Private hosts that channels of any account may post to."""
     user_agent: str = "paperwire/0.1 (research-paper alerts)"
     retention: str = Field(default="30d", pattern=r"^\d+d$")
+    max_subscriptions: int = Field(default=100, ge=1, le=10_000)
+    max_channels: int = Field(default=100, ge=1, le=10_000)
+    max_examples: int = Field(default=50, ge=1, le=500)
+    previews_per_minute: int = Field(default=60, ge=1, le=10_000)
+    tests_per_hour: int = Field(default=10, ge=1, le=10_000)
+    confirmations_per_day: int = Field(default=20, ge=1, le=10_000)
     change_log_retention: str = Field(default="400d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
     time_scale: float = Field(default=1.0, gt=0, le=1.0)
@@ -163,6 +171,11 @@ class Settings(Configured):
         host = ascii_host(parts.hostname)
         bracketed = f"[{host}]" if ":" in host else host
         return f"{parts.scheme}://{bracketed}" + (f":{parts.port}" if parts.port is not None else "")
+
+    @property
+    def role_password(self) -> str | None:
+        """The password of the role that pages and workers sign in with; None when there shall be no such role."""
+        return self.database_role_password.get_secret_value() or None
 
     @property
     def host(self) -> str:

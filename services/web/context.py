@@ -50,7 +50,7 @@ class AppContext:
             readiness=Readiness(url),
             secrets=SecretBox(keys),
             sessions=Sessions(keys),
-            previews=PreviewSlots(MAX_PREVIEWS),
+            previews=PreviewSlots(MAX_PREVIEWS, settings.previews_per_minute),
         )
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """The right column of the editor: what is shown of the papers, and what its buttons do to the form."""
 
+import time
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -150,6 +151,7 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
     try:
         with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
+        app.previews.count(request.account_id, time.monotonic())
         with app.previews.taken(request.account_id, MAX_WAIT_SECONDS):
             result = run_preview(
                 app.slow_db,

@@ -11,10 +11,11 @@ from services import plugins
 from services.domain.delivery.schedule import DEFAULT_TIME
 from services.domain.interests.calibration import DAYS_PER_PERIOD
 from services.domain.subscriptions.cadence import Cadence
-from services.domain.subscriptions.draft import DEFAULT_VOLUME, MAX_EXAMPLES, Draft
+from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import ConfigError, NotFound, PaperwireError, QueryError
 from services.flow import email_address
 from services.flow.commands import channels as channel_commands
+from services.settings import settings
 from services.store.accounts.records import Account
 from services.store.delivery import channels
 from services.store.delivery.records import ChannelStatus
@@ -230,8 +231,9 @@ def _examples(tx: Connection, fields: Fields) -> tuple[tuple[int, ...], tuple[in
 def _look_up(tx: Connection, names: Sequence[str]) -> dict[str, int]:
     """The papers by their names in the form. Raises ConfigError."""
     names = list(dict.fromkeys(names))
-    if len(names) > MAX_EXAMPLES:
-        raise ConfigError(f"a subscription takes {MAX_EXAMPLES} papers as examples, not {len(names)}", field="liked")
+    most = settings().max_examples
+    if len(names) > most:
+        raise ConfigError(f"a subscription takes {most} papers as examples, not {len(names)}", field="liked")
     try:
         for name in names:
             _check_name(name)

@@ -44,9 +44,9 @@ def test_a_query_that_does_not_parse_shows_the_position(paperwire: Paperwire, ad
 
 
 def test_a_database_without_migrations_is_reported_with_the_command_to_run(
-    paperwire: Paperwire, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    paperwire: Paperwire, settings: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = settings.database_url.get_secret_value()
+    url = postgres_url
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE bare"))

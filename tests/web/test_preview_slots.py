@@ -88,3 +88,23 @@ def test_the_liveness_check_needs_no_thread(site: Site) -> None:
                     return (await client.get("/healthz")).status_code
 
     assert anyio.run(check) == 200
+
+
+def test_an_account_runs_as_many_previews_a_minute_as_the_setting_says() -> None:
+    slots = PreviewSlots(2, per_minute=3)
+    for now in (0.0, 1.0, 2.0):
+        slots.count(1, now)
+    with pytest.raises(Busy, match="at most 3 previews a minute"):
+        slots.count(1, 59.0)
+    slots.count(2, 59.0)
+    slots.count(1, 60.0)
+    with pytest.raises(Busy):
+        slots.count(1, 60.5)
+
+
+def test_a_preview_beyond_the_limit_says_the_limit(site: Site, ada: Browser) -> None:
+    object.__setattr__(site.app.state.context, "previews", PreviewSlots(2, per_minute=1))
+    assert ada.post("/subscriptions/preview", QUERY).status_code == 200
+    refused = ada.post("/subscriptions/preview", QUERY)
+    assert refused.status_code == 429
+    assert "at most 1 previews a minute" in text_of(refused)

@@ -9,17 +9,13 @@ REQUESTS_COUNTED_FOR = timedelta(days=1)
 MAX_PER_ADDRESS_AND_HOUR = 1
 MAX_PER_ADDRESS_AND_DAY = 3
 MAX_PER_IP_AND_HOUR = 10
-MAX_PER_ACCOUNT_AND_DAY = 20
 
 
-def may_request(
-    to_address: Collection[datetime], from_ip: Collection[datetime], of_account: Collection[datetime], now: datetime
-) -> bool:
-    """Whether one more request may be sent, given earlier ones to the address, from the IP and of the account."""
+def may_request(to_address: Collection[datetime], from_ip: Collection[datetime], now: datetime) -> bool:
+    """Whether one more request may be sent, given earlier ones to the address and from the IP."""
     hour_ago, day_ago = now - timedelta(hours=1), now - timedelta(days=1)
     return (
         sum(moment > hour_ago for moment in to_address) < MAX_PER_ADDRESS_AND_HOUR
         and sum(moment > day_ago for moment in to_address) < MAX_PER_ADDRESS_AND_DAY
         and sum(moment > hour_ago for moment in from_ip) < MAX_PER_IP_AND_HOUR
-        and sum(moment > day_ago for moment in of_account) < MAX_PER_ACCOUNT_AND_DAY
     )

@@ -11,11 +11,7 @@ from services.errors import ConfigError
 DEFAULT_VOLUME = "5/week"
 _JOINERS = "\u200c\u200d"
 _HIDDEN = ("Cf", "Cs", "Co")
-MAX_SUBSCRIPTIONS = 100
-"""Of one account."""
 MAX_NAME_CHARACTERS = 120
-MAX_EXAMPLES = 50
-"""Liked and disliked papers of one subscription together."""
 MAX_INTEREST_CHARACTERS = 5_000
 
 

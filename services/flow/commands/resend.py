@@ -15,9 +15,8 @@ from services.store.db.database import Database, lock, wake
 from services.store.delivery import channels, deliveries
 from services.store.delivery.records import NewDelivery
 
-MAX_TESTS = 10
-"""Test messages of an account within `TESTS_COUNTED_FOR`; each goes to a host or an address that the account chose."""
 TESTS_COUNTED_FOR = timedelta(hours=1)
+"""For the limit PAPERWIRE_TESTS_PER_HOUR. Each test message goes to a host or an address that the account chose."""
 MAX_RETRIES = 30
 """Deliveries that an account sends again within an hour."""
 RETRY_PAUSE = timedelta(minutes=5)
@@ -51,7 +50,7 @@ def send_test(
         if channel.disabled_because:
             raise Conflict(f"channel {channel_id} is disabled: {channel.disabled_because}; enable it first")
         if account_id is not None:
-            _check_test_limit(tx, account_id, db.now(tx))
+            _check_test_limit(tx, account_id, settings.tests_per_hour, db.now(tx))
         key = f"test:{channel_id}:{secrets.token_hex(8)}"
         test = NewDelivery(
             account_id=channel.account_id,
@@ -66,11 +65,11 @@ def send_test(
     return TestDelivery(delivery_id, channel.label)
 
 
-def _check_test_limit(tx: Connection, account_id: int, now: datetime) -> None:
+def _check_test_limit(tx: Connection, account_id: int, most: int, now: datetime) -> None:
     lock(tx, f"tests:{account_id}")
     sent = deliveries.count_tests(tx, account_id, now - TESTS_COUNTED_FOR)
-    if sent >= MAX_TESTS:
-        raise Busy(f"an account sends at most {MAX_TESTS} test messages an hour; try again later")
+    if sent >= most:
+        raise Busy(f"an account sends at most {most} test messages an hour; try again later")
 
 
 def retry(db: Database, delivery_id: int, account_id: int | None = None) -> None:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from services.domain.subscriptions.draft import MAX_EXAMPLES, Draft
+from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
 from services.flow.commands import compile_interest
 from services.ports import Embedder
+from services.settings import settings
 from services.store.db.database import Database
 from services.store.interests import thresholds
 from services.store.papers import merging
@@ -65,5 +66,6 @@ def _check_examples(draft: Draft) -> None:
     """Raises ConfigError, which ends the transaction of the vote."""
     if not draft.has_interest:
         raise ConfigError("this is the only example of the interest; describe the interest in words first")
-    if len(draft.liked) + len(draft.disliked) > MAX_EXAMPLES:
-        raise ConfigError(f"a subscription takes {MAX_EXAMPLES} papers as examples; take a vote back first")
+    most = settings().max_examples
+    if len(draft.liked) + len(draft.disliked) > most:
+        raise ConfigError(f"a subscription takes {most} papers as examples; take a vote back first")

@@ -9,14 +9,13 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.delivery.schedule import ChannelHours
 from services.errors import ConfigError, NotFound
+from services.settings import settings
 from services.store.db import change_log, circuit_breaker, rate_limits
 from services.store.db.database import wake
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.tables import account, channel, delivery, delivery_item, subscription_channel, transport
 from services.store.delivery import digest_schedule, sending_pause
 from services.store.delivery.records import Channel, ChannelStatus, ChannelWithAccount, StoredTarget
-
-MAX_PER_ACCOUNT = 100
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,8 +103,9 @@ def add(
 
 def _check_room(tx: Connection, account_id: int) -> None:
     undeleted = and_(channel.c.account_id == account_id, channel.c.deleted_at.is_(None))
-    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_PER_ACCOUNT:
-        raise ConfigError(f"an account has at most {MAX_PER_ACCOUNT} channels; remove one first")
+    most = settings().max_channels
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= most:
+        raise ConfigError(f"an account has at most {most} channels; remove one first")
 
 
 def with_secrets(tx: Connection, after: int, limit: int) -> list[tuple[int, bytes]]:

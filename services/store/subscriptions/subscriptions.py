@@ -10,8 +10,9 @@ import numpy as np
 from sqlalchemy import Connection, LargeBinary, and_, delete, func, insert, select, true, update
 
 from services.domain.interests.calibration import CompiledInterest
-from services.domain.subscriptions.draft import MAX_SUBSCRIPTIONS, Draft
+from services.domain.subscriptions.draft import Draft
 from services.errors import ConfigError, NotFound
+from services.settings import settings
 from services.store.db import change_log
 from services.store.db.records import columns_for, fetch_all, fetch_first, field_names
 from services.store.db.revisions import next_revision
@@ -222,8 +223,9 @@ def _record_change(tx: Connection, before: Subscription, draft: Draft) -> None:
 
 def _check_room(tx: Connection, account_id: int) -> None:
     undeleted = and_(subscription.c.account_id == account_id, subscription.c.deleted_at.is_(None))
-    if tx.scalars(select(func.count()).where(undeleted)).one() >= MAX_SUBSCRIPTIONS:
-        raise ConfigError(f"an account has at most {MAX_SUBSCRIPTIONS} subscriptions; delete one first")
+    most = settings().max_subscriptions
+    if tx.scalars(select(func.count()).where(undeleted)).one() >= most:
+        raise ConfigError(f"an account has at most {most} subscriptions; delete one first")
 
 
 def _set_examples(tx: Connection, subscription_id: int, draft: Draft) -> None:

@@ -47,7 +47,10 @@ def add(request: SignedIn, form: Posted) -> Response:
 
 @router.post("/{channel_id}/ask")
 def ask(request: SignedIn, form: Posted, channel_id: Id) -> Response:
-    _request_opt_in(request, channel_id)
+    try:
+        _request_opt_in(request, channel_id)
+    except Busy as error:
+        return _listing(request, error=str(error), status=429)
     return request.redirect("/channels", "asked")
 
 

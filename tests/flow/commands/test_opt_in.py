@@ -10,13 +10,14 @@ from pydantic import BaseModel
 from sqlalchemy import select, update
 
 from services import plugins
+from services.errors import Busy
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import recovery
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import channel, delivery, delivery_item
+from services.store.db.tables import channel, confirmation, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
 from services.store.maintenance import audit
 from tests.flow.conftest import Configure
@@ -238,3 +239,16 @@ def test_one_ip_may_make_ten_opt_in_requests_an_hour(world: Pipeline) -> None:
         sent.append(opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.9"))
     assert sent == [True] * 10 + [False] * 2
     assert opt_in_commands.request_opt_in(world.db, world.settings, one, ip="203.0.113.10")
+
+
+def test_an_account_has_mails_sent_to_twenty_strangers_a_day(world: Pipeline) -> None:
+    def ask(number: int) -> bool:
+        one = channel_commands.find_or_add(world.db, world.settings, world.account, f"email:p{number}@example.org")
+        return opt_in_commands.request_opt_in(world.db, world.settings, one)
+
+    assert all(ask(number) for number in range(world.settings.confirmations_per_day))
+    with pytest.raises(Busy, match="at most 20 strangers a day"):
+        ask(21)
+    with world.db.transaction() as tx:
+        tx.execute(update(confirmation).values(created_at=confirmation.c.created_at - timedelta(hours=25)))
+    assert ask(21)

@@ -10,6 +10,7 @@ from services.errors import Busy, ConfigError, Conflict, NotFound
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.commands import resend
+from services.settings import settings as process_settings
 from services.store.db.tables import delivery
 from services.store.delivery import channels, claims, deliveries, ended_channels, opt_in
 from services.store.delivery.records import NewDelivery
@@ -23,7 +24,7 @@ def test_a_test_message_is_sent_without_papers(world: Pipeline) -> None:
 
 
 def test_an_account_sends_ten_test_messages_an_hour(world: Pipeline) -> None:
-    for _ in range(resend.MAX_TESTS):
+    for _ in range(world.settings.tests_per_hour):
         resend.send_test(world.db, world.settings, world.email, world.account)
     with pytest.raises(Busy, match="10 test messages an hour"):
         resend.send_test(world.db, world.settings, world.email, world.account)
@@ -51,8 +52,9 @@ def test_test_messages_wait_for_alerts(world: Pipeline) -> None:
     assert [row.delivery.kind for row in due] == [DeliveryKind.NOTICE, DeliveryKind.TEST]
 
 
-def test_an_account_has_a_hundred_channels(world: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "MAX_PER_ACCOUNT", 2)
+def test_an_account_has_as_many_channels_as_the_setting_says(world: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERWIRE_MAX_CHANNELS", "2")
+    process_settings.cache_clear()
     added = channel_commands.add(world.db, world.settings, world.account, "email:a@example.org").id
     with pytest.raises(ConfigError, match="at most 2 channels"):
         channel_commands.add(world.db, world.settings, world.account, "email:b@example.org")
