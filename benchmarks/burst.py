@@ -144,7 +144,7 @@ def listing(papers: Sequence[str]) -> Listing:
 
 def measured(count: int, papers: Sequence[str]) -> dict[str, Any]:
     config, parts, new = settings(), dict[str, float](), papers[-PAPERS:]
-    with local.database(config, migrate.upgrade) as url:
+    with local.database(config, migrate.upgrade_embedded) as url:
         db, embedder = Database(url), plugins.embedder("minilm")
         with db.transaction() as tx:
             source = sources.source_of_imports(tx, "arxiv")

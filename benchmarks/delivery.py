@@ -126,7 +126,7 @@ def fresh(**env: str) -> Iterator[tuple[str, Database]]:
     with tempfile.TemporaryDirectory() as directory:
         os.environ |= {"PAPERWIRE_DATA_DIR": directory, "PAPERWIRE_SECRET_KEY": KEY, "PAPERWIRE_TIMEZONE": "UTC", **env}
         _forget()
-        with local.database(settings(), migrate.upgrade) as url:
+        with local.database(settings(), migrate.upgrade_embedded) as url:
             db = Database(url)
             yield url, db
             db.close()

@@ -70,7 +70,7 @@ def stages(page: Path) -> dict[str, float]:
     """The seconds of each stage, run one after the other."""
     parts: dict[str, float] = {}
     config = settings()
-    with local.database(config, migrate.upgrade) as url:
+    with local.database(config, migrate.upgrade_embedded) as url:
         db, embedder, secrets = Database(url), plugins.embedder("minilm"), SecretBox("benchmark")
         embedder.embed(["load the model"])
         with db.transaction() as tx:

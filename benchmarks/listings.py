@@ -292,7 +292,7 @@ def main() -> None:
             "PAPERWIRE_DATA_DIR": directory,
             "PAPERWIRE_SECRET_KEY": "a key for benchmarks of 32 characters or more",
         }
-        with local.database(settings(), migrate.upgrade) as url:
+        with local.database(settings(), migrate.upgrade_embedded) as url:
             db = Database(url)
             bench = Bench(db)
             parts = {

@@ -146,7 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # as root the server runs as another user
         config = load(Settings, data_dir=Path(folder), database_url="", broker_url="")
-        with local.database(config, migrate.upgrade) as url:
+        with local.database(config, migrate.upgrade_embedded) as url:
             db = Database(url)
             begin = time.perf_counter()
             with db.transaction() as tx:

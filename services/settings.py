@@ -69,6 +69,8 @@ class Settings(Configured):
     """The settings that belong to no plugin."""
 
     database_url: SecretStr = SecretStr("")
+    database_role_password: SecretStr = SecretStr("")
+    """`paperwire migrate` makes the role `paperwire_app` with this password on a database that is not embedded."""
     broker_url: SecretStr = SecretStr("")
     data_dir: Path = Field(default_factory=default_data_dir)
     base_url: str = "http://127.0.0.1:8400"
@@ -182,6 +184,11 @@ class Settings(Configured):
         host = ascii_host(parts.hostname)
         bracketed = f"[{host}]" if ":" in host else host
         return f"{parts.scheme}://{bracketed}" + (f":{parts.port}" if parts.port is not None else "")
+
+    @property
+    def role_password(self) -> str | None:
+        """The password of the role that pages and workers sign in with; None when there shall be no such role."""
+        return self.database_role_password.get_secret_value() or None
 
     @property
     def host(self) -> str:

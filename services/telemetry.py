@@ -7,7 +7,7 @@ import sys
 
 import structlog
 from prometheus_client import Counter
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 STAGE_ITEMS = Counter("paperwire_stage_items", "Rows a stage has worked off", ["stage"])
 STAGE_ERRORS = Counter("paperwire_stage_errors", "Rows a stage failed on", ["stage"])
@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger("paperwire")
 def configure_logging(level: int = logging.INFO) -> None:
     """Logs one line per event to stderr; libraries log from WARNING on."""
     clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-    pre_chain: list[Processor] = [structlog.stdlib.add_log_level, clock]
+    pre_chain: list[Processor] = [structlog.stdlib.add_log_level, clock, _without_empty_fields]
     renderer = structlog.dev.ConsoleRenderer(
         colors=sys.stderr.isatty(),
         pad_event_to=0,
@@ -39,6 +39,11 @@ def configure_logging(level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _without_empty_fields(_: object, __: str, fields: EventDict) -> EventDict:
+    """A line says nothing of what it has nothing to say of: no `why=None`."""
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 def fault_point(name: str, *about: str) -> None:

@@ -19,7 +19,7 @@ from services.settings import Settings, load
 from services.settings import settings as process_settings
 from services.store.db.database import Database
 from services.store.db.tables import metadata, shard
-from services.store.maintenance import migrate
+from services.store.maintenance import database_role, migrate
 from tests.support.parallel import Grouped, group_of
 
 CACHED = (process_settings, email_settings, slack_settings)
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A migrated database of one shard on an embedded server that ends with the tests."""
     config = load(Settings, data_dir=tmp_path_factory.mktemp("postgres"), database_url="", broker_url="")
-    with local.database(config, migrate.upgrade) as url:
+    with local.database(config, migrate.upgrade_embedded) as url:
         yield url
 
 
@@ -111,7 +111,7 @@ def settings(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in [name for name in os.environ if name.startswith("PAPERWIRE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)  # a `.env` lies in no test's directory
-    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", postgres_url)
+    monkeypatch.setenv("PAPERWIRE_DATABASE_URL", database_role.url_of_role(postgres_url))
     monkeypatch.setenv("PAPERWIRE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("PAPERWIRE_SECRET_KEY", "a key for tests alone of 32 characters or more")
     monkeypatch.setenv("PAPERWIRE_TIMEZONE", "UTC")

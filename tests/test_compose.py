@@ -21,6 +21,7 @@ from psycopg import sql
 from services.cli import up
 from services.local import servers
 from services.settings import Settings, load
+from services.store.maintenance.database_role import ROLE
 from tests.local.processes import TIMEOUT_SECONDS, until
 from tests.support.sinks import refused_port
 from workers.app import QUEUES
@@ -108,11 +109,12 @@ def test_the_database_lies_where_the_image_of_18_keeps_it() -> None:
 
 def test_the_roles_sign_in_as_the_user_that_the_database_makes() -> None:
     made = SERVICES["postgres"]["environment"]
-    for role in ROLES.values():
+    password = ROLES["migrate"]["environment"]["PAPERWIRE_DATABASE_ROLE_PASSWORD"]
+    for name, role in ROLES.items():
         url = urlsplit(role["environment"]["PAPERWIRE_DATABASE_URL"])
-        assert (url.username, url.password, url.path[1:]) == tuple(
-            made[f"POSTGRES_{part}"] for part in ("USER", "PASSWORD", "DB")
-        )
+        owner = (made["POSTGRES_USER"], made["POSTGRES_PASSWORD"])
+        assert (url.username, url.password) == (owner if name == "migrate" else (ROLE, password))
+        assert url.path[1:] == made["POSTGRES_DB"]
         assert (url.hostname, url.port) == ("postgres", 5432)
         assert role["environment"]["PAPERWIRE_BROKER_URL"].startswith("redis://valkey:6379")
 
@@ -265,6 +267,13 @@ def standins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         yield {"PAPERWIRE_DATABASE_URL": url, "PAPERWIRE_BROKER_URL": broker_url, "PAPERWIRE_BIND": "127.0.0.1"}
 
 
+def as_role(standins: dict[str, str], role: Mapping[str, Any]) -> dict[str, str]:
+    """The settings with the database user of a role."""
+    user = urlsplit(role["environment"]["PAPERWIRE_DATABASE_URL"]).username
+    url = re.sub(r"//\w+@", f"//{user}@", standins["PAPERWIRE_DATABASE_URL"])
+    return {**standins, "PAPERWIRE_DATABASE_URL": url}
+
+
 def test_a_role_that_has_fallen_silent_is_no_longer_healthy(tmp_path: Path) -> None:
     container = Container(ROLES["worker-poll"], tmp_path / "worker", {})
     pulse = Path(container.env["PAPERWIRE_HEARTBEAT"])
@@ -281,7 +290,8 @@ def test_every_role_becomes_healthy_and_ends_when_told(standins: dict[str, str],
     migrate.start()
     assert migrate.process
     assert migrate.process.wait(TIMEOUT_SECONDS) == 0, migrate.log
-    containers = {name: Container(role, tmp_path / name, standins) for name, role in LASTING.items()}
+    assert {urlsplit(role["environment"]["PAPERWIRE_DATABASE_URL"]).username for role in LASTING.values()} == {ROLE}
+    containers = {name: Container(role, tmp_path / name, as_role(standins, role)) for name, role in LASTING.items()}
     for name, container in containers.items():
         assert not container.healthy(), f"{name} is healthy before it runs"
     with ExitStack() as ends:

@@ -72,7 +72,7 @@ class _Command(TyperCommand):
             command_log.write(ctx.command_path.partition(" ")[2], ctx.params, outcome)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 def _typer_apps(root: typer.Typer) -> Iterator[typer.Typer]:

@@ -48,14 +48,14 @@ def restore(
     if local.running(config) is not None:
         raise Conflict("paperwire runs on this database; stop `paperwire up` first")
     reason = f"restored from {file.name}: what was sent after that backup is not known here"
-    with local.database(config, lambda url: migrate.upgrade(url, config.shards)) as url:
+    with local.database(config, lambda url: migrate.upgrade_embedded(url, config.shards)) as url:
         db = Database(url)
         try:
             _require_unused(db, replace)
             with output.working("restoring"):
                 local.restore(url, file, f"{sending_pause.start_script(reason)}; {restored_keys.renew_script()}")
             db.engine.dispose()
-            migrate.upgrade(url, config.shards)
+            migrate.upgrade(url, config.shards, config.role_password if config.database_url.get_secret_value() else "")
             with db.transaction() as tx:
                 sending_pause.start(tx, reason, db.now(tx))
         finally:

@@ -96,7 +96,7 @@ def command_context() -> Iterator[CommandContext]:
     from services.store.maintenance import migrate
 
     config = settings()
-    with local.database(config, lambda url: migrate.upgrade(url, config.shards)) as url:
+    with local.database(config, lambda url: migrate.upgrade_embedded(url, config.shards)) as url:
         db = Database(url)
         try:
             _refuse_unmigrated(db)

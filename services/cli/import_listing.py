@@ -7,7 +7,7 @@ import zlib
 from datetime import date
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -15,12 +15,17 @@ from services.cli import output
 from services.cli.context import Json, command_context
 from services.errors import ConfigError, SourceError
 
+if TYPE_CHECKING:
+    from services.flow.pipeline.ingest import Tally
+
 MAX_BYTES = 200 * 2**20
 MAX_SKIPPED_LINES = 10
 
 
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A saved listing; `-` reads stdin.", show_default=False)],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Saved listings; `-` reads stdin.", show_default=False)
+    ],
     format: Annotated[str, typer.Option(help="The format of the listing. Default: detected.", show_default=False)] = "",
     date: Annotated[
         str, typer.Option(metavar="DAY", help="The day the listing was announced, like 2025-11-06.", show_default=False)
@@ -28,30 +33,52 @@ def import_(
     silent: Annotated[bool, typer.Option("--silent", help="Add the papers to the archive and send nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Import a saved listing. New papers are matched and sent as if a poll had found them."""
+    """Import saved listings. New papers are matched and sent as if a poll had found them."""
     from services.flow.pipeline import ingest
 
     day = _day(date) if date else None
-    body = unwrapped(read(file))
+    imported, failed = list[dict[str, Any]](), list[SourceError]()
+    has_events = False
     with command_context() as context:
-        try:
-            with output.working(f"importing {file}"):
-                tally = ingest.import_listing(context.db, body, day=day, format=format or None, silent=silent)
-        except SourceError as error:
-            raise SourceError(f"{file}: {error}") from None
-        counts = {name: getattr(tally, name) for name in ("found", "new", "known", "updated")}
-        counts["skipped"] = len(tally.skipped)
-        if json:
-            skipped = [{"where": where, "reason": reason} for where, reason in tally.skipped]
-            output.as_json({**counts, "silent": silent, "skipped_entries": skipped})
-            return
-        print(", ".join(f"{count} {name}" for name, count in counts.items()))
-        for where, reason in tally.skipped[:MAX_SKIPPED_LINES]:
-            output.say(f"skipped {where}: {reason}")
-        if len(tally.skipped) > MAX_SKIPPED_LINES:
-            print(f"… and {len(tally.skipped) - MAX_SKIPPED_LINES} more")
-        if tally.run is not None:
+        for file in files:
+            try:
+                body = unwrapped(read(file))
+                with output.working(f"importing {file}"):
+                    tally = ingest.import_listing(context.db, body, day=day, format=format or None, silent=silent)
+            except SourceError as error:
+                # The other files are imported all the same. Importing this one again later changes nothing for them.
+                failed.append(SourceError(str(error) if file in str(error) else f"{file}: {error}"))
+                continue
+            has_events |= tally.run is not None
+            imported.append({"file": file, **_counts(tally), "silent": silent, "skipped_entries": _skipped(tally)})
+            if not json:
+                _print(imported[-1], name=file if len(files) > 1 else "")
+        if has_events and not json:
             context.warn_if_no_worker_runs()
+    if json and imported:
+        output.as_json(imported if len(files) > 1 else imported[0])
+    if failed:
+        for failure in failed[:-1]:
+            output.print_error(failure)
+        raise failed[-1]
+
+
+def _counts(tally: "Tally") -> dict[str, int]:
+    counts = {name: getattr(tally, name) for name in ("found", "new", "known", "updated")}
+    return {**counts, "skipped": len(tally.skipped)}
+
+
+def _skipped(tally: "Tally") -> list[dict[str, str]]:
+    return [{"where": where, "reason": reason} for where, reason in tally.skipped]
+
+
+def _print(imported: dict[str, Any], name: str) -> None:
+    counts = [f"{imported[kind]} {kind}" for kind in ("found", "new", "known", "updated", "skipped")]
+    output.say((f"{name}: " if name else "") + ", ".join(counts))
+    for entry in imported["skipped_entries"][:MAX_SKIPPED_LINES]:
+        output.say(f"skipped {entry['where']}: {entry['reason']}")
+    if len(imported["skipped_entries"]) > MAX_SKIPPED_LINES:
+        print(f"… and {len(imported['skipped_entries']) - MAX_SKIPPED_LINES} more")
 
 
 def _day(text: str) -> date:
@@ -67,7 +94,7 @@ def read(file: str) -> bytes:
         if file == "-":
             body = _capped(sys.stdin.buffer)
         elif Path(file).is_dir():
-            raise SourceError(f"{file} is a directory; import one file at a time")
+            raise SourceError(f"{file} is a directory; name its files, for example {file}/*")
         else:
             with Path(file).open("rb") as stream:
                 body = _capped(stream)

@@ -12,6 +12,8 @@ import typer
 
 from services.errors import PaperwireError, QueryError
 
+MAX_ERROR = 600
+"""Characters of an error line."""
 PIPE_WIDTH = 100_000
 """Columns of a table in a pipe, so that rich wraps no cell."""
 TableRow = dict[str, Any]
@@ -91,9 +93,14 @@ def working(status: str) -> Iterator[None]:
         yield
 
 
+def shortened(text: str) -> str:
+    """At most MAX_ERROR characters: an error may quote what was typed, and that may be a whole file."""
+    return text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR // 2]} … {text[-MAX_ERROR // 4 :]}"
+
+
 def one_line(error: Exception) -> str:
     """The error's text in one line. The type of an unexpected error comes first."""
-    text = " ".join(str(error).split())
+    text = shortened(" ".join(str(error).split()))
     return text if isinstance(error, PaperwireError) else f"{type(error).__name__}: {text[:500] or 'no message'}"
 
 
@@ -109,6 +116,8 @@ def print_usage_error(error: typer.TyperException) -> None:
     """Prints what is wrong with the arguments, or the help of a group that was given no command."""
     context = getattr(error, "ctx", None)
     message = error.format_message().strip()
+    if len(message) > MAX_ERROR:
+        message = shortened(" ".join(message.split()))
     if "\n" in message or not message:
         note(message)
         return

@@ -70,7 +70,7 @@ def migrate() -> None:
 
     config = settings()
     with local.database(config) as url:
-        migrate.upgrade(url, config.shards)
+        migrate.upgrade(url, config.shards, config.role_password if config.database_url.get_secret_value() else "")
     output.say(f"the database schema is up to date ({config.shards} shard{'s' * (config.shards != 1)})")
 
 
@@ -91,7 +91,8 @@ def join(*, broker: bool) -> None:
                 f"{missing} is not set and no `paperwire up` runs on {config.data_dir}; set it or start `up`"
             )
         joined = config.model_copy(update={"base_url": up.base_url})
-        os.environ |= local.role_environment(joined, database_url or up.database_url, broker_url or up.broker_url)
+        url = database_url or local.url_of_role(config, up.database_url)
+        os.environ |= local.role_environment(joined, url, broker_url or up.broker_url)
     settings.cache_clear()
 
 

@@ -47,7 +47,7 @@ def up(
         os.environ |= local.role_environment(config, database_url, broker_url)
         config = _reload_settings()
         supervisor = local.Supervisor(
-            _children(config, port),
+            _children(config, port, database_url),
             log=sys.stdout,
             on_started=lambda: announce(config, port, supervisor.say, sample=sample),
         )
@@ -87,22 +87,23 @@ def _servers(config: "Settings", port: int) -> Iterator[tuple[str, str]]:
     from services.store.maintenance import migrate
 
     local.secret_key(config)  # raises ConfigError for a missing key before a server is started
-    with local.servers(config, lambda url: migrate.upgrade(url, config.shards)) as urls:
+    with local.servers(config, lambda url: migrate.upgrade_embedded(url, config.shards)) as urls:
         roles.check_port_is_free(config.bind, port)
         if config.database_url.get_secret_value():
-            migrate.upgrade(urls[0], config.shards)
+            migrate.upgrade(urls[0], config.shards, config.role_password)
         yield urls
 
 
-def _children(config: "Settings", port: int) -> "list[Child]":
+def _children(config: "Settings", port: int, database_url: str) -> "list[Child]":
     # -P keeps packages named `services` and `workers` in the working directory from being imported.
     python = (sys.executable, "-P", "-m")
-    from services.local import Child
+    from services.local import Child, url_of_role
 
-    children = [Child("web", (*python, "services.cli", "web", "--port", str(port)))]
+    signs_in = {"PAPERWIRE_DATABASE_URL": url_of_role(config, database_url)}
+    children = [Child("web", (*python, "services.cli", "web", "--port", str(port)), signs_in)]
     for name, (queues, processes) in WORKERS.items():
         arguments = ("worker", "--queues", queues, "--concurrency", str(processes))
         heartbeat = config.data_dir / "run" / f"heartbeat.{name}"
-        env = {"PAPERWIRE_HEARTBEAT": str(heartbeat)}
+        env = {**signs_in, "PAPERWIRE_HEARTBEAT": str(heartbeat)}
         children.append(Child(name, (*python, "workers", *arguments), env, heartbeat, MAX_SILENCE_SECONDS))
-    return [*children, Child("scheduler", (*python, "workers", "scheduler"))]
+    return [*children, Child("scheduler", (*python, "workers", "scheduler"), signs_in)]

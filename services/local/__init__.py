@@ -7,7 +7,7 @@ from services.local.backup import backup, restore
 from services.local.process import die_with_parent
 from services.local.run_file import RunFile
 from services.local.secret import secret_key
-from services.local.servers import database, role_environment, running, servers
+from services.local.servers import database, role_environment, running, servers, url_of_role
 from services.local.supervisor import Child, Supervisor
 from services.local.valkey import redis_url
 
@@ -24,4 +24,5 @@ __all__ = [
     "running",
     "secret_key",
     "servers",
+    "url_of_role",
 ]

@@ -104,6 +104,14 @@ def running(settings: "Settings") -> RunFile | None:
         lock.close()
 
 
+def url_of_role(settings: "Settings", database_url: str) -> str:
+    """The URL for pages and workers: that of their role on the embedded server, elsewhere `database_url` itself."""
+    from services.store.maintenance import database_role
+
+    is_embedded = database_url == Postgres(DataDir.at(settings.data_dir)).url
+    return database_role.url_of_role(database_url) if is_embedded else database_url
+
+
 def role_environment(settings: "Settings", database_url: str, broker_url: str) -> dict[str, str]:
     """The environment of the roles that `up` starts. `end_orphans` recognises roles of a killed `up` by it."""
     return {

@@ -91,7 +91,7 @@ class SharedServer:
             if (exited and not self._locks.process_lock.held_elsewhere()) or time.monotonic() > deadline:
                 raise PaperwireError(self._failure(problem, log_start))
             if time.monotonic() > say_at:
-                self._say(f"waiting for {self._server.title}: {problem}")
+                self._say(f"{self._server.title} is still starting; the log is {self._server.log_file}")
                 say_at = deadline
             time.sleep(0.03)
 

@@ -9,6 +9,7 @@ from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryEr
 from services.flow.commands import channels, resend
 from services.flow.commands.preview import TABS, Preview
 from services.flow.commands.preview import preview as run_preview
+from services.flow.commands.preview.advice import Mend, what_to_look_for
 from services.web import subscription_form
 from services.web.chart import Bar, ScoreChart, score_chart, weekly_bars
 from services.web.context import AppContext
@@ -54,6 +55,8 @@ class ShownPreview:
     change: str = ""
     """`+3 −2`: the papers that came and went since the first vote."""
     failure: PaperwireError | None = None
+    mends: tuple[Mend, ...] = ()
+    """Changes after which the query is valid."""
     status: int = 200
 
     @property
@@ -85,11 +88,10 @@ def figure(result: Preview) -> str:
         return f"nothing in {result.days} days"
     if result.per_week < 1:
         return paper_count(count, last)
-    rate = (
-        round(result.per_week) if result.per_week >= 10 or result.per_week == int(result.per_week) else result.per_week
-    )
-    if result.everything > count:
-        return f"the best {rate:,} a week"
+    if result.everything > count and not result.draft.trending:
+        return f"the best {result.draft.volume.replace('/', ' a ')}"
+    is_whole = result.per_week >= 10 or result.per_week == int(result.per_week)
+    rate = round(result.per_week) if is_whole else result.per_week
     return f"about {rate:,} a week" + (", estimated" if result.estimated else "")
 
 
@@ -168,6 +170,8 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
             raise
         # A liked paper was deleted meanwhile; the page for a wrong address would not help.
         return ShownPreview(failure=ConfigError(str(error), field="liked"))
+    except QueryError as error:
+        return ShownPreview(failure=error, mends=what_to_look_for(app.db, fields.query))
     except PaperwireError as error:
         return ShownPreview(failure=error)
     return _shown(result, view)

@@ -44,9 +44,9 @@ def test_a_query_that_does_not_parse_shows_the_position(paperwire: Paperwire, ad
 
 
 def test_a_database_without_migrations_is_reported_with_the_command_to_run(
-    paperwire: Paperwire, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    paperwire: Paperwire, settings: Settings, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = settings.database_url.get_secret_value()
+    url = postgres_url
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("CREATE DATABASE bare"))
@@ -128,7 +128,7 @@ def test_packages_of_the_same_name_in_the_working_directory_are_not_imported(tmp
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments"), [("import", "FILE"), ("user add", "EMAIL"), ("source add", "KIND [LOCATION]")]
+    ("command", "arguments"), [("import", "FILE..."), ("user add", "EMAIL"), ("source add", "KIND [LOCATION]")]
 )
 def test_the_usage_line_writes_required_arguments_without_braces(
     paperwire: Paperwire, command: str, arguments: str
@@ -170,3 +170,10 @@ def test_every_command_that_is_not_logged_exists() -> None:
 def commands_of(group: Any, before: str = "") -> Iterator[str]:
     for name, command in group.commands.items():
         yield from commands_of(command, f"{before}{name} ") if hasattr(command, "commands") else [before + name]
+
+
+@pytest.mark.parametrize("arguments", [["import"], ["subscribe", "a@example.org"], ["user", "add"], ["source", "add"]])
+def test_a_wrong_call_echoes_little_of_what_was_typed(paperwire: Paperwire, arguments: list[str]) -> None:
+    answer = paperwire(*arguments, *["--nonsense", "y" * 12_000, "z" * 12_000])
+    assert answer.code != 0
+    assert len(answer.err) < 1000

@@ -91,7 +91,7 @@ def test_a_restored_database_has_new_keys_and_gives_no_number_twice(
 
     config = settings()
     # One server for all steps, since starting one takes seconds.
-    with local.database(config, migrate.upgrade) as url:
+    with local.database(config, migrate.upgrade_embedded) as url:
         db = Database(url)
         assert run(["user", "add", "ada@example.org"]) == 0
         assert run(["user", "link", "ada@example.org"]) == 0

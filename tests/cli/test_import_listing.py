@@ -80,3 +80,21 @@ def test_a_file_that_unpacks_beyond_the_limit_is_refused(paperwire: Paperwire, t
     bomb = tmp_path / "bomb.gz"
     bomb.write_bytes(gzip.compress(bytes(201 * 2**20), compresslevel=1))
     assert "200 MiB" in paperwire("import", bomb).error()
+
+
+def test_several_files_are_imported_and_one_that_is_no_listing_stops_none(paperwire: Paperwire, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.txt"
+    broken.write_text("no listing")
+    answer = paperwire("import", PAGE, broken, LISTINGS / "arxiv_api.xml")
+    assert answer.code == 1
+    first, second = answer.out.splitlines()[0], answer.out.splitlines()[-1]
+    assert first.startswith(f"{PAGE}: 5 found, 5 new")
+    assert f"{LISTINGS / 'arxiv_api.xml'}: " in second
+    assert answer.err.startswith(f"error: {broken}: ")
+    both = paperwire("import", PAGE, LISTINGS / "arxiv_api.xml", "--json").json()
+    assert [one["file"] for one in both] == [str(PAGE), str(LISTINGS / "arxiv_api.xml")]
+    assert [one["new"] for one in both] == [0, 0]
+
+
+def test_a_directory_is_refused_with_what_to_type(paperwire: Paperwire, tmp_path: Path) -> None:
+    assert f"name its files, for example {tmp_path}/*" in paperwire("import", tmp_path).error()

@@ -97,5 +97,5 @@ class Servers:
 @contextmanager
 def servers(data_dir: Path) -> Iterator[Servers]:
     config = load(Settings, data_dir=data_dir, database_url="", broker_url="", secret_key="")
-    with local.servers(config, migrate.upgrade) as (database_url, broker_url):
+    with local.servers(config, migrate.upgrade_embedded) as (database_url, broker_url):
         yield Servers(data_dir, database_url, broker_url)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.web.chart import weekly_bars
+from services.web.chart import HEIGHT, weekly_bars
 from services.web.formatting import distance, local, span
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
@@ -19,7 +19,7 @@ def test_a_week_ends_with_the_last_day() -> None:
     bars = weekly_bars([UNTIL, UNTIL - timedelta(days=6), UNTIL - timedelta(days=7)], UNTIL, 60)
     assert [bar.count for bar in bars][-2:] == [1, 2]
     assert (bars[-1].first, bars[-1].last) == (date(2026, 4, 28), UNTIL)
-    assert (bars[-1].height, bars[-2].height) == (1.0, 0.5)
+    assert (bars[-1].height, bars[-2].height) == (HEIGHT, HEIGHT / 2)
 
 
 @given(st.integers(60, 90), st.lists(st.integers(0, 59)))
@@ -27,7 +27,7 @@ def test_every_day_of_the_window_is_in_one_bar(length: int, days: list[int]) -> 
     bars = weekly_bars([UNTIL - timedelta(days=one) for one in days], UNTIL, length)
     assert sum(bar.count for bar in bars) == len(days)
     assert bars[0].first == UNTIL - timedelta(days=length - 1)
-    assert all(0 <= bar.height <= 1 for bar in bars)
+    assert all(0 <= bar.height <= HEIGHT for bar in bars)
     assert all(before.last + timedelta(days=1) == after.first for before, after in pairwise(bars))
 
 

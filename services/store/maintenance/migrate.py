@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from services.errors import ConfigError
 from services.store.db.tables import shard
 from services.store.delivery import sending_pause
+from services.store.maintenance import database_role
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -22,8 +23,11 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def upgrade(url: str, shards: int = 1) -> None:
-    """Migrates to the newest revision. Raises ConfigError if the database cannot be reached or has a newer revision."""
+def upgrade(url: str, shards: int = 1, role_password: str | None = None) -> None:
+    """Migrates to the newest revision. Raises ConfigError if the database cannot be reached or has a newer revision.
+
+    With `role_password`, also makes the role that pages and workers sign in with; an empty password sets none.
+    """
     engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 10})
     try:
         with engine.connect() as connection:
@@ -33,11 +37,21 @@ def upgrade(url: str, shards: int = 1) -> None:
             command.upgrade(alembic_config(connection), "head")
             _set_shards(connection, shards)
             sending_pause.start_if_copied(connection, connection.scalars(select(func.now())).one())
+            if role_password is not None and not database_role.grant(connection, role_password):
+                raise ConfigError(
+                    f"the user of PAPERWIRE_DATABASE_URL may not create the role {database_role.ROLE}; run `paperwire "
+                    "migrate` as a user who may create roles, or leave PAPERWIRE_DATABASE_ROLE_PASSWORD empty"
+                )
             connection.commit()
     except OperationalError as error:
         raise ConfigError(f"the database cannot be reached: {str(error.orig).splitlines()[0]}") from None
     finally:
         engine.dispose()
+
+
+def upgrade_embedded(url: str, shards: int = 1) -> None:
+    """As `upgrade`, with the role of pages and workers, whom the embedded server trusts without a password."""
+    upgrade(url, shards, role_password="")
 
 
 def is_current(engine: Engine) -> bool:

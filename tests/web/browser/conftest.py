@@ -64,6 +64,7 @@ def open_page(site: Site, address: str, chromium: Chromium) -> Iterator[OpenPage
         context.add_cookies([{"name": COOKIE, "value": str(cookie), "url": address}])
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
         page.goto(path)
         return page
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from services.flow.commands import resend
 from tests.web.conftest import Browser, Site, text_of
 
 HTMX = {"HX-Request": "true"}
@@ -154,6 +153,7 @@ def test_a_query_takes_the_best_if_it_is_asked_to(site: Site, ada: Browser) -> N
     assert "2 of 2 papers" in text_of(preview(ada, fields))
     best = preview(ada, fields | {"limit": "best"})
     assert "1 of 2 papers" in text_of(best)
+    assert "The best 5 a week" in text_of(best)
     assert "2 match the query; the others are held back" in text_of(best)
     everything = preview(ada, fields | {"limit": "best", "do": "everything"})
     assert "2 of 2 papers" in text_of(everything)
@@ -263,11 +263,37 @@ def test_a_trial_without_papers_says_so(site: Site, ada: Browser, fields: dict[s
     assert site.sql("SELECT count(*) FROM delivery") == [(0,)]
 
 
-def test_trials_count_as_test_messages(site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_count_as_test_messages(site: Site, ada: Browser) -> None:
     papers(site, "Diffusion agents")
-    monkeypatch.setattr(resend, "MAX_TESTS", 1)
-    assert ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX).status_code == 200
+    for _ in range(site.settings.tests_per_hour):
+        assert ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX).status_code == 200
     refused = ada.post("/subscriptions/try", {"query": "diffusion"}, **HTMX)
     assert refused.status_code == 429
-    assert "at most 1 test messages an hour" in text_of(refused)
-    assert site.sql("SELECT count(*) FROM delivery") == [(1,)]
+    assert f"at most {site.settings.tests_per_hour} test messages an hour" in text_of(refused)
+    assert site.sql("SELECT count(*) FROM delivery") == [(site.settings.tests_per_hour,)]
+
+
+def test_a_query_that_only_excludes_offers_what_to_look_for(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents", "Robots", categories=("cs.LG",))
+    only = preview(ada, {"query": "-survey"})
+    assert 'value="query:cat:cs.LG -survey"' in only.text
+    mended = preview(ada, {"query": "-survey", "do": "query:cat:cs.LG -survey"})
+    assert "2 of 2 papers" in text_of(mended)
+    assert 'value="query:' not in preview(ada, {"query": "(survey"}).text
+
+
+def test_an_unchanged_subscription_shows_no_empty_lists(site: Site, ada: Browser) -> None:
+    papers(site, "Diffusion agents")
+    one = site.subscription(site.ada, query="diffusion")
+    answer = text_of(preview(ada, {"query": "diffusion", "cadence": "daily", "editing": f"{one}"}))
+    assert "Lost" not in answer
+    assert "All 1 New to me 1 Near misses" in answer
+
+
+def test_trending_papers_are_no_best_of_a_query(site: Site, ada: Browser) -> None:
+    day = datetime.now(UTC).date()
+    for number in range(3):
+        site.paper(f"Diffusion {number}", number + 1, announced_on=day, upvotes=number + 1)
+    answer = text_of(preview(ada, {"query": "diffusion", "trending": "1", "cadence": "daily"}))
+    assert "About 1 a week" in answer
+    assert "held back" not in answer

@@ -1,7 +1,7 @@
 """Preview: what a subscription, saved or not, would have matched in the last days of the archive."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
@@ -202,11 +202,8 @@ def preview(
     with db.transaction() as tx:
         until = window_end(tx, db.now().date())
         window = Window(first=until - timedelta(days=days - 1), last=until)
-        archive, unindexed = archive_search.papers_per_day(tx, window), archive_search.unindexed(tx, window)
-        read_instead = unindexed if len(unindexed) <= MAX_UNINDEXED_READ else ()
-        ready = sum(archive.values()) - len(unindexed) + len(read_instead)
-        if draft.has_interest:
-            ready = min(ready, archive_search.count_embedded(tx, embedder.name, window))
+        archive = archive_search.papers_per_day(tx, window)
+        ready, read_instead = _ready(tx, embedder, draft, window, sum(archive.values()))
         place = Place(tx, embedder, window, read_instead)
         found = Searched()
         if subscription is not None:
@@ -254,6 +251,16 @@ def preview(
             has_upvotes=has_upvotes,
         )
         return replace(seen, advice=tuple(advice.advise(place, facts)))
+
+
+def _ready(tx: Connection, embedder: Embedder, draft: Draft, window: Window, scanned: int) -> tuple[int, Sequence[int]]:
+    """How many papers of the window a search finds, and those that it reads since they are not indexed yet."""
+    if draft.has_interest:
+        return archive_search.count_embedded(tx, embedder.name, window), ()
+    unindexed = archive_search.unindexed(tx, window)
+    if len(unindexed) <= MAX_UNINDEXED_READ:
+        return scanned, unindexed
+    return scanned - len(unindexed), ()
 
 
 def window_end(tx: Connection, today: date) -> date:

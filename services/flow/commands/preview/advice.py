@@ -9,7 +9,8 @@ from services.domain.query.parser import And, Phrase, Query, parse
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import QueryError
 from services.flow.commands.preview.search import Place
-from services.store.papers import archive_search
+from services.store.db.database import Database
+from services.store.papers import archive_search, papers
 from services.store.papers.found_papers import FoundPapers, Window
 from services.store.subscriptions import overlaps, subscriptions
 
@@ -59,6 +60,22 @@ class Facts:
     """Why the interest is not compiled."""
     estimated: bool
     has_upvotes: bool
+
+
+def what_to_look_for(db: Database, query: str) -> tuple[Mend, ...]:
+    """Additions to a query that only excludes: the archive's most frequent categories. None for any other query."""
+    try:
+        parse(f"word {query}")
+    except QueryError:
+        return ()
+    with db.transaction() as tx:
+        first, last = papers.days(tx)
+        if first is None or last is None:
+            return ()
+        newest = archive_search.newest_ids(tx, Window(first=first, last=last), MAX_COUNTED)
+        counts = archive_search.primary_categories(tx, newest)
+    most = sorted(counts, key=lambda name: -counts[name])[:MAX_MENDS]
+    return tuple(Mend(f"Only in {name}", f"query:cat:{name} {query}") for name in most)
 
 
 def advise(place: Place, facts: Facts) -> Iterator[Advice]:
