@@ -141,6 +141,7 @@ def test_a_subscription_of_another_account_gives_404(site: Site, adas: dict[str,
         ("/subscriptions", "channels", "channel_id"),
         ("/silences", "subscription", "subscription_id"),
         ("/subscriptions/preview", "editing", "subscription_id"),
+        ("/subscriptions/try", "editing", "subscription_id"),
     ],
 )
 def test_a_row_of_another_account_cannot_be_named_in_a_form(
