@@ -6,6 +6,7 @@ PaperwireError
 ├── QueryError       a query that does not parse; knows the position
 ├── TargetError      a channel's target that cannot be used
 ├── EmbedderError    the embedder is down or gives an unusable answer
+├── SigninError      the sign-in service does not answer, or gives an answer that must not be trusted
 ├── NotFound         no row has this id, or it belongs to another account
 ├── Busy             too much is going on at the moment, or too much was asked for in a short time
 ├── Conflict         the row exists already, or its state forbids the step
@@ -55,6 +56,10 @@ class EmbedderError(PaperwireError):
     def __init__(self, message: str, after: float | None = None) -> None:
         super().__init__(message)
         self.after = after
+
+
+class SigninError(PaperwireError):
+    pass
 
 
 class NotFound(PaperwireError):

@@ -82,6 +82,9 @@ class Settings(Configured):
     """Keys that `secret_key` replaced, separated by commas. They verify and decrypt, and never sign or encrypt."""
     timezone: str = Field(default_factory=_local_timezone)
     signup: str = "closed"
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
     embedder: str = "minilm"
     allow_source_hosts: str = ""
     """Private hosts that sources and their redirects may reach."""
@@ -158,6 +161,16 @@ class Settings(Configured):
         if not re.fullmatch(r"closed|invite|open|domain:[\w.-]+\.[\w-]+(,[\w.-]+\.[\w-]+)*", text.replace(" ", "")):
             raise ValueError("is closed, invite, open, or domain:example.org,example.com")
         return text.replace(" ", "")
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _issuer(cls, url: str) -> str:
+        parts = urlsplit(url)
+        is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+        is_usable = parts.hostname and not (parts.query or parts.fragment or parts.username)
+        if url and not (is_usable and (parts.scheme == "https" or is_local)):
+            raise ValueError("is the address of an OpenID Connect issuer, which begins with https://")
+        return url
 
     @field_validator("base_url")
     @classmethod

@@ -23,6 +23,7 @@ from services.web.pages import (
     feeds,
     matches,
     members,
+    oidc,
     outbox,
     papers,
     quarantine,
@@ -39,6 +40,7 @@ STATIC = Path(__file__).parent / "static"
 ROUTERS = (
     health.router,
     signin.router,
+    oidc.router,
     editor.router,
     quarantine.router,
     subscriptions.router,

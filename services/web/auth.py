@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -77,6 +77,10 @@ class Session:
     next_path: str = "/"
     link: str = ""
     """The key of the sign-in link that was opened, until its button is pressed."""
+    oidc: str = ""
+    """State, nonce and PKCE verifier of the sign-in that was begun at the issuer, separated by blanks."""
+    identity: str = ""
+    """Issuer, subject and time of a sign-in there, each on a line, of a person who has no address here yet."""
 
 
 def browser_digest(session: Session) -> bytes:
@@ -103,15 +107,15 @@ class Sessions:
         return Session(nonce=secrets.token_urlsafe(16), key=key, next_path=next_path)
 
     def write(self, session: Session) -> str:
-        return str(self._signer.dumps([session.nonce, session.key, session.next_path, session.link]))
+        return str(self._signer.dumps(astuple(session)))
 
     def read(self, cookie: str) -> Session | None:
         """The session, or None if the cookie is forged, damaged or older than thirty days."""
         try:
-            nonce, key, next_path, link = self._signer.loads(cookie, max_age=SESSION_SECONDS)
+            values = [str(value) for value in self._signer.loads(cookie, max_age=SESSION_SECONDS)]
+            return Session(**dict(zip((field.name for field in fields(Session)), values, strict=True)))
         except (BadSignature, ValueError, TypeError):
             return None
-        return Session(nonce=nonce, key=key, next_path=next_path, link=link)
 
     def form_token(self, session: Session) -> str:
         """The token that every form of this session contains."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from services.errors import ConfigError
+from services.flow.oidc.issuer import Issuer
 from services.flow.upkeep.model_rollover import serving_embedder
 from services.ports import Embedder
 from services.settings import Settings
@@ -33,6 +34,8 @@ class AppContext:
     secrets: SecretBox
     sessions: Sessions
     previews: PreviewSlots
+    issuer: Issuer | None
+    """Where people sign in with OpenID Connect; None: nowhere."""
     readiness: Readiness
 
     @classmethod
@@ -50,6 +53,7 @@ class AppContext:
             readiness=Readiness(url),
             secrets=SecretBox(keys),
             sessions=Sessions(keys),
+            issuer=Issuer(settings) if settings.oidc_issuer else None,
             previews=PreviewSlots(MAX_PREVIEWS, settings.previews_per_minute),
         )
 

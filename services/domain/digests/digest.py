@@ -196,13 +196,16 @@ def confirmation() -> Digest:
     return Digest(kind="confirm", title="Do you want mails from paperwire?", papers=())
 
 
-def signin_link() -> Digest:
-    """The mail with a link that somebody asked for on the sign-in page."""
+def signin_link(issuer: str = "") -> Digest:
+    """The mail with a link that somebody asked for on the sign-in page. `issuer`: of the identity that it connects."""
     return Digest(
         kind=LINK,
         title="Your link to sign in to paperwire",
         papers=(),
-        notes=("Somebody, probably you, asked for a link to sign in to paperwire with this address.",),
+        notes=(
+            "Somebody, probably you, asked for a link to sign in to paperwire with this address.",
+            *_connecting(issuer),
+        ),
         action="Sign in",
         foot=(
             "The link works once, for fifteen minutes, and replaces earlier ones.",
@@ -211,8 +214,11 @@ def signin_link() -> Digest:
     )
 
 
-def signup_link() -> Digest:
-    """The mail to an address without an account that may sign up, for which somebody asked on the sign-in page."""
+def signup_link(issuer: str = "") -> Digest:
+    """The mail to an address without an account that may sign up, for which somebody asked on the sign-in page.
+
+    `issuer`: of the identity that it connects.
+    """
     return Digest(
         kind=LINK,
         title="Your link to join paperwire",
@@ -220,6 +226,7 @@ def signup_link() -> Digest:
         notes=(
             "paperwire sends alerts about new research papers. Somebody, probably you, entered this address there, "
             "and it has no account yet.",
+            *_connecting(issuer),
         ),
         action="Make my account",
         foot=(
@@ -227,6 +234,11 @@ def signup_link() -> Digest:
             "If you did not ask for it, do nothing: no account is made, and nothing more is sent.",
         ),
     )
+
+
+def _connecting(issuer: str) -> tuple[str, ...]:
+    """What a link says that connects an identity, since whoever has the identity then signs in with it."""
+    return (f"From then on a sign-in at {issuer} opens this account too.",) if issuer else ()
 
 
 def invitation(team: str = "") -> Digest:

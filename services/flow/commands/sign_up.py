@@ -1,10 +1,11 @@
 """Invites people, and makes the account of a person who followed a sign-up link."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.accounts.issuer_subject import Identity
 from services.domain.accounts.profile import normalize_email, parse_timezone
 from services.domain.accounts.signup import parse_signup
 from services.errors import Busy, ConfigError, Conflict
@@ -60,6 +61,33 @@ def accept(tx: Connection, settings: Settings, link: SigninLink, timezone: str) 
     if not (is_invited or (link.invitation_id is None and rule.allows(link.email))):
         return None
     return members.find(tx, link.email) or _add(tx, settings, link.email, timezone)
+
+
+def sign_in_with(tx: Connection, settings: Settings, identity: Identity) -> Member | None:
+    """The member of an identity: who signed in with it before, who has its verified address, or a new one.
+
+    None when the person may not sign up, or when the address belongs to a member with another identity.
+    """
+    known = members.by_identity(tx, identity)
+    if known is not None or not identity.email:
+        return known
+    member = members.find(tx, identity.email) or _sign_up(tx, settings, identity.email)
+    return member if member is not None and members.connect(tx, member, identity) else None
+
+
+def _sign_up(tx: Connection, settings: Settings, email: str) -> Member | None:
+    """A new member with a verified address, if it may sign up or was invited."""
+    invited = invitations.find_open(tx, email)
+    link = SigninLink(
+        account_id=None,
+        invitation_id=invited.id if invited else None,
+        email=email,
+        browser=b"",
+        issuer="",
+        subject="",
+        created_at=invited.created_at if invited else datetime.now(UTC),
+    )
+    return accept(tx, settings, link, "")
 
 
 def _join(tx: Connection, invited: Invitation, account_id: int) -> Member | None:

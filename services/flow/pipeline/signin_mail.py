@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from services import plugins
+from services.domain.accounts.issuer_subject import Identity
 from services.domain.accounts.signin import LINK_LIFETIME
 from services.domain.accounts.signup import parse_signup
 from services.domain.digests.digest import Digest, invitation, signin_link, signup_link
@@ -79,8 +80,9 @@ def _answer(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
         return _signup(tx, settings, request, db)
     if not members.may_sign_in(tx, member):
         return None
-    key = credentials.create_signin_link(tx, member.account_id, request.browser, member.email)
-    return LinkMail(member.email, signin_link(), key)
+    identity = Identity(request.issuer, request.subject)
+    key = credentials.create_signin_link(tx, member.account_id, request.browser, member.email, identity)
+    return LinkMail(member.email, signin_link(request.issuer), key)
 
 
 def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Database) -> LinkMail | None:
@@ -93,8 +95,9 @@ def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
     if not consent.may_mail_stranger(tx, request.email, request.ip, None, db.now(tx)):
         return None
     invitation_id = invited.id if invited and is_invited else None
-    key = credentials.create_signup_link(tx, request.email, request.browser, invitation_id)
-    return LinkMail(request.email, signup_link(), key)
+    identity = Identity(request.issuer, request.subject)
+    key = credentials.create_signup_link(tx, request.email, request.browser, invitation_id, identity)
+    return LinkMail(request.email, signup_link(request.issuer), key)
 
 
 def _send(db: Database, settings: Settings, mail: LinkMail) -> Outcome:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 
+from services.domain.accounts.issuer_subject import NOBODY, Identity
 from services.domain.accounts.signin import LINK_LIFETIME
 from services.store.accounts import members
 from services.store.accounts.records import Invitation, SigninLink
@@ -13,7 +14,9 @@ from services.store.db.records import columns_for, fetch_first
 from services.store.db.tables import api_token, signin_link
 
 
-def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"", email: str = "") -> str:
+def create_signin_link(
+    tx: Connection, account_id: int, browser: bytes = b"", email: str = "", identity: Identity = NOBODY
+) -> str:
     """A new single-use key for signing in. Older keys of the same person stop working.
 
     `browser`: of the person who asked for the link; another browser needs one more step. `email`: of the member who
@@ -21,13 +24,16 @@ def create_signin_link(tx: Connection, account_id: int, browser: bytes = b"", em
     """
     email = email or members.first_owner(tx, account_id).email
     tx.execute(delete(signin_link).where(signin_link.c.account_id == account_id, signin_link.c.email == email))
-    return _insert(tx, account_id=account_id, email=email, browser=browser, expires_at=func.now() + LINK_LIFETIME)
+    row = {"account_id": account_id, "email": email, "browser": browser, **identity.key}
+    return _insert(tx, **row, expires_at=func.now() + LINK_LIFETIME)
 
 
-def create_signup_link(tx: Connection, email: str, browser: bytes, invitation_id: int | None = None) -> str:
+def create_signup_link(
+    tx: Connection, email: str, browser: bytes, invitation_id: int | None = None, identity: Identity = NOBODY
+) -> str:
     """A new single-use key with which an address without an account gets one. Its older keys stop working."""
     tx.execute(delete(signin_link).where(signin_link.c.email == email, signin_link.c.account_id.is_(None)))
-    row = {"email": email, "browser": browser, "invitation_id": invitation_id}
+    row = {"email": email, "browser": browser, "invitation_id": invitation_id, **identity.key}
     return _insert(tx, **row, expires_at=func.now() + LINK_LIFETIME)
 
 

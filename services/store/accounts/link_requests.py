@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
 
 from services.domain.accounts import signin
+from services.domain.accounts.issuer_subject import NOBODY, Identity
 from services.errors import Busy
 from services.store.accounts.records import LinkRequest
 from services.store.db import circuit_breaker
@@ -22,8 +23,11 @@ TRANSPORT = "smtp"
 """The transport of mails. While its circuit breaker is open, requests wait."""
 
 
-def add(tx: Connection, email: str, ip: str, browser: bytes) -> None:
-    """Stores a request. `email` is normalized. Raises Busy when there were too many."""
+def add(tx: Connection, email: str, ip: str, browser: bytes, identity: Identity = NOBODY) -> None:
+    """Stores a request. `email` is normalized. Raises Busy when there were too many.
+
+    `identity`: what the link connects with the address.
+    """
     lock(tx, "link request")
     since = func.now() - signin.REQUESTS_COUNTED_FOR
     counts = select(
@@ -33,7 +37,7 @@ def add(tx: Connection, email: str, ip: str, browser: bytes) -> None:
     ).where(link_request.c.created_at > since)
     if refusal := signin.refusal(*tx.execute(counts).one()):
         raise Busy(refusal)
-    tx.execute(insert(link_request).values(email=email, ip=ip, browser=browser))
+    tx.execute(insert(link_request).values(email=email, ip=ip, browser=browser, **identity.key))
     wake(tx, "deliver")
 
 

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.domain.accounts.issuer_subject import Identity
 from services.errors import ConfigError, Conflict, NotFound
 from services.store.accounts.records import MEMBER, OWNER, Member
 from services.store.db import change_log
@@ -32,6 +33,23 @@ def may_sign_in(tx: Connection, who: Member) -> bool:
     """Whether an operator has not disabled the account."""
     disabled = select(account.c.disabled_at).where(account.c.id == who.account_id)
     return tx.scalars(disabled).one() is None
+
+
+def by_identity(tx: Connection, identity: Identity) -> Member | None:
+    is_same = and_(member.c.issuer == identity.issuer, member.c.subject == identity.subject)
+    return fetch_first(tx, Member, _members().where(is_same))
+
+
+def connect(tx: Connection, who: Member, identity: Identity) -> bool:
+    """Lets a member sign in with an identity too; False when the member has another one, or it is another member's."""
+    lock(tx, "identities")
+    user = by_identity(tx, identity)
+    if user is not None or who.issuer:
+        return user is not None and user.id == who.id
+    values = {"issuer": identity.issuer, "subject": identity.subject}
+    tx.execute(update(member).where(member.c.id == who.id).values(values))
+    change_log.record(tx, who.account_id, "connected an identity", f"{who.email}: {identity.issuer}")
+    return True
 
 
 def all_of(tx: Connection, account_id: int) -> list[Member]:

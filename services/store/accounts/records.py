@@ -35,6 +35,9 @@ class Member:
     email: str
     role: str
     """`owner` or `member`. Only owners invite and remove people, change the address and delete the account."""
+    issuer: str
+    """Of the OpenID Connect identity with which the person signs in too; empty: none."""
+    subject: str
     signed_in_at: datetime | None
 
     @property
@@ -60,6 +63,9 @@ class SigninLink:
     email: str
     browser: bytes
     """The digest of the browser that asked for the link (`auth.browser_digest`); empty: any browser may use it."""
+    issuer: str
+    """Of the identity that the link connects with the address; empty: none. Only the browser that asked may use it."""
+    subject: str
     created_at: datetime
 
 
@@ -71,6 +77,8 @@ class LinkRequest:
     email: str
     ip: str
     browser: bytes
+    issuer: str
+    subject: str
     created_at: datetime
 
 

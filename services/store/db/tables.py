@@ -70,8 +70,8 @@ api_token = Table(
 
 member = Table(
     "member", metadata, _id(), _ref("account_id", "account.id"), Column("email", Text, nullable=False, unique=True),
-    _text("role", "member"), _at("signed_in_at"), _created(),
-    UniqueConstraint("account_id", "id"),
+    _text("role", "member"), _text("issuer"), _text("subject"), _at("signed_in_at"), _created(),
+    UniqueConstraint("account_id", "id"), Index("uq_member_identity", "issuer", "subject", unique=True, postgresql_where=text("issuer <> ''")),
     CheckConstraint("email = lower(email)", name="lower_email"), CheckConstraint("role IN ('owner', 'member')", name="role"),
 )  # fmt: skip
 
@@ -102,11 +102,11 @@ invitation = Table(
 signin_link = Table(
     "signin_link", metadata, Column("digest", LargeBinary, primary_key=True),
     _ref("account_id", "account.id", nullable=True, index=True), _ref("invitation_id", "invitation.id", nullable=True, index=True), _text("email"), Column("browser", LargeBinary, nullable=False, server_default=""),
-    _at("expires_at", nullable=False), _at("used_at"), _created(),
+    _text("issuer"), _text("subject"), _at("expires_at", nullable=False), _at("used_at"), _created(),
 )  # fmt: skip
 
 link_request = Table(
-    "link_request", metadata, _id(), _text("email", None), _text("ip"), Column("browser", LargeBinary, nullable=False, server_default=""),
+    "link_request", metadata, _id(), _text("email", None), _text("ip"), Column("browser", LargeBinary, nullable=False, server_default=""), _text("issuer"), _text("subject"),
     Column("created_at", TIMESTAMP(timezone=True), nullable=False, server_default=func.now(), index=True),
     Column("next_attempt_at", TIMESTAMP(timezone=True), server_default=func.now()),
     Index("ix_link_request_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),

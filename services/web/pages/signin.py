@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from services.domain.accounts.issuer_subject import Identity
 from services.domain.accounts.profile import normalize_email
 from services.errors import Busy, ConfigError
 from services.flow.commands import sign_up
@@ -36,7 +37,7 @@ def signin(request: Anyone, key: str = "", next: str = "/") -> Response:
         response.headers["Referrer-Policy"] = "no-referrer"
         request.set_session_cookie(response, replace(request.session, link=key[:MAX_KEY]))
         return response
-    response = _ask(request)
+    response = ask(request)
     next_path = safe_next(next)
     if next_path != "/" and request.maybe_account is None:
         request.set_session_cookie(response, replace(request.session, next_path=next_path))
@@ -66,7 +67,7 @@ def ask_by_mail(request: Anyone, form: Posted) -> Response:
             link_requests.add(tx, email, request.ip, browser_digest(request.session))
     except (ConfigError, Busy) as error:
         log.warning("a request for a sign-in link was refused", ip=request.ip)
-        return _ask(request, typed[:300], str(error), 429 if isinstance(error, Busy) else 422)
+        return ask(request, typed[:300], str(error), 429 if isinstance(error, Busy) else 422)
     return request.render("signin_mailed.html", email=email)
 
 
@@ -76,15 +77,18 @@ def use_key(request: Anyone, form: Posted) -> Response:
     key = form.text("key")
     with request.app.db.transaction() as tx:
         link = credentials.find_signin_link(tx, key)
-    if link is not None and _is_elsewhere(request, link) and form.text("confirmed") != "on":
+    if link is not None and _is_elsewhere(request, link) and (link.issuer or form.text("confirmed") != "on"):
         return _confirm(request, key, link)
     with request.app.db.transaction() as tx:
         used = credentials.use_signin_link(tx, key)
         member = _member_of(tx, request, used, form.text("timezone")) if used is not None else None
+        if member is not None and used is not None and used.issuer:
+            is_connected = members.connect(tx, member, Identity(used.issuer, used.subject))
+            member = member if is_connected else None
     if member is None:
         log.warning("a sign-in link was refused", ip=request.ip)
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, member)
+    return sign_in(request, member)
 
 
 @router.post("/signout")
@@ -96,8 +100,11 @@ def signout(request: Leaving, form: Posted) -> Response:
     return signed_out(request)
 
 
-def _ask(request: RequestContext, email: str = "", error: str = "", status: int = 200) -> Response:
-    return request.render("signin.html", status, printed=_prints_links(request), email=email, error=error)
+def ask(request: RequestContext, email: str = "", error: str = "", status: int = 200) -> Response:
+    """The sign-in page."""
+    issuer = request.app.issuer.name if request.app.issuer else ""
+    printed = _prints_links(request)
+    return request.render("signin.html", status, printed=printed, email=email, error=error, issuer=issuer)
 
 
 def _member_of(tx: Connection, request: RequestContext, used: SigninLink, timezone: str) -> Member | None:
@@ -148,10 +155,10 @@ def _sign_in_operator(request: RequestContext) -> Response:
         owner = members.first_owner(tx, operator.id) if operator is not None else None
     if owner is None:
         return request.render("signin_refused.html", 403)
-    return _sign_in(request, owner)
+    return sign_in(request, owner)
 
 
-def _sign_in(request: RequestContext, member: Member) -> Response:
+def sign_in(request: RequestContext, member: Member) -> Response:
     """Starts a session with a new random nonce, and opens the page that was asked for."""
     log.info("signed in", account=member.account_id, member=member.id, ip=request.ip)
     with request.app.db.transaction() as tx:

@@ -61,6 +61,8 @@ def upgrade() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("ip", sa.Text(), server_default="", nullable=False),
         sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
+        sa.Column("issuer", sa.Text(), server_default="", nullable=False),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column(
             "next_attempt_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=True
@@ -344,6 +346,8 @@ def upgrade() -> None:
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), server_default="member", nullable=False),
+        sa.Column("issuer", sa.Text(), server_default="", nullable=False),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
         sa.Column("signed_in_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("email = lower(email)", name=op.f("ck_member_lower_email")),
@@ -352,6 +356,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_member")),
         sa.UniqueConstraint("account_id", "id", name=op.f("uq_member_account_id_id")),
         sa.UniqueConstraint("email", name=op.f("uq_member_email")),
+    )
+    op.create_index(
+        "uq_member_identity",
+        "member",
+        ["issuer", "subject"],
+        unique=True,
+        postgresql_where=sa.text("issuer <> ''"),
     )
     op.create_table(
         "session",
@@ -412,6 +423,8 @@ def upgrade() -> None:
         sa.Column("invitation_id", sa.BigInteger(), nullable=True),
         sa.Column("email", sa.Text(), server_default="", nullable=False),
         sa.Column("browser", sa.LargeBinary(), server_default="", nullable=False),
+        sa.Column("issuer", sa.Text(), server_default="", nullable=False),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False),
