@@ -195,6 +195,14 @@ class SecretIssuing(Protocol):
         """The target with a new secret, and that secret."""
 
 
+@runtime_checkable
+class OptInRequiring(Protocol):
+    """A notifier with targets whose readers have to agree before anything but the opt-in request is sent."""
+
+    def needs_opt_in(self, target: BaseModel) -> bool:
+        """Whether the account may name the target without having been given access to it."""
+
+
 class Mailbox(Protocol):
     """The mailbox that returned mails arrive in."""
 

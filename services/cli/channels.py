@@ -1,5 +1,6 @@
 """`paperwire channel …`: the channels that papers are sent to."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from services.cli import output
 from services.cli.context import Email, Id, Json, command_context
 from services.domain.delivery.schedule import DEFAULT_TIME
+from services.errors import ConfigError
 
 commands = typer.Typer(help="Where papers are sent: mail, Slack, webhooks.", no_args_is_help=True)
 
@@ -15,11 +17,13 @@ commands = typer.Typer(help="Where papers are sent: mail, Slack, webhooks.", no_
 def add(
     email: Email,
     kind: Annotated[str, typer.Argument(help="email, slack, slack-webhook, webhook.", show_default=False)],
-    target: Annotated[str, typer.Argument(help="An address, a Slack channel …", show_default=False)],
+    target: Annotated[
+        str, typer.Argument(help="An address, a Slack channel …; `-` reads it from stdin.", show_default=False)
+    ],
     at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = DEFAULT_TIME,
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
     confirmed: Annotated[
-        bool, typer.Option("--confirmed", help="The address's owner agreed: send no confirmation mail.")
+        bool, typer.Option("--confirmed", help="The owner agreed: send no request to confirm.")
     ] = False,
     at_most_once: Annotated[
         bool | None,
@@ -34,10 +38,13 @@ def add(
     from services.store.delivery import channels
 
     hours = ChannelHours(parse_time(at), parse_weekday(weekday))
+    target = _from_stdin() if target == "-" else target
     with command_context() as context:
         settings = context.settings_with_key()
         account_id = context.account(email)
-        added = channel_commands.add(context.db, settings, account_id, f"{kind}:{target}", hours=hours)
+        added = channel_commands.add(
+            context.db, settings, account_id, f"{kind}:{target}", hours=hours, by_operator=True
+        )
         if confirmed:
             opt_in.confirm_by_operator(context.db, SecretBox(settings.secret_keys), added.id)
         if at_most_once is not None:
@@ -47,6 +54,14 @@ def add(
         output.say(f"channel {added.id}: {kind} {label} of {email}, digests at {at}")
         _print_secret(added.secret)
         context.request_opt_in(added.id)
+
+
+def _from_stdin() -> str:
+    """A target that neither the list of processes nor the history of the shell shall show."""
+    text = sys.stdin.readline().strip()
+    if not text:
+        raise ConfigError("the standard input is empty; `-` reads the target from its first line")
+    return text
 
 
 def _print_secret(secret: str) -> None:
@@ -126,7 +141,7 @@ def ask(channel: Id) -> None:
 
 @commands.command()
 def confirm(channel: Id) -> None:
-    """Confirm an e-mail address whose owner told you that he agrees."""
+    """Confirm a channel whose owner told you that he agrees."""
     from services.flow.commands import opt_in
     from services.store.db.secrets import SecretBox
 
@@ -139,7 +154,6 @@ def confirm(channel: Id) -> None:
 @commands.command("renew-encryption")
 def renew_encryption() -> None:
     """Encrypt the secrets of all channels with the present PAPERWIRE_SECRET_KEY."""
-    from services.errors import ConfigError
     from services.flow.commands.renew_encryption import renew_encryption
     from services.store.db.secrets import SecretBox
 

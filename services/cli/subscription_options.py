@@ -91,7 +91,9 @@ class SubscriptionOptions:
 
         settings = session.settings_with_key()
         words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
-        channel_ids = dict.fromkeys(channels.find_or_add(session.db, settings, account_id, word) for word in words)
+        channel_ids = dict.fromkeys(
+            channels.find_or_add(session.db, settings, account_id, word, by_operator=True) for word in words
+        )
         for channel_id in channel_ids:
             session.request_opt_in(channel_id)
         return list(channel_ids)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from services.domain.delivery.opt_in import LINK_LIFETIME
+from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
 from services.store.db.secrets import SecretBox
-from services.store.delivery import channels
+from services.store.delivery import channels, deliveries
 from services.store.delivery.records import Channel
 
 
@@ -26,13 +27,13 @@ def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Chan
 
 
 def confirm_token(secrets: SecretBox, channel_id: int, label: str, requested_at: datetime) -> str:
-    """Valid for a week, and after that for as long as the channel is confirmed."""
+    """Valid for a week, until a newer request is sent; and for as long as the channel is confirmed."""
     seconds = int(requested_at.timestamp())
     return f"{channel_id}-{seconds}-{secrets.sign('confirm', channel_id, label, seconds)}"
 
 
 def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Channel:
-    """The channel of a token. Raises NotFound for a forged or expired token, and for an unsubscribed channel."""
+    """The channel of a token. Raises NotFound for a forged, replaced or expired token, and an unsubscribed channel."""
     number, seconds, signature = [*token.split("-"), "", ""][:3]
     channel = _channel(tx, number)
     if channel is None or not secrets.verify(signature, "confirm", channel.id, channel.label, seconds):
@@ -41,7 +42,14 @@ def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: dateti
         raise NotFound("this address was unsubscribed; subscribe it again on the Channels page, which sends a new link")
     if datetime.fromtimestamp(int(seconds), UTC) < now - LINK_LIFETIME and not channel.verified:
         raise NotFound("this link is more than a week old; ask for a new one on the Channels page")
+    if not channel.verified and int(seconds) < int(_newest_request(tx, channel).timestamp()):
+        raise NotFound("a newer message asked for this confirmation; use the link in that one")
     return channel
+
+
+def _newest_request(tx: Connection, channel: Channel) -> datetime:
+    """When the newest opt-in request of a channel was made; the earliest moment when there is none any more."""
+    return deliveries.newest_of_kind(tx, channel.id, DeliveryKind.CONFIRM) or datetime.fromtimestamp(0, UTC)
 
 
 def _channel(tx: Connection, number: str) -> Channel | None:

@@ -37,8 +37,8 @@ FLASH_MESSAGES = {
     "resumed": "Resumed.",
     "polling": "The poll has started. Reload this page to see the result.",
     "added": "Added.",
-    "asked": "A confirmation mail was sent to that address. Nothing else is sent there until its owner confirms. "
-    "An address gets at most one confirmation mail an hour and three a day.",
+    "asked": "A message with a link to confirm was sent there. Nothing else is sent until somebody there confirms. "
+    "There is at most one such message an hour, and three a day.",
     "address": "Saved. Mails go to the new address once its owner follows the link in the confirmation mail.",
     "subscribed": "Subscribed again. New matches are sent there from now on.",
     "enabled": "Enabled. Waiting alerts are sent now.",

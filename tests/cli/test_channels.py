@@ -149,3 +149,11 @@ def test_stored_tokens_are_encrypted_again_with_a_new_key(
     assert "1 channel encrypted again" in paperwire("channel", "renew-encryption").out
     set_keys(new, "")
     assert "0 channels encrypted again" in paperwire("channel", "renew-encryption").out
+
+
+def test_the_address_of_a_webhook_is_read_from_stdin(paperwire: Paperwire, ada: str) -> None:
+    answer = paperwire("channel", "add", ada, "slack-webhook", "-", stdin=f"{WEBHOOK}\n".encode())
+    assert answer.code == 0, answer.err
+    assert "wonderland" not in answer.out
+    assert [one["target"] for one in paperwire("channel", "list", "--json").json()] == ["webhook …land"]
+    assert "standard input is empty" in paperwire("channel", "add", ada, "slack-webhook", "-").error()

@@ -91,3 +91,18 @@ def test_a_page_that_fails_has_the_security_headers_too(site: Site, monkeypatch:
     for name, value in HEADERS.items():
         assert answer.headers[name] == value
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_metrics_count_transports_that_are_down_and_dead_deliveries(site: Site) -> None:
+    channel = site.channel(site.ada, "email:ada@example.org")
+    before = site.browser().get("/metrics").text
+    assert "paperwire_circuit_breakers_open 0.0" in before
+    assert "paperwire_deliveries_dead 0.0" in before
+    site.sql("INSERT INTO transport (key, down_because, check_at) VALUES ('smtp', 'no answer', now())")
+    site.sql(
+        "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state) "
+        f"SELECT {site.ada}, {channel}, 'digest', n, n, 'dead' FROM unnest(ARRAY['one', 'two']) n"
+    )
+    after = site.browser().get("/metrics").text
+    assert "paperwire_circuit_breakers_open 1.0" in after
+    assert "paperwire_deliveries_dead 2.0" in after

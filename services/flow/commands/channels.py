@@ -9,9 +9,10 @@ from services import plugins
 from services.domain.delivery.schedule import ChannelHours
 from services.errors import ConfigError
 from services.flow.channel_targets import stored_target, target_of
-from services.ports import SecretIssuing
+from services.ports import Notifier, OptInRequiring, SecretIssuing
 from services.settings import Settings
 from services.store.accounts import accounts
+from services.store.accounts.records import Account
 from services.store.db import change_log
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
@@ -40,6 +41,7 @@ def find_or_add(
     *,
     verified: bool | None = None,
     hours: ChannelHours | None = None,
+    by_operator: bool = False,
 ) -> int:
     """The id of the channel that `word` names: an id, or the short form that `add` takes.
 
@@ -48,7 +50,7 @@ def find_or_add(
     if word.isdigit():
         with db.transaction() as tx:
             return channels.find(tx, int(word), account_id).id
-    return add(db, settings, account_id, word, verified=verified, hours=hours).id
+    return add(db, settings, account_id, word, verified=verified, hours=hours, by_operator=by_operator).id
 
 
 def add(
@@ -59,11 +61,13 @@ def add(
     *,
     verified: bool | None = None,
     hours: ChannelHours | None = None,
+    by_operator: bool = False,
 ) -> AddedChannel:
     """Adds a channel from its short form: `slack:#channel`, `slack-webhook:URL`, `webhook:URL`, `email:ADDRESS`.
 
-    When the account has the channel, changes its hours. An e-mail address other than the account's own is not
-    confirmed until its owner opts in, unless `verified` is given. Raises ConfigError and TargetError.
+    When the account has the channel, changes its hours. An e-mail address other than the account's own, and a
+    conversation of the operator's Slack bot that no operator adds, are not confirmed until somebody there opts in,
+    unless `verified` is given. Raises ConfigError and TargetError.
     """
     kind, _, text = word.partition(":")
     kind = {"slack-webhook": "slack"}.get(kind, kind)
@@ -77,14 +81,21 @@ def add(
     with db.transaction() as tx:
         if verified is None:
             account = accounts.by_id(tx, account_id)
-            is_own = account is not None and plugin.label(target).lower() == account.email
-            verified = kind != "email" or is_own
+            verified = account is not None and _is_verified(plugin, target, account, by_operator=by_operator)
         secret = ""
         existing = _existing_target(tx, secrets, account_id, kind, plugin.label(target))
         if existing is None and isinstance(plugin, SecretIssuing):
             target, secret = plugin.with_new_secret(target, db.now(tx))
         stored = stored_target(kind, existing or target, secrets)
         return AddedChannel(channels.add(tx, account_id, stored, verified=verified, hours=hours), secret)
+
+
+def _is_verified(plugin: Notifier, target: BaseModel, account: Account, *, by_operator: bool) -> bool:
+    """Whether nobody has to opt in to the target."""
+    if plugin.kind == "email":
+        return plugin.label(target).lower() == account.email
+    needs_opt_in = isinstance(plugin, OptInRequiring) and plugin.needs_opt_in(target)
+    return not needs_opt_in or by_operator or account.operator
 
 
 def _existing_target(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:

@@ -87,11 +87,20 @@ class Slack:
         """A webhook answers without the `ts` that a thread or an update has to name."""
         return frozenset({"thread", "update"} if public_fields.get("channel") else ())
 
+    def needs_opt_in(self, target: BaseModel) -> bool:
+        """Everybody may name a conversation of the operator's bot. A token and a webhook's address were given."""
+        slack = _slack(target)
+        return bool(slack.channel) and not slack.token.get_secret_value()
+
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         channel = _slack(target).channel
-        payload: Payload = (
-            blocks.thread(digest) if digest.kind == "thread" else blocks.message(digest, brief=not channel)
-        )
+        match digest.kind:
+            case "thread":
+                payload: Payload = blocks.thread(digest)
+            case "confirm":
+                payload = blocks.opt_in_request(envelope.confirm_url, envelope.unsubscribe_url)
+            case _:
+                payload = blocks.message(digest, brief=not channel)
         if channel:
             payload |= _address(channel, digest.kind, envelope)
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()

@@ -15,7 +15,7 @@ MAX_BLOCKS = 9000
 MAX_TEXT = 2800
 _MAX_FOOT = 1000
 _MAX_NAMES = 64
-_MAX_URL = 200
+_MAX_URL = 300
 _ABSTRACT = 280
 
 Block = dict[str, Any]
@@ -37,6 +37,21 @@ def message(digest: Digest, *, brief: bool = True) -> dict[str, Any]:
     foot = _foot(digest, more)
     blocks += [{"type": "context", "elements": [_mrkdwn(foot)]}] if foot else []
     return {"text": _plain(heading, papers, more), "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def opt_in_request(confirm_url: str, refuse_url: str) -> dict[str, Any]:
+    """The only message that a conversation gets before a person in it agrees. It has no text of whoever asked."""
+    heading = "Do you want alerts about research papers here?"
+    text = (
+        "Somebody asked paperwire to post alerts about new research papers in this conversation. Nothing is posted "
+        f"unless one of you agrees: {linked(confirm_url, 'Yes, post them here')}. "
+        f"{linked(refuse_url, 'No, and do not ask again')}."
+    )
+    blocks = [
+        {"type": "header", "text": {"type": "plain_text", "text": heading, "emoji": False}},
+        _section(text),
+    ]
+    return {"text": f"{heading} {text}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def thread(digest: Digest) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def count_tests(tx: Connection, account_id: int, since: datetime) -> int:
     ).one()  # fmt: skip
 
 
+def newest_of_kind(tx: Connection, channel_id: int, kind: state_machine.DeliveryKind) -> datetime | None:
+    """When the newest delivery of a kind was made for a channel."""
+    of_channel = (delivery.c.channel_id == channel_id, delivery.c.kind == kind)
+    newest: datetime | None = tx.scalars(select(func.max(delivery.c.created_at)).where(*of_channel)).one()
+    return newest
+
+
 def count_replayed(tx: Connection, account_id: int, since: datetime) -> int:
     """How many deliveries of an account were sent again by a person since a moment."""
     is_counted = (delivery.c.account_id == account_id, delivery.c.replayed_at > since)

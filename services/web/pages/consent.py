@@ -35,19 +35,19 @@ def unsubscribe(http: Request, app: App, token: str) -> Response:
 def ask_confirm(app: App, token: str) -> Response:
     with app.db.transaction() as tx:
         channel = opt_in_links.by_confirm_token(tx, app.secrets, token, app.db.now())
-    return _page("address_confirmed.html", label=channel.label, done=channel.verified)
+    return _page("address_confirmed.html", channel=channel, done=channel.verified)
 
 
 @router.post("/confirm/{token}")
 def confirm(http: Request, app: App, token: str) -> Response:
     with change_log.acting(_by_link(http)):
         channel = opt_in.confirm(app.db, app.secrets, token)
-    return _page("address_confirmed.html", label=channel.label, done=True)
+    return _page("address_confirmed.html", channel=channel, done=True)
 
 
 def _by_link(http: Request) -> change_log.Actor:
     """Whoever has the link, whose name is not known."""
-    return change_log.Actor("a link in a mail", ip=http.client.host if http.client else "")
+    return change_log.Actor("a link in a message", ip=http.client.host if http.client else "")
 
 
 def _page(template: str, **context: object) -> Response:
