@@ -96,6 +96,16 @@ def test_an_unchanged_subscription_has_no_other_version_to_compare(world: Pipeli
     assert (seen.counts["gained"], seen.counts["lost"]) == (0, 0)
 
 
+def test_where_digests_choose_another_cadence_is_a_change(world: Pipeline) -> None:
+    for day in range(5):
+        announced(world, "A robot arm", "A robot", days_ago=day, first=10 * day + 1)
+    stored = world.subscribe(query="robot", volume="2/week", cadence="daily")
+    assert looked(world, query="robot", volume="2/week", cadence="daily", stored_id=stored).saved_days is None
+    weekly = looked(world, query="robot", volume="2/week", cadence="weekly", stored_id=stored)
+    assert weekly.saved_days is not None
+    assert weekly.saved_days.total() == 2
+
+
 def test_a_subscription_of_another_account_is_not_compared(world: Pipeline) -> None:
     stored = world.subscribe(query="robot")
     with pytest.raises(NotFound):

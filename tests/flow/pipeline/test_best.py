@@ -1,12 +1,14 @@
 """The best of a query: each digest takes the best papers of its share, and the others are held back."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from services.domain.delivery.selection import ChannelPaper
 from services.domain.subscriptions.draft import Draft
 from services.flow.commands import subscribe
 from services.flow.commands.explain import explain
 from services.flow.commands.preview import preview
-from services.store.db.tables import match, subscription
+from services.store.db.tables import match, subscription, subscription_channel
+from services.store.digests import content
 from services.store.maintenance import dashboard
 from services.store.subscriptions import subscriptions
 from tests.support.world import TimedPipeline, entry
@@ -78,8 +80,10 @@ def test_a_paper_that_another_subscription_wants_is_sent_with_its_reason_alone(t
     announce(timed, (WEAK, 0), (STRONG, 0))
     timed.wait("2026-05-04T08:00")
     assert sorted(timed.digests()[0][1]) == [WEAK, STRONG]
-    (mail,) = timed.mails()
-    assert mail.count("Robots") >= 1
+    paper = timed.paper(WEAK)
+    with timed.db.transaction() as tx:
+        selection = content.load_selection(tx, [ChannelPaper(timed.account, timed.email, paper)], timed.now())
+    assert [reason.name for reason in selection.reasons[timed.email, paper]] == ["Things"]
 
 
 def test_a_held_back_paper_is_sent_once_another_subscription_matches_it(timed: TimedPipeline) -> None:
@@ -119,3 +123,28 @@ def test_an_interest_beside_the_query_keeps_its_own_volume(timed: TimedPipeline)
     alone = best(timed, "7/week")
     with timed.db.transaction() as tx:
         assert subscriptions.draft_of(tx, subscriptions.find(tx, alone)).volume == "7/week"
+
+
+def test_a_held_back_paper_does_not_return_because_something_else_matches_it(timed: TimedPipeline) -> None:
+    best(timed)
+    announce(timed, (WEAK, 0), (STRONG, 0))
+    timed.wait("2026-05-04T08:00")
+    elsewhere = timed.subscribe("Elsewhere", query="something", min_upvotes=5, cadence="daily")
+    with timed.db.transaction() as tx:
+        tx.execute(delete(subscription_channel).where(subscription_channel.c.subscription_id == elsewhere))
+    timed.clock.to("2026-05-04T09:00")
+    announce(timed, (WEAK, 9))
+    assert (elsewhere, timed.paper(WEAK)) in timed.matches()
+    timed.wait("2026-05-05T08:00")
+    assert len(timed.digests()) == 1
+    assert {row["dropped_because"] for row in timed.items()} == {"", "held back: over 5 a week"}
+
+
+def test_a_digest_that_comes_seconds_earlier_than_a_week_ago_has_its_share(timed: TimedPipeline) -> None:
+    best(timed, "1/week")
+    announce(timed, (STRONG, 0))
+    timed.wait("2026-05-04T08:00:20")
+    timed.clock.to("2026-05-11T06:00")
+    announce(timed, (FAIR, 0), first=10)
+    timed.wait("2026-05-11T08:00:05")
+    assert [titles for _, titles in timed.digests()] == [[STRONG], [FAIR]]
