@@ -218,3 +218,30 @@ def test_a_location_that_is_no_web_address_gets_a_hint(text: str) -> None:
     with pytest.raises(SourceError) as caught:
         feed.location(text)
     assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<rss version="2.0"><channel><title>A feed</title>',
+        b'<feed xmlns="http://www.w3.org/2005/Atom"><title>A feed</title>',
+        b'<rss version="2.0"><channel><title>A feed</title>' + b"<b>" * 20_000,
+        b'<rss version="2.0">',
+    ],
+)
+def test_a_feed_that_ends_before_its_first_entry_is_incomplete(body: bytes) -> None:
+    with pytest.raises(SourceError, match=r"incomplete|damaged"):
+        feed.parse(body, day=date(2026, 5, 4))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<rss version="2.0"><channel><title>A feed</title></channel></rss>',
+        b'<feed xmlns="http://www.w3.org/2005/Atom"><title>A feed</title></feed>',
+        b'<feed xmlns="http://www.w3.org/2005/Atom"/>',
+        b'<rss version="2.0"><channel/></rss>',
+    ],
+)
+def test_a_whole_feed_without_entries_is_empty(body: bytes) -> None:
+    assert feed.parse(body, day=date(2026, 5, 4)).entries == ()

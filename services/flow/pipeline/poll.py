@@ -174,7 +174,7 @@ def _store_listing(tx: Connection, source: Source, answer: Fetched, now: datetim
     digest = hashlib.sha256(as_utf8(answer.body, answer.content_type)).digest()
     changed = digest != source.digest or day_began
     if changed:
-        silent = not source.announce_first and listings.is_first(tx, source.id)
+        silent = not source.announce_first and listings.is_first(tx, source.id, source.created_at)
         listings.add(
             tx,
             source.id,

@@ -19,6 +19,8 @@ MAX_TAGS = 100
 
 _LONG_WORD = re.compile(r"[A-Za-z0-9_.+-]{300}")
 _ITEM = re.compile(r"<(?:entry|item)\b")
+_END = re.compile(r"</(?:\w+:)?(?:rss|feed|rdf|channel)\s*>|<(?:\w+:)?(?:rss|feed|rdf)\b[^<>]*/>", re.IGNORECASE)
+"""The end of a whole feed. A feed without entries that has none was cut off."""
 _OWN_LINKS = (
     re.compile(r"""<(?:\w+:)?link\b(?=[^>]*\brel=["']self["'])[^>]*?\bhref=["'](https?://[^"'<>\s]+)"""),
     re.compile(r"<link>\s*(https?://[^<>\s]+)\s*</link>"),
@@ -40,6 +42,8 @@ def parse_xml(body: bytes) -> Listing:
         raise SourceError(f"the feed is damaged: it cannot be read ({type(error).__name__})") from None
     if not parsed.version and not parsed.entries:
         raise SourceError("the feed is damaged: nothing in it can be read")
+    if not parsed.entries and not _END.search(text):
+        raise SourceError("the feed is incomplete: it ends before its first entry")
     home = parsed.feed.get("link") or parsed.feed.get("id") or parsed.feed.get("title") or ""
     entries, skipped = collect(
         parsed.entries, lambda item: _entry(item, home), lambda number, item: item.get("id") or f"entry {number}"

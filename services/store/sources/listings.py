@@ -30,9 +30,14 @@ _OF_SOURCE = (
 )
 
 
-def is_first(tx: Connection, source_id: int) -> bool:
-    """Whether no listing of the source has been read yet."""
-    was_read = exists().where(listing.c.source_id == source_id, listing.c.done_at.is_not(None), listing.c.error == "")
+def is_first(tx: Connection, source_id: int, added_at: datetime) -> bool:
+    """Whether no listing of the source has been read since it was added."""
+    was_read = exists().where(
+        listing.c.source_id == source_id,
+        listing.c.done_at.is_not(None),
+        listing.c.error == "",
+        listing.c.fetched_at >= added_at,
+    )
     return not tx.scalars(select(was_read)).one()
 
 

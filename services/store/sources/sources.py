@@ -37,7 +37,8 @@ def add(
     """Adds a source, or starts to poll one that only has imported listings; it is due at once.
 
     All requests with one `rate_limit_key` wait `rate_limit_pause` for each other. What earlier polls found out of the
-    address (redirects, validators, hints) is forgotten.
+    address (redirects, validators, hints) is forgotten. A source that was removed is as new: what it announced
+    meanwhile is not announced again.
     """
     tx.execute(upsert(rate_limit).values(key=rate_limit_key).on_conflict_do_nothing())
     polled = {
@@ -54,10 +55,11 @@ def add(
         **UNREAD,
         **asdict(NO_MOVE),
     }
+    since_added = {"created_at": case((source.c.polled, source.c.created_at), else_=func.now())}
     statement = (
         upsert(source)
         .values(kind=kind, location=location, **polled)
-        .on_conflict_do_update(index_elements=["kind", "location"], set_=polled)
+        .on_conflict_do_update(index_elements=["kind", "location"], set_=polled | since_added)
         .returning(source.c.id)
     )
     return int(tx.scalars(statement).one())

@@ -76,6 +76,24 @@ def test_the_first_poll_fills_the_archive_silently_and_the_second_announces(
     assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
 
 
+def test_a_source_that_is_added_again_announces_nothing_of_the_time_between(
+    world: Pipeline, peer: HttpSink, fetcher: Fetcher
+) -> None:
+    source_id = add(world, peer)
+    peer.script("/feed", *(Answer(body=FEED.format(title=title)) for title in ("Old", "Meanwhile", "New")))
+    poll_all(world, fetcher)
+    with world.db.transaction() as tx:
+        sources.remove(tx, source_id)
+    assert add(world, peer) == source_id
+    make_due(world)
+    poll_all(world, fetcher)
+    assert world.paper("Meanwhile")
+    assert world.rows(select(event)) == []
+    make_due(world)
+    poll_all(world, fetcher)
+    assert [row["paper_id"] for row in world.rows(select(event))] == [world.paper("New")]
+
+
 def test_a_first_poll_announces_when_the_source_says_so(world: Pipeline, peer: HttpSink, fetcher: Fetcher) -> None:
     add(world, peer, announce_first=True)
     peer.script("/feed", Answer(body=FEED.format(title="New")))
