@@ -5,7 +5,7 @@ The words about a query are in `domain/query/evaluate.py` (`describe`), those ab
 
 from collections.abc import Sequence
 
-from services.domain.interests.closeness import describe_closeness
+from services.domain.interests.score_words import describe_closeness
 from services.domain.interests.terms import top_terms
 from services.domain.query.evaluate import describe, evidence
 from services.domain.query.parser import Query

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.domain.interests import index as interest_index
-from services.domain.interests.closeness import describe_distance
 from services.domain.interests.index import InterestIndex
+from services.domain.interests.score_words import describe_distance
 from services.domain.interests.terms import Terms, TermTable, terms_of
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, explain_failure, matches

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from services.domain.interests.closeness import describe_distance, rarity
+from services.domain.interests.score_words import describe_distance, rarity
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText
 from services.domain.query.parser import Query, parse

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from services.domain.interests.calibration import CompiledInterest
-from services.domain.interests.closeness import describe_distance
+from services.domain.interests.score_words import describe_distance
 from services.domain.interests.terms import CONSTANT_TERM, terms_of
 from services.domain.subscriptions import criteria
 from services.domain.subscriptions.draft import Draft
