@@ -11,7 +11,7 @@ from services.domain.accounts.signin import LINK_LIFETIME
 from services.store.accounts import members
 from services.store.accounts.records import Invitation, SigninLink
 from services.store.db.records import columns_for, fetch_first
-from services.store.db.tables import api_token, signin_link
+from services.store.db.tables import account, api_token, signin_link
 
 
 def create_signin_link(
@@ -75,9 +75,11 @@ def create_api_token(tx: Connection, account_id: int) -> str:
 
 
 def account_of_api_token(tx: Connection, token: str) -> int | None:
+    """The account of a token that was not revoked; None also for an account that is disabled or to be deleted."""
+    is_open = and_(account.c.disabled_at.is_(None), account.c.delete_at.is_(None))
+    query = select(api_token.c.account_id).join(account, account.c.id == api_token.c.account_id)
     return tx.scalars(
-        select(api_token.c.account_id)
-        .where(api_token.c.digest == _digest(token), api_token.c.revoked_at.is_(None))
+        query.where(api_token.c.digest == _digest(token), api_token.c.revoked_at.is_(None), is_open)
     ).first()  # fmt: skip
 
 

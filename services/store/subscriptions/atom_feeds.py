@@ -1,12 +1,12 @@
 """A subscription's Atom feed. Anyone who knows its address can read it, until the address is changed."""
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from services.errors import NotFound
 from services.store.db import change_log
 from services.store.db.records import columns_for, fetch_all, fetch_first
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import match, paper, subscription
+from services.store.db.tables import account, match, paper, subscription
 from services.store.subscriptions import subscriptions
 from services.store.subscriptions.records import FeedEntry, Subscription
 
@@ -20,8 +20,11 @@ def find_by_token(tx: Connection, secrets: SecretBox, text: str) -> Subscription
     """The undeleted subscription with this token. Raises NotFound, also for the token of an old address."""
     number, _, signature = text.partition("-")
     if number.isascii() and number.isdigit() and len(number) < 19:
-        query = select(*columns_for(subscription, Subscription)).where(
-            subscription.c.id == int(number), subscription.c.deleted_at.is_(None)
+        is_open = and_(account.c.disabled_at.is_(None), account.c.delete_at.is_(None))
+        query = (
+            select(*columns_for(subscription, Subscription))
+            .join(account, account.c.id == subscription.c.account_id)
+            .where(subscription.c.id == int(number), subscription.c.deleted_at.is_(None), is_open)
         )
         row = fetch_first(tx, Subscription, query)
         if row is not None and secrets.verify(signature, "feed", row.id, row.feed_key):

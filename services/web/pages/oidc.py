@@ -15,6 +15,7 @@ from services.errors import Busy, ConfigError, NotFound, SigninError
 from services.flow.commands import sign_up
 from services.flow.oidc.issuer import Issuer
 from services.store.accounts import link_requests, members
+from services.store.db import change_log
 from services.telemetry import log
 from services.web.auth import browser_digest
 from services.web.csrf_forms import Posted
@@ -57,7 +58,8 @@ def finish(request: Anyone, state: str = "", code: str = "", error: str = "", is
         identity = issuer.finish(code, begun[1], begun[2], iss)
     except (SigninError, Busy) as failure:
         return _refuse(request, str(failure))
-    with request.app.db.transaction() as tx:
+    actor = change_log.Actor(identity.email or f"a person of {issuer.name}", ip=request.ip)
+    with change_log.acting(actor), request.app.db.transaction() as tx:
         member = sign_up.sign_in_with(tx, request.app.settings, identity)
         may_sign_in = member is not None and members.may_sign_in(tx, member)
     if member is not None and may_sign_in:

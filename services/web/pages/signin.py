@@ -12,6 +12,7 @@ from services.errors import Busy, ConfigError
 from services.flow.commands import sign_up
 from services.store.accounts import accounts, credentials, invitations, link_requests, members, sessions
 from services.store.accounts.records import Member, SigninLink
+from services.store.db import change_log
 from services.telemetry import log
 from services.web.auth import SIGNIN_KEY_FILE, browser_digest, host_of, is_loopback, is_printed_key, safe_next
 from services.web.csrf_forms import Posted
@@ -79,7 +80,8 @@ def use_key(request: Anyone, form: Posted) -> Response:
         link = credentials.find_signin_link(tx, key)
     if link is not None and _is_elsewhere(request, link) and (link.issuer or form.text("confirmed") != "on"):
         return _confirm(request, key, link)
-    with request.app.db.transaction() as tx:
+    actor = change_log.Actor(link.email if link is not None else "", ip=request.ip)
+    with change_log.acting(actor), request.app.db.transaction() as tx:
         used = credentials.use_signin_link(tx, key)
         member = _member_of(tx, request, used, form.text("timezone")) if used is not None else None
         if member is not None and used is not None and used.issuer:

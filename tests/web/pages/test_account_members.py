@@ -44,6 +44,7 @@ def test_an_owner_invites_a_person_who_joins_the_account(site: Site, ben: Browse
     assert nobody.post("/signin", {"key": key_of(path)}).status_code == 303
     assert people(site) == [BEN, CAROL]
     assert site.sql("SELECT count(*) FROM account") == [(2,)]
+    assert "carol@example.org added a member: carol@example.org: member" in text_of(ben.get("/account/changes"))
     assert 'name="email" value="ben@example.org"' in nobody.get("/account").text
     assert "carol@example.org invited member" not in text_of(ben.get("/account"))
 

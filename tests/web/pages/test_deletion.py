@@ -6,9 +6,10 @@ import pytest
 
 from services.flow.pipeline.deliver import gather
 from services.flow.upkeep import retention
-from services.store.accounts import members, sessions
+from services.store.accounts import credentials, members, sessions
 from services.store.db.tables import metadata
 from services.store.delivery import channels
+from services.store.subscriptions import atom_feeds, subscriptions
 from tests.web.conftest import Browser, Site, text_of
 from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
@@ -136,6 +137,20 @@ def test_an_operator_disables_an_account(site: Site, ada: Browser, ben: Browser)
     nobody.post("/signin/mail", {"email": "ben@example.org"})
     send_mails(site)
     assert nobody.post("/signin", {"key": key_of(mailed_path(site))}).status_code == 303
+
+
+@pytest.mark.parametrize("column", ["disabled_at", "delete_at"])
+def test_tokens_and_feeds_of_a_closed_account_open_nothing(site: Site, column: str) -> None:
+    subscription = site.subscription(site.ben, site.channel(site.ben, "email:ben@example.org"))
+    with site.db.transaction() as tx:
+        token = credentials.create_api_token(tx, site.ben)
+        feed = atom_feeds.token(site.app.state.context.secrets, subscriptions.find(tx, subscription))
+        assert credentials.account_of_api_token(tx, token) == site.ben
+    assert site.browser().get(f"/feeds/{feed}").status_code == 200
+    site.sql(f"UPDATE account SET {column} = now() WHERE id = {site.ben}")
+    with site.db.transaction() as tx:
+        assert credentials.account_of_api_token(tx, token) is None
+    assert site.browser().get(f"/feeds/{feed}").status_code == 404
 
 
 def test_the_last_operator_is_not_disabled(site: Site, ada: Browser) -> None:

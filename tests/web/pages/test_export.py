@@ -64,6 +64,7 @@ def test_the_export_holds_no_secret_and_nothing_of_others(site: Site, ada: Brows
     text = ben.get("/account/export").text
     for secret in ("verysecret", "the bytes", "feed_key", 'digest":', "lease_token", "ada@example.org"):
         assert secret not in text, secret
+    assert "secret" not in exported(ben)["channels"][0]
     document = exported(ada)
     assert not any(document[name] for name in ("subscriptions", "channels", "matches", "deliveries", "votes"))
 
