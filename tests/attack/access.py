@@ -54,6 +54,7 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/subscriptions/try"): Access.SIGNED_IN,
     ("GET", "/matches"): Access.SIGNED_IN,
     ("GET", "/papers/{name:path}"): Access.SIGNED_IN,
+    ("GET", "/search"): Access.SIGNED_IN,
     ("GET", "/channels"): Access.SIGNED_IN,
     ("POST", "/channels"): Access.SIGNED_IN,
     ("GET", "/silences"): Access.SIGNED_IN,

@@ -35,7 +35,7 @@ def test_an_invalid_preview_is_rejected(paperwire: Paperwire) -> None:
 def test_why_shows_every_stage_of_a_paper(paperwire: Paperwire, ada: str, archive: Path) -> None:
     assert paperwire("subscribe", ada, "--query", "zebra").code == 0
     steps = paperwire("why", "arxiv:2505.00002", 1, "--json").json()
-    assert [step["stage"] for step in steps] == ["paper", "subscription", "announced", "not matched"]
+    assert [step["stage"] for step in steps] == ["paper", "subscription", "known", "not matched"]
     assert "zebra" in steps[-1]["what"]
     assert "Symbol grounding" in paperwire("why", "2505.00002", 1).out
     assert "no paper" in paperwire("why", "arxiv:2506.01234", 1).error()

@@ -40,7 +40,7 @@ class Reason:
     name: str
     for_whom: str = ""
     why: str
-    """One line, such as `"diffusion model*" in the title` or `0.61 close to your interest (threshold 0.45)`."""
+    """One line: `"model*" in the title`, or `close to your interest; about 1 paper in 500 is as close`."""
     score: float | None = None
     threshold: float | None = None
     """The threshold of the subscription; None when it has no interest any more."""

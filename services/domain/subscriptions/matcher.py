@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from services.domain.interests import index as interest_index
 from services.domain.interests.index import InterestIndex
+from services.domain.interests.score_words import describe_distance
 from services.domain.interests.terms import Terms, TermTable, terms_of
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText, explain_failure, matches
@@ -183,7 +184,9 @@ def explain_non_match(subscription: CompiledSubscription, candidate: Candidate) 
     if score is None:
         return "the paper has no vector of the interest's model yet"
     # In float32, as the index compares them.
-    return "" if score >= np.float32(threshold) else f"score {score:.2f} < {threshold:.2f}"
+    if score >= np.float32(threshold):
+        return ""
+    return describe_distance(score, threshold, learned=bool(subscription.terms))
 
 
 def threshold_for(subscription: CompiledSubscription, candidate: Candidate) -> float:
@@ -209,5 +212,5 @@ def filtered_out_reason(subscription: CompiledSubscription, paper: Paper) -> str
         wanted, actual = ", ".join(sorted(subscription.sources)), ", ".join(paper.sources)
         return f"not in {wanted}: the paper is in {actual or 'no source'}"
     if paper.upvotes < subscription.min_upvotes:
-        return f"upvotes {paper.upvotes} < {subscription.min_upvotes}"
+        return f"{paper.upvotes} upvotes, and the subscription asks for {subscription.min_upvotes} or more"
     return ""

@@ -1,6 +1,7 @@
 """`paperwire why`: what happened to one paper on its way to one subscription, also why it was not sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
@@ -24,14 +25,27 @@ Step = tuple[str, str]
 """A stage's name, and in one line what happened there."""
 
 
+When = Callable[[datetime], str]
+
+
+def in_utc(moment: datetime) -> str:
+    """`2026-05-04 06:00 UTC`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def explain(
-    db: Database, embedder: Embedder, paper_name: str, subscription_id: int, account_id: int | None = None
+    db: Database,
+    embedder: Embedder,
+    paper_name: str,
+    subscription_id: int,
+    account_id: int | None = None,
+    when: When = in_utc,
 ) -> list[Step]:
-    """What happened to the paper, stage by stage. Raises NotFound."""
+    """What happened to the paper, stage by stage; `when` says a moment in words. Raises NotFound."""
     with db.transaction() as tx:
         subscription = subscriptions.find(tx, subscription_id, account_id)
         paper = next(iter(papers.load(tx, [papers.find(tx, paper_name)]).values()))
-        return [*_paper_steps(paper, paper_name), *_steps(tx, embedder, paper, subscription)]
+        return [*_paper_steps(paper, paper_name), *_steps(tx, embedder, paper, subscription, when)]
 
 
 def _paper_steps(paper: Paper, paper_name: str) -> Iterator[Step]:
@@ -42,28 +56,28 @@ def _paper_steps(paper: Paper, paper_name: str) -> Iterator[Step]:
         yield "merged", f"paper {number} turned out to be this one"
 
 
-def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subscription) -> Iterator[Step]:
-    saved = f"{subscription.cadence}, saved {subscription.created_at:%Y-%m-%d %H:%M}"
+def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subscription, when: When) -> Iterator[Step]:
+    saved = f"{subscription.cadence}, saved {when(subscription.created_at)}"
     yield "subscription", f"{subscription.id}: {subscription.name}, {saved}"
     for appearance in appearances.of_paper(tx, paper.id):
-        silently = ", silently" if appearance.silent else ""
         where = f"{appearance.kind} {without_secrets(appearance.location)}".strip()
-        read = f"read {appearance.first_seen_at:%Y-%m-%d %H:%M}{silently}"
-        yield "announced", f"in {where} for {appearance.announced_on}, {read}"
+        day = f"{appearance.announced_on.day} {appearance.announced_on:%b %Y}"
+        read = f"in {where} for {day}, read {when(appearance.first_seen_at)}"
+        yield ("known", f"{read}, without announcing it") if appearance.silent else ("announced", read)
     quarantined = [entry for entry in quarantine.list_all(tx, paper.id) if _is_affected(subscription, entry)]
     for entry in quarantined:
-        what = f"from {entry.stage} {entry.at:%Y-%m-%d %H:%M}, {entry.error}"
+        what = f"from {entry.stage} {when(entry.at)}, {entry.error}"
         yield "quarantined", f"{what}; an operator can release it: paperwire quarantine release {paper.id}"
     match = matches.find(tx, subscription.id, paper.id)
     if match is None:
         if not any(entry.stage is QuarantinedStage.MATCHING for entry in quarantined):
             yield "not matched", _why_not_matched(tx, embedder, paper, subscription)
         return
-    yield "matched", f"{match.created_at:%Y-%m-%d %H:%M}: {match.reason}"
+    yield "matched", f"{when(match.created_at)}: {match.reason}"
     if match.notified_at is None:
         yield "notification", "waits until all of its announcement is matched, at most two minutes"
         return
-    yield from _delivery_steps(tx, paper, subscription)
+    yield from _delivery_steps(tx, paper, subscription, when)
 
 
 def _is_affected(subscription: Subscription, entry: QuarantinedPaper) -> bool:
@@ -93,7 +107,7 @@ def _why_not_matched(tx: Connection, embedder: Embedder, paper: Paper, subscript
     return "it would match now; its run is not matched yet, or the subscription was changed since"
 
 
-def _delivery_steps(tx: Connection, paper: Paper, subscription: Subscription) -> Iterator[Step]:
+def _delivery_steps(tx: Connection, paper: Paper, subscription: Subscription, when: When) -> Iterator[Step]:
     channels = subscriptions.channels_of(tx, [subscription.id]).get(subscription.id, [])
     if not channels:
         yield "notification", "the subscription has no channel"
@@ -105,14 +119,14 @@ def _delivery_steps(tx: Connection, paper: Paper, subscription: Subscription) ->
         if item.dropped_because:
             yield "dropped", f"{item.label}: {item.dropped_because}"
         elif item.delivery_id is None:
-            yield "waits", f"{item.label}: for {item.not_before:%Y-%m-%d %H:%M} UTC ({item.cadence})"
+            yield "waits", f"{item.label}: for {when(item.not_before)} ({item.cadence})"
         else:
-            yield "delivery", f"{item.label}: {_delivery(item)}"
+            yield "delivery", f"{item.label}: {_delivery(item, when)}"
 
 
-def _delivery(item: ItemOutcome) -> str:
+def _delivery(item: ItemOutcome, when: When) -> str:
     line = f"{item.kind} {item.delivery_id} {item.state}"
     if item.sent_at:
-        line += f" {item.sent_at:%Y-%m-%d %H:%M} UTC"
+        line += f" {when(item.sent_at)}"
     details = [item.error, item.receipt]
     return line + "".join(f", {detail}" for detail in details if detail)

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
+from services.domain.interests.score_words import describe_distance, rarity
 from services.domain.papers.paper import Paper
 from services.domain.query.evaluate import PaperText
 from services.domain.query.parser import Query, parse
@@ -27,17 +28,17 @@ def test_a_query_names_the_clauses_that_hold() -> None:
     assert describe_match(CompiledSubscription(id=1, query=ROBOTS), CANDIDATE, None) == '"robots" in the title'
 
 
-def test_an_interest_names_score_threshold_and_nearest_paper() -> None:
+def test_an_interest_names_the_nearest_paper() -> None:
     interest = CompiledSubscription(id=1, weights=WEIGHTS, threshold=0.5)
     reason = describe_match(interest, CANDIDATE, 0.75, "A liked paper")
-    assert reason == "0.75 close to your interest (threshold 0.50), nearest to “A liked paper”"
+    assert reason == "close to your interest, nearest to “A liked paper”"
 
 
-def test_a_popular_near_miss_names_its_threshold_and_its_upvotes() -> None:
+def test_a_popular_near_miss_names_its_upvotes() -> None:
     both = CompiledSubscription(id=1, query=ROBOTS, weights=WEIGHTS, threshold=0.5, relaxed_thresholds=(0.25,))
     assert describe_match(both, CANDIDATE, 0.375).split("; ") == [
         '"robots" in the title',
-        "0.38 close to your interest (threshold 0.25)",
+        "close to your interest",
         "near before, now with 11 upvotes",
     ]
 
@@ -52,30 +53,26 @@ def test_the_reason_of_a_query_is_cached_by_query() -> None:
 
 
 def test_the_reason_is_one_line() -> None:
-    assert describe_interest(0.612, 0.449, "Title you\nliked") == (
-        "0.61 close to your interest (threshold 0.45), nearest to “Title you liked”"
-    )
-    assert describe_interest(0.612, 0.449) == "0.61 close to your interest (threshold 0.45)"
+    assert describe_interest(0.612, "Title you\nliked") == "close to your interest, nearest to “Title you liked”"
 
 
-def test_the_reason_names_the_terms_that_counted() -> None:
-    assert describe_interest(0.61, 0.45, None, ["tool use", "web agents"]) == (
-        'close to your interest: "tool use", "web agents"; 0.61 (threshold 0.45)'
-    )
+def test_the_reason_of_a_learned_interest_names_its_terms_and_how_rare_such_a_score_is() -> None:
+    reason = describe_interest(0.43, None, ["tool use", "web agents"], learned=True)
+    assert reason == 'close to your interest: "tool use", "web agents"; about 1 paper in 300 is as close'
 
 
-@pytest.mark.parametrize(
-    ("percentile", "share"), [(0.5, "50 %"), (0.968, "97 %"), (0.9961, "99.6 %"), (0.99999, "99.9 %")]
-)
-def test_the_reason_says_how_many_papers_are_less_close(percentile: float, share: str) -> None:
-    assert describe_interest(0.61, 0.45, None, ["tool use"], percentile) == (
-        f'close to your interest: "tool use"; 0.61, closer than about {share} of papers (threshold 0.45)'
-    )
+@pytest.mark.parametrize(("score", "papers"), [(-9, 2), (0.12, 10), (0.17, 20), (0.3, 100), (0.54, 1000), (9, 1000)])
+def test_a_score_is_said_as_a_share_of_papers(score: float, papers: int) -> None:
+    assert rarity(score) == papers
 
 
-def test_the_reason_tells_a_near_miss_from_a_match() -> None:
-    assert describe_interest(0.4491, 0.4532) == "0.449 not close enough to your interest (threshold 0.453)"
+def test_a_distance_is_said_in_shares_of_papers() -> None:
+    far = "not close enough to the interest: about 1 paper in 10 is as close, and the line lies at 1 in 1,000"
+    assert describe_distance(0.12, 0.54, learned=True) == far
+    near = "just not close enough to the interest: about 1 paper in 1,000 is as close"
+    assert describe_distance(0.54, 0.55, learned=True) == near
+    assert describe_distance(0.2, 0.3, learned=False) == "not close enough to the interest"
 
 
 def test_a_long_title_is_shortened() -> None:
-    assert describe_interest(0.6, 0.4, "word " * 40).endswith(" word word…”")
+    assert describe_interest(0.6, "word " * 40).endswith(" word word…”")

@@ -132,10 +132,14 @@ def test_a_subscription_without_query_and_interest_never_matches() -> None:
     ("subscription", "paper", "why"),
     [
         (compiled(query="dogs"), candidate(), '"dogs" not in the title or abstract'),
-        (compiled(weights=[0, 1]), candidate(vector=[1, 0.25]), "score 0.25 < 0.50"),
+        (compiled(weights=[0, 1]), candidate(vector=[1, 0.25]), "not close enough to the interest"),
         (compiled(weights=[0, 1]), candidate(), "the paper has no vector of the interest's model yet"),
         (compiled(query="graph", sources=frozenset({"rss"})), candidate(), "not in rss: the paper is in arxiv"),
-        (compiled(query="graph", min_upvotes=5), candidate(upvotes=3), "upvotes 3 < 5"),
+        (
+            compiled(query="graph", min_upvotes=5),
+            candidate(upvotes=3),
+            "3 upvotes, and the subscription asks for 5 or more",
+        ),
         (compiled(query="graph"), candidate(withdrawn=True), "the paper is withdrawn"),
         (compiled(), candidate(), "the subscription has neither query nor interest"),
         (compiled(query="graph"), candidate(), ""),

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from services.domain.interests.calibration import CompiledInterest
+from services.domain.interests.score_words import describe_distance
 from services.domain.interests.terms import CONSTANT_TERM, terms_of
 from services.domain.subscriptions import criteria
 from services.domain.subscriptions.draft import Draft
@@ -169,7 +170,7 @@ def test_a_score_below_the_threshold_is_explained(full: Pipeline) -> None:
         (paper,) = candidates.load(tx, [full.paper("Diffusion agent 0")], full.embedder.name)
     assert compiled is not None
     score = float(terms_of(paper.text)["diffus"]) * 0.2
-    assert explain_non_match(compiled, paper) == f"score {score:.2f} < 0.30"
+    assert explain_non_match(compiled, paper) == describe_distance(score, 0.3, learned=True)
 
 
 def test_papers_are_indexed_while_the_embedder_is_down(world: Pipeline) -> None:
