@@ -34,6 +34,7 @@ from services.web.pages import (
     sources,
     subscriptions,
     templates,
+    vote_links,
     votes,
 )
 
@@ -51,6 +52,7 @@ ROUTERS = (
     papers.router,
     search.router,
     votes.router,
+    vote_links.router,
     channels.router,
     consent.router,
     bounce_webhook.router,
