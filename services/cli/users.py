@@ -74,12 +74,14 @@ def list_(json: Json = False) -> None:
 @commands.command()
 def link(email: Email) -> None:
     """Print a new sign-in link, valid once and for 15 minutes; older ones stop working."""
-    from services.store.accounts import accounts, credentials
+    from services.store.accounts import accounts, credentials, members
     from services.web.auth import signin_url
 
     with command_context() as context:
         with context.db.transaction() as tx:
-            key = credentials.create_signin_link(tx, accounts.by_email(tx, email).id)
+            member = members.find(tx, email.strip().lower())
+            account_id = member.account_id if member else accounts.by_email(tx, email).id
+            key = credentials.create_signin_link(tx, account_id, email=member.email if member else "")
         print(signin_url(context.base_url, key))
 
 

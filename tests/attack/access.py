@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 from starlette.routing import BaseRoute
 
-from services.flow import opt_in_links
+from services.flow import opt_in_links, refusal_links
 from services.store.accounts import accounts, invitations, members, sessions
 from services.store.db.tables import metadata
 from services.store.subscriptions import atom_feeds, subscriptions
@@ -41,6 +41,8 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/unsubscribe/{token}"): Access.LINK,
     ("GET", "/confirm/{token}"): Access.LINK,
     ("POST", "/confirm/{token}"): Access.LINK,
+    ("GET", "/refuse/{token}"): Access.LINK,
+    ("POST", "/refuse/{token}"): Access.LINK,
     ("GET", "/feeds/{token}"): Access.LINK,
     ("POST", "/bounces"): Access.PROGRAM,
     ("GET", "/subscriptions"): Access.SIGNED_IN,
@@ -54,6 +56,7 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/marks"): Access.SIGNED_IN,
     ("POST", "/marks/all"): Access.SIGNED_IN,
     ("GET", "/papers/{name:path}"): Access.SIGNED_IN,
+    ("GET", "/search"): Access.SIGNED_IN,
     ("GET", "/channels"): Access.SIGNED_IN,
     ("POST", "/channels"): Access.SIGNED_IN,
     ("GET", "/silences"): Access.SIGNED_IN,
@@ -202,6 +205,7 @@ def signed_tokens(site: Site, values: dict[str, str]) -> dict[str, str]:
         "unsubscribe": opt_in_links.unsubscribe_token(secrets, channel_id, label),
         "confirm": opt_in_links.confirm_token(secrets, channel_id, label, site.db.now()),
         "feeds": feed,
+        "refuse": refusal_links.token(secrets, "stranger@example.com"),
     }
 
 

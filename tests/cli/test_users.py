@@ -3,7 +3,7 @@ import re
 import pytest
 
 from services.settings import settings
-from services.store.accounts import credentials, invitations
+from services.store.accounts import credentials, invitations, members
 from services.store.db.database import Database
 from tests.cli.conftest import Paperwire
 
@@ -43,6 +43,16 @@ def test_a_link_signs_in_once(paperwire: Paperwire, ada: str, db: Database) -> N
         assert link is not None
         assert link.account_id == 1
         assert credentials.use_signin_link(tx, found[1]) is None
+
+
+def test_a_link_signs_in_the_member_whose_address_is_given(paperwire: Paperwire, ada: str, db: Database) -> None:
+    with db.transaction() as tx:
+        members.add(tx, 1, "bob@example.org", "member")
+    key = paperwire("user", "link", "Bob@example.org").out.strip().partition("=")[2]
+    with db.transaction() as tx:
+        link = credentials.use_signin_link(tx, key)
+    assert link is not None
+    assert (link.account_id, link.email) == (1, "bob@example.org")
 
 
 def test_an_invitation_is_mailed(paperwire: Paperwire, ada: str, monkeypatch: pytest.MonkeyPatch, db: Database) -> None:

@@ -16,6 +16,8 @@ Ages = NDArray[np.int64]
 FLOOR = 0.3
 """The least threshold of a cosine. Of random titles and papers, nine pairs in ten stay below 0.29; of papers that
 curators assign to a topic, 19 in 20 reach 0.31 with its description (all-MiniLM-L6-v2, arXiv papers of June 2025)."""
+MIN_CALIBRATION_DAYS = 14
+"""Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
 DISLIKED_WEIGHT = 0.3
 MIN_ALIGNMENT_SCORES = 50
 """Scores that an estimate needs to shift the reference quantiles."""

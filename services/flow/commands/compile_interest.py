@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from services.domain.interests.calibration import (
+    MIN_CALIBRATION_DAYS,
     CompiledInterest,
     Delivered,
     Volume,
@@ -33,8 +34,6 @@ from services.store.papers import archive_search, papers
 from services.store.papers import vectors as paper_vectors
 from services.store.papers.found_papers import FoundPapers, Ranking, Window, joined
 
-MIN_CALIBRATION_DAYS = 14
-"""Days that the archive must span before thresholds are calibrated on it; until then they are estimated."""
 MIN_PAPERS_PER_DAY = 20.0
 """The least rate that an estimate assumes: that of Daily Papers alone."""
 CONFIRM_BATCH_SIZE = 200

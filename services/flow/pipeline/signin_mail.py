@@ -5,6 +5,7 @@ taken before. An address that may not sign in here gets no mail.
 """
 
 import secrets
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -15,12 +16,13 @@ from services.domain.accounts.signin import LINK_LIFETIME
 from services.domain.accounts.signup import parse_signup
 from services.domain.digests.digest import Digest, invitation, signin_link, signup_link
 from services.errors import TargetError
-from services.flow import consent
+from services.flow import consent, refusal_links
 from services.ports import Envelope, Outcome, Rejected, Retry, TransportDown
 from services.settings import Settings
 from services.store.accounts import accounts, credentials, invitations, link_requests, members
 from services.store.accounts.records import LinkRequest
 from services.store.db.database import Database
+from services.store.db.secrets import SecretBox
 from services.store.delivery import opt_in
 from services.telemetry import log
 
@@ -63,6 +65,7 @@ def _send_invitation(db: Database, settings: Settings) -> bool:
             return False
         team = accounts.by_id(tx, invited.account_id) if invited.account_id is not None else None
         message = invitation(team.email if team else "")
+        message = _refusable(settings, invited.email, message)
         mail = LinkMail(invited.email, message, credentials.create_invitation_link(tx, invited))
     if not _is_settled(outcome := _send(db, settings, mail)):
         with db.transaction() as tx:
@@ -97,7 +100,13 @@ def _signup(tx: Connection, settings: Settings, request: LinkRequest, db: Databa
     invitation_id = invited.id if invited and is_invited else None
     identity = Identity(request.issuer, request.subject)
     key = credentials.create_signup_link(tx, request.email, request.browser, invitation_id, identity)
-    return LinkMail(request.email, signup_link(request.issuer), key)
+    return LinkMail(request.email, _refusable(settings, request.email, signup_link(request.issuer)), key)
+
+
+def _refusable(settings: Settings, email: str, message: Digest) -> Digest:
+    """The message with a link by which a stranger gets no more of this kind."""
+    token = refusal_links.token(SecretBox(settings.secret_keys), email)
+    return replace(message, settings_url=f"{settings.base_url}/refuse/{token}")
 
 
 def _send(db: Database, settings: Settings, mail: LinkMail) -> Outcome:

@@ -44,7 +44,7 @@ def confirm_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
 def link_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
     """A mail whose button opens a link, such as the one that signs in."""
     context = {"digest": digest, "subject": subject(digest), "preheader": "", "url": link(envelope.confirm_url)}
-    context["base_url"] = link(settings().base_url)
+    context |= {"base_url": link(settings().base_url), "refuse_url": link(digest.settings_url)}
     return subject(digest), render("email/link.txt", **context), render("email/link.html", **context)
 
 

@@ -5,12 +5,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
-from services.domain.interests.calibration import CompiledInterest
+from services.domain.interests.calibration import MIN_CALIBRATION_DAYS, CompiledInterest
 from services.store.db.revisions import next_revision
-from services.store.db.tables import match, subscription
+from services.store.db.tables import match, paper, subscription
+from services.store.papers import papers
 
 CALIBRATION_INTERVAL = timedelta(days=1)
 """A threshold is calibrated again when it is older than this."""
+ESTIMATE_INTERVAL = timedelta(minutes=10)
+"""The same for an estimated threshold, once the archive is old enough."""
 
 
 def matches_since(tx: Connection, subscription_id: int, since: datetime) -> int:
@@ -33,8 +36,20 @@ def any_waiting_for_embedder(model: str) -> ColumnElement[bool]:
 
 
 def uncalibrated(now: datetime) -> ColumnElement[bool]:
-    """SQL: whether the threshold of a subscription is older than `CALIBRATION_INTERVAL`."""
-    is_stale = or_(subscription.c.calibrated_at.is_(None), subscription.c.calibrated_at < now - CALIBRATION_INTERVAL)
+    """SQL: whether the threshold of a subscription is older than `CALIBRATION_INTERVAL`.
+
+    An estimated one is also stale as soon as the archive is old enough, which an import may make it at once.
+    """
+    first, last = (
+        select(end(paper.c.announced_on)).where(*papers.CURRENT).scalar_subquery() for end in (func.min, func.max)
+    )
+    is_estimate = and_(
+        subscription.c.estimated,
+        subscription.c.calibrated_at < now - ESTIMATE_INTERVAL,
+        last - first >= MIN_CALIBRATION_DAYS - 1,
+    )
+    is_old = subscription.c.calibrated_at < now - CALIBRATION_INTERVAL
+    is_stale = or_(subscription.c.calibrated_at.is_(None), is_old, is_estimate)
     return and_(subscription.c.deleted_at.is_(None), subscription.c.weights.is_not(None), is_stale)
 
 

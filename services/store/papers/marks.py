@@ -28,6 +28,5 @@ def _set(tx: Connection, account_id: int, paper_ids: Collection[int], column: st
         paper.c.id == any_id(set(current))
     )
     new = upsert(paper_mark).from_select(["account_id", "paper_id", column], marked)
-    return tx.execute(
-        new.on_conflict_do_update(index_elements=list(paper_mark.primary_key), set_={column: at})
-    ).rowcount
+    changed = new.on_conflict_do_update(index_elements=list(paper_mark.primary_key), set_={column: at})
+    return len(tx.scalars(changed.returning(paper_mark.c.paper_id)).all())

@@ -65,6 +65,11 @@ def add(
     return int(tx.scalars(statement).one())
 
 
+def any_polled(tx: Connection) -> bool:
+    """Whether any source is watched, so that new papers can come."""
+    return tx.scalars(select(exists().where(source.c.polled))).one()
+
+
 def source_of_imports(tx: Connection, kind: str) -> int:
     """The id of the source to which imported listings of a kind belong; it is polled only if an operator adds it."""
     tx.execute(upsert(source).values(kind=kind, location="").on_conflict_do_nothing())

@@ -1,6 +1,7 @@
 """The Account page: address, time zone, quiet hours, and where the account is signed in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 from zoneinfo import available_timezones
 
@@ -42,31 +43,42 @@ def change(request: SignedIn, form: Posted) -> Response:
     try:
         is_complete = _save(request, form)
     except PaperwireError as error:
-        return render(request, form, str(error), 422)
+        return render(request, form, error, 422)
     return request.redirect("/account", "saved" if is_complete else "address")
 
 
 def _save(request: RequestContext, form: Form) -> bool:
     """Saves the form; False when a new address waits for its confirmation."""
     quiet_from, quiet_to = form.text("quiet_from"), form.text("quiet_to")
-    if bool(quiet_from) != bool(quiet_to):
-        raise ConfigError("quiet hours need both a beginning and an end")
-    quiet_hours = parse_quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
-    timezone = parse_timezone(form.text("timezone"))
-    address = form.text("email") or request.account.email
-    if address not in (request.account.email, request.account.new_email) and not request.member.is_owner:
-        raise ConfigError("only an owner of this account may change its address")
-    app = request.app
-    is_complete = opt_in.change_address(app.db, app.settings, request.account, address, request.ip)
+    with _about("quiet_from"):
+        if bool(quiet_from) != bool(quiet_to):
+            raise ConfigError("quiet hours need both a beginning and an end")
+        quiet_hours = parse_quiet_hours(f"{quiet_from}-{quiet_to}" if quiet_from else "")
+    with _about("timezone"):
+        timezone = parse_timezone(form.text("timezone"))
+    address, app = form.text("email") or request.account.email, request.app
+    with _about("email"):
+        if address not in (request.account.email, request.account.new_email) and not request.member.is_owner:
+            raise ConfigError("only an owner of this account may change its address")
+        is_complete = opt_in.change_address(app.db, app.settings, request.account, address, request.ip)
     with app.db.transaction() as tx:
         accounts.set_hours(tx, request.account_id, timezone, *quiet_hours)
     return is_complete
 
 
+@contextmanager
+def _about(field: str) -> Iterator[None]:
+    """Names the field that a message is about, beside which the page shows it."""
+    try:
+        yield
+    except PaperwireError as error:
+        raise ConfigError(str(error), field=field) from error
+
+
 def render(
     request: RequestContext,
     form: Form | None = None,
-    error: str = "",
+    error: PaperwireError | None = None,
     status: int = 200,
     person: Mapping[str, str] | None = None,
     person_error: str = "",
@@ -82,7 +94,8 @@ def render(
         status,
         zones=sorted(filter(names_place, available_timezones())),
         typed={name: form.text(name) if form else value for name, value in _saved(request.account).items()},
-        error=error,
+        error=error or "",
+        error_field=error.field if isinstance(error, ConfigError) else "",
         people=people,
         invitations=invited,
         changes=changes,

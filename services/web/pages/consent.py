@@ -8,9 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from services import render
-from services.flow import opt_in_links
+from services.errors import NotFound
+from services.flow import opt_in_links, refusal_links
 from services.flow.commands import opt_in
+from services.store.accounts import members
 from services.store.db import change_log
+from services.store.delivery import opt_in as suppressed
 from services.web.context import App
 
 router = APIRouter()
@@ -43,6 +46,22 @@ def confirm(http: Request, app: App, token: str) -> Response:
     with change_log.acting(_by_link(http)):
         channel = opt_in.confirm(app.db, app.secrets, token)
     return _page("address_confirmed.html", channel=channel, done=True)
+
+
+@router.get("/refuse/{token}")
+def ask_refuse(app: App, token: str) -> Response:
+    return _page("refuse.html", address=refusal_links.address_of(app.secrets, token), done=False)
+
+
+@router.post("/refuse/{token}")
+def refuse(app: App, token: str) -> Response:
+    """Stops invitations, sign-up links and opt-in requests to an address of which nobody here is the owner."""
+    address = refusal_links.address_of(app.secrets, token)
+    with app.db.transaction() as tx:
+        if members.find(tx, address) is not None:
+            raise NotFound("this address signs in here now; unsubscribe or delete the account on the pages")
+        suppressed.suppress(tx, address, suppressed.REFUSED, refused=True)
+    return _page("refuse.html", address=address, done=True)
 
 
 def _by_link(http: Request) -> change_log.Actor:

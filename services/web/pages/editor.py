@@ -102,6 +102,8 @@ def edit_page(request: SignedIn, subscription_id: Id) -> Response:
         fields = subscription_form.from_subscription(tx, row)
     just_saved = "flash" in request.http.query_params
     shown = editor_preview.run(request, fields, View(), subscription_id) if just_saved else None
+    if shown is not None and isinstance(shown.failure, Busy):
+        shown = None  # htmx asks for the preview once the page is there.
     return page(request, fields, subscription_id, preview=shown)
 
 

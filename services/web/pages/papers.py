@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
+from services.domain.papers import identifiers
 from services.errors import NotFound
 from services.flow.commands.explain import explain
 from services.store.maintenance import dashboard
 from services.store.papers import appearances, papers
 from services.store.subscriptions import subscriptions
 from services.web import formatting
+from services.web.pages import search
 from services.web.request_context import SignedIn
 from services.web.subscription_form import find_paper
 
@@ -24,7 +26,13 @@ router = APIRouter()
 def paper(request: SignedIn, name: str, subscription: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
     app, account_id = request.app, request.account_id
     with app.db.transaction() as tx:
-        paper_id = find_paper(tx, name)
+        try:
+            paper_id = find_paper(tx, name)
+        except NotFound:
+            recognised = identifiers.recognise(name)
+            if recognised is None:
+                raise
+            return search.unknown(request, recognised)
         loaded = papers.load(tx, [paper_id]).get(paper_id)
         if loaded is None:
             raise NotFound(f"no paper {name[:60]!r} in the archive")

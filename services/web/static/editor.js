@@ -73,6 +73,10 @@
 
   const refresh = () => {
     place();
+    // A screen reader hears how many papers come, and not the whole list again.
+    const figure = document.querySelector("#preview .figure");
+    const said = document.getElementById("said");
+    if (figure && said.textContent !== figure.textContent) said.textContent = figure.textContent;
     const name = document.getElementById("auto-name");
     if (name && name.dataset.name) document.getElementById("name").placeholder = name.dataset.name;
   };

@@ -101,6 +101,18 @@ def test_an_interest_is_learned_when_the_archive_has_grown(world: Pipeline) -> N
     assert not stored(world, interest_id).estimated
 
 
+def test_an_estimate_ends_soon_after_the_archive_is_old_enough(world: Pipeline) -> None:
+    fill(world, count=40, days=5)
+    interest_id = world.subscribe(interest="diffusion agents")
+    assert stored(world, interest_id).estimated
+    world.make_due(subscription, calibrated_at=timedelta(minutes=11))
+    assert not recalibrate.recalibrate_due(world.db, world.embedder)
+    world.announce(entry("A protein study of old", 700, announced_on=date.today() - timedelta(days=20)))  # noqa: DTZ011
+    assert recalibrate.recalibrate_due(world.db, world.embedder)
+    assert not stored(world, interest_id).estimated
+    assert not recalibrate.recalibrate_due(world.db, world.embedder)
+
+
 def test_a_query_that_no_longer_compiles_does_not_stop_other_calibrations(full: Pipeline) -> None:
     broken = full.subscribe(interest="diffusion agents")
     fine = full.subscribe(interest="diffusion agents")

@@ -4,14 +4,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from services.domain.subscriptions.draft import Draft
 from services.errors import NotFound
 from services.flow.commands.preview import Preview, preview
 from services.flow.pipeline import embed
 from services.flow.upkeep import recalibrate
-from services.store.db.tables import paper_vector, paper_words, subscription
+from services.store.db.tables import paper_vector, paper_words, source, subscription
 from services.store.subscriptions import subscriptions
 from tests.support.world import Pipeline, entry
 
@@ -239,3 +239,11 @@ def test_a_disliked_paper_without_an_interest_is_said_to_count_for_nothing(world
     announced(world, "A robot")
     seen = looked(world, query="robot", disliked=(world.paper("A robot"),))
     assert any("count only beside an interest" in text for text in seen.warnings)
+
+
+def test_a_preview_says_when_nothing_new_can_come(world: Pipeline) -> None:
+    announced(world, "A robot")
+    assert mends(looked(world, query="robot"), "no source is watched") == ["/sources"]
+    with world.db.transaction() as tx:
+        tx.execute(update(source).values(polled=True))
+    assert not any("watched" in text for text in looked(world, query="robot").warnings)

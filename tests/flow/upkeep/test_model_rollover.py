@@ -163,7 +163,7 @@ def test_interests_of_both_models_match_during_the_change(change: Change) -> Non
     assert change.matched() == {(first, GALAXIES), (second, GALAXIES)}
     for interest_id in (first, second):
         steps = dict(explain(change.world.db, change.serving, str(change.world.paper("Proteins")), interest_id))
-        assert steps["not matched"].startswith("score ")
+        assert steps["not matched"].startswith("not close enough to the interest")
 
 
 def test_a_change_back_to_the_old_model_takes_effect_at_once(change: Change) -> None:

@@ -49,6 +49,9 @@ def test_invalid_input_is_reported_and_changes_nothing(
     answer = ada.post("/account", {**SAME, **fields})
     assert answer.status_code == 422
     assert texts in text_of(answer).lower()
+    name = next(iter(fields))
+    assert f'id="{name}-error"' in answer.text, "the message stands beside its field"
+    assert all(f'value="{value}"' in answer.text for value in fields.values()), "what was typed stays"
     assert site.sql("SELECT * FROM account") == before
 
 

@@ -92,7 +92,7 @@ def test_a_mailed_link_is_named_as_such(site: Site, ben: Browser) -> None:
     token = opt_in_links.unsubscribe_token(site.app.state.context.secrets, channel, "ben@example.org")
     site.browser().client.post(f"/unsubscribe/{token}")
     assert changes(site, site.ben) == [
-        ("a link in a mail", "testclient", "unsubscribed the channel", "ben@example.org")
+        ("a link in a message", "testclient", "unsubscribed the channel", "ben@example.org")
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
+from services.web import editor_preview
 from tests.web.conftest import Browser, Site, text_of
 
 HTMX = {"HX-Request": "true"}
@@ -297,3 +298,14 @@ def test_trending_papers_are_no_best_of_a_query(site: Site, ada: Browser) -> Non
     answer = text_of(preview(ada, {"query": "diffusion", "trending": "1", "cadence": "daily"}))
     assert "About 1 a week" in answer
     assert "held back" not in answer
+
+
+def test_the_page_after_saving_does_not_wait_for_another_preview(
+    site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editor_preview, "MAX_WAIT_SECONDS", 0.01)
+    one = site.subscription(site.ada)
+    with site.app.state.context.previews.taken(site.ada, 0):
+        page = ada.get(f"/subscriptions/{one}?flash=saved")
+    assert page.status_code == 200
+    assert 'hx-trigger="load, input' in page.text

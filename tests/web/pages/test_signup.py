@@ -1,13 +1,17 @@
 """Making an account: by an invitation, by domain, or by everybody."""
 
-import pytest
+import re
 
+import pytest
+from starlette.testclient import TestClient
+
+from services.flow import refusal_links
 from services.flow.pipeline import signin_mail
 from services.settings import Settings
 from services.settings import settings as process_settings
 from services.store.accounts import accounts
 from services.store.delivery import opt_in
-from tests.web.conftest import Browser, Site, text_of
+from tests.web.conftest import BASE, Browser, Site, text_of
 from tests.web.mailed_links import is_signed_in, key_of, mailed_path, mails, send_mails
 
 
@@ -178,6 +182,35 @@ def test_a_stranger_is_invited_once_an_hour_at_most(site: Site, ada: Browser) ->
     answer = ada.post("/members/invite", {"email": "carol@example.org"})
     assert answer.status_code == 422
     assert "one an hour and three a day" in text_of(answer)
+
+
+def test_a_stranger_refuses_further_mail(site: Site, ada: Browser) -> None:
+    ada.post("/members/invite", {"email": "carol@example.org"})
+    send_mails(site)
+    ((_, plain, html),) = mails(site)
+    found = re.search(r"http://127\.0\.0\.1:8400(/refuse/\S+)", plain)
+    assert found
+    assert found[0] in html
+    stranger = TestClient(site.app, base_url=BASE)
+    assert "carol@example.org" in text_of(stranger.get(found[1]))
+    assert site.sql("SELECT count(*) FROM suppression") == [(0,)], "link scanners open every link"
+    assert "Nothing more is sent" in text_of(stranger.post(found[1]))
+    site.sql("DELETE FROM confirmation")
+    assert ada.post("/members/invite", {"email": "carol@example.org"}).status_code == 422
+    send_mails(site)
+    assert len(mails(site)) == 1
+
+
+def test_who_has_an_account_does_not_refuse_its_mail_with_an_old_link(site: Site, nobody: Browser) -> None:
+    token = refusal_links.token(site.app.state.context.secrets, "ben@example.org")
+    assert nobody.client.post(f"/refuse/{token}").status_code == 404
+    assert site.sql("SELECT count(*) FROM suppression") == [(0,)]
+
+
+def test_a_mail_to_an_account_offers_no_refusal(site: Site, nobody: Browser) -> None:
+    nobody.post("/signin/mail", {"email": "ben@example.org"})
+    send_mails(site)
+    assert "/refuse/" not in mails(site)[0][1]
 
 
 def test_an_invitation_waits_while_mail_is_down(site: Site, ada: Browser) -> None:

@@ -12,6 +12,7 @@ from services.flow.commands.preview.search import Place
 from services.store.db.database import Database
 from services.store.papers import archive_search, papers
 from services.store.papers.found_papers import FoundPapers, Window
+from services.store.sources import sources
 from services.store.subscriptions import overlaps, subscriptions
 
 MAX_SHARE = 0.1
@@ -87,6 +88,9 @@ def advise(place: Place, facts: Facts) -> Iterator[Advice]:
         yield Advice("estimated: the archive is younger than 14 days, so the threshold follows typical scores")
     if not facts.scanned:
         yield Advice("the archive is empty; add a source or import a listing first")
+    if not sources.any_polled(place.tx):
+        text = "no source is watched, so nothing new can come"
+        yield Advice(text, (Mend("Watch a source", href="/sources"),))
     if draft.disliked and not draft.has_interest:
         yield Advice("papers that you dislike count only beside an interest or a paper that you like")
     if facts.unembedded:
