@@ -100,6 +100,10 @@ class Envelope:
     """Where the receiver opts in, or what the button of a mail of the kind `link` opens. Other messages have none."""
     about: str = ""
     """The receipt of the message that a `thread` or an `update` belongs to."""
+    paper_urls: Mapping[int, str] = field(default_factory=dict)
+    """By paper, its page here, which says why it came."""
+    vote_urls: Mapping[int, str] = field(default_factory=dict)
+    """By paper, where the receiver votes for more or less like it. Papers of no subscription have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from services.web.pages import (
     subscriptions,
     templates,
     today,
+    vote_links,
     votes,
 )
 
@@ -52,6 +53,7 @@ ROUTERS = (
     papers.router,
     search.router,
     votes.router,
+    vote_links.router,
     channels.router,
     consent.router,
     bounce_webhook.router,

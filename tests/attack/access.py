@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 from starlette.routing import BaseRoute
 
-from services.flow import opt_in_links, refusal_links
+from services.flow import opt_in_links, refusal_links, vote_links
 from services.store.accounts import accounts, invitations, members, sessions
 from services.store.db.tables import metadata
 from services.store.subscriptions import atom_feeds, subscriptions
@@ -44,6 +44,8 @@ ACCESS: dict[Route, Access] = {
     ("GET", "/refuse/{token}"): Access.LINK,
     ("POST", "/refuse/{token}"): Access.LINK,
     ("GET", "/feeds/{token}"): Access.LINK,
+    ("GET", "/vote/{token}"): Access.LINK,
+    ("POST", "/vote/{token}/{verdict}"): Access.LINK,
     ("POST", "/bounces"): Access.PROGRAM,
     ("GET", "/subscriptions"): Access.SIGNED_IN,
     ("GET", "/subscriptions/new"): Access.SIGNED_IN,
@@ -180,7 +182,7 @@ def rows_of_ada(site: Site) -> dict[str, str]:
     ids |= {"invitation_id": invitation, "joining_id": joining, "member_id": member, "account_id": account}
     ((ids["session_id"],),) = site.sql("SELECT max(id) FROM session")
     texts = {name: str(value) for name, value in {**ids, "paper_id": paper}.items()}
-    return {**texts, "name": "mail-1.eml", "sample": "digest", "token": "1-0123456789abcdef"}
+    return {**texts, "name": "mail-1.eml", "sample": "digest", "verdict": "more", "token": "1-0123456789abcdef"}
 
 
 def address_of(route: Route, values: dict[str, str]) -> str:
@@ -205,6 +207,7 @@ def signed_tokens(site: Site, values: dict[str, str]) -> dict[str, str]:
         "unsubscribe": opt_in_links.unsubscribe_token(secrets, channel_id, label),
         "confirm": opt_in_links.confirm_token(secrets, channel_id, label, site.db.now()),
         "feeds": feed,
+        "vote": vote_links.token(secrets, int(values["subscription_id"]), int(values["paper_id"]), site.db.now()),
         "refuse": refusal_links.token(secrets, "stranger@example.com"),
     }
 

@@ -51,14 +51,18 @@ def vote(
 
 
 def learn_again(db: Database, embedder: Embedder, subscription_id: int, account_id: int) -> None:
-    """Compiles the interest with its present examples. When the embedder fails, the interest stays as it was."""
+    """Compiles the interest with its present examples.
+
+    When the embedder fails, the interest stays as it was until the next calibration compiles it.
+    """
     with db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id, account_id)
         draft = subscriptions.draft_of(tx, row)
     compiled = compile_interest.compile(db, embedder, draft)
-    if compiled.failed is not None:
-        return
     with db.transaction() as tx:
+        if compiled.failed is not None:
+            thresholds.compile_at_next_calibration(tx, subscription_id)
+            return
         thresholds.set_threshold(tx, row.id, row.shard, row.revision, compiled)
 
 

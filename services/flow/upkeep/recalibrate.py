@@ -85,7 +85,7 @@ def _recalibrate(db: Database, embedder: Embedder, subscription_id: int, can_be_
     with db.transaction() as tx:
         row = subscriptions.find(tx, subscription_id)
         draft = subscriptions.draft_of(tx, row)
-    is_unlearned = can_be_learned and not row.terms
+    is_unlearned = row.examples_changed or (can_be_learned and not row.terms)
     compiled = compile_interest.compile(db, embedder, draft) if is_unlearned else CompiledInterest()
     with db.transaction() as tx:
         if not is_unlearned or compiled.error:

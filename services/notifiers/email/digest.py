@@ -20,6 +20,8 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
         "more_url": link(digest.more_url),
         "settings_url": link(digest.settings_url),
         "unsubscribe_url": link(envelope.unsubscribe_url),
+        "paper_urls": envelope.paper_urls,
+        "vote_urls": envelope.vote_urls,
     }
     for max_abstract, titles_only in (*((length, False) for length in ABSTRACT_LENGTHS), (0, True)):
         html = render("email/digest.html", max_abstract=max_abstract, titles_only=titles_only, **context)

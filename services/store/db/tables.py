@@ -251,7 +251,7 @@ subscription = Table(
     _text("query"), _text("interest"), Column("trending", Integer), Column("min_upvotes", Integer, nullable=False, server_default="0"),
     Column("sources", ARRAY(Text), nullable=False, server_default="{}"), _text("volume"), _text("best"), _flag("wide"), _enum("cadence", Cadence, Cadence.DAILY),
     Column("weights", VECTOR), Column("terms", JSONB, nullable=False, server_default="{}"), Column("threshold", Double), Column("relaxed_thresholds", ARRAY(Double), nullable=False, server_default="{}"),
-    _text("model"), _flag("estimated"), _at("calibrated_at"), _text("error"),
+    _text("model"), _flag("estimated"), _flag("examples_changed"), _at("calibrated_at"), _text("error"),
     Column("shard", ForeignKey("shard.id"), nullable=False), Column("revision", BigInteger, nullable=False),
     _random_key("feed_key"), _at("paused_until"),
     Column("watched_since", TIMESTAMP(timezone=True), nullable=False, server_default=func.now()),

@@ -77,12 +77,19 @@ def set_threshold(
     }
     if compiled.weights is not None:
         values |= {"weights": compiled.weights, "terms": compiled.terms, "model": compiled.model, "error": ""}
+        values |= {"examples_changed": False}
     new_revision = next_revision(tx, shard_id)
     tx.execute(
         update(subscription)
         .where(subscription.c.id == subscription_id, subscription.c.revision == revision)
         .values(revision=new_revision, **values)
     )
+
+
+def compile_at_next_calibration(tx: Connection, subscription_id: int) -> None:
+    """Makes the calibration due that compiles the interest again. Matching goes on as before until then."""
+    values = {"calibrated_at": None, "examples_changed": True}
+    tx.execute(update(subscription).where(subscription.c.id == subscription_id).values(values))
 
 
 def set_calibrated(tx: Connection, subscription_id: int) -> None:

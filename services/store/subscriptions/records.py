@@ -25,6 +25,8 @@ class Subscription(SubscriptionCriteria):
     cadence: str
     model: str
     estimated: bool
+    examples_changed: bool
+    """A vote changed the examples while the embedder failed, so the interest has to be compiled again."""
     calibrated_at: datetime | None
     error: str
     shard: int

@@ -391,3 +391,13 @@ def test_what_a_pause_held_back_comes_when_it_ends_early(world: Pipeline) -> Non
     world.notify()
     world.deliver()
     assert [row["state"] for row in world.deliveries()] == ["sent"]
+
+
+def test_each_paper_of_a_mail_links_its_vote_and_its_page(world: Pipeline) -> None:
+    own = world.subscribe(query="planning")
+    world.run(entry("One paper about agent planning", 1))
+    (mail,) = world.mails()
+    text = mail.replace("=\n", "").replace("=3D", "=")
+    paper = world.paper("One paper about agent planning")
+    assert f"{world.settings.base_url}/vote/{own}-{paper}-" in text
+    assert f"{world.settings.base_url}/papers/{paper}" in text

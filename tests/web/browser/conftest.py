@@ -21,8 +21,9 @@ SECONDS = 20
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
+    """Ended after each file: while Playwright runs, no other test of this process can start an event loop."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         message = f"no browser: install one of {', '.join(NAMES)}"

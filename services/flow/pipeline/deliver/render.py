@@ -10,9 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind
+from services.domain.digests.digest import Digest
 from services.domain.digests.updates import snapshot
 from services.errors import LeaseLost
-from services.flow import opt_in_links
+from services.flow import opt_in_links, vote_links
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.flow.pipeline.deliver.compose import ComposedDelivery, compose_all
 from services.ports import Envelope
@@ -20,6 +21,7 @@ from services.settings import Settings
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
 from services.store.delivery import claims, message_updates
+from services.store.delivery.records import Delivery
 from services.store.papers import merging
 from services.telemetry import STAGE_ERRORS, log
 
@@ -91,12 +93,24 @@ def _with_body(settings: Settings, secrets: SecretBox, composed: ComposedDeliver
         about=about.receipt if about else "",
         unsubscribe_url=f"{settings.base_url}/unsubscribe/{unsubscribe_token}",
         confirm_url=confirm_url,
+        paper_urls={item.paper.id: f"{settings.base_url}/papers/{item.paper.id}" for item in digest.papers},
+        vote_urls=_vote_urls(settings, secrets, digest, delivery),
     )
     assert isinstance(claimed.target, BaseModel)
     body = claimed.notifier.render(digest, envelope, claimed.target)
     can_be_updated = "update" in claimed.follow_ups and delivery.kind in _UPDATABLE_KINDS
     shown = snapshot({item.paper.id: item.paper for item in digest.papers}) if can_be_updated else delivery.snapshot
     return claimed._replace(delivery=replace(delivery, rendered=body, subject=digest.title, snapshot=shown))
+
+
+def _vote_urls(settings: Settings, secrets: SecretBox, digest: Digest, delivery: Delivery) -> dict[int, str]:
+    """For each paper, the vote for the first of its reasons, under which the digest shows it."""
+    first = {item.paper.id: item.reasons[0].subscription for item in digest.papers if item.reasons}
+    return {
+        paper_id: f"{settings.base_url}/vote/{vote_links.token(secrets, subscription, paper_id, delivery.created_at)}"
+        for paper_id, subscription in first.items()
+        if subscription
+    }
 
 
 def _message(tx: Connection, claimed: ClaimedDelivery) -> RenderedMessage:

@@ -491,6 +491,7 @@ def upgrade() -> None:
         sa.Column("relaxed_thresholds", sa.ARRAY(sa.Double()), server_default="{}", nullable=False),
         sa.Column("model", sa.Text(), server_default="", nullable=False),
         sa.Column("estimated", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("examples_changed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("calibrated_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.Column("shard", sa.SmallInteger(), nullable=False),
