@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from services.settings import settings
@@ -21,7 +20,7 @@ from services.web.pages import (
     editor,
     export,
     feeds,
-    matches,
+    marks,
     members,
     oidc,
     outbox,
@@ -34,6 +33,7 @@ from services.web.pages import (
     sources,
     subscriptions,
     templates,
+    today,
     vote_links,
     votes,
 )
@@ -48,7 +48,8 @@ ROUTERS = (
     subscriptions.router,
     silences.router,
     feeds.router,
-    matches.router,
+    today.router,
+    marks.router,
     papers.router,
     search.router,
     votes.router,
@@ -82,13 +83,8 @@ def create_app() -> FastAPI:
     app.state.context = context
     for router in ROUTERS:
         app.include_router(router, include_in_schema=False)
-    app.add_api_route("/", _redirect_to_subscriptions, methods=["GET"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     error_pages.install(app)
     requests.install(app, context.settings.base_url)
     security_headers.install(app, is_https=context.is_https)
     return app
-
-
-def _redirect_to_subscriptions() -> RedirectResponse:
-    return RedirectResponse("/subscriptions", 303)

@@ -1,8 +1,13 @@
 """The right column of the editor: what is shown of the papers, and what its buttons do to the form."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
+
+from psycopg.errors import QueryCanceled
+from sqlalchemy.exc import OperationalError
 
 from services.domain.digests.trial import Trial
 from services.errors import Busy, ConfigError, NotFound, PaperwireError, QueryError
@@ -144,6 +149,17 @@ def _voted(app: AppContext, fields: Fields, paper_id: int, verb: str) -> Fields:
         return fields
 
 
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Turns a statement that ran past its time limit into Busy, so that the page keeps the form."""
+    try:
+        yield
+    except OperationalError as error:
+        if not isinstance(error.orig, QueryCanceled):
+            raise
+        raise Busy("this took too long, so it was stopped; narrow the query, or look at fewer days") from None
+
+
 def run(request: RequestContext, fields: Fields, view: View, editing: int | None) -> ShownPreview:
     if fields.asks_nothing:
         return ShownPreview()
@@ -152,7 +168,7 @@ def run(request: RequestContext, fields: Fields, view: View, editing: int | None
         with app.db.transaction() as tx:
             draft = subscription_form.draft(tx, fields)
         app.previews.count(request.account_id, time.monotonic())
-        with app.previews.taken(request.account_id, MAX_WAIT_SECONDS):
+        with app.previews.taken(request.account_id, MAX_WAIT_SECONDS), in_time():
             result = run_preview(
                 app.slow_db,
                 app.embedder,

@@ -27,7 +27,6 @@ class Access(Enum):
 
 
 ACCESS: dict[Route, Access] = {
-    ("GET", "/"): Access.PUBLIC,
     ("GET", "/healthz"): Access.PUBLIC,
     ("GET", "/readyz"): Access.PUBLIC,
     ("GET", "/metrics"): Access.PUBLIC,
@@ -54,7 +53,10 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/subscriptions/new"): Access.SIGNED_IN,
     ("POST", "/subscriptions/preview"): Access.SIGNED_IN,
     ("POST", "/subscriptions/try"): Access.SIGNED_IN,
+    ("GET", "/"): Access.SIGNED_IN,
     ("GET", "/matches"): Access.SIGNED_IN,
+    ("POST", "/marks"): Access.SIGNED_IN,
+    ("POST", "/marks/all"): Access.SIGNED_IN,
     ("GET", "/papers/{name:path}"): Access.SIGNED_IN,
     ("GET", "/search"): Access.SIGNED_IN,
     ("GET", "/channels"): Access.SIGNED_IN,

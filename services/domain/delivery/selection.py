@@ -91,13 +91,14 @@ def select(
         )
         if covering is None:
             scores = sentence_scores.get((match.subscription_id, match.paper_id), ())
-            reasons[key].append(_reason(match, scores))
+            reasons[key].append(reason_of(match, scores))
         else:
             silenced_by[key] = str(covering)
     return Selection(papers, reasons, silenced_by)
 
 
-def _reason(match: ChannelMatch, sentence_scores: Sequence[float]) -> Reason:
+def reason_of(match: ChannelMatch, sentence_scores: Sequence[float]) -> Reason:
+    """Why the match puts the paper into a message or a list."""
     return Reason(
         subscription=match.subscription_id,
         name=match.name,

@@ -19,6 +19,7 @@ from services.store.db.tables import (
     match,
     member,
     paper,
+    paper_mark,
     session,
     silence,
     subscription,
@@ -62,6 +63,9 @@ def sections(db: Database, account_id: int, member_id: int | None = None) -> Ite
     yield _section(db, "subscription_channels", links, subscription_channel, "subscription_id", "channel_id")
     for name, table in (("examples", interest_example), ("votes", feedback), ("matches", match)):
         yield _papers_of(db, name, table, subscription_ids)
+    marks = _own(paper_mark, paper_mark.c.account_id == account_id).add_columns(paper.c.title)
+    titled = marks.join_from(paper_mark, paper, paper.c.id == paper_mark.c.paper_id)
+    yield _section(db, "marks", titled, paper_mark, "paper_id")
     yield _section(db, "deliveries", _deliveries(account_id), delivery, "id")
 
 

@@ -300,6 +300,11 @@ feedback = Table(
     CheckConstraint("verdict IN ('more', 'less')", name="verdict"),
 )  # fmt: skip
 
+paper_mark = Table(
+    "paper_mark", metadata, Column("account_id", ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("paper_id", ForeignKey("paper.id", ondelete="CASCADE"), primary_key=True, index=True), _at("read_at"), _at("starred_at"),
+)  # fmt: skip
+
 silence = Table(
     "silence", metadata, _id(), _ref("account_id", "account.id", index=True), _text("query"),
     _ref("subscription_id", "subscription.id", nullable=True), _at("until", nullable=False), _at("ended_at"), _created(),

@@ -4,35 +4,12 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from services.store.db.records import fetch, fetch_all
+from services.store.db.records import fetch
 from services.store.db.tables import match, subscription, subscription_channel
 from services.store.subscriptions.matches import OF_CURRENT_PAPER
-from services.store.subscriptions.records import MatchedPaper, MatchReason
-
-
-def matched_papers(
-    tx: Connection, account_id: int, *, before: int | None, subscription_id: int | None, limit: int
-) -> list[MatchedPaper]:
-    """Papers that undeleted subscriptions of the account matched, the latest first.
-
-    `before` is the cursor of a page: only papers whose newest match has a lower id.
-    """
-    newest = func.max(match.c.id)
-    query = (
-        select(match.c.paper_id, newest.label("newest_match_id"), func.max(match.c.created_at).label("matched_at"))
-        .where(
-            match.c.subscription_id.in_(select(subscription.c.id).where(_is_of(account_id))),
-            match.c.subscription_id == subscription_id if subscription_id is not None else true(),
-            OF_CURRENT_PAPER,
-        )
-        .group_by(match.c.paper_id)
-        .having(newest < before if before is not None else true())
-        .order_by(newest.desc())
-        .limit(limit)
-    )
-    return fetch_all(tx, MatchedPaper, query)
+from services.store.subscriptions.records import MatchReason
 
 
 def reasons(tx: Connection, account_id: int, paper_ids: Collection[int]) -> dict[int, list[MatchReason]]:

@@ -23,6 +23,7 @@ from services.store.db.tables import (
     paper,
     paper_appearance,
     paper_identifier,
+    paper_mark,
     paper_vector,
     paper_words,
     quarantine,
@@ -77,6 +78,7 @@ def merge_papers(tx: Connection, kept: int, replaced: int, now: datetime) -> Non
     _move(tx, interest_example, kept, replaced)
     newer = upsert(feedback).excluded.created_at > feedback.c.created_at
     _move(tx, feedback, kept, replaced, set_=("verdict", "created_at"), where=newer)
+    _move_marks(tx, kept, replaced)
     _merge_items(tx, kept, replaced)
     _merge_matches(tx, kept, replaced, now)
     first_seen = select(paper.c.first_seen_at).where(paper.c.id == replaced).scalar_subquery()
@@ -118,6 +120,13 @@ def _move_appearances(tx: Connection, kept: int, replaced: int) -> None:
         ),
     }
     _move(tx, paper_appearance, kept, replaced, set_=united)
+
+
+def _move_marks(tx: Connection, kept: int, replaced: int) -> None:
+    """A paper that was read or starred under either of its numbers stays so."""
+    moved, known = upsert(paper_mark).excluded, paper_mark.c
+    united = {name: func.coalesce(known[name], moved[name]) for name in ("read_at", "starred_at")}
+    _move(tx, paper_mark, kept, replaced, set_=united)
 
 
 def _move_vectors(tx: Connection, kept: int, replaced: int) -> None:

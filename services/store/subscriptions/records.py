@@ -214,12 +214,22 @@ class FeedEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedPaper:
-    """A paper with its newest match, whose id is the cursor of a page."""
+class ListedPaper:
+    """A paper in the list of an account."""
 
     paper_id: int
-    newest_match_id: int
-    matched_at: datetime
+    announced_on: date
+    read: bool
+    starred: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDay:
+    """The papers of an announcement day in the list of an account."""
+
+    announced_on: date
+    papers: int
+    unread: int
 
 
 @dataclass(frozen=True, slots=True)

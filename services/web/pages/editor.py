@@ -185,7 +185,7 @@ def _save(request: RequestContext, fields: Fields, subscription_id: int | None =
     with app.db.transaction() as tx:
         draft = subscription_form.draft(tx, fields)
     ids = subscription_form.channel_ids(app, request.account, fields)
-    with app.previews.taken(account_id, MAX_WAIT_SECONDS):
+    with app.previews.taken(account_id, MAX_WAIT_SECONDS), editor_preview.in_time():
         return subscribe.save(app.slow_db, app.embedder, account_id, draft, ids, subscription_id)
 
 

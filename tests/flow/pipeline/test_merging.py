@@ -17,14 +17,24 @@ from services.flow.commands import explain
 from services.flow.pipeline import embed, ingest
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import recovery
-from services.store.db.tables import delivery, delivery_item, event, feedback, match, paper_appearance, paper_identifier
+from services.store.db.tables import (
+    delivery,
+    delivery_item,
+    event,
+    feedback,
+    match,
+    paper_appearance,
+    paper_identifier,
+    paper_mark,
+)
 from services.store.db.tables import paper as paper_table
 from services.store.delivery import deliveries, items
 from services.store.delivery.records import NewDelivery
 from services.store.interests import embedding_backlog
 from services.store.maintenance import audit, dashboard
-from services.store.papers import merging, papers, vectors
-from services.store.subscriptions import match_runs, matches, subscriptions
+from services.store.papers import marks, merging, papers, vectors
+from services.store.subscriptions import match_runs, matches, reading_list, subscriptions
+from services.store.subscriptions.reading_list import ListFilter
 from services.store.subscriptions.records import NewMatch
 from services.web.subscription_form import find_paper
 from tests.support.world import DAY, Pipeline, entry
@@ -101,7 +111,7 @@ def test_every_old_identifier_leads_to_the_kept_paper(world: Pipeline) -> None:
         for name in (str(gone), f"id:{gone}", "arxiv:2605.00001", "doi:10.1000/x"):
             assert papers.find(tx, name) == one
         assert find_paper(tx, str(gone)) == one
-        seen = dashboard.matched_papers(tx, world.account, before=None, subscription_id=None, limit=9)
+        seen = reading_list.papers(tx, ListFilter(account_id=world.account), 9)
         assert [row.paper_id for row in seen] == [one]
         assert matches.recent_paper_ids(tx, world.account, limit=9) == [one]
         assert len(dashboard.reasons(tx, world.account, [one])[one]) == 1
@@ -282,6 +292,21 @@ def test_examples_and_verdicts_move_and_the_kept_papers_example_wins(world: Pipe
         assert subscriptions.examples_of(tx, other) == (((kept_id,), ()) if kept_id == first else ((), (kept_id,)))
     verdict_of = {row["subscription_id"]: (row["paper_id"], row["verdict"]) for row in world.rows(select(feedback))}
     assert verdict_of == {one: (kept_id, "more"), other: (kept_id, "less")}
+
+
+def test_a_paper_read_under_one_number_and_kept_under_the_other_is_both(world: Pipeline) -> None:
+    first, second = two(world)
+    with world.db.transaction() as tx:
+        marks.set_read(tx, world.account, [first], world.now())
+        marks.set_starred(tx, world.account, [second], world.now())
+    world.announce(link(), silent=True)
+    ((gone, kept_id),) = merged_into(world).items()
+    (row,) = world.rows(select(paper_mark))
+    assert (row["paper_id"], row["read_at"] is None, row["starred_at"] is None) == (kept_id, False, False)
+    with world.db.transaction() as tx:
+        assert marks.set_starred(tx, world.account, [gone], None) == 1
+    (row,) = world.rows(select(paper_mark))
+    assert (row["paper_id"], row["starred_at"]) == (kept_id, None)
 
 
 def test_an_example_given_by_an_old_number_is_the_kept_paper(world: Pipeline) -> None:

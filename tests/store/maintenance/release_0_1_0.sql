@@ -35,6 +35,7 @@ INSERT INTO subscription_channel (account_id, subscription_id, channel_id) VALUE
 INSERT INTO interest_example (subscription_id, paper_id, liked) VALUES (1, 1, true);
 INSERT INTO match (account_id, subscription_id, paper_id, run_id, score, decided, revision, notified_at) VALUES (1, 1, 1, 1, 0.7, '{"why": "agent"}', 1, '2026-01-01 08:02Z');
 INSERT INTO feedback (subscription_id, paper_id, verdict) VALUES (1, 1, 'more');
+INSERT INTO paper_mark (account_id, paper_id, read_at) VALUES (1, 1, '2026-01-01 09:00Z');
 INSERT INTO silence (account_id, query, until) VALUES (1, 'survey', '2026-02-01 08:00Z');
 INSERT INTO delivery (account_id, channel_id, kind, idem_key, state, message_id, subject, rendered, receipt, sent_at, snapshot) VALUES (1, 1, 'message', 'message:1:1', 'sent', '<1@example.org>', '1 new paper', '\x41', '250 OK', '2026-01-01 08:03Z', '{}');
 INSERT INTO delivery_item (account_id, channel_id, paper_id, not_before, cadence, delivery_id) VALUES (1, 1, 1, '2026-01-01 08:03Z', 'immediate', 1);

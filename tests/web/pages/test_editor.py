@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
+from services.flow.commands import subscribe
 from services.web import editor_preview
 from tests.web.conftest import Browser, Site, text_of
 
@@ -309,3 +310,25 @@ def test_the_page_after_saving_does_not_wait_for_another_preview(
         page = ada.get(f"/subscriptions/{one}?flash=saved")
     assert page.status_code == 200
     assert 'hx-trigger="load, input' in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "name"),
+    [
+        ("/subscriptions/preview", editor_preview, "run_preview"),
+        ("/subscriptions/new", subscribe, "save"),
+    ],
+)
+def test_a_query_past_its_time_limit_says_so_and_keeps_the_form(
+    site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch, path: str, module: Any, name: str
+) -> None:
+    def slow(*_: Any, **__: Any) -> None:
+        with site.db.transaction() as tx:
+            tx.exec_driver_sql("SET LOCAL statement_timeout = 10")
+            tx.exec_driver_sql("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(module, name, slow)
+    answer = ada.post(path, {"query": "diffusion"})
+    assert answer.status_code == 429
+    assert "took too long" in text_of(answer)
+    assert field(answer, "query") == "diffusion"

@@ -20,6 +20,7 @@ def full(site: Site, ben: Browser) -> None:
     paper = site.paper("Whales sing")
     site.match(site.ben, subscription, paper, "it contains whales")
     site.sql(f"INSERT INTO feedback (subscription_id, paper_id, verdict) VALUES ({subscription}, {paper}, 'more')")
+    site.sql(f"INSERT INTO paper_mark (account_id, paper_id, starred_at) VALUES ({site.ben}, {paper}, now())")
     site.sql(f"INSERT INTO interest_example (subscription_id, paper_id) VALUES ({subscription}, {paper})")
     site.sql(
         "INSERT INTO delivery (account_id, channel_id, kind, idem_key, message_id, state, rendered, subject)"
@@ -52,6 +53,7 @@ def test_the_export_holds_everything_that_is_theirs(site: Site, ben: Browser) ->
     assert document["sessions"][0]["address"] == "192.0.2.7"
     assert document["votes"][0]["verdict"] == "more"
     assert document["votes"][0]["title"] == "Whales sing"
+    assert (document["marks"][0]["title"], document["marks"][0]["read_at"]) == ("Whales sing", None)
     assert document["examples"][0]["liked"] is True
     assert document["matches"][0]["decided"]["why"] == "it contains whales"
     assert (document["deliveries"][0]["subject"], document["deliveries"][0]["papers"]) == ("1 paper", [1])
@@ -71,7 +73,7 @@ def test_the_export_holds_no_secret_and_nothing_of_others(site: Site, ada: Brows
 
 def test_every_table_of_an_account_is_exported_or_named_here(ben: Browser) -> None:
     left_out = {"api_token", "signin_link", "source", "confirmation", "delivery_item"}
-    names = {"change_log": "changes", "match": "matches", "delivery": "deliveries"}
+    names = {"change_log": "changes", "match": "matches", "delivery": "deliveries", "paper_mark": "marks"}
     of_accounts = {table.name for table in metadata.sorted_tables if "account_id" in table.c}
     assert {names.get(table, f"{table}s") for table in of_accounts - left_out} <= exported(ben).keys()
 

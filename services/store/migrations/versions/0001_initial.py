@@ -720,6 +720,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("paper_id", "source_id", name=op.f("pk_paper_appearance")),
     )
     op.create_table(
+        "paper_mark",
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("paper_id", sa.BigInteger(), nullable=False),
+        sa.Column("read_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("starred_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_paper_mark_account_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["paper_id"], ["paper.id"], name=op.f("fk_paper_mark_paper_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("account_id", "paper_id", name=op.f("pk_paper_mark")),
+    )
+    op.create_index(op.f("ix_paper_mark_paper_id"), "paper_mark", ["paper_id"], unique=False)
+    op.create_table(
         "silence",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),

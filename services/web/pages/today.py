@@ -1,0 +1,130 @@
+"""The start page and the list of all papers that came: what is new, what was read, what is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from services.domain.digests.digest import DigestPaper
+from services.store.digests import content
+from services.store.subscriptions import feedback, reading_list, subscriptions
+from services.store.subscriptions.reading_list import ListFilter
+from services.store.subscriptions.records import ListedDay, ListedPaper
+from services.web.request_context import RequestContext, SignedIn
+
+router = APIRouter()
+PAGE_SIZE = 30
+DAY_CHIPS = 7
+"""Days that the filter offers; a link shows the others."""
+Cursor = Annotated[int | None, Query(ge=1, lt=2**63)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """The filters of the list as they stand in the address."""
+
+    subscription: Cursor = None
+    day: date | None = None
+    starred: bool = False
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1
+
+    def filter(self, account_id: int) -> ListFilter:
+        return ListFilter(account_id=account_id, subscription_id=self.subscription, day=self.day, starred=self.starred)
+
+    def address(self, path: str, **changes: object) -> str:
+        """The address of the list with other filters, on its first page."""
+        values: dict[str, object] = {
+            "subscription": self.subscription,
+            "day": self.day,
+            "starred": 1 if self.starred else None,
+        }
+        given = {name: value for name, value in (values | changes).items() if value}
+        return f"{path}?{urlencode(given)}" if given else path
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """A paper in the list with what its reader said about it. `verdicts` by subscription."""
+
+    item: DigestPaper
+    read: bool
+    starred: bool
+    verdicts: dict[int, str]
+
+
+@router.get("/")
+@router.get("/matches")
+def today(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response:
+    with request.app.db.transaction() as tx:
+        context = _list(tx, request, query)
+    return request.render("today.html", **context)
+
+
+def row_of(tx: Connection, request: RequestContext, paper_id: int) -> tuple[ListRow, int] | None:
+    """The row of one paper after a change, and the number of unread papers of the whole list."""
+    wanted = ListFilter(account_id=request.account_id, paper_id=paper_id)
+    listed = reading_list.papers(tx, wanted, 1)
+    starred = ListFilter(account_id=request.account_id, paper_id=paper_id, starred=True)
+    rows = _rows(tx, request.account_id, listed or reading_list.papers(tx, starred, 1))
+    days = reading_list.days(tx, ListFilter(account_id=request.account_id))
+    return (rows[0], _unread(days)) if rows else None
+
+
+def _list(tx: Connection, request: RequestContext, query: ListQuery) -> dict[str, Any]:
+    account_id, zone = request.account_id, ZoneInfo(request.account.timezone)
+    listed = subscriptions.list_all(tx, account_id)
+    selected = subscriptions.find(tx, query.subscription, account_id) if query.subscription else None
+    wanted = query.filter(account_id)
+    found = reading_list.papers(tx, wanted, PAGE_SIZE + 1, (query.page - 1) * PAGE_SIZE)
+    rows = _rows(tx, account_id, found[:PAGE_SIZE])
+    of_every_day = reading_list.days(tx, ListFilter(account_id=account_id, subscription_id=query.subscription))
+    path = request.http.url.path
+    today = datetime.now(UTC).astimezone(zone).date()
+    by_day = groupby(rows, lambda row: row.item.paper.announced_on)
+    return {
+        "query": query,
+        "path": path,
+        "days": [(day_name(day, today), list(group)) for day, group in by_day],
+        "day_chips": [(day_name(one.announced_on, today), one) for one in of_every_day[:DAY_CHIPS]],
+        "unread": _unread(of_every_day),
+        "subscription": selected,
+        "subscriptions": listed,
+        "older": query.address(path, page=query.page + 1) if len(found) > PAGE_SIZE else "",
+        "back": query.address(path, page=query.page if query.page > 1 else None),
+        "listed_at": request.app.db.now(tx).isoformat(),
+    }
+
+
+def _rows(tx: Connection, account_id: int, listed: Sequence[ListedPaper]) -> list[ListRow]:
+    ids = [one.paper_id for one in listed]
+    items = content.with_reasons_of(tx, account_id, ids)
+    verdicts = feedback.verdicts(tx, account_id, ids)
+    return [
+        ListRow(
+            items[one.paper_id],
+            one.read,
+            one.starred,
+            {reason.subscription: verdicts.get((reason.subscription, one.paper_id), "") for reason in reasons},
+        )
+        for one in listed
+        if one.paper_id in items
+        for reasons in [items[one.paper_id].reasons]
+    ]
+
+
+def _unread(days: Sequence[ListedDay]) -> int:
+    return sum(day.unread for day in days)
+
+
+def day_name(day: date, today: date) -> str:
+    """`Today, 4 May`, `Yesterday, 3 May`, `Monday, 27 April`; with the year if it is not the current one."""
+    name = {today: "Today", today - timedelta(days=1): "Yesterday"}.get(day, f"{day:%A}")
+    year = "" if day.year == today.year else f" {day.year}"
+    return f"{name}, {day.day} {day:%B}{year}"
