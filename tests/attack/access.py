@@ -101,6 +101,7 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/deliveries/{delivery_id}/retry"): Access.OWNER,
     ("GET", "/deliveries/{delivery_id}/message"): Access.OWNER,
     ("POST", "/sources"): Access.OPERATOR,
+    ("POST", "/watch"): Access.OPERATOR,
     ("POST", "/sources/{source_id}/poll"): Access.OPERATOR,
     ("GET", "/sources/{source_id}/remove"): Access.OPERATOR,
     ("POST", "/sources/{source_id}/remove"): Access.OPERATOR,

@@ -12,11 +12,15 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from services.domain.delivery.account_health import health_line
 from services.domain.digests.digest import DigestPaper
 from services.store.digests import content
+from services.store.maintenance import account_status
 from services.store.subscriptions import feedback, reading_list, subscriptions
 from services.store.subscriptions.reading_list import ListFilter
 from services.store.subscriptions.records import ListedDay, ListedPaper
+from services.web import formatting
+from services.web.pages import first_run
 from services.web.request_context import RequestContext, SignedIn
 
 router = APIRouter()
@@ -60,11 +64,24 @@ class ListRow:
 
 
 @router.get("/")
-@router.get("/matches")
 def today(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response:
     with request.app.db.transaction() as tx:
         context = _list(tx, request, query)
-    return request.render("today.html", **context)
+        state = account_status.health(tx, request.account_id, request.app.db.now(tx), operator=request.account.operator)
+        steps = first_run.steps(tx, request)
+        planned = account_status.planned_digests(tx, request.account_id)
+    zone, now = ZoneInfo(request.account.timezone), datetime.now(UTC)
+    line = health_line(state, lambda moment: formatting.local(moment, zone, now))
+    first = {"steps": steps, "categories": first_run.CATEGORIES, "planned": planned}
+    return request.render("today.html", **context, health=line, **first)
+
+
+@router.get("/matches")
+def all_papers(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response:
+    """The same list without what comes next; links in messages and feeds lead here."""
+    with request.app.db.transaction() as tx:
+        context = _list(tx, request, query)
+    return request.render("today.html", **context, health=None, steps=None, planned=[])
 
 
 def row_of(tx: Connection, request: RequestContext, paper_id: int) -> tuple[ListRow, int] | None:
