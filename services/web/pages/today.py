@@ -72,7 +72,7 @@ def today(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response
         planned = account_status.planned_digests(tx, request.account_id)
     zone, now = ZoneInfo(request.account.timezone), datetime.now(UTC)
     line = health_line(state, lambda moment: formatting.local(moment, zone, now))
-    first = {"steps": steps, "categories": first_run.CATEGORIES, "planned": planned}
+    first: dict[str, Any] = {"steps": steps, "categories": first_run.CATEGORIES, "planned": planned}
     return request.render("today.html", **context, health=line, **first)
 
 
