@@ -1,6 +1,7 @@
 """Previews: rates, lists, the histogram with its volumes, and advice."""
 
 from datetime import date, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -247,3 +248,11 @@ def test_a_preview_says_when_nothing_new_can_come(world: Pipeline) -> None:
     with world.db.transaction() as tx:
         tx.execute(update(source).values(polled=True))
     assert not any("watched" in text for text in looked(world, query="robot").warnings)
+
+
+def test_variants_of_a_slow_query_are_tried_only_for_a_while(world: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    announced(world, "A robot arm", "A robot leg", "A robot arm survey")
+    assert len(titles(looked(world, query="robot arm -survey", tab="near"))) == 2
+    # The package has a function of the module's name.
+    monkeypatch.setattr(import_module("services.flow.commands.preview.search"), "MAX_VARIANT_SECONDS", -1.0)
+    assert titles(looked(world, query="robot arm -survey", tab="near")) == []

@@ -8,7 +8,7 @@ from services.domain.query.hints import hints
 from services.domain.query.parser import And, Phrase, Query, parse
 from services.domain.subscriptions.draft import DEFAULT_VOLUME, Draft
 from services.errors import QueryError
-from services.flow.commands.preview.search import Place
+from services.flow.commands.preview.search import Place, in_turn
 from services.store.db.database import Database
 from services.store.papers import archive_search, papers
 from services.store.papers.found_papers import FoundPapers, Window
@@ -128,7 +128,7 @@ def _revivals(place: Place, draft: Draft) -> Iterator[Mend]:
     if prefixed != draft.query:
         tried.insert(0, (f"Search for {prefixed}", prefixed))
     made = 0
-    for label, text in tried:
+    for label, text in in_turn(tried):
         try:
             count = _count(place, replace(draft, query=str(parse(text))))
         except QueryError:  # A prefix of fewer letters than a prefix needs.

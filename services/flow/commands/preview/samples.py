@@ -14,7 +14,7 @@ from services.domain.subscriptions.draft import Draft
 from services.domain.subscriptions.match_reason import describe_match
 from services.domain.subscriptions.matcher import Candidate, CompiledSubscription
 from services.domain.subscriptions.trending import reason
-from services.flow.commands.preview.search import MAX_NEAR, Place, Searched, near_misses
+from services.flow.commands.preview.search import MAX_NEAR, Place, Searched, in_turn, near_misses
 from services.store.papers import archive_search
 from services.store.papers.found_papers import NOTHING, FoundPapers, joined
 from services.store.subscriptions import candidates as candidate_store
@@ -59,7 +59,7 @@ def _near(place: Place, subscription: CompiledSubscription, draft: Draft, found:
     if subscription.weights is not None:
         return Listed(near_misses(place, subscription, draft, found.ranked))
     parts, left_out = [NOTHING], dict[int, LeftOut]()
-    for one in leave_one_out(parse(draft.query)) if draft.query else []:
+    for one in in_turn(leave_one_out(parse(draft.query)) if draft.query else []):
         missed = replace(draft, query=one.missed)
         passing = archive_search.passing(place.tx, missed, place.window, place.unindexed).at(slice(MAX_NEAR))
         confirmed = archive_search.confirm(place.tx, missed, passing)

@@ -1,7 +1,9 @@
 """Which papers of a window a subscription matches, by the search index and the vectors of the archive."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
+from typing import TypeVar
 
 import numpy as np
 from sqlalchemy import Connection
@@ -17,10 +19,13 @@ from services.ports import Embedder
 from services.store.papers import archive_search, papers
 from services.store.papers.found_papers import NOTHING, FoundPapers, Ranking, Window, within_window
 
+T = TypeVar("T")
 MAX_READ = 1_000
 """The papers whose text is read, where the index alone cannot tell whether the query matches."""
 MAX_RANKED = 2_000
 """Matching papers, the newest, whose words are ranked. The others count as equally relevant."""
+MAX_VARIANT_SECONDS = 3.0
+"""For searching with variants of a query, such as one clause less: further ones are left out."""
 MAX_NEAR = 50
 """Near misses of an interest, and of each clause of a query."""
 
@@ -73,6 +78,15 @@ def search(place: Place, subscription: CompiledSubscription, draft: Draft, ranki
     elif draft.volume and not draft.has_interest:
         confirmed = _only_best(place, draft, confirmed)
     return Searched(matching=confirmed, everything=everything, ranked=ranked, unread=len(unread))
+
+
+def in_turn(variants: Iterable[T]) -> Iterator[T]:
+    """The variants of a query, until `MAX_VARIANT_SECONDS` have passed."""
+    began = monotonic()
+    for variant in variants:
+        if monotonic() - began > MAX_VARIANT_SECONDS:
+            return
+        yield variant
 
 
 def near_misses(place: Place, subscription: CompiledSubscription, draft: Draft, ranked: FoundPapers) -> FoundPapers:
