@@ -55,6 +55,8 @@ ACCESS: dict[Route, Access] = {
     ("POST", "/subscriptions/try"): Access.SIGNED_IN,
     ("GET", "/"): Access.SIGNED_IN,
     ("GET", "/matches"): Access.SIGNED_IN,
+    ("POST", "/away"): Access.SIGNED_IN,
+    ("POST", "/away/end"): Access.SIGNED_IN,
     ("POST", "/marks"): Access.SIGNED_IN,
     ("POST", "/marks/all"): Access.SIGNED_IN,
     ("GET", "/papers/{name:path}"): Access.SIGNED_IN,

@@ -41,6 +41,8 @@ class AccountHealth:
     """Those that subscriptions use."""
     silence: TotalSilence | None = None
     sending_paused: bool = False
+    away_until: datetime | None = None
+    """The first end of a pause, when all subscriptions are paused."""
     operator: bool = False
     last_digest_at: datetime | None = None
 
@@ -63,7 +65,7 @@ FAILURES_SHOWN_FROM = 3
 def health_line(health: AccountHealth, when: Callable[[datetime], str]) -> HealthLine:
     """The line about the account. `when` writes a time for its reader. What stops all papers comes first."""
     if not health.sources:
-        button, address = ("watch arXiv", "/sources") if health.operator else ("", "")
+        button, address = ("watch arXiv", "/#watch") if health.operator else ("", "")
         asked = "" if health.operator else ". Ask an operator to add a source"
         return HealthLine(f"No source is watched: nothing new can come{asked}", button=button, address=address)
     if health.sending_paused:
@@ -71,6 +73,9 @@ def health_line(health: AccountHealth, when: Callable[[datetime], str]) -> Healt
     if health.silence is not None:
         text = f"Everything is silenced until {when(health.silence.until)}: papers that match are dropped"
         return HealthLine(text, button="end", address=f"/silences/{health.silence.id}/end", posts=True)
+    if health.away_until is not None:
+        text = f"Everything is paused until {when(health.away_until)}: papers wait, and nothing is lost"
+        return HealthLine(text, button="I am back", address="/away/end", posts=True)
     for channel in health.channels:
         if channel.fault:
             can_fix = health.operator or not channel.is_operators

@@ -12,7 +12,7 @@ from services.store.db.tables import channel, delivery, delivery_item, source, s
 from services.store.delivery import channels, sending_pause
 from services.store.delivery.items import IS_WAITING
 from services.store.delivery.records import ChannelStatus, PlannedDigest
-from services.store.subscriptions import silences
+from services.store.subscriptions import silences, subscriptions
 
 
 def health(tx: Connection, account_id: int, now: datetime, *, operator: bool) -> AccountHealth:
@@ -26,6 +26,7 @@ def health(tx: Connection, account_id: int, now: datetime, *, operator: bool) ->
         silence=TotalSilence(longest.id, longest.until) if longest else None,
         sending_paused=bool(tx.scalars(select(sending_pause.is_active())).one()),
         operator=operator,
+        away_until=_away_until(tx, account_id, now),
         last_digest_at=tx.scalars(
             select(func.max(delivery.c.sent_at)).where(
                 delivery.c.account_id == account_id, delivery.c.kind == "digest", delivery.c.state == State.SENT
@@ -74,6 +75,12 @@ def _watched(tx: Connection) -> list[WatchedSource]:
         WatchedSource(row.id, without_secrets(row.location) or row.kind, row.failures, row.succeeded_at)
         for row in tx.execute(query)
     ]
+
+
+def _away_until(tx: Connection, account_id: int, now: datetime) -> datetime | None:
+    ends = [row.paused_until for row in subscriptions.list_all(tx, account_id)]
+    paused = [end for end in ends if end is not None and end > now]
+    return min(paused) if ends and len(paused) == len(ends) else None
 
 
 def _channel(row: ChannelStatus, planned: PlannedDigest) -> ChannelHealth:

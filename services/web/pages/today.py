@@ -14,14 +14,16 @@ from sqlalchemy import Connection
 
 from services.domain.delivery.account_health import health_line
 from services.domain.digests.digest import DigestPaper
+from services.flow.commands import subscribe
 from services.store.digests import content
 from services.store.maintenance import account_status
 from services.store.subscriptions import feedback, reading_list, subscriptions
 from services.store.subscriptions.reading_list import ListFilter
 from services.store.subscriptions.records import ListedDay, ListedPaper
 from services.web import formatting
+from services.web.csrf_forms import Posted
 from services.web.pages import first_run
-from services.web.request_context import RequestContext, SignedIn
+from services.web.request_context import RequestContext, SignedIn, date_in
 
 router = APIRouter()
 PAGE_SIZE = 30
@@ -72,8 +74,26 @@ def today(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response
         planned = account_status.planned_digests(tx, request.account_id)
     zone, now = ZoneInfo(request.account.timezone), datetime.now(UTC)
     line = health_line(state, lambda moment: formatting.local(moment, zone, now))
-    first: dict[str, Any] = {"steps": steps, "categories": first_run.CATEGORIES, "planned": planned}
+    first: dict[str, Any] = {
+        "steps": steps,
+        "categories": first_run.CATEGORIES,
+        "planned": planned,
+        "away_until": date_in(7),
+    }
     return request.render("today.html", **context, health=line, **first)
+
+
+@router.post("/away")
+def away(request: SignedIn, form: Posted) -> Response:
+    """Pauses all subscriptions of the account until a day."""
+    subscribe.pause_all(request.app.db, request.account_id, form.text("until"))
+    return request.redirect("/", "paused")
+
+
+@router.post("/away/end")
+def back(request: SignedIn, form: Posted) -> Response:
+    subscribe.resume_all(request.app.db, request.account_id)
+    return request.redirect("/", "resumed")
 
 
 @router.get("/matches")

@@ -36,7 +36,7 @@ def test_all_is_well() -> None:
 
 def test_without_a_source_nothing_can_come() -> None:
     said = line(replace(WELL, sources=[], operator=True))
-    assert said == HealthLine("No source is watched: nothing new can come", button="watch arXiv", address="/sources")
+    assert said == HealthLine("No source is watched: nothing new can come", button="watch arXiv", address="/#watch")
     assert "Ask an operator" in line(replace(WELL, sources=[])).text
     assert line(replace(WELL, sources=[])).button == ""
 
@@ -72,3 +72,9 @@ def test_the_gravest_fault_is_named() -> None:
     wrong = replace(WELL, silence=TotalSilence(3, EIGHT), channels=[ChannelHealth(label="x", fault="disabled")])
     assert line(wrong).text.startswith("Everything is silenced")
     assert line(replace(wrong, sources=[])).text.startswith("No source")
+
+
+def test_a_pause_of_everything_can_be_ended() -> None:
+    said = line(replace(WELL, away_until=EIGHT))
+    assert said.text == "Everything is paused until 08:00: papers wait, and nothing is lost"
+    assert (said.button, said.address, said.posts, said.is_good) == ("I am back", "/away/end", True, False)

@@ -62,3 +62,20 @@ def test_a_channel_that_is_disabled_is_said(site: Site, ada: Browser) -> None:
     ada.post("/watch", {"daily_papers": "1"})
     site.sql("UPDATE channel SET disabled_because = 'mailbox is full', disabled_at = now()")
     assert "ada@example.org: disabled: mailbox is full" in text_of(ada.get("/"))
+
+
+def test_being_away_pauses_every_subscription_of_the_account_only(site: Site, ada: Browser, ben: Browser) -> None:
+    site.subscription(site.ada, name="One")
+    long, other = site.subscription(site.ada, name="Long"), site.subscription(site.ben, name="Other")
+    ada.post("/watch", {"daily_papers": "1"})
+    ada.post(f"/subscriptions/{long}/pause", {"until": ""})
+    assert "Everything is paused" not in ada.get("/").text
+    assert ada.post("/away", {"until": "2020-01-01"}).status_code == 400
+    assert ada.post("/away", {"until": "soon"}).status_code == 400
+    assert ada.post("/away", {"until": "2999-01-01"}).status_code == 303
+    assert "Everything is paused until" in ada.get("/").text
+    ada.post("/away/end")
+    assert "Everything is paused" not in ada.get("/").text
+    paused = site.sql("SELECT id FROM subscription WHERE paused_until IS NOT NULL ORDER BY id")
+    assert paused == [(long,)], "a pause until further notice is another decision"
+    assert other not in {row[0] for row in paused}
