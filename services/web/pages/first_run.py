@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from fastapi import APIRouter
-from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from services import plugins
@@ -15,10 +13,9 @@ from services.store.delivery.records import ChannelStatus
 from services.store.maintenance import account_status
 from services.store.sources import sources
 from services.store.subscriptions import subscriptions
-from services.web.csrf_forms import Posted
-from services.web.request_context import Operator, RequestContext
+from services.web.csrf_forms import Form
+from services.web.request_context import RequestContext
 
-router = APIRouter()
 CATEGORIES = {
     "cs.AI": "Artificial intelligence",
     "cs.CL": "Language",
@@ -59,9 +56,8 @@ def steps(tx: Connection, request: RequestContext) -> FirstSteps:
     )
 
 
-@router.post("/watch")
-def watch(request: Operator, form: Posted) -> Response:
-    """Adds the sources that were ticked."""
+def watch(request: RequestContext, form: Form) -> None:
+    """Adds the sources that were ticked. Raises ConfigError."""
     chosen = [name for name in form.all("category") if name in CATEGORIES]
     if not chosen and not form.text("daily_papers"):
         raise ConfigError("tick at least one category, or Daily Papers")
@@ -72,4 +68,3 @@ def watch(request: Operator, form: Posted) -> Response:
         if form.text("daily_papers"):
             add_source(tx, plugins.source("daily-papers"), "", None)
         wake(tx, "poll")
-    return request.redirect("/", "watched")

@@ -26,8 +26,8 @@ def test_steps_tick_themselves_and_go_away(site: Site, ada: Browser) -> None:
 def test_only_operators_choose_sources_and_nothing_ticked_is_refused(site: Site, ada: Browser, ben: Browser) -> None:
     assert 'action="/watch"' not in ben.get("/").text
     assert "Ask an operator" in text_of(ben.get("/"))
-    assert ada.post("/watch").status_code == 400
-    assert ada.post("/watch", {"category": "cs.NONE"}).status_code == 400
+    assert ada.post("/watch").status_code == 422
+    assert ada.post("/watch", {"category": "cs.NONE"}).status_code == 422
     assert site.sql("SELECT * FROM source WHERE polled") == []
 
 
@@ -70,8 +70,8 @@ def test_being_away_pauses_every_subscription_of_the_account_only(site: Site, ad
     ada.post("/watch", {"daily_papers": "1"})
     ada.post(f"/subscriptions/{long}/pause", {"until": ""})
     assert "Everything is paused" not in ada.get("/").text
-    assert ada.post("/away", {"until": "2020-01-01"}).status_code == 400
-    assert ada.post("/away", {"until": "soon"}).status_code == 400
+    assert ada.post("/away", {"until": "2020-01-01"}).status_code == 422
+    assert ada.post("/away", {"until": "soon"}).status_code == 422
     assert ada.post("/away", {"until": "2999-01-01"}).status_code == 303
     assert "Everything is paused until" in ada.get("/").text
     ada.post("/away/end")
