@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ANNOUNCED = date(2025, 5, 30)
 """The day of the sample listing, whose own head lacks the year."""
+ARCHIVE, ANNOUNCEMENT = "sample_archive.jsonl", "sample_announcement.txt"
 SUBSCRIPTIONS = (
     Draft(name="Language model agents", query='"web agent*" OR ("language model*" AND tool*)', cadence="immediate"),
     Draft(
@@ -45,26 +46,32 @@ def load(context: "CommandContext") -> bool:
         if draft.name not in known:
             subscribe.save(context.db, context.embedder, operator.id, draft, [channel])
     # The announced listing has no identifiers and no author names. The archive, read silently before it, has both.
-    for name, silent in (("sample_archive.jsonl", True), ("sample_announcement.txt", False)):
-        body = resources.files("services.local").joinpath(name).read_bytes()
-        ingest.import_listing(context.db, body, day=ANNOUNCED, format=None, silent=silent)
+    for name, silent in ((ARCHIVE, True), (ANNOUNCEMENT, False)):
+        ingest.import_listing(context.db, _body(name), day=ANNOUNCED, format=None, silent=silent)
     return True
+
+
+def _body(name: str) -> bytes:
+    return resources.files("services.local").joinpath(name).read_bytes()
 
 
 def report(context: "CommandContext", say: Callable[[str], None], base_url: str) -> None:
     """Waits until the digest is sent or `STARTUP_TIMEOUT_SECONDS` have passed, then reports in three lines."""
     from services.domain.delivery.state_machine import State
+    from services.flow.pipeline import ingest
     from services.store.accounts import accounts
     from services.store.delivery import deliveries
-    from services.store.papers import papers
+    from services.store.papers import appearances
+    from services.store.sources import sources
     from services.store.subscriptions import matches
 
+    kind = ingest.detect(_body(ANNOUNCEMENT))
     deadline = time.monotonic() + STARTUP_TIMEOUT_SECONDS
     while True:
         with context.db.transaction() as tx:
             operator = accounts.first_operator(tx)
             account_id = operator.id if operator else 0
-            _, _, count = papers.span(tx)
+            count = appearances.count(tx, sources.source_of_imports(tx, kind), ANNOUNCED)
             matched = matches.recent_paper_ids(tx, account_id, limit=1000)
             sent = deliveries.list_all(tx, account_id, State.SENT)
         if sent or time.monotonic() > deadline:

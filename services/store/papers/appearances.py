@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import Connection, and_, exists, func, or_, select
 
 from services.domain.papers.ingestion import Appearance, SilenceBySource
 from services.store.db.database import any_id
@@ -45,6 +45,12 @@ def was_announced(tx: Connection, paper_id: int) -> bool:
     """Whether any appearance of the paper was not silent."""
     announced = exists().where(paper_appearance.c.paper_id == paper_id, ~paper_appearance.c.silent)
     return bool(tx.scalars(select(announced)).one())
+
+
+def count(tx: Connection, source_id: int, day: date) -> int:
+    """How many papers a source listed for a day."""
+    of_day = paper_appearance.c.source_id == source_id, paper_appearance.c.announced_on == day
+    return int(tx.scalars(select(func.count()).select_from(paper_appearance).where(*of_day)).one())
 
 
 def announced_since(tx: Connection, moment: datetime) -> list[int]:
