@@ -37,6 +37,7 @@ FLASH_MESSAGES = {
     "resumed": "Resumed.",
     "polling": "The poll has started. Reload this page to see the result.",
     "added": "Added.",
+    "watched": "Watched. The first reading has started; what it announces from now on is matched.",
     "asked": "A message with a link to confirm was sent there. Nothing else is sent until somebody there confirms. "
     "There is at most one such message an hour, and three a day.",
     "address": "Saved. Mails go to the new address once its owner follows the link in the confirmation mail.",

@@ -61,6 +61,26 @@ def resume(db: Database, subscription_id: int, account_id: int) -> None:
         subscriptions.pause(tx, subscription_id, account_id, None)
 
 
+def pause_all(db: Database, account_id: int, day: str) -> None:
+    """Pauses every subscription until `day` begins; a longer pause stays. Nothing is dropped. Raises ConfigError."""
+    with db.transaction() as tx:
+        account = accounts.by_id(tx, account_id)
+        until = start_of(day, account.timezone if account else "UTC")
+        if until <= db.now(tx):
+            raise ConfigError("you are away until a day that is still to come")
+        for row in subscriptions.list_all(tx, account_id):
+            if row.paused_until is None or row.paused_until < until:
+                subscriptions.pause(tx, row.id, account_id, until)
+
+
+def resume_all(db: Database, account_id: int) -> None:
+    """Ends the pauses of all subscriptions but those until further notice, so that what has waited is sent."""
+    with db.transaction() as tx:
+        for row in subscriptions.list_all(tx, account_id):
+            if row.paused_until is not None and row.paused_until != FURTHER_NOTICE:
+                subscriptions.pause(tx, row.id, account_id, None)
+
+
 def start_of(day: str, timezone: str) -> datetime:
     """The first moment of a day in a time zone. Raises ConfigError."""
     try:

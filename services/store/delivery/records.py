@@ -67,6 +67,17 @@ class ChannelStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedDigest:
+    """The next digest of a channel, and the number of papers that wait for it or for their own message."""
+
+    channel_id: int
+    kind: str
+    label: str
+    next_digest_at: datetime | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredTarget:
     """The columns of a channel that follow from its target. `secret` holds the encrypted fields."""
 

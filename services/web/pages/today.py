@@ -12,12 +12,19 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from services.domain.delivery.account_health import health_line
 from services.domain.digests.digest import DigestPaper
+from services.errors import PaperwireError
+from services.flow.commands import subscribe
 from services.store.digests import content
+from services.store.maintenance import account_status
 from services.store.subscriptions import feedback, reading_list, subscriptions
 from services.store.subscriptions.reading_list import ListFilter
 from services.store.subscriptions.records import ListedDay, ListedPaper
-from services.web.request_context import RequestContext, SignedIn
+from services.web import formatting
+from services.web.csrf_forms import Posted
+from services.web.pages import first_run
+from services.web.request_context import Operator, RequestContext, SignedIn, date_in
 
 router = APIRouter()
 PAGE_SIZE = 30
@@ -60,11 +67,55 @@ class ListRow:
 
 
 @router.get("/")
-@router.get("/matches")
 def today(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response:
+    return _page(request, query)
+
+
+@router.post("/watch")
+def watch(request: Operator, form: Posted) -> Response:
+    """Adds the sources that were ticked in the first step."""
+    try:
+        first_run.watch(request, form)
+    except PaperwireError as error:
+        return _page(request, ListQuery(page=1), error)
+    return request.redirect("/", "watched")
+
+
+@router.post("/away")
+def away(request: SignedIn, form: Posted) -> Response:
+    """Pauses all subscriptions of the account until a day."""
+    try:
+        subscribe.pause_all(request.app.db, request.account_id, form.text("until"))
+    except PaperwireError as error:
+        return _page(request, ListQuery(page=1), error)
+    return request.redirect("/", "paused")
+
+
+@router.post("/away/end")
+def back(request: SignedIn, form: Posted) -> Response:
+    subscribe.resume_all(request.app.db, request.account_id)
+    return request.redirect("/", "resumed")
+
+
+def _page(request: RequestContext, query: ListQuery, error: PaperwireError | None = None) -> Response:
+    """The start page. `error`: what is wrong with the form that was sent."""
     with request.app.db.transaction() as tx:
-        context = _list(tx, request, query)
-    return request.render("today.html", **context)
+        context = _list(tx, request, query, "/")
+        state = account_status.health(tx, request.account_id, request.app.db.now(tx), operator=request.account.operator)
+        context["steps"] = first_run.steps(tx, request)
+        context["planned"] = account_status.planned_digests(tx, request.account_id)
+    zone, now = ZoneInfo(request.account.timezone), datetime.now(UTC)
+    context["health"] = health_line(state, lambda moment: formatting.local(moment, zone, now))
+    context |= {"categories": first_run.CATEGORIES, "away_until": date_in(7), "error": error}
+    return request.render("today.html", 422 if error else 200, **context)
+
+
+@router.get("/matches")
+def all_papers(request: SignedIn, query: Annotated[ListQuery, Depends()]) -> Response:
+    """The same list without what comes next; links in messages and feeds lead here."""
+    with request.app.db.transaction() as tx:
+        context = _list(tx, request, query, "/matches")
+    return request.render("today.html", **context, health=None, steps=None, planned=[], error=None)
 
 
 def row_of(tx: Connection, request: RequestContext, paper_id: int) -> tuple[ListRow, int] | None:
@@ -77,7 +128,7 @@ def row_of(tx: Connection, request: RequestContext, paper_id: int) -> tuple[List
     return (rows[0], _unread(days)) if rows else None
 
 
-def _list(tx: Connection, request: RequestContext, query: ListQuery) -> dict[str, Any]:
+def _list(tx: Connection, request: RequestContext, query: ListQuery, path: str) -> dict[str, Any]:
     account_id, zone = request.account_id, ZoneInfo(request.account.timezone)
     listed = subscriptions.list_all(tx, account_id)
     selected = subscriptions.find(tx, query.subscription, account_id) if query.subscription else None
@@ -85,7 +136,6 @@ def _list(tx: Connection, request: RequestContext, query: ListQuery) -> dict[str
     found = reading_list.papers(tx, wanted, PAGE_SIZE + 1, (query.page - 1) * PAGE_SIZE)
     rows = _rows(tx, account_id, found[:PAGE_SIZE])
     of_every_day = reading_list.days(tx, ListFilter(account_id=account_id, subscription_id=query.subscription))
-    path = request.http.url.path
     today = datetime.now(UTC).astimezone(zone).date()
     by_day = groupby(rows, lambda row: row.item.paper.announced_on)
     return {
