@@ -1,7 +1,10 @@
 """`paperwire preview` and `why`: what a subscription would match, and what happened to a paper."""
 
-from datetime import date, timedelta
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -23,6 +26,9 @@ from services.cli.subscription_options import (
     Volume,
     Wide,
 )
+
+if TYPE_CHECKING:
+    from services.cli.context import CommandContext
 
 BARS = "▁▂▃▄▅▆▇█"
 MAX_DAYS = 3650
@@ -112,13 +118,26 @@ def why(
     json: Json = False,
 ) -> None:
     """Show each step of a paper for a subscription, and why it was or was not sent."""
-    from services.flow.commands.explain import explain
+    from services.flow.commands.explain import explain, in_utc
 
     with command_context() as context:
-        steps = explain(context.db, context.embedder, paper, subscription)
+        when = in_utc if json else _as_pages_say(context, subscription)
+        steps = explain(context.db, context.embedder, paper, subscription, when=when)
     if json:
         output.as_json([{"stage": stage, "what": what} for stage, what in steps])
         return
     width = max(len(stage) for stage, _ in steps)
     for stage, what in steps:
         output.say(what, label=stage.ljust(width + 2))
+
+
+def _as_pages_say(context: "CommandContext", subscription_id: int) -> Callable[[datetime], str]:
+    """`today, 14:03` in the time zone of the subscription's account."""
+    from services.store.accounts import accounts
+    from services.store.subscriptions import subscriptions
+    from services.web import formatting
+
+    with context.db.transaction() as tx:
+        account = accounts.by_id(tx, subscriptions.find(tx, subscription_id).account_id)
+    zone = ZoneInfo(account.timezone if account else "UTC")
+    return partial(formatting.local, zone=zone, now=context.db.now())

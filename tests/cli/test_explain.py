@@ -37,7 +37,13 @@ def test_why_shows_every_stage_of_a_paper(paperwire: Paperwire, ada: str, archiv
     steps = paperwire("why", "arxiv:2505.00002", 1, "--json").json()
     assert [step["stage"] for step in steps] == ["paper", "subscription", "known", "not matched"]
     assert "zebra" in steps[-1]["what"]
-    assert "Symbol grounding" in paperwire("why", "2505.00002", 1).out
+    assert " UTC" in steps[1]["what"]
+    shown = paperwire("why", "2505.00002", 1).out
+    assert "Symbol grounding" in shown
+    assert "saved today, " in shown
+    assert "UTC" not in shown
+    assert "listed without alerting" in shown
+    assert "silently" not in shown
     assert "no paper" in paperwire("why", "arxiv:2506.01234", 1).error()
     assert "no subscription 7" in paperwire("why", 1, 7).error()
 

@@ -65,12 +65,31 @@ def test_every_kind_of_mail_is_marked_as_automatic_and_has_the_unsubscribe_heade
 
 def test_a_subject_is_one_short_line_for_any_title() -> None:
     hostile = "A\x00\x07\x1b[31m\x85\x9b \u202egnp\u202c \u2066x\u2069\r\nBcc: b@example.org\u2028" + "word " * 500
-    raw = plugin.render(digest(1, title=hostile), ENVELOPE, ADA)
+    raw = plugin.render(digest(1, title=hostile, kind="message"), ENVELOPE, ADA)
     subject = str(parsed(raw)["Subject"])
     assert subject.startswith("A[31m gnp x Bcc: b@example.org word")
     assert len(subject) <= 200
     assert subject.isprintable()
     assert not re.search(rb"(?mi)^bcc:", raw)
+
+
+def test_the_subject_of_a_digest_names_its_first_paper() -> None:
+    assert parsed(plugin.render(about("Graph planning"), ENVELOPE, ADA))["Subject"] == "Graph planning"
+    two = replace(about("Graph planning"), more=1)
+    assert parsed(plugin.render(two, ENVELOPE, ADA))["Subject"] == "Graph planning, and 1 more paper"
+    long = str(parsed(plugin.render(replace(about("word\n" * 80), more=11), ENVELOPE, ADA))["Subject"])
+    assert long.endswith("word…, and 11 more papers")
+    assert 180 < len(long) <= 200
+
+
+def test_a_digest_of_more_than_15_papers_begins_with_its_contents() -> None:
+    text, html = text_and_html(plugin.render(digest(16), ENVELOPE, ADA))
+    for number in range(1, 17):
+        assert html.count(f'href="#p{number}"') == html.count(f'<a name="p{number}"') == 1
+    assert html.index('href="#p16"') < html.index('<a name="p1"')
+    assert re.search(r"(?m)^Contents\r\n  1\. Scaling Diffusion Transformers", text)
+    short = text_and_html(plugin.render(digest(15), ENVELOPE, ADA))
+    assert not any("Contents" in part or "#p1" in part for part in short)
 
 
 def test_unsubscribing_is_one_click_only_where_the_service_has_https() -> None:
@@ -108,7 +127,7 @@ def test_text_and_html_name_every_paper_and_every_reason() -> None:
         ):
             assert expected in flat
         assert "and 12 more" in flat
-        assert "cs.LG: 131 announced, 131 read, 7 for you" in flat
+        assert "arXiv cs.LG: 131 new papers, 7 for you" in flat
         assert flat.count("for Ana") == 3  # two papers and their heading
         for heading in ("Diffusion models", "RAG", "How models reason"):
             assert heading in flat
@@ -413,7 +432,8 @@ def test_without_a_server_a_mail_becomes_a_file_that_can_be_read_again(commit: C
     assert plugin.send(rendered, ADA, commit) == Sent("delivery-12.ab34cd56.eml")
     assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["delivery-12.ab34cd56.eml"]
     (mail,) = outbox()
-    assert (mail.to, mail.subject) == ("ada@example.org", "1 papers for you, Tuesday 27 May")
+    subject = "Scaling Diffusion Transformers Efficiently via μP, and 12 more papers"
+    assert (mail.to, mail.subject) == ("ada@example.org", subject)
     stored = read_outbox(mail.name)
     assert "<h1" in stored.html
     assert "Scaling Diffusion Transformers" in stored.text

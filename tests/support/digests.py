@@ -87,7 +87,7 @@ def digest(count: int = 8, **changes: object) -> Digest:
         more=12,
         more_url="https://papers.example.org/papers?after=2025-05-26",
         settings_url="https://papers.example.org/settings",
-        foot=("cs.LG: 131 announced, 131 read, 7 for you", "cs.CL: 104 announced, 104 read, 3 for you"),
+        foot=("arXiv cs.LG: 131 new papers, 7 for you", "arXiv cs.CL: 104 new papers, 3 for you"),
     )
     return replace(sample, **changes)  # type: ignore[arg-type]
 

@@ -185,10 +185,9 @@ def _weight(reason: Reason, clauses: Sequence[Evidence]) -> float:
     return 0.0
 
 
-def source_line(name: str, announced: int | None, read: int, selected: int) -> str:
-    """`cs.LG: 131 announced, 131 read, 7 for you`; `announced` is None where the source states no number."""
-    stated = f"{announced} announced, " if announced is not None else ""
-    return f"{name}: {stated}{read} read, {selected} for you"
+def source_line(name: str, new: int, selected: int) -> str:
+    """`arXiv cs.LG: 131 new papers, 7 for you`: what a source announced on a day."""
+    return f"{name}: {new:,} new paper{'s' if new != 1 else ''}, {selected} for you"
 
 
 def confirmation() -> Digest:

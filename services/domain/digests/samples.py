@@ -25,7 +25,7 @@ DAY = date(2025, 5, 27)
 def messages() -> dict[str, Digest]:
     """Name → message, in the order in which they are shown."""
     papers = {paper.id: (paper, reasons) for paper, reasons in zip(_PAPERS, _REASONS, strict=True)}
-    read = (source_line("cs.LG", 131, 131, 2), source_line("cs.CL", 104, 104, 2))
+    read = (source_line("arXiv cs.LG", 131, 2), source_line("arXiv cs.CL", 104, 2))
     first = {1: papers[1]}
     return {
         "digest": compose("digest", papers, DAY, BASE_URL, read),

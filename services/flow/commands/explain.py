@@ -9,6 +9,7 @@ from services.domain.http.ssrf import without_secrets
 from services.domain.interests.embedder_status import describe_failure
 from services.domain.papers import display_text
 from services.domain.papers.paper import Paper
+from services.domain.sources import names
 from services.domain.subscriptions.criteria import compile_subscription
 from services.domain.subscriptions.matcher import explain_non_match
 from services.errors import QueryError
@@ -21,6 +22,7 @@ from services.store.papers import appearances, papers
 from services.store.subscriptions import candidates, matches, quarantine, subscriptions
 from services.store.subscriptions.records import QuarantinedPaper, QuarantinedStage, Subscription
 
+NOT_ALERTED = "listed without alerting (the first poll of a source, or an import with --silent)"
 Step = tuple[str, str]
 """A stage's name, and in one line what happened there."""
 
@@ -60,10 +62,10 @@ def _steps(tx: Connection, embedder: Embedder, paper: Paper, subscription: Subsc
     saved = f"{subscription.cadence}, saved {when(subscription.created_at)}"
     yield "subscription", f"{subscription.id}: {subscription.name}, {saved}"
     for appearance in appearances.of_paper(tx, paper.id):
-        where = f"{appearance.kind} {without_secrets(appearance.location)}".strip()
+        where = names.describe(appearance.kind, without_secrets(appearance.location))
         day = f"{appearance.announced_on.day} {appearance.announced_on:%b %Y}"
         read = f"in {where} for {day}, read {when(appearance.first_seen_at)}"
-        yield ("known", f"{read}, without announcing it") if appearance.silent else ("announced", read)
+        yield ("known", f"{read}, {NOT_ALERTED}") if appearance.silent else ("announced", read)
     quarantined = [entry for entry in quarantine.list_all(tx, paper.id) if _is_affected(subscription, entry)]
     for entry in quarantined:
         what = f"from {entry.stage} {when(entry.at)}, {entry.error}"
@@ -101,7 +103,7 @@ def _why_not_matched(tx: Connection, embedder: Embedder, paper: Paper, subscript
         failure = embedder_health.failure(tx, subscription.model) if needs_vector else None
         return f"{reason}. {describe_failure(failure.reason)}" if failure else reason
     if not appearances.was_announced(tx, paper.id):
-        return "it would match, but the paper only came silently (a first poll or a silent import)"
+        return f"it would match, but the paper was only {NOT_ALERTED}"
     if paper.first_seen_at < subscription.created_at:
         return "it would match, but the paper was announced before the subscription was saved"
     return "it would match now; its run is not matched yet, or the subscription was changed since"

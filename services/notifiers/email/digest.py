@@ -1,12 +1,16 @@
 """A digest as a mail: subject, plain text, and HTML with the same content."""
 
+from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.digest import Digest
+from services.notifiers.email.message import MAX_SUBJECT
 from services.ports import Envelope
 from services.render import line, link, render, title
 from services.settings import settings
 
 MAX_HTML = 95_000
 """Bytes. Gmail cuts a mail at about 102 kB, and with its end the unsubscribe link."""
+MAX_WITHOUT_CONTENTS = 15
+"""Papers. A longer digest begins with a table of contents."""
 ABSTRACT_LENGTHS = (600, 280, 0)
 """Maximum characters of an abstract. They are tried in turn until the mail is small enough."""
 
@@ -16,7 +20,9 @@ def digest_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
     context = {
         "digest": digest,
         "subject": subject(digest),
+        "heading": heading(digest),
         "preheader": preheader(digest),
+        "has_contents": len(digest.papers) > MAX_WITHOUT_CONTENTS,
         "more_url": link(digest.more_url),
         "settings_url": link(digest.settings_url),
         "unsubscribe_url": link(envelope.unsubscribe_url),
@@ -51,6 +57,15 @@ def link_parts(digest: Digest, envelope: Envelope) -> tuple[str, str, str]:
 
 
 def subject(digest: Digest) -> str:
+    """`Graph planning with LLMs, and 11 more papers`; of other messages than digests their title."""
+    if digest.kind != DeliveryKind.DIGEST or not digest.papers:
+        return heading(digest)
+    others = len(digest.papers) + digest.more - 1
+    rest = f", and {others} more paper{'s' if others > 1 else ''}" if others else ""
+    return line(title(digest.papers[0].paper, MAX_SUBJECT - len(rest)), MAX_SUBJECT - len(rest)) + rest
+
+
+def heading(digest: Digest) -> str:
     return line(digest.title) or "Papers for you"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.domain.sources import batches as domain
@@ -155,7 +155,7 @@ def of_source(tx: Connection, source_id: int, limit: int = 60) -> list[Batch]:
 
 
 def of_papers(tx: Connection, papers: Mapping[int, Collection[int]], limit: int = 6) -> dict[int, list[BatchOfPapers]]:
-    """For each key the batches in which its papers were announced, the newest first."""
+    """For each key the batches in which its papers were announced, the newest first, without imports."""
     wanted = pairs("key", "paper_id", ((key, paper_id) for key, ids in papers.items() for paper_id in ids))
     same_batch = and_(
         batch.c.source_id == paper_appearance.c.source_id, batch.c.announced_on == paper_appearance.c.announced_on
@@ -174,6 +174,7 @@ def of_papers(tx: Connection, papers: Mapping[int, Collection[int]], limit: int 
         .join(paper_appearance, paper_appearance.c.paper_id == wanted.c.paper_id)
         .join(batch, same_batch)
         .join(source, source.c.id == batch.c.source_id)
+        .where(or_(source.c.location != "", source.c.polled))
         .group_by(wanted.c.key, batch.c.id, source.c.kind, source.c.location)
         .order_by(batch.c.announced_on.desc(), func.count().desc())
     )

@@ -110,11 +110,11 @@ def test_papers_beyond_the_maximum_are_counted() -> None:
     assert (len(digest.papers), digest.more, digest.more_url) == (MAX_PAPERS, 12, "http://x/deliveries/7")
 
 
-def test_the_foot_states_how_many_papers_were_read() -> None:
-    assert source_line("cs.LG", 131, 131, 7) == "cs.LG: 131 announced, 131 read, 7 for you"
-    assert source_line("Lab", None, 12, 1) == "Lab: 12 read, 1 for you"
-    digest = compose("digest", {1: (paper(1), [reason()])}, DAY, "http://x", ["cs.LG: 1 read, 1 for you"])
-    assert digest.foot[0] == "cs.LG: 1 read, 1 for you"
+def test_the_foot_states_how_many_papers_were_new() -> None:
+    assert source_line("arXiv cs.LG", 1310, 7) == "arXiv cs.LG: 1,310 new papers, 7 for you"
+    assert source_line("Lab", 1, 1) == "Lab: 1 new paper, 1 for you"
+    digest = compose("digest", {1: (paper(1), [reason()])}, DAY, "http://x", ["cs.LG: 1 new paper, 1 for you"])
+    assert digest.foot[0] == "cs.LG: 1 new paper, 1 for you"
 
 
 def test_the_title_names_the_paper_or_the_number_of_papers() -> None:

@@ -212,3 +212,12 @@ def test_batches_state_for_a_digest_how_many_papers_were_read(start: Start) -> N
     with poller.db.transaction() as tx:
         (read,) = batches.of_papers(tx, {7: [paper_id]})[7]
     assert (read.announced_on, read.fetched, read.papers) == (MARCH[3], len(papers_of(MARCH[3])), 1)
+
+
+def test_a_digest_does_not_state_what_was_imported(start: Start) -> None:
+    poller = start()
+    poller.run(END)
+    (paper_id, *_rest) = [row["id"] for row in poller.rows(select(paper)) if row["announced_on"] == MARCH[3]]
+    with poller.db.transaction() as tx:
+        tx.execute(update(source).values(location="", polled=False))
+        assert batches.of_papers(tx, {7: [paper_id]}) == {7: []}

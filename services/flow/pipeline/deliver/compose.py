@@ -12,6 +12,7 @@ from services.domain.delivery.selection import ChannelPaper
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.digest import Digest, compose, confirmation, notice, source_line, test_message
 from services.domain.digests.trial import Trial, trial_digest
+from services.domain.sources.names import describe
 from services.flow.pipeline.deliver.claim import ClaimedDelivery
 from services.settings import Settings
 from services.store.delivery import deliveries, items
@@ -97,10 +98,10 @@ def _with_papers(
 
 
 def _source_lines(tx: Connection, paper_ids: Mapping[int, Sequence[int]]) -> dict[int, list[str]]:
-    """By delivery id, a line about each source of its papers. Sources that are URLs are left out."""
+    """By delivery id, a line about each source of its papers. Imports and sources that are URLs are left out."""
     return {
         key: [
-            source_line(batch.location or batch.kind, batch.announced, batch.fetched, batch.papers)
+            source_line(describe(batch.kind, batch.location), batch.announced or batch.fetched, batch.papers)
             for batch in of_papers
             if "://" not in batch.location
         ]
