@@ -213,6 +213,17 @@ class OptInRequiring(Protocol):
         """The place that a sent opt-in request went to, in another form than the label, by its receipt."""
 
 
+@runtime_checkable
+class AcceptanceAwaiting(Protocol):
+    """A notifier that sends to servers of strangers, which get few attempts until one of these was accepted."""
+
+    def transport_before_acceptance(self, target: BaseModel, account_id: int) -> str:
+        """The transport until then: all servers that the account could take for one share it, and its rate limit."""
+
+    def interval_before_acceptance(self) -> timedelta:
+        """The time between two attempts until then."""
+
+
 class Mailbox(Protocol):
     """The mailbox that returned mails arrive in."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from services import plugins
-from services.ports import RateLimited
+from services.ports import AcceptanceAwaiting, RateLimited
 from services.store.db.secrets import SecretBox
 from services.store.delivery.records import Channel, StoredTarget
 
@@ -17,15 +17,19 @@ def target_of(channel: Channel, secrets: SecretBox) -> BaseModel:
     return plugins.notifier(channel.kind).target.model_validate({**channel.target, **secret_fields})
 
 
-def stored_target(kind: str, target: BaseModel, secrets: SecretBox) -> StoredTarget:
+def stored_target(kind: str, target: BaseModel, secrets: SecretBox, unaccepted_by: int | None = None) -> StoredTarget:
+    """`unaccepted_by`: the account of a channel whose receiver has not accepted a message yet."""
     plugin = plugins.notifier(kind)
+    transport = plugin.transport(target)
+    if unaccepted_by is not None and isinstance(plugin, AcceptanceAwaiting):
+        transport = plugin.transport_before_acceptance(target, unaccepted_by)
     public_fields, secret_fields = split_fields(target)
     return StoredTarget(
         kind=kind,
         label=plugin.label(target),
         target=dict(public_fields),
         secret=secrets.encrypt(secret_fields) if secret_fields else None,
-        transport=plugin.transport(target),
+        transport=transport,
         rate_limit_key=plugin.rate_limit_key(target) if isinstance(plugin, RateLimited) else "",
     )
 

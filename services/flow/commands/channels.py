@@ -83,10 +83,12 @@ def add(
             account = accounts.by_id(tx, account_id)
             verified = account is not None and _is_verified(plugin, target, account, by_operator=by_operator)
         secret = ""
-        existing = _existing_target(tx, secrets, account_id, kind, plugin.label(target))
+        channel = channels.find_by_label(tx, account_id, kind, plugin.label(target), lock=True)
+        existing = _target_of_existing(channel, secrets)
         if existing is None and isinstance(plugin, SecretIssuing):
             target, secret = plugin.with_new_secret(target, db.now(tx))
-        stored = stored_target(kind, existing or target, secrets)
+        is_accepted = channel is not None and channel.accepted_at is not None
+        stored = stored_target(kind, existing or target, secrets, None if is_accepted else account_id)
         return AddedChannel(channels.add(tx, account_id, stored, verified=verified, hours=hours), secret)
 
 
@@ -99,9 +101,8 @@ def _is_verified(plugin: Notifier, target: BaseModel, account: Account, *, by_op
     return not plugin.is_person(target) and (by_operator or account.operator)
 
 
-def _existing_target(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:
-    """The target of the account's channel with this label, which has secrets that the short form does not name."""
-    channel = channels.find_by_label(tx, account_id, kind, label, lock=True)
+def _target_of_existing(channel: Channel | None, secrets: SecretBox) -> BaseModel | None:
+    """The target of the account's channel with the label, which has secrets that the short form does not name."""
     try:
         return target_of(channel, secrets) if channel is not None else None
     except ConfigError:  # The secret was encrypted with a lost key. Adding the channel again replaces the secret.
@@ -138,5 +139,6 @@ def rotate_secret(db: Database, settings: Settings, channel_id: int, account_id:
             raise ConfigError(f"a {channel.kind} channel has no signing secret; only a webhook channel has one")
         target, secret = plugin.with_new_secret(target_of(channel, secrets), db.now(tx))
         change_log.record(tx, channel.account_id, "renewed the secret of the channel", channel.label)
-        channels.change_target(tx, channel.id, stored_target(channel.kind, target, secrets))
+        unaccepted_by = channel.account_id if channel.accepted_at is None else None
+        channels.change_target(tx, channel.id, stored_target(channel.kind, target, secrets, unaccepted_by))
         return secret

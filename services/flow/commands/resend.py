@@ -6,14 +6,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from services import plugins
 from services.domain.delivery import state_machine
 from services.domain.delivery.state_machine import DeliveryKind
 from services.domain.digests.trial import Trial
 from services.errors import Busy, Conflict
+from services.ports import AcceptanceAwaiting
 from services.settings import Settings
+from services.store.db import rate_limits
 from services.store.db.database import Database, lock, wake
 from services.store.delivery import channels, deliveries
-from services.store.delivery.records import NewDelivery
+from services.store.delivery.records import Channel, NewDelivery
 
 TESTS_COUNTED_FOR = timedelta(hours=1)
 """For the limit PAPERWIRE_TESTS_PER_HOUR. Each test message goes to a host or an address that the account chose."""
@@ -51,6 +54,7 @@ def send_test(
             raise Conflict(f"channel {channel_id} is disabled: {channel.disabled_because}; enable it first")
         if account_id is not None:
             _check_test_limit(tx, account_id, settings.tests_per_hour, db.now(tx))
+        _check_acceptance(tx, channel, by_operator=account_id is None)
         key = f"test:{channel_id}:{secrets.token_hex(8)}"
         test = NewDelivery(
             account_id=channel.account_id,
@@ -63,6 +67,19 @@ def send_test(
         assert delivery_id is not None, "its key is random"
         wake(tx, "deliver")
     return TestDelivery(delivery_id, channel.label)
+
+
+def _check_acceptance(tx: Connection, channel: Channel, *, by_operator: bool) -> None:
+    """Raises Conflict when a message waits already for a server that has accepted none; an operator's is tried now."""
+    if channel.accepted_at is not None or not isinstance(plugins.notifier(channel.kind), AcceptanceAwaiting):
+        return
+    if by_operator:
+        rate_limits.release(tx, channel.transport)
+    elif deliveries.is_waiting(tx, channel.id):
+        raise Conflict(
+            f"channel {channel.id} has not answered with 2xx yet, so it gets one attempt an hour, "
+            "and a message waits for the next one already"
+        )
 
 
 def _check_test_limit(tx: Connection, account_id: int, most: int, now: datetime) -> None:

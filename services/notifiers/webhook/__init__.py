@@ -43,6 +43,8 @@ RETRIES = (
 TIMEOUT_SECONDS = 20.0
 INTERVAL = timedelta(seconds=1)
 """Between two posts to one host, whichever accounts and addresses they belong to."""
+INTERVAL_BEFORE_ACCEPTANCE = timedelta(hours=1)
+"""Between two posts of one account to a host, until the host answered the channel with 2xx once."""
 
 
 class Webhook:
@@ -68,6 +70,13 @@ class Webhook:
 
     def transport(self, target: BaseModel) -> str:
         return f"webhook:{digest_of(_url(target), 12)}"
+
+    def transport_before_acceptance(self, target: BaseModel, account_id: int) -> str:
+        """One for all addresses of a host, since an account can invent any number of addresses."""
+        return f"webhook:{_host(target)}:unaccepted:{account_id}"
+
+    def interval_before_acceptance(self) -> timedelta:
+        return INTERVAL_BEFORE_ACCEPTANCE * settings().time_scale
 
     def rate_limit_key(self, target: BaseModel) -> str:
         return f"webhook:{_host(target)}:posts"

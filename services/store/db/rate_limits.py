@@ -8,7 +8,19 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.errors import LeaseLost
@@ -108,3 +120,8 @@ def postpone(tx: Connection, key: str, until: datetime) -> None:
     later = func.greatest(rate_limit.c.available_at, until)
     new = upsert(rate_limit).values(key=key, available_at=until)
     tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"available_at": later}))
+
+
+def release(tx: Connection, key: str) -> None:
+    """Makes a key available at once."""
+    tx.execute(delete(rate_limit).where(rate_limit.c.key == key))

@@ -138,6 +138,12 @@ def change_target(tx: Connection, channel_id: int, target: StoredTarget) -> None
     )
 
 
+def accept(tx: Connection, channel_id: int, transport_key: str) -> None:
+    """Records that the receiver accepted a message for the first time, after which the channel has this transport."""
+    is_first = and_(channel.c.id == channel_id, channel.c.accepted_at.is_(None))
+    tx.execute(update(channel).where(is_first).values(accepted_at=func.now(), transport=transport_key))
+
+
 def set_hours(tx: Connection, changed: Channel, hours: ChannelHours) -> None:
     tx.execute(update(channel).where(channel.c.id == changed.id).values(asdict(hours)))
     change_log.record(tx, changed.account_id, "changed the hours of the channel", changed.label)

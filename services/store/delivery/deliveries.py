@@ -61,6 +61,13 @@ def receipts_of_kind(tx: Connection, channel_id: int, kind: state_machine.Delive
     return tx.scalars(select(delivery.c.receipt).where(*of_channel)).all()
 
 
+def is_waiting(tx: Connection, channel_id: int) -> bool:
+    """Whether a delivery of a channel is to be sent, or is being sent."""
+    states = (State.PENDING, State.CLAIMED, State.SENDING)
+    of_channel = select(delivery.c.id).where(delivery.c.channel_id == channel_id, delivery.c.state.in_(states))
+    return bool(tx.scalars(select(of_channel.exists())).one())
+
+
 def count_replayed(tx: Connection, account_id: int, since: datetime) -> int:
     """How many deliveries of an account were sent again by a person since a moment."""
     is_counted = (delivery.c.account_id == account_id, delivery.c.replayed_at > since)

@@ -36,6 +36,8 @@ class Channel:
     requests_since: datetime | None
     """The links of opt-in requests count from here on, since the owner had to opt in anew; None: all count."""
     unsubscribed_at: datetime | None
+    accepted_at: datetime | None
+    """When a receiver that anybody may name first accepted a message; None: not yet, or the kind does not matter."""
     last_digest_on: date | None
     next_digest_at: datetime | None
     deleted_at: datetime | None
@@ -64,6 +66,7 @@ class ChannelStatus:
     disabled_because: str
     disabled_at: datetime | None
     unsubscribed_at: datetime | None
+    accepted_at: datetime | None
     email: str
     down_because: str
 

@@ -1,6 +1,7 @@
 """Claims due deliveries, each under a lease of its own, and acquires their rate limits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from services import plugins
 from services.domain.delivery.state_machine import CLAIM_LEASE, Policy
 from services.errors import ConfigError
 from services.flow.channel_targets import target_of
-from services.ports import Notifier, Outcome, RateLimit, RateLimited, Rejected
+from services.ports import AcceptanceAwaiting, Notifier, Outcome, RateLimit, RateLimited, Rejected
 from services.settings import Settings
 from services.store.db import circuit_breaker, rate_limits
 from services.store.db.database import Database
@@ -47,6 +48,11 @@ class ClaimedDelivery(NamedTuple):
     def follow_ups(self) -> frozenset[str]:
         """Which deliveries may follow this one: `thread`, `update`."""
         return plugins.follow_ups(self.channel.kind, self.channel.target)
+
+    @property
+    def awaits_acceptance(self) -> bool:
+        """Whether the receiver has accepted no message yet, so that an attempt uses up its rate limit for long."""
+        return self.channel.accepted_at is None and isinstance(self.notifier, AcceptanceAwaiting)
 
     @property
     def uses_channel_limit(self) -> bool:
@@ -96,6 +102,8 @@ def _with_notifier(due: DueDelivery, secrets: SecretBox) -> ClaimedDelivery:
     except ConfigError as error:
         return ClaimedDelivery(delivery, channel, notifier, Rejected(str(error), scope="channel"), policy)
     limit = notifier.rate_limit(target, delivery.kind) if isinstance(notifier, RateLimited) else RateLimit()
+    if channel.accepted_at is None and isinstance(notifier, AcceptanceAwaiting):
+        limit = replace(limit, per_transport=notifier.interval_before_acceptance())
     return ClaimedDelivery(delivery, channel, notifier, target, policy, limit)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from services.domain.delivery import state_machine
@@ -50,6 +51,8 @@ def release(db: Database, claimed: ClaimedDelivery) -> None:
     """Ends the claim of a delivery that was not sent."""
     with db.transaction() as tx:
         claims.finish_all(tx, [state_machine.release(claimed.delivery)], db.now(tx))
+        if claimed.awaits_acceptance:
+            rate_limits.release(tx, claimed.channel.transport)
 
 
 def concerns_one_delivery(finished: DeliveryOutcome) -> bool:
@@ -57,7 +60,8 @@ def concerns_one_delivery(finished: DeliveryOutcome) -> bool:
 
     Other outcomes lock rows that several deliveries share, so they are written one by one.
     """
-    return isinstance(finished.outcome, Sent) and not finished.claimed.follow_ups
+    claimed = finished.claimed
+    return isinstance(finished.outcome, Sent) and not (claimed.follow_ups or claimed.awaits_acceptance)
 
 
 def _committed(claimed: ClaimedDelivery, now: datetime, scale: float) -> ClaimedDelivery:
@@ -149,8 +153,12 @@ def _stop_transport(
 
 
 def _follow_up_sent(tx: Connection, settings: Settings, claimed: ClaimedDelivery, now: datetime) -> None:
-    """After a message was sent: its thread is created, and its first check for changes is scheduled."""
+    """After a message was sent: the channel has its full rate, a thread is created, a check for changes scheduled."""
     sent = claimed.delivery
+    if claimed.awaits_acceptance:
+        assert isinstance(claimed.target, BaseModel)
+        channels.accept(tx, claimed.channel.id, claimed.notifier.transport(claimed.target))
+        rate_limits.release(tx, claimed.channel.transport)
     if claimed.transport_recovering:
         circuit_breaker.forget_failures(tx, claimed.channel.transport)
     if sent.kind is DeliveryKind.UPDATE and sent.about is not None:

@@ -202,6 +202,7 @@ def upgrade() -> None:
         sa.Column("refusals_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("requests_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("unsubscribed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("accepted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_digest_on", sa.Date(), nullable=True),
         sa.Column("next_digest_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
