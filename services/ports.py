@@ -206,6 +206,12 @@ class OptInRequiring(Protocol):
     def needs_opt_in(self, target: BaseModel) -> bool:
         """Whether the account may name the target without having been given access to it."""
 
+    def is_person(self, target: BaseModel) -> bool:
+        """Whether the target is a person, for whom no operator's adding decides."""
+
+    def asked_place(self, receipt: str) -> str:
+        """The place that a sent opt-in request went to, in another form than the label, by its receipt."""
+
 
 class Mailbox(Protocol):
     """The mailbox that returned mails arrive in."""

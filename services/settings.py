@@ -98,6 +98,8 @@ class Settings(Configured):
     previews_per_minute: int = Field(default=60, ge=1, le=10_000)
     tests_per_hour: int = Field(default=10, ge=1, le=10_000)
     confirmations_per_day: int = Field(default=20, ge=1, le=10_000)
+    confirmations_per_day_in_all: int = Field(default=1000, ge=1, le=1_000_000)
+    """Of all accounts, and of people who are not signed in."""
     change_log_retention: str = Field(default="400d", pattern=r"^\d+d$")
     shards: int = Field(default=1, ge=1, le=1024)
     time_scale: float = Field(default=1.0, gt=0, le=1.0)

@@ -30,7 +30,7 @@ def add(
         typer.Option("--never-twice/--rather-twice", help="Whether a message that may have arrived is not repeated."),
     ] = None,
 ) -> None:
-    """Add a channel, or change the hours of a channel. Another e-mail address gets a confirmation mail first."""
+    """Add a channel, or change the hours of a channel. Another e-mail address, or a person in Slack, is asked first."""
     from services.domain.delivery.schedule import ChannelHours, parse_time, parse_weekday
     from services.flow.commands import channels as channel_commands
     from services.flow.commands import opt_in
@@ -122,13 +122,13 @@ def enable(channel: Id) -> None:
 
     with command_context() as context:
         at_once = opt_in.enable(context.db, context.settings_with_base_url(), channel)
-        output.say(f"channel {channel} enabled" + ("" if at_once else ", once its owner opts in by mail"))
+        output.say(f"channel {channel} enabled" + ("" if at_once else ", once somebody there agrees"))
         context.warn_if_no_worker_runs()
 
 
 @commands.command()
 def ask(channel: Id) -> None:
-    """Send another confirmation mail to an e-mail address that is not confirmed."""
+    """Ask once more in an address or a Slack conversation that is not confirmed."""
     from services.errors import Conflict
     from services.store.delivery import channels
 

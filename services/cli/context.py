@@ -61,7 +61,7 @@ class CommandContext:
         return self.settings.model_copy(update={"base_url": self.base_url})
 
     def request_opt_in(self, channel_id: int) -> None:
-        """Sends the confirmation mail of a channel that is not confirmed, and prints what happened."""
+        """Asks in a channel that is not confirmed, and prints what happened."""
         from services.flow.commands import opt_in
         from services.store.delivery import channels
 
@@ -70,12 +70,14 @@ class CommandContext:
         if channel.verified:
             return
         if opt_in.request_opt_in(self.db, self.settings_with_base_url(), channel_id):
-            result = "a confirmation mail is sent"
+            result = "a confirmation mail is sent" if channel.kind == "email" else "a message there asks for that"
         else:
             result = (
-                "no mail is sent now, since the address got one lately (once an hour, three times a day) or wants none"
+                "no question is sent now, since the target got one lately (once an hour, three times a day) "
+                "or wants none"
             )
-        output.note(f"nothing is sent to {channel.label} until its owner confirms: {result}")
+        who = "its owner" if channel.kind == "email" else "somebody there"
+        output.note(f"nothing is sent to {channel.label} until {who} confirms: {result}")
         self.warn_if_no_worker_runs()
 
     def warn_if_no_worker_runs(self) -> None:

@@ -1,6 +1,6 @@
 """The signed links in mails: each unsubscribes or confirms the address of one channel."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -10,6 +10,8 @@ from services.errors import NotFound
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries
 from services.store.delivery.records import Channel
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def unsubscribe_token(secrets: SecretBox, channel_id: int, label: str) -> str:
@@ -27,29 +29,38 @@ def by_unsubscribe_token(tx: Connection, secrets: SecretBox, token: str) -> Chan
 
 
 def confirm_token(secrets: SecretBox, channel_id: int, label: str, requested_at: datetime) -> str:
-    """Valid for a week, until a newer request is sent; and for as long as the channel is confirmed."""
-    seconds = int(requested_at.timestamp())
-    return f"{channel_id}-{seconds}-{secrets.sign('confirm', channel_id, label, seconds)}"
+    """Valid for a week, until a newer request is made or has to be; and for as long as the channel is confirmed."""
+    microseconds = _microseconds(requested_at)
+    return f"{channel_id}-{microseconds}-{secrets.sign('confirm', channel_id, label, microseconds)}"
 
 
 def by_confirm_token(tx: Connection, secrets: SecretBox, token: str, now: datetime) -> Channel:
     """The channel of a token. Raises NotFound for a forged, replaced or expired token, and an unsubscribed channel."""
-    number, seconds, signature = [*token.split("-"), "", ""][:3]
+    number, microseconds, signature = [*token.split("-"), "", ""][:3]
     channel = _channel(tx, number)
-    if channel is None or not secrets.verify(signature, "confirm", channel.id, channel.label, seconds):
+    if channel is None or not secrets.verify(signature, "confirm", channel.id, channel.label, microseconds):
         raise NotFound("this link is not valid here, or its address does not wait for a confirmation any more")
     if channel.unsubscribed_at is not None:
         raise NotFound("this address was unsubscribed; subscribe it again on the Channels page, which sends a new link")
-    if datetime.fromtimestamp(int(seconds), UTC) < now - LINK_LIFETIME and not channel.verified:
-        raise NotFound("this link is more than a week old; ask for a new one on the Channels page")
-    if not channel.verified and int(seconds) < int(_newest_request(tx, channel).timestamp()):
-        raise NotFound("a newer message asked for this confirmation; use the link in that one")
+    if not channel.verified:
+        _check_newest(tx, channel, int(microseconds), now)
     return channel
 
 
-def _newest_request(tx: Connection, channel: Channel) -> datetime:
-    """When the newest opt-in request of a channel was made; the earliest moment when there is none any more."""
-    return deliveries.newest_of_kind(tx, channel.id, DeliveryKind.CONFIRM) or datetime.fromtimestamp(0, UTC)
+def _check_newest(tx: Connection, channel: Channel, requested_at: int, now: datetime) -> None:
+    """Raises NotFound unless the request of a link, in microseconds since 1970, is the one that counts."""
+    if requested_at < _microseconds(now - LINK_LIFETIME):
+        raise NotFound("this link is more than a week old; ask for a new one on the Channels page")
+    if channel.requests_since is not None and requested_at < _microseconds(channel.requests_since):
+        raise NotFound("this link was used before; ask for a new one on the Channels page")
+    newest = deliveries.newest_of_kind(tx, channel.id, DeliveryKind.CONFIRM)
+    if newest is not None and requested_at < _microseconds(newest):
+        raise NotFound("a newer message asked for this confirmation; use the link in that one")
+
+
+def _microseconds(moment: datetime) -> int:
+    """Since 1970, exactly: two requests may be made in one second."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _channel(tx: Connection, number: str) -> Channel | None:

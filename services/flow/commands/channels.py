@@ -65,9 +65,9 @@ def add(
 ) -> AddedChannel:
     """Adds a channel from its short form: `slack:#channel`, `slack-webhook:URL`, `webhook:URL`, `email:ADDRESS`.
 
-    When the account has the channel, changes its hours. An e-mail address other than the account's own, and a
-    conversation of the operator's Slack bot that no operator adds, are not confirmed until somebody there opts in,
-    unless `verified` is given. Raises ConfigError and TargetError.
+    When the account has the channel, changes its hours. An e-mail address other than the account's own, a person in
+    Slack, and a conversation of the operator's Slack bot that no operator adds, are not confirmed until somebody there
+    opts in, unless `verified` is given. Raises ConfigError and TargetError.
     """
     kind, _, text = word.partition(":")
     kind = {"slack-webhook": "slack"}.get(kind, kind)
@@ -94,8 +94,9 @@ def _is_verified(plugin: Notifier, target: BaseModel, account: Account, *, by_op
     """Whether nobody has to opt in to the target."""
     if plugin.kind == "email":
         return plugin.label(target).lower() == account.email
-    needs_opt_in = isinstance(plugin, OptInRequiring) and plugin.needs_opt_in(target)
-    return not needs_opt_in or by_operator or account.operator
+    if not (isinstance(plugin, OptInRequiring) and plugin.needs_opt_in(target)):
+        return True
+    return not plugin.is_person(target) and (by_operator or account.operator)
 
 
 def _existing_target(tx: Connection, secrets: SecretBox, account_id: int, kind: str, label: str) -> BaseModel | None:

@@ -1,4 +1,4 @@
-"""Opt-in: an address gets mail only after its owner agreed, and none after its owner unsubscribed."""
+"""Opt-in: an address gets messages only after its owner agreed, and none after its owner unsubscribed."""
 
 from dataclasses import replace
 
@@ -9,7 +9,8 @@ from services.domain.accounts.profile import normalize_email
 from services.domain.delivery.state_machine import DeliveryKind
 from services.errors import NotFound
 from services.flow import consent, email_address, opt_in_links
-from services.flow.channel_targets import stored_target
+from services.flow.channel_targets import stored_target, target_of
+from services.ports import OptInRequiring
 from services.settings import Settings
 from services.store.accounts import accounts
 from services.store.accounts.records import Account
@@ -17,7 +18,7 @@ from services.store.db import change_log
 from services.store.db.database import Database, wake
 from services.store.db.secrets import SecretBox
 from services.store.delivery import channels, deliveries, opt_in
-from services.store.delivery.records import Channel, NewDelivery
+from services.store.delivery.records import Channel, ChannelWithAccount, NewDelivery
 
 
 def request_opt_in(
@@ -70,21 +71,31 @@ def unsubscribe(db: Database, secrets: SecretBox, token: str) -> Channel:
     with db.transaction() as tx:
         channel = opt_in_links.by_unsubscribe_token(tx, secrets, token)
         opt_in.unsubscribe(tx, channel)
+        if not channel.verified:
+            _suppress_asked_place(tx, channel)
         return channel
+
+
+def _suppress_asked_place(tx: Connection, channel: Channel) -> None:
+    """Who refuses `#papers` is not asked again under the id of the conversation either."""
+    plugin = plugins.notifier(channel.kind)
+    if isinstance(plugin, OptInRequiring):
+        for receipt in deliveries.receipts_of_kind(tx, channel.id, DeliveryKind.CONFIRM):
+            opt_in.suppress(tx, plugin.asked_place(receipt), opt_in.REFUSED, refused=True)
 
 
 def subscribe_again(
     db: Database, settings: Settings, channel_id: int, account_id: int | None = None, ip: str = ""
 ) -> bool:
-    """Subscribes a channel again; False when its owner has to opt in by mail first.
+    """Subscribes a channel again; False when somebody there has to opt in first.
 
-    The account's own address and channels other than e-mail need no opt-in. Raises NotFound.
+    The account's own address and targets that were given to the account need no opt-in. Raises NotFound.
     """
     with db.transaction() as tx:
         channel = channels.find(tx, channel_id, account_id)
         if channel.unsubscribed_at is None:
             return True
-        if channel.verified and is_own_address(channel, channel.email):
+        if channel.verified and not _needs_opt_in(settings, channel):
             opt_in.subscribe_again(tx, channel_id)
             change_log.record(tx, channel.account_id, "subscribed the channel again", channel.label)
             return True
@@ -117,9 +128,14 @@ def change_address(db: Database, settings: Settings, account: Account, email: st
         return channel_id is None
 
 
-def is_own_address(channel: Channel, email: str) -> bool:
-    """Whether a channel is not an e-mail channel, or goes to the account's own address."""
-    return channel.kind != "email" or channel.label.lower() == email
+def _needs_opt_in(settings: Settings, channel: ChannelWithAccount) -> bool:
+    """Whether the account may only name the target, so that somebody there has to agree."""
+    if channel.kind == "email":
+        return channel.label.lower() != channel.email
+    plugin = plugins.notifier(channel.kind)
+    return isinstance(plugin, OptInRequiring) and plugin.needs_opt_in(
+        target_of(channel, SecretBox(settings.secret_keys))
+    )
 
 
 def _request(tx: Connection, settings: Settings, channel: Channel, ip: str, db: Database) -> bool:
@@ -142,5 +158,5 @@ def _confirm(tx: Connection, secrets: SecretBox, channel: Channel) -> None:
     opt_in.confirm(tx, channel.id)
     account = accounts.by_id(tx, channel.account_id)
     is_email = channel.kind == "email"
-    if account and account.new_email and is_email and is_own_address(channel, account.new_email):
+    if account and account.new_email and is_email and channel.label.lower() == account.new_email:
         email_address.adopt(tx, secrets, account, channel.id)

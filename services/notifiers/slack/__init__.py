@@ -32,6 +32,8 @@ WORKSPACE_INTERVAL = timedelta(minutes=1) / 235
 """Slightly fewer than 240 a minute, since the rate limit makes up for late messages."""
 UPDATE_INTERVAL = timedelta(minutes=1) / 50
 """`chat.update` is Tier 3."""
+PERSON_IDS = ("U", "W", "D")
+"""Ids of persons, and of conversations with one person, begin with one of these. Names of channels begin with `#`."""
 # Makes the client_msg_id of a delivery, which is equal in all its attempts.
 _DELIVERIES = uuid.UUID("6e2f0e6c-5a0c-4b2b-9a53-6d3cf1c1b8a4")
 
@@ -91,6 +93,13 @@ class Slack:
         """Everybody may name a conversation of the operator's bot. A token and a webhook's address were given."""
         slack = _slack(target)
         return bool(slack.channel) and not slack.token.get_secret_value()
+
+    def is_person(self, target: BaseModel) -> bool:
+        return _slack(target).channel.startswith(PERSON_IDS)
+
+    def asked_place(self, receipt: str) -> str:
+        """The id of the conversation, which may have been named by its name or by a person."""
+        return receipt.partition(" ")[0]
 
     def render(self, digest: Digest, envelope: Envelope, target: BaseModel) -> bytes:
         channel = _slack(target).channel

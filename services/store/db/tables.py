@@ -118,7 +118,7 @@ channel = Table(
     Column("secret", LargeBinary), _text("transport"),
     Column("at", Time, nullable=False, server_default=DEFAULT_TIME),
     Column("weekday", SmallInteger, nullable=False, server_default="0"),
-    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("unsubscribed_at"),
+    _text("rate_limit_key"), _flag("at_most_once"), _flag("verified"), _text("disabled_because"), _at("disabled_at"), _at("refusals_since"), _at("requests_since"), _at("unsubscribed_at"),
     Column("last_digest_on", Date), _at("next_digest_at"), _at("deleted_at"), _created(),
     UniqueConstraint("account_id", "id"), Index("ix_channel_next_digest_at", "next_digest_at", postgresql_where=text("deleted_at IS NULL")),
     Index("uq_channel_target", "account_id", "kind", "label", unique=True, postgresql_where=text("deleted_at IS NULL")),

@@ -145,11 +145,12 @@ def set_hours(tx: Connection, changed: Channel, hours: ChannelHours) -> None:
 
 
 def move(tx: Connection, channel_id: int, target: StoredTarget, *, verified: bool) -> None:
-    """Gives a channel another target and enables the channel."""
+    """Gives a channel another target and enables the channel. No link of an earlier opt-in request counts."""
+    enabled = {"disabled_because": "", "disabled_at": None, "refusals_since": func.now()}
     tx.execute(
         update(channel)
         .where(channel.c.id == channel_id)
-        .values(**asdict(target), disabled_because="", disabled_at=None, refusals_since=func.now(), verified=verified)
+        .values(**asdict(target), **enabled, requests_since=func.now(), verified=verified)
     )
 
 

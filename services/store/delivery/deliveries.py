@@ -55,6 +55,12 @@ def newest_of_kind(tx: Connection, channel_id: int, kind: state_machine.Delivery
     return newest
 
 
+def receipts_of_kind(tx: Connection, channel_id: int, kind: state_machine.DeliveryKind) -> Sequence[str]:
+    """The receipts of a channel's sent deliveries of a kind."""
+    of_channel = (delivery.c.channel_id == channel_id, delivery.c.kind == kind, delivery.c.receipt != "")
+    return tx.scalars(select(delivery.c.receipt).where(*of_channel)).all()
+
+
 def count_replayed(tx: Connection, account_id: int, since: datetime) -> int:
     """How many deliveries of an account were sent again by a person since a moment."""
     is_counted = (delivery.c.account_id == account_id, delivery.c.replayed_at > since)

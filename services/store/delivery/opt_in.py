@@ -37,6 +37,11 @@ def requests_since(
     )
 
 
+def count_requests(tx: Connection, since: datetime) -> int:
+    """How many requests there were since a moment, to any address."""
+    return tx.scalars(select(func.count()).where(confirmation.c.created_at > since)).one()
+
+
 def record_request(tx: Connection, address: str, ip: str, account_id: int | None, now: datetime) -> None:
     tx.execute(insert(confirmation).values(address=address, ip=ip, account_id=account_id, created_at=now))
 
@@ -48,8 +53,9 @@ def confirm(tx: Connection, channel_id: int) -> None:
 
 
 def require_confirmation(tx: Connection, channel_id: int) -> None:
-    """From now on only the opt-in request is sent to the channel."""
-    tx.execute(update(channel).where(channel.c.id == channel_id).values(verified=False, unsubscribed_at=None))
+    """From now on only the opt-in request is sent to the channel, and no link of an earlier request counts."""
+    anew = {"verified": False, "unsubscribed_at": None, "requests_since": func.now()}
+    tx.execute(update(channel).where(channel.c.id == channel_id).values(anew))
 
 
 # ── unsubscribing ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -33,6 +33,8 @@ class Channel:
     disabled_at: datetime | None
     refusals_since: datetime | None
     """Refused messages count from here on: since the channel was enabled or got its address; None: all count."""
+    requests_since: datetime | None
+    """The links of opt-in requests count from here on, since the owner had to opt in anew; None: all count."""
     unsubscribed_at: datetime | None
     last_digest_on: date | None
     next_digest_at: datetime | None

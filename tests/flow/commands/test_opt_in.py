@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -10,12 +11,14 @@ from pydantic import BaseModel
 from sqlalchemy import select, update
 
 from services import plugins
-from services.errors import Busy
+from services.errors import Busy, NotFound
+from services.flow import consent
 from services.flow.commands import channels as channel_commands
 from services.flow.commands import explain
 from services.flow.commands import opt_in as opt_in_commands
 from services.flow.pipeline.deliver.gather import gather_due
 from services.flow.upkeep import recovery
+from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
 from services.store.db.tables import channel, confirmation, delivery, delivery_item
 from services.store.delivery import channels, operator_notices, opt_in
@@ -252,3 +255,35 @@ def test_an_account_has_mails_sent_to_twenty_strangers_a_day(world: Pipeline) ->
     with world.db.transaction() as tx:
         tx.execute(update(confirmation).values(created_at=confirmation.c.created_at - timedelta(hours=25)))
     assert ask(21)
+
+
+def test_all_accounts_together_ask_a_limited_number_of_strangers_a_day(world: Pipeline, configure: Configure) -> None:
+    configure(confirmations_per_day_in_all="2")
+    sent = []
+    for name in ("ben", "eve", "joe"):
+        with world.db.transaction() as tx:
+            account_id = accounts.add(tx, f"{name}@example.org", "UTC")
+        one = channel_commands.find_or_add(world.db, world.settings, account_id, f"email:{name}@home.example")
+        with suppress(Busy):
+            sent.append(opt_in_commands.request_opt_in(world.db, world.settings, one))
+    assert sent == [True, True]
+    with world.db.transaction() as tx:
+        assert not consent.may_mail_stranger(tx, "zoe@example.org", "", None, world.now())
+
+
+def test_a_link_that_confirmed_before_the_owner_unsubscribed_confirms_nothing(world: Pipeline, smtp: SmtpSink) -> None:
+    lab = request_lab(world)
+    world.deliver()
+    text = smtp.mails[0].body.replace(b"=\r\n", b"").replace(b"=3D", b"=").decode()
+    confirming = re.findall(r"/confirm/([0-9a-f-]+)", text)[0]
+    opt_in_commands.confirm(world.db, world.secrets, confirming)
+    with world.db.transaction() as tx:
+        opt_in.unsubscribe(tx, channels.find(tx, lab))
+    assert not opt_in_commands.subscribe_again(world.db, world.settings, lab)  # The address got a request just now.
+    with pytest.raises(NotFound, match="used before"):
+        opt_in_commands.confirm(world.db, world.secrets, confirming)
+    with world.db.transaction() as tx:
+        tx.execute(update(confirmation).values(created_at=confirmation.c.created_at - timedelta(hours=2)))
+    assert opt_in_commands.request_opt_in(world.db, world.settings, lab)
+    with pytest.raises(NotFound, match="used before"):
+        opt_in_commands.confirm(world.db, world.secrets, confirming)

@@ -91,6 +91,31 @@ def test_a_conversation_that_refuses_is_not_asked_again(world: Pipeline, slack: 
     assert not opt_in.request_opt_in(world.db, world.settings, channel_id, world.account)
 
 
+def test_a_conversation_that_refuses_is_not_asked_again_by_its_id(world: Pipeline, slack: HttpSink) -> None:
+    add(world, "slack:#papers")
+    world.deliver()
+    refuse = re.findall(r"/unsubscribe/([0-9a-f-]+)", posts(slack)[0])[0]
+    opt_in.unsubscribe(world.db, world.secrets, refuse)
+    by_id = channel_commands.find_or_add(world.db, world.settings, world.account, "slack:C0123ABCD")
+    assert not opt_in.request_opt_in(world.db, world.settings, by_id, world.account)
+
+
+def test_a_conversation_that_unsubscribed_is_asked_before_it_gets_anything_again(
+    world: Pipeline, slack: HttpSink
+) -> None:
+    channel_id = add(world, "slack:#papers")
+    world.deliver()
+    agreed = link(posts(slack)[0])
+    opt_in.confirm(world.db, world.secrets, agreed)
+    opt_in.unsubscribe(world.db, world.secrets, re.findall(r"/unsubscribe/([0-9a-f-]+)", posts(slack)[0])[0])
+    assert not opt_in.subscribe_again(world.db, world.settings, channel_id, world.account)
+    with pytest.raises(NotFound, match="used before"):
+        opt_in.confirm(world.db, world.secrets, agreed)
+    world.subscribe(query="planning", to=[channel_id])
+    world.run(entry("About agent planning", 1))
+    assert len(posts(slack)) == 1
+
+
 @pytest.mark.parametrize("word", ["slack-webhook:https://hooks.slack.com/services/T/B/x"])
 def test_an_address_that_was_given_to_the_account_needs_no_request(world: Pipeline, slack: HttpSink, word: str) -> None:
     add(world, word)
@@ -105,6 +130,14 @@ def test_an_operator_adds_a_conversation_without_a_request(world: Pipeline, slac
     assert world.deliveries() == []
 
 
+@pytest.mark.parametrize("person", ["slack:U0123ABCD", "slack:W0123ABCD", "slack:D0123ABCD"])
+def test_a_person_is_asked_whoever_adds_the_channel(world: Pipeline, slack: HttpSink, person: str) -> None:
+    with world.db.transaction() as tx:
+        tx.execute(update(account).values(operator=True))
+    add(world, person, by_operator=True)
+    assert [row["kind"] for row in world.deliveries()] == ["confirm"]
+
+
 def test_only_the_newest_request_confirms(world: Pipeline, slack: HttpSink) -> None:
     channel_id = add(world, "slack:#papers")
     world.deliver()
@@ -113,8 +146,6 @@ def test_only_the_newest_request_confirms(world: Pipeline, slack: HttpSink) -> N
             tx.execute(update(table).values(created_at=table.c.created_at - timedelta(hours=2)))
     old = link(posts(slack)[0])
     assert opt_in.request_opt_in(world.db, world.settings, channel_id, world.account)
-    with world.db.transaction() as tx:  # The links name the second, and both requests are of one.
-        tx.execute(update(delivery).values(created_at=delivery.c.created_at + timedelta(hours=2)))
     deliver_until(world, lambda: len(posts(slack)) == 2)
     with pytest.raises(NotFound, match="a newer message asked"):
         opt_in.confirm(world.db, world.secrets, old)

@@ -200,6 +200,7 @@ def upgrade() -> None:
         sa.Column("disabled_because", sa.Text(), server_default="", nullable=False),
         sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("refusals_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("requests_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("unsubscribed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("last_digest_on", sa.Date(), nullable=True),
         sa.Column("next_digest_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
