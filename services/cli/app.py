@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -35,6 +36,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+@app.callback()
+def use_data_dir(
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The directory of all data. Default: PAPERWIRE_DATA_DIR.")
+    ] = None,
+) -> None:
+    if data_dir:
+        from services.settings import settings
+
+        os.environ["PAPERWIRE_DATA_DIR"] = str(data_dir.expanduser().absolute())
+        settings.cache_clear()
+
+
 app.command()(up.up)
 app.command()(roles.web)
 app.command()(roles.worker)

@@ -52,6 +52,8 @@ def database(settings: "Settings", prepare: Prepare | None = None, *, say: Say =
     if up and up.database_url != server.url:
         yield up.database_url
         return
+    if not (home.path / "postgres").exists():
+        say(f"starting a new database in {home.path}")
     with SharedServer(home, server, say).used(prepare) as url:
         yield url
 

@@ -1,6 +1,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,3 +221,11 @@ def test_a_process_that_ends_during_the_check_is_left_out() -> None:
         child.kill()
     assert without_children([current, ended]) == [current]
     assert without_children([ended]) == []
+
+
+def test_a_new_database_is_announced_once_with_its_directory(tmp_path: Path) -> None:
+    command = (sys.executable, "-P", "-m", "services.cli", "--data-dir", str(tmp_path / "new"), "source", "list")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PAPERWIRE_")}
+    runs = [subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment) for _ in range(2)]
+    assert [(run.returncode, run.stdout) for run in runs] == [(0, "no sources yet\n")] * 2
+    assert [run.stderr for run in runs] == [f"starting a new database in {tmp_path / 'new'}\n", ""]
