@@ -1,11 +1,10 @@
 """`paperwire channel …`: the channels that papers are sent to."""
 
-import sys
 from typing import Annotated
 
 import typer
 
-from services.cli import output
+from services.cli import output, secret_argument
 from services.cli.context import Email, Id, Json, command_context
 from services.domain.delivery.schedule import DEFAULT_TIME
 from services.errors import ConfigError
@@ -18,7 +17,8 @@ def add(
     email: Email,
     kind: Annotated[str, typer.Argument(help="email, slack, slack-webhook, webhook.", show_default=False)],
     target: Annotated[
-        str, typer.Argument(help="An address, a Slack channel …; `-` reads it from stdin.", show_default=False)
+        str,
+        typer.Argument(help="An address, a Slack channel …; or -, @FILE, env:NAME to read it.", show_default=False),
     ],
     at: Annotated[str, typer.Option(help="Time of its digests, in the account's time zone.")] = DEFAULT_TIME,
     weekday: Annotated[str, typer.Option(help="Day of its weekly digests.")] = "mon",
@@ -38,7 +38,7 @@ def add(
     from services.store.delivery import channels
 
     hours = ChannelHours(parse_time(at), parse_weekday(weekday))
-    target = _from_stdin() if target == "-" else target
+    target = secret_argument.resolve(target)
     with command_context() as context:
         settings = context.settings_with_key()
         account_id = context.account(email)
@@ -54,14 +54,6 @@ def add(
         output.say(f"channel {added.id}: {kind} {label} of {email}, digests at {at}")
         _print_secret(added.secret)
         context.request_opt_in(added.id)
-
-
-def _from_stdin() -> str:
-    """A target that neither the list of processes nor the history of the shell shall show."""
-    text = sys.stdin.readline().strip()
-    if not text:
-        raise ConfigError("the standard input is empty; `-` reads the target from its first line")
-    return text
 
 
 def _print_secret(secret: str) -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import secret_argument
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -41,7 +43,7 @@ To = Annotated[
     list[str] | None,
     _option(
         "--to",
-        "A channel: its id, email (default), slack:#channel or slack-webhook:URL; repeatable.",
+        "A channel: its id, email (default), slack:#channel or slack-webhook:URL (-, @FILE, env:NAME to read it).",
         "CHANNEL",
     ),
 ]
@@ -90,7 +92,7 @@ class SubscriptionOptions:
         from services.flow.commands import channels
 
         settings = session.settings_with_key()
-        words = [f"email:{email}" if word == "email" else word for word in filter(None, self.to or ())]
+        words = [_channel_word(word, email) for word in filter(None, self.to or ())]
         channel_ids = dict.fromkeys(
             channels.find_or_add(session.db, settings, account_id, word, by_operator=True) for word in words
         )
@@ -103,3 +105,11 @@ def _papers(tx: "Connection", names: list[str]) -> tuple[int, ...]:
     from services.store.papers import papers
 
     return tuple(dict.fromkeys(papers.find(tx, name) for name in names if name))
+
+
+def _channel_word(word: str, email: str) -> str:
+    """A word of `--to` in full: `email` is the account's own address, and a target may be read from elsewhere."""
+    kind, colon, target = word.partition(":")
+    if colon:
+        return f"{kind}:{secret_argument.resolve(target)}"
+    return f"email:{email}" if word == "email" else word

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -151,9 +152,41 @@ def test_stored_tokens_are_encrypted_again_with_a_new_key(
     assert "0 channels encrypted again" in paperwire("channel", "renew-encryption").out
 
 
-def test_the_address_of_a_webhook_is_read_from_stdin(paperwire: Paperwire, ada: str) -> None:
-    answer = paperwire("channel", "add", ada, "slack-webhook", "-", stdin=f"{WEBHOOK}\n".encode())
+@pytest.mark.parametrize("way", ["-", "@hook.txt", "env:HOOK"])
+@pytest.mark.parametrize("command", ["channel add", "subscribe"])
+def test_the_address_of_a_webhook_is_read_from_where_no_other_process_sees_it(
+    paperwire: Paperwire, ada: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, command: str
+) -> None:
+    (tmp_path / "hook.txt").write_text(f"{WEBHOOK}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOOK", WEBHOOK)
+    in_place = {
+        "channel add": ("channel", "add", ada, "slack-webhook", way),
+        "subscribe": ("subscribe", ada, "--query", "agent", "--to", f"slack-webhook:{way}"),
+    }
+    answer = paperwire(*in_place[command], stdin=f"{WEBHOOK}\n".encode())
     assert answer.code == 0, answer.err
-    assert "wonderland" not in answer.out
+    assert "wonderland" not in answer.out + answer.err
     assert [one["target"] for one in paperwire("channel", "list", "--json").json()] == ["webhook …land"]
-    assert "standard input is empty" in paperwire("channel", "add", ada, "slack-webhook", "-").error()
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        ("-", "standard input is empty"),
+        ("@missing.txt", "cannot read missing.txt: No such file"),
+        ("@empty.txt", "'empty.txt' is empty"),
+        ("@binary", "not a text"),
+        ("@.", "Is a directory"),
+        ("env:MISSING", "'MISSING' is not set"),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_an_error(
+    paperwire: Paperwire, ada: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, reason: str
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.chdir(tmp_path)
+    assert reason in paperwire("channel", "add", ada, "slack-webhook", way).error()
+    assert reason in paperwire("subscribe", ada, "--query", "agent", "--to", f"slack-webhook:{way}").error()
+    assert paperwire("subscription", "list", "--json").json() == []
