@@ -1,9 +1,12 @@
-"""Stops an address whose mails are refused one after the other, whatever the codes say."""
+"""Stops an address whose mails are refused one after the other, and tells its owner of mails that were given up."""
+
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from services.domain.delivery.bounce import REFUSALS_IN_A_ROW
 from services.store.delivery import bounces, channels, operator_notices
+from services.store.delivery.records import Channel
 
 
 def stop_if_refused_in_a_row(tx: Connection, channel_id: int, last_id: int | None, reason: str, host: str) -> bool:
@@ -23,3 +26,10 @@ def stop_if_refused_in_a_row(tx: Connection, channel_id: int, last_id: int | Non
     key = f"refused:{channel_id}:{last_id}"
     operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel_id)
     return True
+
+
+def tell_owner(tx: Connection, channel: Channel, error: str, now: datetime, host: str) -> None:
+    """Tells the owner on another channel, once a day, that a message of the channel was given up."""
+    text = f"A message to {channel.kind} {channel.label} was given up: {error}"
+    key = f"dead:{channel.id}:{now:%Y-%m-%d}"
+    operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel.id)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.domain.delivery.bounce import is_hard, is_over_quota, status_of
+from services.domain.delivery.bounce import Bounce, is_hard, is_over_quota, status_of
 from services.errors import ConfigError
 from services.notifiers.email import MAX_BOUNCE_BYTES, email_settings, plugin
 from services.ports import BounceReading, Mailbox
@@ -201,6 +201,21 @@ def test_a_status_is_not_hard_when_the_diagnostic_contradicts_it() -> None:
 )
 def test_a_full_mailbox_is_recognised(code: int, text: str, full: bool) -> None:
     assert is_over_quota(code, text) is full
+
+
+@pytest.mark.parametrize(
+    ("status", "diagnostic", "full"),
+    [
+        ("5.2.2", "", True),
+        ("5.2.2", "552 5.2.2 Mailbox full", True),
+        ("5.0.0", "552 exceeded storage allocation", True),
+        ("4.2.2", "452 4.2.2 The email account is over quota", True),
+        ("5.0.0", "552 message size exceeds the limit", False),
+        ("5.1.1", "550 5.1.1 user unknown", False),
+    ],
+)
+def test_a_report_of_a_full_mailbox_is_recognised(status: str, diagnostic: str, full: bool) -> None:
+    assert Bounce(status=status, diagnostic=diagnostic).is_over_quota is full
 
 
 @pytest.mark.parametrize("blanks", [b" ", b"\t", b"  \t "])

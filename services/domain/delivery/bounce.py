@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 _REPLY_CODE = re.compile(r"\s*([245]\d\d)(?!\d)")
@@ -11,6 +12,8 @@ REFUSALS_IN_A_ROW = 5
 """A channel is stopped after so many messages in a row were refused for good, whatever the code is."""
 OVER_QUOTA_PAUSE_SECONDS = 24 * 3600.0
 """A full mailbox is tried again after this time."""
+SENT_AGAIN_FOR = timedelta(days=7)
+"""A mail that came back from a full mailbox is sent again when it was sent within this time. Servers queue for five."""
 
 # https://www.iana.org/assignments/smtp-enhanced-status-codes. Mailbox, system or syntax of the recipient's address is
 # bad (1, 2, 3), the mailbox has moved (6), or the domain takes no mail (10). 0, 4, 5 and 7 to 9 do not say that.
@@ -58,6 +61,11 @@ class Bounce:
     @property
     def is_hard(self) -> bool:
         return is_hard(self.status, self.diagnostic)
+
+    @property
+    def is_over_quota(self) -> bool:
+        code = _REPLY_CODE.match(self.diagnostic)
+        return is_over_quota(int(code[1]) if code else 0, f"{self.status} {self.diagnostic}")
 
     @property
     def is_permanent(self) -> bool:

@@ -228,6 +228,14 @@ def expire(delivery: D, now: datetime, scale: float = 1.0, policy: Policy = PLAI
     return replace(_waiting(delivery, now), expired_leases=expired)
 
 
+def come_back(delivery: D, reason: str, after: float, now: datetime) -> D:
+    """A sent message that came back for a cause that may pass is tried again as if it had been refused then.
+
+    `after`: the seconds to wait.
+    """
+    return _refused(delivery, Retry(reason, after=after), now, 1.0, PLAIN)
+
+
 def cancel(delivery: D, reason: str) -> D:
     return replace(delivery, state=State.CANCELLED, error=reason, next_attempt_at=None)
 

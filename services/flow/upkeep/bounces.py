@@ -2,13 +2,15 @@
 
 import hashlib
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
 from services import plugins
-from services.domain.delivery.bounce import Bounce
+from services.domain.delivery import state_machine
+from services.domain.delivery.bounce import OVER_QUOTA_PAUSE_SECONDS, SENT_AGAIN_FOR, Bounce
+from services.domain.delivery.state_machine import State
 from services.errors import ConfigError, LeaseLost, NotFound
 from services.flow import opt_in_links, refused_mail
 from services.ports import BounceReading
@@ -16,7 +18,7 @@ from services.settings import Settings
 from services.store.db import rate_limits
 from services.store.db.database import Database
 from services.store.db.secrets import SecretBox
-from services.store.delivery import bounces, channels, operator_notices, opt_in
+from services.store.delivery import bounces, channels, deliveries, ended_channels, operator_notices, opt_in
 from services.telemetry import STAGE_ERRORS, log
 
 INTERVAL = timedelta(minutes=5)
@@ -75,7 +77,7 @@ def handle_mail(db: Database, settings: Settings, secrets: SecretBox, body: byte
     with db.transaction() as tx:
         if token:
             return _unsubscribe(tx, secrets, token)
-        return _record(tx, settings, secrets, body, returned) if returned else "ignored"
+        return _record(tx, settings, secrets, body, returned, db.now(tx)) if returned else "ignored"
 
 
 def _bounce_reader() -> BounceReading:
@@ -92,7 +94,9 @@ def _unsubscribe(tx: Connection, secrets: SecretBox, token: str) -> str:
     return "unsubscribed"
 
 
-def _record(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes, returned: Bounce) -> str:
+def _record(
+    tx: Connection, settings: Settings, secrets: SecretBox, body: bytes, returned: Bounce, now: datetime
+) -> str:
     delivery = bounces.find_delivery(tx, returned.message_ids)
     channel_id = delivery.channel_id if delivery else _channel_of_links(tx, secrets, returned.links)
     if channel_id is None:
@@ -101,13 +105,32 @@ def _record(tx: Connection, settings: Settings, secrets: SecretBox, body: bytes,
     if not bounces.record(tx, digest, returned, channel_id, delivery.id if delivery else None, error):
         return "known"
     log.info("mail came back", channel=channel_id, status=returned.status)
-    if not returned.is_hard:
-        if returned.is_permanent:
-            last_id = delivery.id if delivery else None
-            refused_mail.stop_if_refused_in_a_row(tx, channel_id, last_id, returned.reason, _host(settings))
+    if returned.is_hard:
+        _stop_mail(tx, settings, channel_id, returned)
+        return "hard"
+    if delivery and returned.is_over_quota and _send_again(tx, settings, delivery.id, error, now):
         return "soft"
-    _stop_mail(tx, settings, channel_id, returned)
-    return "hard"
+    if returned.is_permanent:
+        last_id = delivery.id if delivery else None
+        refused_mail.stop_if_refused_in_a_row(tx, channel_id, last_id, returned.reason, _host(settings))
+    return "soft"
+
+
+def _send_again(tx: Connection, settings: Settings, delivery_id: int, error: str, now: datetime) -> bool:
+    """Sends a mail again tomorrow that a full mailbox returned, as one that it refused; False when it is given up."""
+    sent = deliveries.lock(tx, delivery_id)
+    if sent.state is not State.SENT:  # Another report of the same mail was first.
+        return sent.state is not State.DEAD
+    if sent.sent_at is None or sent.sent_at < now - SENT_AGAIN_FOR:
+        return False
+    after = state_machine.come_back(sent, error, OVER_QUOTA_PAUSE_SECONDS * settings.time_scale, now)
+    deliveries.store_come_back(tx, after)
+    ended_channels.drop_if_ended(tx, sent.channel_id)
+    if after.state is State.DEAD and sent.kind not in state_machine.AT_MOST_ONCE_KINDS:
+        channel = channels.by_id(tx, sent.channel_id)
+        assert channel is not None
+        refused_mail.tell_owner(tx, channel, after.error, now, _host(settings))
+    return after.state is not State.DEAD
 
 
 def _stop_mail(tx: Connection, settings: Settings, channel_id: int, returned: Bounce) -> None:

@@ -54,9 +54,14 @@ def refused_in_a_row(tx: Connection, channel_id: int, last_id: int | None, most:
     """How many messages of a channel in a row were refused for good or came back, `most` at most.
 
     Counts back from the delivery `last_id`, or from the latest message. Messages from before the channel was enabled
-    or got its address do not count. A returned mail whose delivery is unknown counts for a sent one.
+    or got its address do not count. A returned mail whose delivery is unknown counts for a sent one. A mail that came
+    back and then was sent again counts by what became of it the last time.
     """
-    came_back = exists().where(bounce.c.delivery_id == delivery.c.id, bounce.c.status.startswith("5."))
+    came_back = exists().where(
+        bounce.c.delivery_id == delivery.c.id,
+        bounce.c.status.startswith("5."),
+        bounce.c.created_at >= delivery.c.sent_at,
+    )
     latest = tx.execute(
         select(delivery.c.created_at, or_(delivery.c.state == State.DEAD, came_back).label("refused"))
         .join(channel, channel.c.id == delivery.c.channel_id)

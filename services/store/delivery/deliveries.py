@@ -151,6 +151,11 @@ def store_replayed(tx: Connection, after: Delivery) -> None:
     tx.execute(update(delivery).where(delivery.c.id == after.id).values(values))
 
 
+def store_come_back(tx: Connection, after: Delivery) -> None:
+    """Stores the next state of a locked delivery that came back. It was sent, so no worker has claimed it."""
+    tx.execute(update(delivery).where(delivery.c.id == after.id).values(progress_columns(after)))
+
+
 def list_all(
     tx: Connection, account_id: int | None = None, state: State | None = None, limit: int = 1000
 ) -> list[DeliverySummary]:

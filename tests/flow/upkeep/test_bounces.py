@@ -13,14 +13,15 @@ from services.flow.commands import opt_in as opt_in_commands
 from services.flow.upkeep import bounces, recovery
 from services.store.accounts import accounts
 from services.store.db.secrets import SecretBox
-from services.store.db.tables import account, bounce, rate_limit
+from services.store.db.tables import account, bounce, delivery, rate_limit
 from services.store.delivery import bounces as store
-from services.store.delivery import channels, operator_notices, opt_in
+from services.store.delivery import channels, ended_channels, operator_notices, opt_in
 from services.store.delivery.bounces import soft_bounces
 from services.store.delivery.records import SoftBounces
 from services.store.maintenance import due_work
 from tests.flow.conftest import Configure
 from tests.support.imap import ImapSink
+from tests.support.sinks import SmtpSink
 from tests.support.world import Pipeline, entry
 
 SAMPLES = Path(__file__).parents[2] / "data" / "bounces"
@@ -105,6 +106,69 @@ def test_a_soft_bounce_is_counted_and_does_not_disable_the_channel(sent: Pipelin
         found = soft_bounces(tx, sent.account, sent.now() - timedelta(days=1))
         assert found == {sent.email: SoftBounces(1, "552 5.2.2 Mailbox full")}
         assert soft_bounces(tx, sent.account, sent.now() + timedelta(days=1)) == {}
+
+
+def come_back_over_quota(world: Pipeline, attempt: int) -> str:
+    """The same mail comes back once more; each report has other bytes."""
+    return handle(world, report(world, "full").replace(b"Mailbox full", b"Mailbox full, attempt %d" % attempt))
+
+
+def a_day_later(world: Pipeline, hours: int = 24) -> None:
+    world.make_due(delivery, next_attempt_at=timedelta(hours=hours), refused_since=timedelta(hours=hours))
+    world.deliver()
+
+
+def test_a_mail_that_a_full_mailbox_returned_is_sent_again_a_day_later(smtp: SmtpSink, sent: Pipeline) -> None:
+    message_id = sent.deliveries()[0]["message_id"]
+    assert come_back_over_quota(sent, 1) == "soft"
+    assert come_back_over_quota(sent, 2) == "soft", "the report of another server about the same mail"
+    (row,) = sent.deliveries()
+    assert (row["state"], row["error"]) == ("pending", "came back: 552 5.2.2 Mailbox full, attempt 2")
+    assert timedelta(hours=23) < row["next_attempt_at"] - sent.now() <= timedelta(hours=24)
+    a_day_later(sent, hours=23)
+    assert len(smtp.mails) == 1
+    a_day_later(sent, hours=1)
+    assert [row["state"] for row in sent.deliveries()] == ["sent"]
+    assert [message_id.encode() in mail.body for mail in smtp.mails] == [True, True]
+    assert disabled(sent) == [""]
+
+
+def test_a_mail_that_a_full_mailbox_keeps_returning_is_given_up_after_two_days(sent: Pipeline) -> None:
+    channel_commands.find_or_add(sent.db, sent.settings, sent.account, "email:ada@home.example", verified=True)
+    for attempt in range(3):
+        assert come_back_over_quota(sent, attempt) == "soft"
+        a_day_later(sent)
+    (row, notice) = sent.deliveries()
+    assert (row["state"], row["next_attempt_at"]) == ("dead", None)
+    assert "given up after 48 h: came back: 552 5.2.2" in row["error"]
+    assert (notice["kind"], "was given up" in notice["subject"]) == ("notice", True)
+    assert disabled(sent)[0] == ""
+
+
+def test_mails_that_came_back_from_a_full_mailbox_and_arrived_later_do_not_stop_the_channel(sent: Pipeline) -> None:
+    for number in range(REFUSALS_IN_A_ROW + 1):
+        if number:
+            sent.run(entry(f"Paper {number} about planning", number + 1))
+        message_id = sent.deliveries()[number]["message_id"]
+        assert handle(sent, report(sent, "full", message_id)) == "soft"
+        a_day_later(sent)
+    assert handle(sent, returned(sent, REFUSALS_IN_A_ROW)) == "soft"
+    assert disabled(sent) == [""]
+
+
+@pytest.mark.parametrize("why", ["old", "unsubscribed", "removed"])
+def test_a_returned_mail_that_nobody_waits_for_is_not_sent_again(smtp: SmtpSink, sent: Pipeline, why: str) -> None:
+    with sent.db.transaction() as tx:
+        if why == "unsubscribed":
+            opt_in.unsubscribe(tx, channels.find(tx, sent.email))
+        elif why == "removed":
+            ended_channels.remove(tx, sent.email)
+    if why == "old":
+        sent.make_due(delivery, sent_at=timedelta(days=8))
+    assert come_back_over_quota(sent, 1) == "soft"
+    a_day_later(sent, hours=48)
+    assert len(smtp.mails) == 1
+    assert sent.deliveries()[0]["state"] == ("sent" if why == "old" else "cancelled")
 
 
 def returned(world: Pipeline, number: int) -> bytes:

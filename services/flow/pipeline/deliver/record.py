@@ -128,9 +128,7 @@ def _follow_up_dead(tx: Connection, claimed: ClaimedDelivery, after: Delivery, n
     if after.about is not None:  # A thread or an update: the message that it adds to has arrived.
         return
     if not stopped:
-        text = f"A message to {channel.kind} {channel.label} was given up: {after.error}"
-        key = f"dead:{channel.id}:{now:%Y-%m-%d}"
-        operator_notices.send(tx, channel.account_id, key, text, host, failed_channel=channel.id)
+        refused_mail.tell_owner(tx, channel, after.error, now, host)
     if is_mail and is_policy_refusal(after.error):
         text = f"A mail server refuses mails by its policy: {after.error}"
         notes = ["Check SPF, DKIM, DMARC and block lists. The message was not delivered and is not sent again."]
