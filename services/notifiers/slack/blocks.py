@@ -1,10 +1,11 @@
 """A digest as Slack's Block Kit, within its limits. Text of papers cannot mention people or make links."""
 
+from collections.abc import Callable
 from typing import Any
 
 from services.domain.digests.digest import Digest, DigestPaper, Reason
 from services.domain.papers.paper import Paper
-from services.notifiers.slack.mrkdwn import fitted, with_code, without_links
+from services.notifiers.slack.mrkdwn import escape, fitted, with_code, without_links
 from services.render import abstract, authors, day, home, line, link, links, title
 
 MAX_PAPERS = 15
@@ -118,9 +119,9 @@ def _reason(reason: Reason) -> str:
     return f"↳ *{fitted(reason.name, 60)}*{whom}: {fitted(reason.why, 120, with_code)}"
 
 
-def _names(reasons: tuple[Reason, ...]) -> str:
+def _names(reasons: tuple[Reason, ...], inert: Callable[[str], str] = escape) -> str:
     names = (f"{reason.name} for {reason.for_whom}" if reason.for_whom else reason.name for reason in reasons)
-    return f"({fitted(', '.join(names), _MAX_NAMES - 3)})" if reasons else ""
+    return f"({fitted(', '.join(names), _MAX_NAMES - 3, inert)})" if reasons else ""
 
 
 def _foot(digest: Digest, more: int) -> str:
@@ -135,6 +136,6 @@ def _plain(heading: str, papers: tuple[DigestPaper, ...], more: int) -> str:
     room = (MAX_TEXT - MAX_HEADER - 40) // max(len(papers), 1)
     lines = [fitted(heading, MAX_HEADER, without_links)]
     for item in papers:
-        entry = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons)}"
+        entry = f"• {linked(home(item.paper), title(item.paper), 80)} {_names(item.reasons, without_links)}"
         lines.append(entry if len(entry) < room else f"• {fitted(title(item.paper), 80, without_links)}")
     return "\n".join(lines + ([f"and {more} more"] if more else []))
