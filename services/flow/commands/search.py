@@ -18,7 +18,7 @@ from services.store.papers.found_papers import NOTHING, FoundPapers, Window, joi
 PAGE_SIZE = 20
 MAX_BY_MEANING = 100
 """Papers found by meaning: every paper has some closeness, so the list has no natural end."""
-MAX_RANKED = 5_000
+MAX_RANKED = 1_000
 """Papers that are ordered by relevance. A query that finds more shows the newest first."""
 MAX_UNINDEXED_READ = 200
 """Papers that are not in the search index yet and are read instead, if there are no more."""
@@ -36,6 +36,8 @@ class SearchPage:
     is_exact: bool = True
     """Whether `total` is the number of papers; otherwise it is the most there can be."""
     page: int = 0
+    newest: bool = False
+    """Whether the newest come first, because this was asked for or because there are too many to rank."""
 
     @property
     def has_more(self) -> bool:
@@ -51,11 +53,12 @@ def by_words(db: Database, query: str, page: int = 0, *, newest: bool = False) -
             return SearchPage()
         unindexed = archive_search.unindexed(tx, window)[:MAX_UNINDEXED_READ]
         found = archive_search.passing(tx, draft, window, unindexed)
-        if not newest and len(found) <= MAX_RANKED:
+        newest = newest or len(found) > MAX_RANKED
+        if not newest:
             found = _by_relevance(tx, query, found)
         confirmed, rest = _confirmed(tx, draft, found, (page + 1) * PAGE_SIZE)
         is_exact = not found.unsure[len(found) - rest :].any()
-        return _page(tx, confirmed, len(confirmed) + rest, page, is_exact=is_exact)
+        return _page(tx, confirmed, len(confirmed) + rest, page, is_exact=is_exact, newest=newest)
 
 
 def by_meaning(db: Database, embedder: Embedder, text: str, page: int = 0) -> SearchPage:
@@ -104,8 +107,10 @@ def _confirmed(tx: Connection, draft: Draft, found: FoundPapers, enough: int) ->
     return joined(parts), max(0, len(found) - read)
 
 
-def _page(tx: Connection, found: FoundPapers, total: int, page: int, *, is_exact: bool = True) -> SearchPage:
+def _page(
+    tx: Connection, found: FoundPapers, total: int, page: int, *, is_exact: bool = True, newest: bool = False
+) -> SearchPage:
     ids = found.ids[page * PAGE_SIZE : (page + 1) * PAGE_SIZE].tolist()
     loaded = papers.load(tx, ids)
     shown = tuple(loaded[paper_id] for paper_id in ids if paper_id in loaded)
-    return SearchPage(papers=shown, total=total, is_exact=is_exact, page=page)
+    return SearchPage(papers=shown, total=total, is_exact=is_exact, page=page, newest=newest)

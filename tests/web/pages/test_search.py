@@ -122,3 +122,12 @@ def test_what_came_by_a_subscription_of_another_account_is_not_said(site: Site, 
     site.match(site.ada, site.subscription(site.ada, name="Her secret"), paper)
     assert "came by Her secret" in text_of(ada.get("/search?q=robots"))
     assert "Her secret" not in ben.get("/search?q=robots").text
+
+
+def test_too_many_papers_to_rank_are_shown_by_date_and_the_page_says_so(
+    site: Site, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_RANKED", 1)
+    for number in (1, 2):
+        site.paper(f"Robots number {number}", number)
+    assert "the newest first, since they are too many to rank" in text_of(ada.get("/search?q=robots"))
