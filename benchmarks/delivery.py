@@ -141,7 +141,7 @@ def _work(url: str, seconds: float, barrier: "mp.synchronize.Barrier", result: "
     """A worker that gathers and sends until nothing is due soon or `seconds` have passed."""
     configure_logging(logging.WARNING)
     _forget()
-    db, secrets, config = Database(url), SecretBox(KEY), settings()
+    db, secrets, config = Database(url), SecretBox([KEY]), settings()
     barrier.wait()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
